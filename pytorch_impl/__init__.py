@@ -1,0 +1,1 @@
+"""Every component in PyTorch. Import from the component's module."""

@@ -1,0 +1,22 @@
+"""Ties: values that differ by no more than rounding are equal, and the lower index wins.
+
+A matrix product rounds the same two vectors differently at different places, and each
+framework in its own way. Without a tolerance, equal vectors would tie in none of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rounding_error(distances: Tensor, distance: str) -> Tensor:
+    """The difference below which two of these distances, (n, m), count as equal; a scalar."""
+    scale = torch.ones_like(distances[0, 0]) if distance == "cosine" else distances.max()
+    return 32 * torch.finfo(distances.dtype).eps * scale
+
+
+def first_minimum(values: Tensor, tolerance: Tensor) -> Tensor:
+    """Index of the smallest value on the last axis; of equal ones, the lowest index."""
+    smallest = values.min(dim=-1, keepdim=True).values
+    return (values <= smallest + tolerance).to(torch.int8).argmax(dim=-1)

@@ -1,0 +1,133 @@
+"""Triplet loss: an anchor must be nearer to its positive than to its negative, by a margin.
+
+    max(0, margin + d(anchor, positive) − d(anchor, negative))
+
+Sources: Schroff et al. 2015 (FaceNet); seed topics: a speaker encoder trained on triplets,
+triplet loss in TensorFlow 2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pytorch_impl.checks import (
+    check_choice,
+    check_floating,
+    check_labels,
+    check_like,
+    check_not_empty,
+    check_number,
+)
+from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
+from pytorch_impl.ties import rounding_error
+
+REDUCTIONS = ("mean", "sum", "none")
+ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")
+
+
+def triplet_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reduction: str = "mean",
+) -> Tensor:
+    """Hinge of each row's triplet; the gradient is zero where the margin is met exactly.
+
+    anchor, positive, negative: (batch, features). distance: cosine, sqeuclidean or euclidean.
+    reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for an
+    empty batch, shapes that differ or a negative margin.
+    """
+    check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_floating("anchor", anchor, ndim=2)
+    check_not_empty("anchor", anchor)
+    check_like("positive", positive, "anchor", anchor)
+    check_like("negative", negative, "anchor", anchor)
+    near = paired_distances(anchor, positive, distance=distance)
+    far = paired_distances(anchor, negative, distance=distance)
+    hinge = torch.relu(margin + near - far)
+    if reduction == "none":
+        return hinge
+    return hinge.mean() if reduction == "mean" else hinge.sum()
+
+
+def all_triplets_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reduction: str = "mean",
+) -> Tensor:
+    """Hinge over every (anchor, positive, negative) that the labels of a batch allow.
+
+    embeddings: (n, features); labels: (n,) integers. reduction: mean over all triplets,
+    active (mean over those that violate the margin), sum, or none for each anchor's sum, (n,).
+    Zero, with zero gradient, when there is no such triplet. A margin that is met to within
+    rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
+    """
+    check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    check_labels("labels", labels, embeddings.shape[0])
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)
+    tolerance = rounding_error(distances.detach(), distance)
+    weights, active, valid = _count_triplets(distances.detach(), labels, margin, tolerance)
+    sums = (weights * distances).sum(1) + margin * active
+    if reduction == "none":
+        return sums
+    if reduction == "sum":
+        return sums.sum()
+    count = (active if reduction == "active" else valid).sum()
+    return sums.sum() / count.clamp_min(1)
+
+
+def _count_triplets(
+    distances: Tensor, labels: Tensor, margin: float, tolerance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How often each distance enters the sum of the active hinges, with its sign.
+
+    A positive enters once for each negative within its reach, a negative once for each
+    positive that reaches it: with these counts the sum of n³ hinges is one of n² products.
+    Returns weights (n, n), and per anchor the number of active and of valid triplets, (n,).
+    """
+    n = labels.shape[0]
+    same = labels[:, None] == labels
+    positive = same & ~torch.eye(n, dtype=torch.bool, device=labels.device)
+    reach = distances + margin - tolerance
+    negatives = distances.masked_fill(same, math.inf).sort(dim=1).values
+    reaches = reach.masked_fill(~positive, -math.inf).sort(dim=1).values
+    reached = torch.searchsorted(negatives, reach)
+    reaching = n - torch.searchsorted(reaches, distances, right=True)
+    weights = torch.where(positive, reached, torch.where(same, 0, -reaching))
+    active = (reached * positive).sum(1)
+    valid = positive.sum(1) * (~same).sum(1)
+    return weights.to(distances.dtype), active.to(distances.dtype), valid.to(distances.dtype)
+
+
+class TripletLoss(nn.Module):
+    """`triplet_loss` as a module, called with (anchor, positive, negative)."""
+
+    def __init__(
+        self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"
+    ) -> None:
+        super().__init__()
+        check_number("margin", margin, least=0)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, REDUCTIONS)
+        self.config = {"margin": margin, "distance": distance, "reduction": reduction}
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return triplet_loss(anchor, positive, negative, **self.config)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -1,0 +1,1 @@
+"""The proof that the four packages agree: definitions, adapters, comparisons, the parity report."""

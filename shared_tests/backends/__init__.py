@@ -1,0 +1,52 @@
+"""One adapter per package: the only place that knows how to build, run and differentiate natively."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from typing import Protocol
+
+import numpy as np
+
+from shared_tests.definition import PACKAGES, Case
+
+FRAMEWORKS = {"torch": "torch", "tf2": "tensorflow", "theano": "theano", "numpy": "numpy"}
+
+
+# The named outputs, and the gradients of every floating input and every weight.
+Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+class Backend(Protocol):
+    """What an adapter offers; its module is `shared_tests.backends.<name>_backend`."""
+
+    differentiates: bool
+    # What bad input may raise besides the error of the definition, where only running tells.
+    runtime_errors: tuple[type[Exception], ...]
+
+    def versions(self) -> dict[str, str]:
+        """The framework and what it computes with, as {package: version}."""
+        ...
+
+    def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        """Call a function, or build a model with its weights and call it.
+
+        The gradients are those of the upstream-weighted sum of the floating outputs.
+        """
+        ...
+
+
+def installed() -> list[str]:
+    """The backends whose framework this environment has."""
+    return [name for name in PACKAGES if importlib.util.find_spec(FRAMEWORKS[name])]
+
+
+def backend(name: str) -> Backend:
+    """The adapter of this name."""
+    return importlib.import_module(f"shared_tests.backends.{name}_backend").BACKEND
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of installed packages."""
+    return {name: importlib.metadata.version(name) for name in packages}

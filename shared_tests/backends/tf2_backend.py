@@ -1,0 +1,91 @@
+"""The TensorFlow 2 adapter."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from shared_tests.backends import Run, versions
+from shared_tests.definition import Case, SparseInput, upstream
+from tf2_impl import interchange
+
+
+class Tf2Backend:
+    differentiates = True
+    runtime_errors = ()
+
+    def versions(self) -> dict[str, str]:
+        return versions("tensorflow_cpu", "keras", "numpy")
+
+    def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        inputs = {key: to_native(value) for key, value in case.inputs.items()}
+        sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
+        function = build(component, name, case)
+        weights = function.trainable_variables if isinstance(function, keras.Layer) else []
+        with tf.GradientTape() as tape:
+            tape.watch(list(sources.values()))
+            outputs = named(function(*inputs.values()))
+            total = sum(weighted(value) for value in outputs.values() if value.dtype.is_floating)
+        values = {key: value.numpy() for key, value in outputs.items()}
+        if not differentiate:
+            return values, {}
+        found = tape.gradient(
+            total,
+            [*sources.values(), *(weight.value for weight in weights)],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        found = [tf.convert_to_tensor(one) for one in found]  # IndexedSlices become dense
+        gradients = {key: one.numpy() for key, one in zip(sources, found, strict=False)}
+        if weights:
+            # A gradient has its weight's layout, so it may travel in the weight's place.
+            for weight, one in zip(weights, found[len(sources) :], strict=True):
+                weight.assign(one)
+            gradients |= interchange.to_arrays(function)
+        return values, gradients
+
+
+def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+    """The function with its options, or the layer with its weights."""
+    if case.weights is not None:
+        return interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+    target = getattr(importlib.import_module(f"tf2_impl.{component}"), name)
+    if isinstance(target, type) and issubclass(target, keras.losses.Loss):
+        return lambda *inputs: call_loss(target, case.options, inputs)
+    if isinstance(target, type):
+        return target(**case.options)
+    return lambda *inputs: target(*inputs, **case.options)
+
+
+def call_loss(
+    loss: type[keras.losses.Loss], options: Any, inputs: tuple[tf.Tensor, ...]
+) -> tf.Tensor:
+    """A Keras loss takes (y_true, y_pred): several arrays go stacked, as its docstring says."""
+    y_pred = inputs[0] if len(inputs) == 1 else tf.stack(inputs, axis=1)
+    dtype = y_pred.dtype.name if y_pred.dtype.is_floating else None
+    return loss(**options, dtype=dtype)(tf.zeros(len(y_pred)), y_pred)
+
+
+def to_native(value: Any) -> Any:
+    if isinstance(value, SparseInput):
+        return tf.sparse.from_dense(value.array)
+    return tf.constant(value) if isinstance(value, np.ndarray) else value
+
+
+def is_dense_float(value: Any) -> bool:
+    return isinstance(value, tf.Tensor) and value.dtype.is_floating
+
+
+def named(outputs: Any) -> dict[str, tf.Tensor]:
+    return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": outputs}
+
+
+def weighted(output: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(output * tf.cast(upstream(tuple(output.shape)), output.dtype))
+
+
+BACKEND = Tf2Backend()

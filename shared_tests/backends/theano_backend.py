@@ -1,0 +1,111 @@
+"""The Theano adapter. A graph is compiled once and reused by every case it fits."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import theano_impl  # noqa: F401  (before theano)
+import scipy.sparse
+import theano
+import theano.sparse
+import theano.tensor as T
+from theano.graph.basic import Variable
+
+from shared_tests.backends import Run, versions
+from shared_tests.definition import Case, SparseInput
+from theano_impl import interchange
+from theano_impl.layer import Layer
+
+
+class TheanoBackend:
+    differentiates = True
+    runtime_errors = (AssertionError,)
+
+    def __init__(self) -> None:
+        self.compiled: dict[Any, tuple[Any, ...]] = {}
+
+    def versions(self) -> dict[str, str]:
+        return versions("Theano-PyMC", "numpy", "scipy")
+
+    def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        module = importlib.import_module(f"theano_impl.{component}")
+        arrays = {key: value for key, value in case.inputs.items() if is_array(value)}
+        if not arrays:
+            return {"output": getattr(module, name)(*case.inputs.values(), **case.options)}, {}
+        key = (module, name, repr(case.options), differentiate, signature(case))
+        if key not in self.compiled:
+            self.compiled[key] = compile_graph(module, component, name, case, differentiate)
+        function, model, outputs, sources = self.compiled[key]
+        if case.weights is not None:
+            interchange.load_arrays(model, case.weights)
+        found = function(*(to_native(value) for value in arrays.values()))
+        values = dict(zip(outputs, found, strict=False))
+        gradients = dict(zip(sources, found[len(outputs) :], strict=True))
+        return values, gradients
+
+
+def compile_graph(module: Any, component: str, name: str, case: Case, differentiate: bool):
+    """(function, model, names of the outputs, names of what is differentiated)"""
+    symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
+    model = None
+    if case.weights is not None:
+        model = interchange.from_arrays(
+            f"{component}.{name}", case.options, case.weights, inputs=list(symbols.values())
+        )
+        result = model.output
+    else:
+        result = getattr(module, name)(*symbols.values(), **case.options)
+        result = result.output if isinstance(result, Layer) else result
+    outputs = result._asdict() if hasattr(result, "_asdict") else {"output": result}
+    sources = {}
+    if differentiate:
+        sources = {key: one for key, one in symbols.items() if is_dense_float(one)}
+        sources |= {param.name: param for param in (model.params if model else [])}
+    total = sum(weighted(one) for one in outputs.values() if one.dtype in T.float_dtypes)
+    gradients = (
+        T.grad(total, list(sources.values()), disconnected_inputs="ignore") if sources else []
+    )
+    function = theano.function(
+        list(symbols.values()), [*outputs.values(), *gradients], on_unused_input="ignore"
+    )
+    return function, model, list(outputs), list(sources)
+
+
+def signature(case: Case) -> tuple[Any, ...]:
+    """What a compiled graph depends on, the options apart."""
+    weights = {} if case.weights is None else case.weights
+    described = [(key, repr(symbol(key, value).type)) for key, value in case.inputs.items()]
+    return (*described, *((key, value.shape, str(value.dtype)) for key, value in weights.items()))
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | SparseInput)
+
+
+def symbol(name: str, value: Any) -> Variable:
+    if isinstance(value, SparseInput):
+        matrix = theano.sparse.csr_matrix if value.layout == "csr" else theano.sparse.csc_matrix
+        return matrix(name, dtype=str(value.array.dtype))
+    return T.TensorType(str(value.dtype), (False,) * value.ndim)(name)
+
+
+def to_native(value: Any) -> Any:
+    if isinstance(value, SparseInput):
+        matrix = scipy.sparse.csr_matrix if value.layout == "csr" else scipy.sparse.csc_matrix
+        return matrix(value.array)
+    return value
+
+
+def is_dense_float(variable: Variable) -> bool:
+    return isinstance(variable.type, T.TensorType) and variable.dtype in T.float_dtypes
+
+
+def weighted(output: Variable) -> Variable:
+    """The output times `upstream` of its shape, in symbols, summed."""
+    factor = T.cos(T.cast(T.arange(1, output.size + 1), "float64")) + 0.25
+    return T.sum(output * T.cast(factor, output.dtype).reshape(output.shape, output.ndim))
+
+
+BACKEND = TheanoBackend()

@@ -1,0 +1,83 @@
+"""The PyTorch adapter."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pytorch_impl import interchange
+from shared_tests.backends import Run, versions
+from shared_tests.definition import Case, SparseInput, upstream
+
+
+class TorchBackend:
+    differentiates = True
+    runtime_errors = ()
+
+    def versions(self) -> dict[str, str]:
+        return versions("torch", "numpy")
+
+    def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        inputs = {key: to_native(value) for key, value in case.inputs.items()}
+        sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
+        for value in sources.values():
+            value.requires_grad_(differentiate)
+        function = build(component, name, case)
+        outputs = named(function(*inputs.values()))
+        values = {key: value.detach().numpy() for key, value in outputs.items()}
+        if not differentiate:
+            return values, {}
+        total = sum(weighted(value) for value in outputs.values() if value.is_floating_point())
+        if total.requires_grad:
+            total.backward()
+        gradients = {key: gradient(value).numpy() for key, value in sources.items()}
+        if isinstance(function, nn.Module):
+            # A gradient has its weight's layout, so it may travel in the weight's place.
+            for parameter in function.parameters():
+                parameter.data = gradient(parameter)
+            gradients |= interchange.to_arrays(function)
+        return values, gradients
+
+
+def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+    """The function with its options, or the module with its weights."""
+    if case.weights is not None:
+        return interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+    target = getattr(importlib.import_module(f"pytorch_impl.{component}"), name)
+    if isinstance(target, type):
+        return target(**case.options)
+    return lambda *inputs: target(*inputs, **case.options)
+
+
+def to_native(value: Any) -> Any:
+    if isinstance(value, SparseInput):
+        dense = torch.from_numpy(value.array)
+        return getattr(dense, f"to_sparse_{value.layout}")()
+    return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+
+
+def is_dense_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
+
+
+def named(outputs: Any) -> dict[str, Tensor]:
+    return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": outputs}
+
+
+def weighted(output: Tensor) -> Tensor:
+    return (output * torch.from_numpy(upstream(tuple(output.shape))).to(output.dtype)).sum()
+
+
+def gradient(source: Tensor) -> Tensor:
+    """The dense gradient, zero where none arrived."""
+    if source.grad is None:
+        return torch.zeros_like(source)
+    return source.grad.to_dense() if source.grad.is_sparse else source.grad
+
+
+BACKEND = TorchBackend()

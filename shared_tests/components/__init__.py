@@ -1,0 +1,1 @@
+"""One definition per component: what all four packages are held to."""

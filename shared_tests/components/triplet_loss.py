@@ -1,0 +1,236 @@
+"""Definition of the triplet losses: every hinge by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared_tests.components.distances import paired_distances, pairwise_distances
+from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from shared_tests.fixtures import digits, normal
+
+
+def triplet_loss(anchor, positive, negative, margin=0.3, distance="cosine", reduction="mean"):
+    near = paired_distances(anchor, positive, distance)
+    far = paired_distances(anchor, negative, distance)
+    hinge = np.maximum(0, margin + near - far)
+    return {"mean": hinge.mean(), "sum": hinge.sum(), "none": hinge}[reduction]
+
+
+def all_triplets_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
+    distances = pairwise_distances(embeddings, embeddings, distance)
+    same = labels[:, None] == labels
+    positive = same & ~np.eye(len(labels), dtype=bool)
+    valid = positive[:, :, None] & ~same[:, None, :]
+    violation = margin + distances[:, :, None] - distances[:, None, :]
+    active = valid & (violation > 0)
+    sums = np.where(active, violation, 0).sum(axis=(1, 2))
+    return {
+        "mean": sums.sum() / max(valid.sum(), 1),
+        "active": sums.sum() / max(active.sum(), 1),
+        "sum": sums.sum(),
+        "none": sums,
+    }[reduction]
+
+
+TRIPLET = {
+    name: normal(5, 7, seed=seed) for seed, name in enumerate(("anchor", "positive", "negative"))
+}
+# By sqeuclidean distance and margin 1: met exactly, met with room, violated.
+KINK = {
+    "anchor": np.zeros((3, 2)),
+    "positive": np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]),
+    "negative": np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 1.0]]),
+}
+EQUAL = dict.fromkeys(("anchor", "positive", "negative"), normal(3, 5, seed=4))
+PIXELS, NUMBERS = digits(33)
+DIGITS = {"anchor": PIXELS[:11], "positive": PIXELS[11:22], "negative": PIXELS[22:]}
+LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2])
+BATCH = {"embeddings": normal(11, 5, seed=5), "labels": LABELS}
+# Whole numbers, so that many margins are met exactly, whatever is subtracted first.
+GRID = {"embeddings": np.random.default_rng(6).integers(0, 4, (11, 3)) / 1.0, "labels": LABELS}
+DUPLICATES = {"embeddings": np.repeat(normal(4, 5, seed=7), [2, 3, 1, 5], axis=0), "labels": LABELS}
+LONELY = {"embeddings": normal(5, 3, seed=8), "labels": np.arange(5)}
+ONE_CLASS = {"embeddings": normal(5, 3, seed=8), "labels": np.zeros(5, int)}
+
+
+def each(distances, reductions, inputs):
+    """A case for every distance and reduction."""
+    return tuple(
+        Case(f"{distance}, {reduction}", inputs, {"distance": distance, "reduction": reduction})
+        for distance in distances
+        for reduction in reductions
+    )
+
+
+DISTANCES = ("cosine", "sqeuclidean", "euclidean")
+TRIPLET_CASES = (
+    *each(DISTANCES, ("mean", "sum", "none"), TRIPLET),
+    Case("digits", DIGITS, {"distance": "sqeuclidean", "margin": 5.0}),
+    Case("margin zero", TRIPLET, {"margin": 0.0}),
+    Case("batch of one", {name: value[:1] for name, value in TRIPLET.items()}),
+    Case(
+        "margin met exactly",
+        KINK,
+        {"distance": "sqeuclidean", "margin": 1.0, "reduction": "none"},
+        flat={"anchor": slice(2), "positive": slice(2), "negative": slice(2)},
+    ),
+    Case(
+        "equal vectors",
+        EQUAL,
+        {"distance": "euclidean"},
+        flat={"anchor": ..., "positive": ..., "negative": ...},
+    ),
+    Case(
+        "zero vectors", dict.fromkeys(TRIPLET, np.zeros((2, 3))), flat=dict.fromkeys(TRIPLET, ...)
+    ),
+    Case(
+        "nan",
+        TRIPLET | {"negative": TRIPLET["negative"] * np.nan},
+        {"reduction": "none"},
+        differentiate=False,
+    ),
+)
+BAD_OPTIONS = (
+    BadInput({"margin": -0.1}),
+    BadInput({"margin": float("inf")}),
+    BadInput({"distance": "manhattan"}),
+    BadInput({"reduction": "median"}),
+)
+
+DEFINITION = Definition(
+    "triplet_loss",
+    operations=(
+        Operation(
+            "triplet_loss",
+            triplet_loss,
+            TRIPLET_CASES,
+            bad_inputs=(
+                *BAD_OPTIONS,
+                BadInput({"anchor": np.ones((5, 7), int)}, TypeError),
+                BadInput({"anchor": np.ones(7)}),
+                BadInput(
+                    {
+                        "anchor": np.ones((0, 7)),
+                        "positive": np.ones((0, 7)),
+                        "negative": np.ones((0, 7)),
+                    }
+                ),
+                BadInput({"positive": TRIPLET["positive"][:4]}),
+                BadInput({"negative": TRIPLET["negative"][:, :5]}),
+                BadInput({"negative": TRIPLET["negative"].astype("float16")}, TypeError),
+            ),
+        ),
+        Operation("TripletLoss", triplet_loss, TRIPLET_CASES, bad_inputs=BAD_OPTIONS),
+        Operation(
+            "all_triplets_loss",
+            all_triplets_loss,
+            cases=(
+                *each(DISTANCES, ("mean", "active", "sum", "none"), BATCH),
+                Case(
+                    "digits",
+                    {"embeddings": PIXELS[:17], "labels": NUMBERS[:17]},
+                    {"distance": "euclidean"},
+                ),
+                Case(
+                    "margins met exactly",
+                    GRID,
+                    {"distance": "sqeuclidean", "margin": 2.0, "reduction": "active"},
+                    differentiate=False,
+                ),
+                Case(
+                    "duplicates",
+                    DUPLICATES,
+                    {"distance": "sqeuclidean", "margin": 0.0, "reduction": "active"},
+                    differentiate=False,
+                ),
+                Case("no positive", LONELY, flat={"embeddings": ...}),
+                Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
+            ),
+            bad_inputs=(
+                *BAD_OPTIONS,
+                BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
+                BadInput({"embeddings": np.ones(11)}),
+                BadInput({"embeddings": np.ones((0, 5)), "labels": LABELS[:0]}),
+                BadInput({"labels": LABELS / 2}, TypeError),
+                BadInput({"labels": LABELS[:10]}),
+                BadInput({"labels": LABELS[:, None]}),
+            ),
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "gradient where the margin is met exactly",
+            "triplet_loss",
+            "margin met exactly",
+            {
+                "pytorch_impl": (
+                    "torch.relu(margin + near - far)",
+                    "(margin + near - far).clamp_min(0)",
+                ),
+                "tf2_impl": (
+                    "tf.nn.relu(margin + near - far)",
+                    "tf.maximum(margin + near - far, 0)",
+                ),
+                "theano_impl": (
+                    "T.switch(violation <= 0, T.zeros_like(violation), violation)",
+                    "T.nnet.relu(violation)",
+                ),
+            },
+        ),
+        Mutant(
+            "near and far swapped",
+            "triplet_loss",
+            "cosine, mean",
+            {
+                "pytorch_impl": ("margin + near - far", "margin - near + far"),
+                "tf2_impl": ("margin + near - far", "margin - near + far"),
+                "theano_impl": ("+ near - far", "- near + far"),
+            },
+        ),
+        Mutant(
+            "an anchor as its own positive",
+            "all_triplets_loss",
+            "cosine, active",
+            {
+                "pytorch_impl": (
+                    "same & ~torch.eye(n, dtype=torch.bool, device=labels.device)",
+                    "same",
+                ),
+                "tf2_impl": ("same & ~tf.eye(n, dtype=tf.bool)", "same"),
+                "theano_impl": ("same & T.eq(T.eye(n), 0)", "same"),
+            },
+        ),
+        Mutant(
+            "ties decided by rounding",
+            "all_triplets_loss",
+            "margins met exactly",
+            {
+                "pytorch_impl": (
+                    "distances + margin - tolerance",
+                    "distances + margin + tolerance",
+                ),
+                "tf2_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),
+                "theano_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),
+            },
+        ),
+        Mutant(
+            "mean over all instead of active",
+            "all_triplets_loss",
+            "euclidean, active",
+            {
+                "pytorch_impl": (
+                    'if reduction == "active" else valid',
+                    'if reduction == "mean" else valid',
+                ),
+                "tf2_impl": (
+                    'if reduction == "active" else valid',
+                    'if reduction == "mean" else valid',
+                ),
+                "theano_impl": (
+                    'if reduction == "active" else valid',
+                    'if reduction == "mean" else valid',
+                ),
+            },
+        ),
+    ),
+)

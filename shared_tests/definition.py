@@ -1,0 +1,179 @@
+"""What a definition is made of, and how to find them all.
+
+A file in `shared_tests/components` assigns `DEFINITION`; nothing else has to be registered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from shared_tests import components
+
+DTYPES = ("float64", "float32")
+PACKAGES = {
+    "torch": "pytorch_impl",
+    "tf2": "tf2_impl",
+    "theano": "theano_impl",
+    "numpy": "numpy_infer",
+}
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SparseInput:
+    """A dense array that each backend is to be given in a sparse form of its own: csr, csc or coo."""
+
+    array: np.ndarray
+    layout: Literal["csr", "csc", "coo"] = "csr"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: its inputs in order, its keyword arguments and, for a model, its weights.
+
+    Floating inputs and all weights are differentiated, unless the value itself is NaN. Where
+    differences do not exist, at a kink, `flat` marks the entries whose gradient is zero by
+    convention, or `gradients` gives all of them by hand, for the gradient `upstream`.
+    """
+
+    name: str
+    inputs: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Arrays | None = None
+    differentiate: bool = True
+    flat: Mapping[str, Any] = field(default_factory=dict)
+    gradients: Arrays | None = None
+
+    def cast(self, dtype: str) -> Case:
+        """This case with every floating array rounded to `dtype`."""
+
+        def rounded(value: Any) -> Any:
+            if isinstance(value, SparseInput):
+                return replace(value, array=value.array.astype(dtype))
+            if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
+                return value.astype(dtype)
+            return value
+
+        def all_rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: rounded(value) for name, value in values.items()}
+
+        weights = None if self.weights is None else all_rounded(self.weights)
+        return replace(self, inputs=all_rounded(self.inputs), weights=weights)
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """Arguments that replace those of a good case, and the error that must name the first of them."""
+
+    changes: Mapping[str, Any]
+    error: type[Exception] = ValueError
+
+    @property
+    def argument(self) -> str:
+        return next(iter(self.changes))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A public function or class, the float64 reference it is held to, and its cases.
+
+    The reference of a function is called with the case's inputs and options, that of a model
+    with the weights before them. It returns an array or a mapping of named arrays.
+    """
+
+    name: str
+    reference: Callable[..., Any]
+    cases: Sequence[Case]
+    bad_inputs: Sequence[BadInput] = ()
+    kind: Literal["layer", "model"] = "layer"
+    differentiable: bool = True
+    numpy: bool = False
+
+    def backends(self) -> tuple[str, ...]:
+        return tuple(name for name in PACKAGES if self.numpy or name != "numpy")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A porter's mistake, as an edit of the source in each package, and the case that sees it."""
+
+    name: str
+    operation: str
+    case: str
+    edits: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A component: its operations and the mutants that its cases must catch."""
+
+    component: str
+    operations: Sequence[Operation]
+    mutants: Sequence[Mutant]
+
+    def cell(self, operation: str, case: str, dtype: str = "float64") -> Cell:
+        """The cell of these names."""
+        return next(
+            Cell(self.component, one, candidate, dtype)
+            for one in self.operations
+            if one.name == operation
+            for candidate in one.cases
+            if candidate.name == case
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case of one operation in one dtype."""
+
+    component: str
+    operation: Operation
+    case: Case
+    dtype: str
+
+    @property
+    def differentiate(self) -> bool:
+        return self.operation.differentiable and self.case.differentiate
+
+    def __str__(self) -> str:
+        return f"{self.component}-{self.operation.name}-{self.case.name}-{self.dtype}"
+
+    @property
+    def label(self) -> str:
+        """The case's name within its component."""
+        return f"{self.operation.name}: {self.case.name}"
+
+
+@cache
+def definitions() -> tuple[Definition, ...]:
+    """All definitions, in the order of their names."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(components.__path__))
+    return tuple(
+        importlib.import_module(f"{components.__name__}.{name}").DEFINITION for name in modules
+    )
+
+
+def cells(backend: str, component: str | None = None) -> list[Cell]:
+    """Every cell that a backend has to fill."""
+    return [
+        Cell(definition.component, operation, case, dtype)
+        for definition in definitions()
+        if component in (None, definition.component)
+        for operation in definition.operations
+        if backend in operation.backends()
+        for case in operation.cases
+        for dtype in DTYPES
+    ]
+
+
+def upstream(shape: tuple[int, ...]) -> np.ndarray:
+    """The gradient that flows into an output of this shape: no two entries alike."""
+    return np.asarray(np.cos(np.arange(1.0, np.prod(shape) + 1)).reshape(shape) + 0.25)

@@ -1,0 +1,15 @@
+"""Every backend gives the values and the gradients of the definition, in every case and dtype."""
+
+from shared_tests.compare import assert_close, assert_dtype, tolerance
+from shared_tests.measure import expected, measured
+
+
+def test_values_and_gradients(backend, cell):
+    wanted, got = expected(cell), measured(backend, cell)
+    if not backend.differentiates:
+        wanted = {name: array for name, array in wanted.items() if name.startswith("value:")}
+    assert set(got) == set(wanted)
+    for quantity, array in got.items():
+        assert_dtype(array, cell.dtype, quantity)
+        bound = tolerance(quantity, cell.operation.kind, cell.dtype, reference=True)
+        assert_close(array, wanted[quantity], bound, quantity)

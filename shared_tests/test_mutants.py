@@ -1,0 +1,33 @@
+"""Each mutant, a porter's mistake in the source of a package, is caught by the case that names it."""
+
+import importlib
+import inspect
+import sys
+from types import ModuleType
+
+import pytest
+
+from shared_tests.definition import PACKAGES, Cell
+from shared_tests.test_agreement import test_values_and_gradients as check_agreement
+
+
+def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
+    """The module, with its source edited in one place."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"{module.__name__}: {source.count(old)} places read {old!r}"
+    mutant = ModuleType(module.__name__)
+    mutant.__package__ = module.__package__
+    mutant.__file__ = module.__file__
+    exec(compile(source.replace(old, new), f"<mutant of {module.__name__}>", "exec"), vars(mutant))
+    return mutant
+
+
+def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
+    name = f"{PACKAGES[backend_name]}.{definition.component}"
+    cell = definition.cell(mutant.operation, mutant.case)
+    module = importlib.import_module(name)
+    check_agreement(backend, cell)
+    changed = mutated(module, *mutant.edits[PACKAGES[backend_name]])
+    monkeypatch.setitem(sys.modules, name, changed)
+    with pytest.raises(AssertionError, match="error"):
+        check_agreement(backend, cell)

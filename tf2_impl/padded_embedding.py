@@ -1,0 +1,85 @@
+"""Ragged lists of token ids, padded with id 0, to one vector each.
+
+    sum     Σ_t table[id_t]
+    mean    the sum, divided by the number of tokens that are not padding
+
+Sources: seed topics, faster embedding lookups with padding; padded word indexes for embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from numpy_infer import text
+from tf2_impl.checks import check_choice, check_count, check_ids, check_not_empty
+from tf2_impl.distances import l2_normalize
+from tf2_impl.initializers import EmbeddingTable
+
+REDUCTIONS = ("mean", "sum")
+
+
+def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0) -> tf.Tensor:
+    """Ragged lists of ids as one (batch, longest) int64 tensor, filled up on the right.
+
+    ValueError for an empty batch or a negative id, TypeError for ids that are not integers.
+    """
+    return tf.constant(text.pad_token_lists(token_lists, padding_id=padding_id))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class PaddedEmbedding(keras.layers.Layer):
+    """Sum or mean of the embeddings of each row's tokens; padding neither counts nor learns.
+
+    vocabulary_size counts the padding's row 0. unit_norm scales each result to length 1. The
+    gradient of the table is an IndexedSlices, which touches the batch's rows alone.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: int,
+        *,
+        reduce: str = "mean",
+        unit_norm: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_count("vocabulary_size", vocabulary_size)
+        check_count("dim", dim)
+        check_choice("reduce", reduce, REDUCTIONS)
+        self.config = {
+            "vocabulary_size": vocabulary_size,
+            "dim": dim,
+            "reduce": reduce,
+            "unit_norm": unit_norm,
+        }
+        self.reduce = reduce
+        self.unit_norm = unit_norm
+        self.table = self.add_weight(
+            shape=(vocabulary_size, dim), initializer=EmbeddingTable(seed), name="table"
+        )
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids: (batch, longest) integers in 0..vocabulary_size−1. Returns (batch, dim).
+
+        A row of padding only gives zeros. ValueError for an id outside the table.
+        """
+        check_ids("ids", ids, self.table.shape[0])
+        check_not_empty("ids", ids)
+        # The real tokens alone are looked up: less work, and no gradient for the padding's row.
+        places = tf.where(ids != 0)
+        rows, tokens = places[:, 0], tf.gather_nd(ids, places)
+        batch = tf.shape(ids, out_type=tf.int64)[0]
+        vectors = tf.math.unsorted_segment_sum(tf.gather(self.table, tokens), rows, batch)
+        if self.reduce == "mean":
+            count = tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)
+            vectors /= tf.maximum(count, 1)
+        return l2_normalize(vectors) if self.unit_norm else vectors
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}

@@ -1,0 +1,27 @@
+"""Ties: values that differ by no more than rounding are equal, and the lower index wins.
+
+A matrix product rounds the same two vectors differently at different places, and each
+framework in its own way. Without a tolerance, equal vectors would tie in none of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+def machine_epsilon(dtype: tf.DType) -> float:
+    """The spacing of the numbers of this dtype at 1."""
+    return float(np.finfo(dtype.as_numpy_dtype).eps)
+
+
+def rounding_error(distances: tf.Tensor, distance: str) -> tf.Tensor:
+    """The difference below which two of these distances, (n, m), count as equal; a scalar."""
+    scale = tf.ones((), distances.dtype) if distance == "cosine" else tf.reduce_max(distances)
+    return 32 * machine_epsilon(distances.dtype) * scale
+
+
+def first_minimum(values: tf.Tensor, tolerance: tf.Tensor) -> tf.Tensor:
+    """Index of the smallest value on the last axis; of equal ones, the lowest index."""
+    smallest = tf.reduce_min(values, axis=-1, keepdims=True)
+    return tf.argmax(tf.cast(values <= smallest + tolerance, tf.int8), axis=-1)

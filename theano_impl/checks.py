@@ -1,0 +1,100 @@
+"""Argument checks: every message names the argument, what it wanted and what it got.
+
+What a symbolic variable tells, its dtype and number of axes, is checked while the graph is
+built. What only the values tell is checked by an Assert when the function runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import theano.tensor as T
+from theano.tensor.opt import Assert
+from theano.tensor.var import TensorVariable
+
+
+def check_floating(name: str, x: TensorVariable, *, ndim: int | None = None) -> None:
+    """TypeError unless `x` is floating; ValueError unless it has `ndim` axes."""
+    if x.dtype not in T.float_dtypes:
+        raise TypeError(f"{name}: expected floating point numbers, got {x.dtype}")
+    check_rank(name, x, ndim=ndim)
+
+
+def check_integers(name: str, x: TensorVariable, *, ndim: int | None = None) -> None:
+    """TypeError unless `x` is of integers; ValueError unless it has `ndim` axes."""
+    if x.dtype not in T.integer_dtypes:
+        raise TypeError(f"{name}: expected integers, got {x.dtype}")
+    check_rank(name, x, ndim=ndim)
+
+
+def check_rank(name: str, x: TensorVariable, *, ndim: int | None) -> None:
+    if x.ndim == 0 or (ndim is not None and x.ndim != ndim):
+        wanted = "at least one axis" if ndim is None else f"{ndim} axes"
+        raise ValueError(f"{name}: expected {wanted}, got {x.ndim}")
+
+
+def check_not_empty(name: str, x: TensorVariable) -> TensorVariable:
+    return check_values(x, x.shape[0] > 0, name, "at least one row")
+
+
+def check_dtype(name: str, x: TensorVariable, dtype: str) -> None:
+    """TypeError unless `x` has the dtype it will be combined with: nothing is cast silently."""
+    if x.dtype != dtype:
+        raise TypeError(f"{name}: expected {dtype}, got {x.dtype}")
+
+
+def check_width(name: str, x: TensorVariable, width: int | TensorVariable) -> TensorVariable:
+    return check_values(
+        x, T.eq(x.shape[x.ndim - 1], width), name, "as many features as its partner"
+    )
+
+
+def check_like(
+    name: str, x: TensorVariable, other_name: str, other: TensorVariable
+) -> TensorVariable:
+    """A floating tensor with the dtype and the shape of `other`."""
+    check_floating(name, x, ndim=other.ndim)
+    check_dtype(name, x, other.dtype)
+    return check_values(x, T.all(T.eq(x.shape, other.shape)), name, f"the shape of {other_name}")
+
+
+def check_labels(name: str, labels: TensorVariable, n_rows: TensorVariable) -> TensorVariable:
+    """Integer labels, one for each of `n_rows` rows."""
+    check_integers(name, labels, ndim=1)
+    return check_values(labels, T.eq(labels.shape[0], n_rows), name, "a label for each row")
+
+
+def check_values(x: TensorVariable, ok: TensorVariable, name: str, wanted: str) -> TensorVariable:
+    """`x` itself, with an AssertionError when the function runs and `ok` does not hold."""
+    return Assert(f"{name}: expected {wanted}")(x, ok)
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def check_number(
+    name: str, value: float, *, above: float = -math.inf, least: float = -math.inf
+) -> None:
+    """ValueError unless `value` is finite, greater than `above` and at least `least`."""
+    if not (math.isfinite(value) and value > above and value >= least):
+        wanted = f"a number above {above}" if above > -math.inf else f"a number of at least {least}"
+        raise ValueError(f"{name}: expected {wanted}, got {value}")
+
+
+def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf) -> None:
+    """ValueError unless `value` is a whole number in least..most."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
+    if not least <= value <= most:
+        limit = f"in {least}..{most}" if most < math.inf else f"of at least {least}"
+        raise ValueError(f"{name}: expected a whole number {limit}, got {value}")
+
+
+def check_ids(name: str, ids: TensorVariable, vocabulary_size: int) -> TensorVariable:
+    """Integer ids, (batch, longest), inside the table: Theano would wrap a negative one round."""
+    check_integers(name, ids, ndim=2)
+    inside = T.all((ids >= 0) & (ids < vocabulary_size))
+    return check_values(ids, inside, name, f"ids in 0..{vocabulary_size - 1}")

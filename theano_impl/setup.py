@@ -1,0 +1,23 @@
+"""What Theano-PyMC 1.1.2 needs before it runs on Python 3.11.
+
+Imported by the package's `__init__`, so `theano_impl` comes before `theano` in an import list.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Left unset, Theano asks NumPy for a build description that NumPy no longer keeps. Empty makes
+# it use NumPy's own BLAS, at NumPy's speed.
+_flags = os.environ.get("THEANO_FLAGS", "")
+if "blas__ldflags" not in _flags:
+    os.environ["THEANO_FLAGS"] = ",".join(filter(None, [_flags, "blas__ldflags="]))
+
+import theano  # noqa: E402
+
+# The C code of scan's inner loop does not compile against Python 3.11. Without this module,
+# scan runs the same loop in Python.
+sys.modules["theano.scan.scan_perform_ext"] = None  # type: ignore[assignment]
+
+__all__ = ["theano"]

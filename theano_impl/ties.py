@@ -1,0 +1,28 @@
+"""Ties: values that differ by no more than rounding are equal, and the lower index wins.
+
+A matrix product rounds the same two vectors differently at different places, and each
+framework in its own way. Without a tolerance, equal vectors would tie in none of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import theano.tensor as T
+from theano.tensor.var import TensorVariable
+
+
+def machine_epsilon(dtype: str, times: int) -> np.ndarray:
+    """So many spacings of the numbers of this dtype at 1, in this dtype, lest it be upcast."""
+    return np.asarray(times * np.finfo(dtype).eps, dtype)
+
+
+def rounding_error(distances: TensorVariable, distance: str) -> TensorVariable:
+    """The difference below which two of these distances, (n, m), count as equal; a scalar."""
+    scale = T.constant(1, dtype=distances.dtype) if distance == "cosine" else T.max(distances)
+    return machine_epsilon(distances.dtype, times=32) * scale
+
+
+def first_minimum(values: TensorVariable, tolerance: TensorVariable) -> TensorVariable:
+    """Index of the smallest value on the last axis; of equal ones, the lowest index."""
+    smallest = T.min(values, axis=-1, keepdims=True)
+    return T.argmax(values <= smallest + tolerance, axis=-1)
