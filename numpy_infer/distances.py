@@ -9,7 +9,6 @@ All pairs at once cost one matrix product (seed topic: computational bottlenecks
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from numpy_infer.checks import (

@@ -55,7 +55,8 @@ def check_like(name: str, x: Tensor, other_name: str, other: Tensor) -> None:
     check_dtype(name, x, other.dtype)
     if x.shape != other.shape:
         raise ValueError(
-            f"{name}: expected the shape of {other_name}, {tuple(other.shape)}, got {tuple(x.shape)}"
+            f"{name}: expected the shape of {other_name}, {tuple(other.shape)}, "
+            f"got {tuple(x.shape)}"
         )
 
 
@@ -92,6 +93,6 @@ def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     """Integer ids, (batch, longest), inside the table."""
     check_integers(name, ids, ndim=2)
-    if ids.numel() and not (0 <= ids.min() and ids.max() < vocabulary_size):
+    if ids.numel() and not (ids.min() >= 0 and ids.max() < vocabulary_size):
         got = f"{int(ids.min())}..{int(ids.max())}"
         raise ValueError(f"{name}: expected ids in 0..{vocabulary_size - 1}, got {got}")

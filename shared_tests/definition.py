@@ -29,7 +29,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class SparseInput:
-    """A dense array that each backend is to be given in a sparse form of its own: csr, csc or coo."""
+    """A dense array that each backend is to be given in a sparse form of its own."""
 
     array: np.ndarray
     layout: Literal["csr", "csc", "coo"] = "csr"
@@ -71,7 +71,7 @@ class Case:
 
 @dataclass(frozen=True)
 class BadInput:
-    """Arguments that replace those of a good case, and the error that must name the first of them."""
+    """Arguments that replace those of a good case, and the error that names the first."""
 
     changes: Mapping[str, Any]
     error: type[Exception] = ValueError

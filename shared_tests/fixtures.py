@@ -1,4 +1,4 @@
-"""Inputs of the cases: arrays in which every entry differs, and real data that needs no download."""
+"""Inputs of the cases: arrays in which every entry differs, and real data without a download."""
 
 from __future__ import annotations
 

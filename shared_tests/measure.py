@@ -21,7 +21,7 @@ _expected: dict[str, dict[str, np.ndarray]] = {}
 
 
 def expected(cell: Cell) -> dict[str, np.ndarray]:
-    """The quantities of the reference, in float64, from the inputs as rounded to the cell's dtype."""
+    """The quantities of the reference, in float64, from inputs rounded to the cell's dtype."""
     if str(cell) not in _expected:
         _expected[str(cell)] = _evaluate(cell)
     return _expected[str(cell)]

@@ -1,4 +1,4 @@
-"""Each mutant, a porter's mistake in the source of a package, is caught by the case that names it."""
+"""Each mutant, a porter's mistake in a package's source, is caught by the case it names."""
 
 import importlib
 import inspect
@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from shared_tests.definition import PACKAGES, Cell
+from shared_tests.definition import PACKAGES
 from shared_tests.test_agreement import test_values_and_gradients as check_agreement
 
 

@@ -8,8 +8,6 @@ triplet loss in TensorFlow 2.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import theano.tensor as T
 from theano.gradient import disconnected_grad

@@ -1,4 +1,4 @@
-"""One adapter per package: the only place that knows how to build, run and differentiate natively."""
+"""One adapter per package: the only place that knows how to build, run and differentiate it."""
 
 from __future__ import annotations
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import theano_impl  # noqa: F401  (prepares what the first import of theano needs)
+
+# isort: split
 import importlib
 from typing import Any
 
 import numpy as np
-import theano_impl  # noqa: F401  (before theano)
 import scipy.sparse
 import theano
 import theano.sparse

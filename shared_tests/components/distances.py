@@ -91,7 +91,7 @@ DEFINITION = Definition(
             squared_distances,
             cases=(
                 Case("all pairs", PAIRS),
-                Case("offset", {"x": NEAR, "y": NEAR[::-1] + [0.0, 0.016]}),
+                Case("offset", {"x": NEAR, "y": NEAR[::-1] + np.array([0.0, 0.016])}),
                 Case("same rows", {"x": X, "y": X[::-1].copy()}),
                 Case("digits", {"x": PIXELS[:5], "y": PIXELS[5:]}),
                 Case("nan", {"x": WITH_NAN, "y": Y}, differentiate=False),

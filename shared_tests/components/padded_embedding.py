@@ -98,5 +98,73 @@ DEFINITION = Definition(
             numpy=True,
         ),
     ),
-    mutants=(),
+    mutants=(
+        Mutant(
+            "mean counts the padding",
+            "PaddedEmbedding",
+            "mean",
+            {
+                "pytorch_impl": (
+                    """vectors = F.embedding_bag(
+            ids, self.table, padding_idx=0, mode=self.reduce, sparse=self.sparse
+        )""",
+                    "vectors = self.table[ids].mean(1)",
+                ),
+                "tf2_impl": (
+                    "tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)",
+                    "tf.cast(tf.shape(ids)[1], vectors.dtype)",
+                ),
+                "theano_impl": ("T.sum(T.neq(ids, 0), axis=1, keepdims=True)", "ids.shape[1]"),
+                "numpy_infer": (
+                    "np.maximum(count, 1)[:, None].astype(vectors.dtype)",
+                    "vectors.dtype.type(ids.shape[1])",
+                ),
+            },
+        ),
+        Mutant(
+            "the padding's row learns",
+            "PaddedEmbedding",
+            "padding inside",
+            {
+                "pytorch_impl": ("padding_idx=0, ", ""),
+                "tf2_impl": ("tf.where(ids != 0)", "tf.where(ids >= 0)"),
+                "theano_impl": ("T.neq(ids, 0).nonzero()", "T.ge(ids, 0).nonzero()"),
+            },
+        ),
+        Mutant(
+            "division by no tokens",
+            "PaddedEmbedding",
+            "rows of padding",
+            {
+                "tf2_impl": ("tf.maximum(count, 1)", "count"),
+                "theano_impl": ("T.maximum(count, 1)", "count"),
+                "numpy_infer": ("np.maximum(count, 1)[:, None]", "count[:, None]"),
+            },
+        ),
+        Mutant(
+            "unit norm before the sum",
+            "PaddedEmbedding",
+            "sum, unit norm",
+            {
+                "pytorch_impl": ("ids, self.table, pad", "ids, l2_normalize(self.table), pad"),
+                "tf2_impl": (
+                    "tf.gather(self.table, tokens)",
+                    "tf.gather(l2_normalize(self.table), tokens)",
+                ),
+                "theano_impl": ("self.table[ids", "l2_normalize(self.table)[ids"),
+                "numpy_infer": ("self.table[ids[real]]", "l2_normalize(self.table)[ids[real]]"),
+            },
+        ),
+        Mutant(
+            "unit norm forgotten",
+            "PaddedEmbedding",
+            "mean, unit norm",
+            {
+                "pytorch_impl": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
+                "tf2_impl": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
+                "theano_impl": ("l2_normalize(vectors) if unit_norm else vectors", "vectors"),
+                "numpy_infer": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
+            },
+        ),
+    ),
 )
