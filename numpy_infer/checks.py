@@ -87,3 +87,9 @@ def check_ids(name: str, ids: np.ndarray, vocabulary_size: int) -> None:
     if ids.size and not (ids.min() >= 0 and ids.max() < vocabulary_size):
         got = f"{ids.min()}..{ids.max()}"
         raise ValueError(f"{name}: expected ids in 0..{vocabulary_size - 1}, got {got}")
+
+
+def check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """ValueError unless `x` has exactly this shape."""
+    if x.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {x.shape}")

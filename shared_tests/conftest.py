@@ -8,7 +8,7 @@ from shared_tests.backends import backend as load_backend
 from shared_tests.backends import installed
 from shared_tests.definition import PACKAGES, cells, definitions
 
-NATIVE_TESTS = {"torch": "test_torch.py", "tf2": "test_tf2.py", "theano": "test_theano.py"}
+NATIVE_TESTS = {name: f"test_{name}.py" for name in PACKAGES}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend", choices=list(PACKAGES), help="run the tests of this backend alone"
     )
     parser.addoption("--component", help="run the tests of this component alone")
+    parser.addoption("--first-cases", action="store_true", help="run each operation's first case")
 
 
 def selected(config: pytest.Config) -> list[str]:
@@ -24,8 +25,10 @@ def selected(config: pytest.Config) -> list[str]:
 
 
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:
-    """A framework's own tests need that framework."""
+    """A framework's own tests need that framework; those of the project are not a backend's."""
     absent = {file for name, file in NATIVE_TESTS.items() if name not in selected(config)}
+    if config.getoption("--backend"):
+        absent.add("project")
     return True if collection_path.name in absent else None
 
 
@@ -34,7 +37,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = set(metafunc.fixturenames)
     backends = selected(metafunc.config)
     if {"backend_name", "cell"} <= names:
-        pairs = [(name, cell) for name in backends for cell in cells(name, component)]
+        first = metafunc.config.getoption("--first-cases")
+        pairs = [
+            (name, cell)
+            for name in backends
+            for cell in cells(name, component)
+            if not first or cell.case is cell.operation.cases[0]
+        ]
         ids = [f"{name}-{cell}" for name, cell in pairs]
         metafunc.parametrize(("backend_name", "cell"), pairs, ids=ids)
     elif {"backend_name", "mutant"} <= names:

@@ -24,6 +24,8 @@ PACKAGES = {
     "numpy": "numpy_infer",
 }
 
+INFERENCE_ONLY = ("numpy",)  # no gradients
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -161,14 +163,14 @@ def definitions() -> tuple[Definition, ...]:
     )
 
 
-def cells(backend: str, component: str | None = None) -> list[Cell]:
-    """Every cell that a backend has to fill."""
+def cells(backend: str | None = None, component: str | None = None) -> list[Cell]:
+    """Every cell, or every one that a backend has to fill."""
     return [
         Cell(definition.component, operation, case, dtype)
         for definition in definitions()
         if component in (None, definition.component)
         for operation in definition.operations
-        if backend in operation.backends()
+        if backend is None or backend in operation.backends()
         for case in operation.cases
         for dtype in DTYPES
     ]

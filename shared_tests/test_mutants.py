@@ -26,8 +26,8 @@ def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch
     name = f"{PACKAGES[backend_name]}.{definition.component}"
     cell = definition.cell(mutant.operation, mutant.case)
     module = importlib.import_module(name)
-    check_agreement(backend, cell)
+    check_agreement(backend, backend_name, cell)
     changed = mutated(module, *mutant.edits[PACKAGES[backend_name]])
     monkeypatch.setitem(sys.modules, name, changed)
     with pytest.raises(AssertionError, match="error"):
-        check_agreement(backend, cell)
+        check_agreement(backend, backend_name, cell)

@@ -86,12 +86,12 @@ def all_triplets_loss(
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
     labels = check_labels("labels", labels, embeddings.shape[0])
-    margin = np.asarray(margin, embeddings.dtype)
     distances = pairwise_distances(embeddings, embeddings, distance=distance)
     constant = disconnected_grad(distances)
     tolerance = rounding_error(constant, distance)
-    weights, active, valid = _count_triplets(constant, labels, margin, tolerance)
-    sums = T.sum(weights * distances, axis=1) + margin * active
+    typed_margin = np.asarray(margin, embeddings.dtype)  # a Python float would upcast float32
+    weights, active, valid = _count_triplets(constant, labels, typed_margin, tolerance)
+    sums = T.sum(weights * distances, axis=1) + typed_margin * active
     if reduction == "none":
         return sums
     if reduction == "sum":

@@ -21,7 +21,6 @@ Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 class Backend(Protocol):
     """What an adapter offers; its module is `shared_tests.backends.<name>_backend`."""
 
-    differentiates: bool
     # What bad input may raise besides the error of the definition, where only running tells.
     runtime_errors: tuple[type[Exception], ...]
 

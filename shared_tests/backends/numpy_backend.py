@@ -15,7 +15,6 @@ from shared_tests.definition import Case, SparseInput
 
 
 class NumpyBackend:
-    differentiates = False
     runtime_errors = ()
 
     def versions(self) -> dict[str, str]:
@@ -32,12 +31,14 @@ class NumpyBackend:
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     """The function with its options, or the layer on an `Input` with its weights.
 
-    The sizes that other packages are told, a layer here reads off its arrays.
+    The sizes that other packages are told, a layer here reads off its arrays; an array that
+    may be left out, such as a bias, defaults to None and is no option.
     """
     target = getattr(importlib.import_module(f"numpy_infer.{component}"), name)
     if not isinstance(target, type):
         return lambda *inputs: target(*inputs, **case.options)
-    accepted = inspect.signature(target).parameters
+    parameters = inspect.signature(target).parameters.items()
+    accepted = {key for key, parameter in parameters if parameter.default is not None}
     options = {key: value for key, value in case.options.items() if key in accepted}
     arrays = {key.replace(".", "_"): value for key, value in (case.weights or {}).items()}
     return target(Input(), **arrays, **options)

@@ -16,7 +16,6 @@ from tf2_impl import interchange
 
 
 class Tf2Backend:
-    differentiates = True
     runtime_errors = ()
 
     def versions(self) -> dict[str, str]:

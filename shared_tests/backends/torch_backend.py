@@ -16,7 +16,6 @@ from shared_tests.definition import Case, SparseInput, upstream
 
 
 class TorchBackend:
-    differentiates = True
     runtime_errors = ()
 
     def versions(self) -> dict[str, str]:

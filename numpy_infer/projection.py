@@ -1,0 +1,34 @@
+"""A dense projection: x·weight + bias."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpy_infer.checks import check_dtype, check_floating, check_shape, check_width
+from numpy_infer.layer import Layer
+
+
+class Projection(Layer):
+    """x·weight + bias over the last axis.
+
+    weight: (in, out); bias: (out,) or None. Source: seed topic, converting Theano to NumPy.
+    """
+
+    def __init__(self, previous: Layer, weight: np.ndarray, bias: np.ndarray | None = None) -> None:
+        super().__init__(previous)
+        check_floating("weight", weight, ndim=2)
+        if bias is not None:
+            check_shape("bias", bias, (weight.shape[1],))
+            check_dtype("bias", bias, weight.dtype)
+        self.weight = weight
+        self.bias = bias
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., in) of the weight's dtype. Returns (..., out)."""
+        check_floating("x", x)
+        check_dtype("x", x, self.weight.dtype)
+        check_width("x", x, self.weight.shape[0])
+        y = x @ self.weight
+        if self.bias is not None:
+            y += self.bias
+        return y

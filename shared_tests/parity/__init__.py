@@ -1,0 +1,1 @@
+"""The parity report: every backend in its own environment, every pair of them compared."""

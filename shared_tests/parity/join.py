@@ -1,0 +1,106 @@
+"""Joins what the backends measured: one row per pair, component, case, quantity and dtype."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared_tests.compare import error, tolerance
+from shared_tests.definition import INFERENCE_ONLY, Cell, cells
+from shared_tests.parity.run import REFERENCE
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run left in its file: {cell: {quantity: array}}, and {cell: error}."""
+
+    versions: Mapping[str, str]
+    errors: Mapping[str, str]
+    quantities: Mapping[str, Mapping[str, np.ndarray]]
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        quantities: dict[str, dict[str, np.ndarray]] = {}
+        with np.load(path) as file:
+            header = json.loads(str(file["header"]))
+            for name in file.files:
+                cell, bar, quantity = name.rpartition("|")
+                if bar:
+                    quantities.setdefault(cell, {})[quantity] = file[name]
+        return cls(header["versions"], header["errors"], quantities)
+
+
+def join(results: Mapping[str, Results], component: str | None = None) -> dict[str, Any]:
+    """The content of parity.json: environments, rows, missing, ok."""
+    rows: list[dict[str, Any]] = []
+    missing: list[dict[str, Any]] = []
+    for cell in cells(component=component):
+        wanted = results[REFERENCE].quantities.get(str(cell), {})
+        if not wanted:
+            missing.append(_missing(cell, "all", REFERENCE, results))
+        for quantity, array in wanted.items():
+            sides = {REFERENCE: array}
+            for backend in _fillers(cell, quantity, results):
+                found = results[backend].quantities.get(str(cell), {}).get(quantity)
+                if found is None:
+                    missing.append(_missing(cell, quantity, backend, results))
+                else:
+                    sides[backend] = found
+            rows += [_row(cell, quantity, a, b, sides) for a, b in combinations(sides, 2)]
+    return {
+        "environments": {name: dict(one.versions) for name, one in results.items()},
+        "rows": rows,
+        "missing": missing,
+        "ok": bool(rows) and not missing and all(row["ok"] for row in rows),
+    }
+
+
+def _fillers(cell: Cell, quantity: str, results: Mapping[str, Results]) -> list[str]:
+    """The backends that owe this quantity, of those that were run."""
+    gradient = quantity.startswith("gradient:")
+    return [
+        name
+        for name in cell.operation.backends()
+        if name in results and not (gradient and name in INFERENCE_ONLY)
+    ]
+
+
+def _row(
+    cell: Cell, quantity: str, a: str, b: str, sides: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    found = error(sides[b], sides[a])
+    bound = tolerance(quantity, cell.operation.kind, cell.dtype, reference=a == REFERENCE)
+    # The reference is float64; a result in any dtype but the cell's is no agreement.
+    for name, array in sides.items():
+        if name in (a, b) and name != REFERENCE and array.dtype.kind == "f":
+            found = found if array.dtype == cell.dtype else float("inf")
+    return {
+        **_place(cell, quantity),
+        "a": a,
+        "b": b,
+        "error": found if np.isfinite(found) else str(found),
+        "tolerance": bound,
+        "ok": found <= bound,
+    }
+
+
+def _missing(
+    cell: Cell, quantity: str, backend: str, results: Mapping[str, Results]
+) -> dict[str, Any]:
+    reason = results[backend].errors.get(str(cell), "not computed")
+    return {**_place(cell, quantity), "backend": backend, "reason": reason}
+
+
+def _place(cell: Cell, quantity: str) -> dict[str, Any]:
+    return {
+        "component": cell.component,
+        "case": cell.label,
+        "quantity": quantity,
+        "dtype": cell.dtype,
+    }

@@ -1,0 +1,76 @@
+"""The report in the terminal: per component and backend the worst error, and what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from shared_tests.parity.run import REFERENCE
+
+SHOWN = 20
+
+
+def ratio(row: dict[str, Any]) -> float:
+    """The error as a share of its tolerance: above 1 it fails."""
+    return float(row["error"]) / row["tolerance"]
+
+
+def worst(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row that comes nearest to its tolerance, or goes farthest beyond."""
+    return max(rows, key=ratio, default=None)
+
+
+def pairs(rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The pairs that were compared, in the order of the report."""
+    return list(dict.fromkeys((row["a"], row["b"]) for row in rows))
+
+
+def print_table(report: dict[str, Any], console: Console) -> None:
+    """The summary, then what is missing or out of tolerance."""
+    rows = report["rows"]
+    backends = [name for name in report["environments"] if name != REFERENCE]
+    table = Table(title="Worst error, as a share of its tolerance")
+    table.add_column("component")
+    table.add_column("comparisons", justify="right")
+    for backend in backends:
+        table.add_column(backend, justify="right")
+    table.add_column("each other", justify="right")
+    for component in dict.fromkeys(row["component"] for row in rows):
+        own = [row for row in rows if row["component"] == component]
+        marks = [
+            mark(worst(row for row in own if (row["a"], row["b"]) == (REFERENCE, backend)))
+            for backend in backends
+        ]
+        each_other = mark(worst(row for row in own if row["a"] != REFERENCE))
+        table.add_row(component, str(len(own)), *marks, each_other)
+    console.print(table)
+    failing = [row for row in rows if not row["ok"]]
+    for row in failing[:SHOWN]:
+        console.print(f"[red]out of tolerance[/red] {describe(row)}", highlight=False)
+    for entry in report["missing"][:SHOWN]:
+        console.print(
+            f"[red]missing[/red] {entry['backend']}: {entry['component']}, {entry['case']}, "
+            f"{entry['quantity']}, {entry['dtype']}: {entry['reason']}",
+            highlight=False,
+        )
+    console.print(
+        f"{len(rows)} comparisons: {len(rows) - len(failing)} agree, "
+        f"{len(failing)} out of tolerance, {len(report['missing'])} missing"
+    )
+
+
+def mark(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    color = "green" if row["ok"] else "bold red"
+    return f"[{color}]{ratio(row):.1%}[/{color}]"
+
+
+def describe(row: dict[str, Any]) -> str:
+    return (
+        f"{row['component']}, {row['case']}, {row['quantity']}, {row['dtype']}: "
+        f"{row['a']} and {row['b']} differ by {float(row['error']):.3g} > {row['tolerance']:.3g}"
+    )

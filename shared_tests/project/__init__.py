@@ -1,0 +1,1 @@
+"""Tests of the project itself: they need no framework."""

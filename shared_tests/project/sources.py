@@ -1,0 +1,71 @@
+"""The packages as syntax trees, so that no framework has to be installed to test them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORK_PACKAGES = ("pytorch_impl", "tf2_impl", "theano_impl")
+PACKAGES = (*FRAMEWORK_PACKAGES, "numpy_infer")
+# Files that are a package's own affair.
+HELPERS = {
+    "__init__",
+    "checks",  # the tensors differ, and so does what can be checked when
+    "initializers",  # ways to draw random numbers
+    "interchange",
+    "keras_loss",  # tf2: a base class
+    "layer",  # theano: a base class
+    "setup",  # theano: what it needs to run
+    "ties",
+}
+
+
+def trees(package: str) -> dict[str, ast.Module]:
+    """{module name: syntax tree} of every file of a package, `__init__` too."""
+    return {
+        path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / package).glob("*.py"))
+    }
+
+
+def components(package: str) -> dict[str, ast.Module]:
+    """The files of a package that hold a component."""
+    return {name: tree for name, tree in trees(package).items() if name not in HELPERS}
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """The full names of all modules that a file imports, at any place."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    """The public functions and classes that a file defines, in order."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {
+        node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"
+    }
+
+
+def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:
+    """(kind, name, default) of each argument of a function, or of a class's constructor."""
+    if isinstance(node, ast.ClassDef):
+        inits = [one for one in node.body if getattr(one, "name", "") == "__init__"]
+        return arguments(inits[0]) if inits else []  # type: ignore[arg-type]
+    spec = node.args
+    plain = [one.arg for one in spec.args if one.arg != "self"]
+    padding: list[ast.expr | None] = [None] * (len(plain) - len(spec.defaults))
+    defaults = [*padding, *spec.defaults]
+    rows = [("positional", name, text(one)) for name, one in zip(plain, defaults, strict=True)]
+    keywords = zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    return rows + [("keyword", one.arg, text(default)) for one, default in keywords]
+
+
+def text(node: ast.expr | None) -> str | None:
+    return None if node is None else ast.unparse(node)

@@ -1,0 +1,56 @@
+"""Every definition is whole: cases, bad input, mutants, real data, files in all its packages."""
+
+import numpy as np
+
+from shared_tests.definition import PACKAGES, Definition, cells, definitions
+from shared_tests.project.sources import ROOT, components, public, trees
+
+REAL_DATA = ("digits", "docstrings")
+
+
+def test_every_component_of_the_packages_is_defined():
+    assert [one.component for one in definitions()] == list(components("pytorch_impl"))
+
+
+def test_definition_covers_every_public_name(definition: Definition):
+    """What is public in the packages has an operation, and the other way round."""
+    names = public(trees("pytorch_impl")[definition.component])
+    operations = {operation.name for operation in definition.operations}
+    results = {name for name, node in names.items() if is_named_tuple(node)}
+    assert operations == set(names) - results
+
+
+def is_named_tuple(node) -> bool:
+    bases = getattr(node, "bases", [])
+    return any(getattr(base, "id", "") == "NamedTuple" for base in bases)
+
+
+def test_definition_is_whole(definition: Definition):
+    cases = [case.name for operation in definition.operations for case in operation.cases]
+    assert any(name.startswith(REAL_DATA) for name in cases)
+    for operation in definition.operations:
+        assert operation.bad_inputs, operation.name
+        for backend in operation.backends():
+            file = ROOT / PACKAGES[backend] / f"{definition.component}.py"
+            assert operation.name in file.read_text(), file
+
+
+def test_at_least_three_mutants_in_every_package(definition: Definition):
+    for backend in ("torch", "tf2", "theano"):
+        edits = [one for one in definition.mutants if PACKAGES[backend] in one.edits]
+        assert len(edits) >= 3
+    for mutant in definition.mutants:
+        assert definition.cell(mutant.operation, mutant.case)
+
+
+def test_cells_have_names_of_their_own():
+    names = [str(cell) for cell in cells()]
+    assert len(names) == len(set(names))
+
+
+def test_weights_are_asymmetric():
+    """No two entries of a weight are equal, so that a swap shows."""
+    for cell in cells():
+        for name, array in (cell.case.weights or {}).items():
+            entries = array[array != 0]
+            assert len(np.unique(entries)) == entries.size, f"{cell}: {name}"

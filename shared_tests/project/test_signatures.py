@@ -1,0 +1,78 @@
+"""Twins: the framework packages define the same names with the same arguments."""
+
+import ast
+
+import pytest
+
+from shared_tests.project.sources import (
+    FRAMEWORK_PACKAGES,
+    arguments,
+    components,
+    public,
+    trees,
+)
+
+# What a framework's own ways add to the common arguments.
+NATIVE = {
+    "pytorch_impl": {"sparse"},  # embeddings choose the kind of their gradient beforehand
+    "tf2_impl": {"name", "dtype"},  # every Keras object has them
+    "theano_impl": {"inputs"},  # the symbolic variables to build a model on
+}
+FIRST, *OTHERS = FRAMEWORK_PACKAGES
+
+
+@pytest.mark.parametrize("package", OTHERS)
+def test_same_files(package):
+    assert set(components(package)) == set(components(FIRST))
+
+
+@pytest.mark.parametrize("component", components(FIRST))
+@pytest.mark.parametrize("package", OTHERS)
+def test_same_names_in_the_same_order(package, component):
+    assert list(public(components(package)[component])) == list(
+        public(components(FIRST)[component])
+    )
+
+
+def common_arguments(package: str, node: ast.FunctionDef | ast.ClassDef):
+    """The arguments without the framework's own; Theano's layers take their inputs first."""
+    rows = [row for row in arguments(node) if row[1] not in NATIVE[package]]
+    if package == "theano_impl" and isinstance(node, ast.ClassDef):
+        symbolic = symbolic_inputs(node)
+        assert [name for _, name, _ in rows[: len(symbolic)]] == symbolic
+        return rows[len(symbolic) :]
+    return rows
+
+
+def symbolic_inputs(node: ast.ClassDef) -> list[str]:
+    """The constructor's arguments that are annotated as symbolic variables."""
+    inits = [
+        one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"
+    ]
+    named = [(one.arg, one.annotation) for init in inits for one in init.args.args]
+    return [name for name, kind in named if kind and "Variable" in ast.unparse(kind)]
+
+
+@pytest.mark.parametrize("component", components(FIRST))
+@pytest.mark.parametrize("package", OTHERS)
+def test_same_arguments(package, component):
+    ours, theirs = public(components(FIRST)[component]), public(components(package)[component])
+    for name, node in ours.items():
+        assert common_arguments(package, theirs[name]) == common_arguments(FIRST, node), name
+
+
+def test_interchange_has_the_same_functions():
+    functions = {package: public(trees(package)["interchange"]) for package in FRAMEWORK_PACKAGES}
+    for package in OTHERS:
+        assert list(functions[package]) == list(functions[FIRST])
+        for name, node in functions[FIRST].items():
+            assert common_arguments(package, functions[package][name]) == arguments(node)
+
+
+@pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)
+def test_public_names_have_docstrings(package):
+    for component, tree in trees(package).items():
+        assert ast.get_docstring(tree), component
+        for name, node in public(tree).items():
+            is_short_check = component == "checks"
+            assert is_short_check or ast.get_docstring(node), f"{component}.{name}"

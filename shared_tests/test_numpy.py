@@ -1,0 +1,161 @@
+"""The chain of numpy_infer: its layers against their formulas, sharing, threads, imports."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_infer import (
+    BatchNorm,
+    Input,
+    L2Normalize,
+    Layer,
+    LayerNorm,
+    Projection,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.fixtures import digits, normal
+
+X = normal(5, 7, seed=1)
+WEIGHT, BIAS = normal(7, 3, seed=2), normal(3, seed=3)
+SCALE, SHIFT, MEAN = normal(7, seed=4), normal(7, seed=5), normal(7, seed=6)
+VARIANCE = normal(7, seed=7) ** 2
+NO_LAYER: Any = X
+
+LAYERS = {
+    "projection": (lambda p, c: Projection(p, c(WEIGHT), c(BIAS)), X @ WEIGHT + BIAS),
+    "projection without bias": (lambda p, c: Projection(p, c(WEIGHT)), X @ WEIGHT),
+    "batch norm": (
+        lambda p, c: BatchNorm(p, c(SCALE), c(SHIFT), c(MEAN), c(VARIANCE)),
+        (X - MEAN) / np.sqrt(VARIANCE + 1e-5) * SCALE + SHIFT,
+    ),
+    "layer norm": (
+        lambda p, c: LayerNorm(p, c(SCALE), c(SHIFT)),
+        (X - X.mean(1)[:, None]) / np.sqrt(X.var(1)[:, None] + 1e-5) * SCALE + SHIFT,
+    ),
+    "l2 normalize": (lambda p, c: L2Normalize(p), X / np.sqrt((X**2).sum(1))[:, None]),
+    "relu": (lambda p, c: ReLU(p), np.where(X > 0, X, 0)),
+    "tanh": (lambda p, c: Tanh(p), np.tanh(X)),
+    "sigmoid": (lambda p, c: Sigmoid(p), 1 / (1 + np.exp(-X))),
+    "softmax": (lambda p, c: Softmax(p), np.exp(X) / np.exp(X).sum(1)[:, None]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_is_its_formula(name, dtype):
+    build, wanted = LAYERS[name]
+    got = build(Input(), lambda array: array.astype(dtype))(X.astype(dtype))
+    assert got.dtype == dtype
+    assert_close(got, wanted, VALUE_TOLERANCE["layer", dtype], name)
+
+
+def test_batch_norm_of_channels():
+    x = normal(2, 7, 5, seed=8)
+    layer = BatchNorm(Input(), SCALE, SHIFT, MEAN, VARIANCE)
+    by_rows = layer(np.moveaxis(x, 1, 2).reshape(10, 7)).reshape(2, 5, 7)
+    np.testing.assert_allclose(layer(x), np.moveaxis(by_rows, 2, 1), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layer", [ReLU, Tanh, Sigmoid, Softmax])
+def test_tails_are_exact_and_nan_stays(layer):
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        tails = layer(Input())(np.array([[-1000.0, 1000.0]]))
+    low, high = {ReLU: (0, 1000), Tanh: (-1, 1), Sigmoid: (0, 1), Softmax: (0, 1)}[layer]
+    np.testing.assert_array_equal(tails, [[low, high]])
+    assert np.isnan(layer(Input())(np.array([[np.nan, 1.0]]))[0, 0])
+
+
+class Counted(Layer):
+    """Counts its evaluations."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + 1
+
+
+class Sum(Layer):
+    def forward(self, x, y):
+        return x + y
+
+
+def test_a_layer_that_two_share_is_evaluated_once_per_call():
+    shared = Counted(Input())
+    net = [shared, left := ReLU(shared), right := Tanh(shared), Sum(left, right)]
+    expected = np.maximum(X + 1, 0) + np.tanh(X + 1)
+    np.testing.assert_array_equal(net[-1](X), expected)
+    assert shared.calls == 1
+    net[-1](X)
+    assert shared.calls == 2
+
+
+def test_inner_layers_can_be_called():
+    net = [inp := Input(), hidden := Projection(inp, WEIGHT, BIAS), ReLU(hidden)]
+    np.testing.assert_array_equal(net[-1](X), np.maximum(X @ WEIGHT + BIAS, 0))
+    np.testing.assert_array_equal(net[-2](X), X @ WEIGHT + BIAS)
+    np.testing.assert_array_equal(net[-3](X), X)
+
+
+def test_many_threads_may_call_one_net():
+    net = Softmax(Projection(ReLU(Projection(Input(), WEIGHT, BIAS)), WEIGHT[:3]))
+    inputs = [normal(11, 7, seed=seed) for seed in range(64)]
+    alone = [net(x) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(net, inputs))
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_a_deep_chain_does_not_reach_the_recursion_limit():
+    layer = Input()
+    for _ in range(5000):
+        layer = Counted(layer)
+    assert layer(np.zeros(1)) == 5000
+
+
+def test_digits_through_a_chain():
+    pixels, _ = digits(23)
+    hidden = ReLU(Projection(Input(), normal(64, 11, seed=9), normal(11, seed=10)))
+    shares = Softmax(LayerNorm(hidden, normal(11, seed=11), normal(11, seed=12)))(pixels)
+    assert shares.shape == (23, 11)
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("build", "x", "error", "argument"),
+    [
+        (lambda: ReLU(NO_LAYER), X, TypeError, "previous"),
+        (lambda: Projection(Input(), WEIGHT[0]), X, ValueError, "weight"),
+        (lambda: Projection(Input(), WEIGHT, BIAS[:2]), X, ValueError, "bias"),
+        (lambda: Projection(Input(), WEIGHT), X[:, :5], ValueError, "x"),
+        (lambda: Projection(Input(), WEIGHT), X.astype("float32"), TypeError, "x"),
+        (lambda: BatchNorm(Input(), SCALE, SHIFT, MEAN, VARIANCE[:3]), X, ValueError, "variance"),
+        (lambda: BatchNorm(Input(), SCALE, SHIFT, MEAN, VARIANCE), X[:, :5], ValueError, "x"),
+        (lambda: LayerNorm(Input(), SCALE, SHIFT, epsilon=-1.0), X, ValueError, "epsilon"),
+        (lambda: LayerNorm(Input(), SCALE, SHIFT), X[:, :5], ValueError, "x"),
+        (lambda: L2Normalize(Input(), epsilon=0.0), X, ValueError, "epsilon"),
+        (lambda: ReLU(Input()), np.ones(3, int), TypeError, "x"),
+        (lambda: Softmax(Input()), [1.0, 2.0], TypeError, "x"),
+    ],
+)
+def test_bad_input(build, x, error, argument):
+    with pytest.raises(error, match=f"^{argument}: expected .*, got "):
+        build()(x)
+
+
+def test_nothing_but_numpy_is_imported():
+    program = (
+        "import sys, numpy; before = set(sys.modules); import numpy_infer;"
+        "print({name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    new = eval(found.stdout) - set(sys.stdlib_module_names)
+    assert new <= {"numpy", "numpy_infer"}, new
