@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from shared_tests.backends import Backend, installed
 from shared_tests.backends import backend as load_backend
-from shared_tests.backends import installed
-from shared_tests.definition import PACKAGES, cells, definitions
-
-NATIVE_TESTS = {name: f"test_{name}.py" for name in PACKAGES}
+from shared_tests.definition import (
+    INFERENCE_ONLY,
+    PACKAGES,
+    BadInput,
+    Definition,
+    Mutant,
+    Operation,
+    cells,
+    definitions,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,67 +33,87 @@ def selected(config: pytest.Config) -> list[str]:
     return [name] if name else installed()
 
 
+def frameworks(config: pytest.Config) -> list[str]:
+    """The selected backends that hold trainable weights."""
+    return [name for name in selected(config) if name not in INFERENCE_ONLY]
+
+
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:
     """A framework's own tests need that framework; those of the project are not a backend's."""
-    absent = {file for name, file in NATIVE_TESTS.items() if name not in selected(config)}
+    absent = {f"test_{name}.py" for name in PACKAGES if name not in selected(config)}
+    if not frameworks(config):
+        absent.add("test_interchange.py")
     if config.getoption("--backend"):
         absent.add("project")
     return True if collection_path.name in absent else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    component = metafunc.config.getoption("--component")
+    """One test for every row of what its arguments ask for."""
     names = set(metafunc.fixturenames)
-    backends = selected(metafunc.config)
-    if {"backend_name", "cell"} <= names:
-        first = metafunc.config.getoption("--first-cases")
-        pairs = [
+    config = metafunc.config
+    component = config.getoption("--component")
+    chosen = [one for one in definitions() if component in (None, one.component)]
+    rows: list[tuple[Any, ...]]
+    if "cell" in names:
+        arguments = ("backend_name", "cell")
+        first = config.getoption("--first-cases")
+        rows = [
             (name, cell)
-            for name in backends
+            for name in selected(config)
             for cell in cells(name, component)
             if not first or cell.case is cell.operation.cases[0]
         ]
-        ids = [f"{name}-{cell}" for name, cell in pairs]
-        metafunc.parametrize(("backend_name", "cell"), pairs, ids=ids)
-    elif {"backend_name", "mutant"} <= names:
-        triples = [
+    elif "model_cell" in names:
+        arguments = ("framework_name", "model_cell")
+        rows = [
+            (name, cell)
+            for name in frameworks(config)
+            for cell in cells(name, component)
+            if cell.case.weights is not None
+        ]
+    elif "mutant" in names:
+        arguments = ("backend_name", "definition", "mutant")
+        rows = [
             (name, definition, mutant)
-            for name in backends
-            for definition in definitions()
-            if component in (None, definition.component)
+            for name in selected(config)
+            for definition in chosen
             for mutant in definition.mutants
             if PACKAGES[name] in mutant.edits
         ]
-        ids = [f"{name}-{d.component}-{mutant.name}" for name, d, mutant in triples]
-        metafunc.parametrize(("backend_name", "definition", "mutant"), triples, ids=ids)
-    elif {"backend_name", "bad_input"} <= names:
+    elif "bad_input" in names:
+        arguments = ("backend_name", "definition", "operation", "bad_input")
         rows = [
             (name, definition, operation, bad)
-            for name in backends
-            for definition in definitions()
-            if component in (None, definition.component)
+            for name in selected(config)
+            for definition in chosen
             for operation in definition.operations
             if name in operation.backends()
             for bad in operation.bad_inputs
         ]
-        ids = [f"{name}-{d.component}-{o.name}-{describe(bad)}" for name, d, o, bad in rows]
-        metafunc.parametrize(
-            ("backend_name", "definition", "operation", "bad_input"), rows, ids=ids
-        )
-    elif "backend_name" in names:
-        metafunc.parametrize("backend_name", backends)
+    elif "framework_name" in names:
+        arguments, rows = ("framework_name",), [(name,) for name in frameworks(config)]
     elif "definition" in names:
-        chosen = [d for d in definitions() if component in (None, d.component)]
-        metafunc.parametrize("definition", chosen, ids=[d.component for d in chosen])
+        arguments, rows = ("definition",), [(one,) for one in chosen]
+    else:
+        return
+    ids = ["-".join(map(describe, row)) for row in rows]
+    metafunc.parametrize(arguments, rows, ids=ids)
 
 
-def describe(bad) -> str:
-    """A test id such as `margin=-1`."""
-    value = next(iter(bad.changes.values()))
-    shape = getattr(value, "shape", None)
-    return f"{bad.argument}={value!r}" if shape is None else f"{bad.argument}={value.dtype}{shape}"
+def describe(value: Any) -> str:
+    """A part of a test's name: `triplet_loss`, `margin=-1`, `anchor=int64(5, 7)`."""
+    if isinstance(value, BadInput):
+        given = value.changes[value.argument]
+        shape = getattr(given, "shape", None)
+        text = repr(given) if shape is None else f"{given.dtype}{shape}"
+        return f"{value.argument}={text}"
+    if isinstance(value, Definition):
+        return value.component
+    return value.name if isinstance(value, Operation | Mutant) else str(value)
 
 
 @pytest.fixture
-def backend(backend_name: str):
+def backend(backend_name: str) -> Backend:
+    """The adapter that a test is run with."""
     return load_backend(backend_name)

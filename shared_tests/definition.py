@@ -43,7 +43,8 @@ class Case:
 
     Floating inputs and all weights are differentiated, unless the value itself is NaN. Where
     differences do not exist, at a kink, `flat` marks the entries whose gradient is zero by
-    convention, or `gradients` gives all of them by hand, for the gradient `upstream`.
+    convention, or `gradients` gives all of them by hand, or as a function of the case, for the
+    gradient `upstream`.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Case:
     weights: Arrays | None = None
     differentiate: bool = True
     flat: Mapping[str, Any] = field(default_factory=dict)
-    gradients: Arrays | None = None
+    gradients: Arrays | Callable[[Case], Arrays] | None = None
 
     def cast(self, dtype: str) -> Case:
         """This case with every floating array rounded to `dtype`."""

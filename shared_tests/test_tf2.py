@@ -24,8 +24,9 @@ def unknown(value):
     return tf.TensorSpec(shape, value.dtype)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_graph_of_unknown_sizes_gives_what_eager_gives(cell):
+@pytest.mark.parametrize("graph_cell", CELLS, ids=str)
+def test_graph_of_unknown_sizes_gives_what_eager_gives(graph_cell):
+    cell = graph_cell
     case = cell.case.cast(cell.dtype)
     inputs = [to_native(value) for value in case.inputs.values()]
     if not tf.is_tensor(inputs[0]) and not isinstance(inputs[0], tf.SparseTensor):
@@ -45,8 +46,9 @@ def classes():
             yield cell
 
 
-@pytest.mark.parametrize("cell", list(classes()), ids=lambda cell: cell.operation.name)
-def test_class_serializes(cell):
+@pytest.mark.parametrize("class_cell", list(classes()), ids=str)
+def test_class_serializes(class_cell):
+    cell = class_cell
     module = __import__(f"tf2_impl.{cell.component}", fromlist=[cell.operation.name])
     original = getattr(module, cell.operation.name)(**cell.case.options, name="mine")
     is_loss = isinstance(original, keras.losses.Loss)

@@ -10,11 +10,16 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
+from shared_tests.parity.run import REFERENCE
 from shared_tests.parity.table import describe, pairs, ratio, worst
 
 DTYPES = ("float64", "float32")
-COLORS = {"value": "#1f6fb4", "gradient": "#d1711f"}
-SMALLEST = 1e-19  # where an error of exactly zero is drawn
+KINDS = {
+    "values": "#1f6fb4",
+    "gradients of two backends": "#d1711f",
+    "gradients and differences": "#3d8f4f",
+}
+SMALLEST, LARGEST = 1e-19, 1e-1  # where errors of zero, and those beyond the plot, are drawn
 
 
 def write_page(report: dict[str, Any], path: Path) -> None:
@@ -54,37 +59,38 @@ def section(report: dict[str, Any], component: str) -> dict[str, Any]:
 
 
 def plot(rows: list[dict[str, Any]]) -> str:
-    """Every error as a dot, one strip per dtype, as SVG; the line is the widest tolerance."""
+    """Every error as a dot, one strip per dtype and kind, as SVG; lines are the tolerances."""
     matplotlib.rcParams["svg.fonttype"] = "none"
-    figure = Figure(figsize=(8, 2.1), layout="constrained")
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
     axes = figure.subplots()
-    for height, dtype in enumerate(reversed(DTYPES)):
-        for offset, kind in ((0.15, "value"), (-0.15, "gradient")):
-            chosen = [
-                row
-                for row in rows
-                if row["dtype"] == dtype and row["quantity"].startswith(f"{kind}:")
-            ]
-            if not chosen:
-                continue
-            errors = [max(float(row["error"]), SMALLEST) for row in chosen]
-            heights = [height + offset] * len(errors)
-            axes.scatter(errors, heights, s=14, alpha=0.35, color=COLORS[kind], linewidths=0)
-            for bound in {row["tolerance"] for row in chosen}:
-                axes.plot([bound] * 2, [height + offset - 0.12, height + offset + 0.12], color="k")
-    for kind, color in COLORS.items():
-        axes.scatter([], [], s=14, color=color, label=f"{kind}s")
-    axes.plot([], [], color="k", label="tolerance")
-    axes.legend(loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 1.32))
+    for bottom, dtype in enumerate(reversed(DTYPES)):
+        for number, (kind, color) in enumerate(KINDS.items()):
+            chosen = [row for row in rows if row["dtype"] == dtype and kind_of(row) == kind]
+            height = bottom + 0.28 * (1 - number)
+            errors = [min(max(float(row["error"]), SMALLEST), LARGEST) for row in chosen]
+            axes.scatter(errors, [height] * len(errors), s=14, alpha=0.35, color=color, lw=0)
+            bounds = {row["tolerance"] for row in chosen}
+            axes.vlines(list(bounds), height - 0.11, height + 0.11, color=color, lw=2)
+    for kind, color in KINDS.items():
+        axes.scatter([], [], s=14, color=color, label=kind)
+    axes.legend(loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 1.3))
     axes.set_xscale("log")
-    axes.set_xlim(SMALLEST / 3, 1e-2)
+    axes.set_xlim(SMALLEST / 3, LARGEST * 3)
+    exponents = range(-16, 0, 3)
     axes.set_xticks(
-        [SMALLEST, 1e-16, 1e-13, 1e-10, 1e-7, 1e-4], ["0", *map("1e-{}".format, (16, 13, 10, 7, 4))]
+        [SMALLEST, *(10.0**n for n in exponents)], ["0", *map("1e{}".format, exponents)]
     )
-    axes.set_yticks(range(2), reversed(DTYPES))
+    axes.set_yticks(range(2), DTYPES[::-1])
     axes.set_ylim(-0.5, 1.5)
-    axes.set_xlabel("error")
+    axes.set_xlabel("error (a line is the tolerance)")
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
+    return "<svg" + buffer.getvalue().partition("<svg")[2]
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    values, gradients, differences = KINDS
+    if row["quantity"].startswith("value:"):
+        return values
+    return differences if row["a"] == REFERENCE else gradients

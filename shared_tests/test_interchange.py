@@ -1,0 +1,65 @@
+"""Weights that travel into a model and out again come back bit for bit, or not at all."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from shared_tests.definition import PACKAGES
+
+
+@pytest.fixture
+def interchange(framework_name):
+    return importlib.import_module(f"{PACKAGES[framework_name]}.interchange")
+
+
+def names(cell) -> tuple[str, dict, dict]:
+    case = cell.case.cast(cell.dtype)
+    return f"{cell.component}.{cell.operation.name}", dict(case.options), dict(case.weights)
+
+
+def test_round_trip_is_exact(interchange, model_cell):
+    component, config, weights = names(model_cell)
+    model = interchange.from_arrays(component, config, weights)
+    arrays = interchange.to_arrays(model)
+    assert arrays.keys() == weights.keys()
+    for name, array in arrays.items():
+        assert array.dtype == weights[name].dtype
+        np.testing.assert_array_equal(array, weights[name])
+    assert {key: model.config[key] for key in config} == config
+
+
+def test_arrays_are_copies(interchange, model_cell):
+    component, config, weights = names(model_cell)
+    model = interchange.from_arrays(component, config, weights)
+    for array in interchange.to_arrays(model).values():
+        array += 1
+    for name, array in interchange.to_arrays(model).items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+@pytest.mark.parametrize("what", ["missing", "extra", "shape"])
+def test_arrays_that_do_not_fit_are_refused(interchange, model_cell, what):
+    component, config, weights = names(model_cell)
+    name, array = next(iter(weights.items()))
+    rest = {key: value for key, value in weights.items() if key != name}
+    wrong = {
+        "missing": rest,
+        "extra": {**weights, "unknown": array},
+        "shape": {**rest, name: np.zeros((*array.shape, 1), array.dtype)},
+    }
+    with pytest.raises(ValueError, match=r"arrays: expected .*, got "):
+        interchange.from_arrays(component, config, wrong[what])
+
+
+@pytest.mark.parametrize("component", ["no_such_file", "padded_embedding.NoSuchClass", "checks"])
+def test_unknown_component_is_refused(interchange, component):
+    with pytest.raises(ValueError, match=r"component: expected .*, got "):
+        interchange.from_arrays(component, {}, {})
+
+
+def test_the_only_model_of_a_file_needs_no_class_name(interchange):
+    table = np.zeros((3, 2))
+    config = {"vocabulary_size": 3, "dim": 2}
+    model = interchange.from_arrays("padded_embedding", config, {"table": table})
+    assert list(interchange.to_arrays(model)) == ["table"]
