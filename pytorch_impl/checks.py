@@ -38,6 +38,13 @@ def check_not_empty(name: str, x: Tensor) -> None:
         raise ValueError(f"{name}: expected at least one row, got shape {tuple(x.shape)}")
 
 
+def check_finite(name: str, x: Tensor) -> None:
+    """ValueError for NaN or infinity, where the result has no room for them."""
+    bad = x[~x.isfinite()]
+    if bad.numel():
+        raise ValueError(f"{name}: expected finite numbers, got {bad[0].item()}")
+
+
 def check_dtype(name: str, x: Tensor, dtype: torch.dtype) -> None:
     """TypeError unless `x` has the dtype it will be combined with: nothing is cast silently."""
     if x.dtype != dtype:

@@ -20,3 +20,14 @@ def first_minimum(values: Tensor, tolerance: Tensor) -> Tensor:
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
     smallest = values.min(dim=-1, keepdim=True).values
     return (values <= smallest + tolerance).to(torch.int8).argmax(dim=-1)
+
+
+def tied_ranks(values: Tensor, tolerance: Tensor) -> Tensor:
+    """Rank of each of these values, (n, m), within its row; tied ones share theirs, from 0 up.
+
+    Of the values in order, those that follow one another within the tolerance are tied.
+    """
+    ordered, order = values.sort(dim=1)
+    steps = ordered.diff(dim=1) > tolerance
+    ranks = torch.nn.functional.pad(steps.cumsum(1), (1, 0))
+    return torch.empty_like(ranks).scatter_(1, order, ranks)

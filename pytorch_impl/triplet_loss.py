@@ -125,7 +125,11 @@ class TripletLoss(nn.Module):
         check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
-        self.config: dict[str, Any] = {"margin": margin, "distance": distance, "reduction": reduction}
+        self.config: dict[str, Any] = {
+            "margin": margin,
+            "distance": distance,
+            "reduction": reduction,
+        }
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return triplet_loss(anchor, positive, negative, **self.config)

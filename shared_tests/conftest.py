@@ -9,6 +9,7 @@ import pytest
 from shared_tests.backends import Backend, installed
 from shared_tests.backends import backend as load_backend
 from shared_tests.definition import (
+    DTYPES,
     INFERENCE_ONLY,
     PACKAGES,
     BadInput,
@@ -55,14 +56,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     component = config.getoption("--component")
     chosen = [one for one in definitions() if component in (None, one.component)]
     rows: list[tuple[Any, ...]]
-    if "cell" in names:
-        arguments = ("backend_name", "cell")
+    if names & {"cell", "float64_cell"}:
+        arguments = ("backend_name", "cell" if "cell" in names else "float64_cell")
+        dtypes = DTYPES if "cell" in names else DTYPES[:1]
         first = config.getoption("--first-cases")
         rows = [
             (name, cell)
             for name in selected(config)
             for cell in cells(name, component)
-            if not first or cell.case is cell.operation.cases[0]
+            if cell.dtype in dtypes and (not first or cell.case is cell.operation.cases[0])
         ]
     elif "model_cell" in names:
         arguments = ("framework_name", "model_cell")

@@ -52,6 +52,17 @@ def test_arrays_that_do_not_fit_are_refused(interchange, model_cell, what):
         interchange.from_arrays(component, config, wrong[what])
 
 
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("int64", "int64")])
+def test_dtypes_are_one_and_floating(interchange, dtypes):
+    arrays = {
+        "weight": np.ones((3, 2), dtypes[0]),
+        "bias": np.ones(2, dtypes[1]),
+    }
+    config = {"in_features": 3, "out_features": 2}
+    with pytest.raises(TypeError, match="arrays: expected one floating dtype, got "):
+        interchange.from_arrays("sparse_projection", config, arrays)
+
+
 @pytest.mark.parametrize("component", ["no_such_file", "padded_embedding.NoSuchClass", "checks"])
 def test_unknown_component_is_refused(interchange, component):
     with pytest.raises(ValueError, match=r"component: expected .*, got "):

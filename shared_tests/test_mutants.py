@@ -22,6 +22,19 @@ def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
     return mutant
 
 
+@pytest.fixture(autouse=True)
+def _keras_registry():
+    """Keras registers a class where it is defined: a mutant must not stay in its place."""
+    if "keras" not in sys.modules:
+        yield
+        return
+    registered = sys.modules["keras"].saving.get_custom_objects()
+    before = dict(registered)
+    yield
+    registered.clear()
+    registered.update(before)
+
+
 def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
     name = f"{PACKAGES[backend_name]}.{definition.component}"
     cell = definition.cell(mutant.operation, mutant.case)

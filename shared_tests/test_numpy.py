@@ -20,6 +20,7 @@ from numpy_infer import (
     Softmax,
     Tanh,
 )
+from numpy_infer.top_k_gating import MixtureOfExperts, TopKGating
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.fixtures import digits, normal
 
@@ -28,6 +29,13 @@ WEIGHT, BIAS = normal(7, 3, seed=2), normal(3, seed=3)
 SCALE, SHIFT, MEAN = normal(7, seed=4), normal(7, seed=5), normal(7, seed=6)
 VARIANCE = normal(7, seed=7) ** 2
 NO_LAYER: Any = X
+EXPERTS = normal(3, 7, 5, seed=13)
+
+
+def mixture(**changes: np.ndarray) -> MixtureOfExperts:
+    arrays = {"gate_weight": WEIGHT, "expert_weight": EXPERTS, "expert_bias": EXPERTS[:, 0]}
+    return MixtureOfExperts(Input(), **(arrays | changes), k=2)
+
 
 LAYERS = {
     "projection": (lambda p, c: Projection(p, c(WEIGHT), c(BIAS)), X @ WEIGHT + BIAS),
@@ -45,6 +53,7 @@ LAYERS = {
     "tanh": (lambda p, c: Tanh(p), np.tanh(X)),
     "sigmoid": (lambda p, c: Sigmoid(p), 1 / (1 + np.exp(-X))),
     "softmax": (lambda p, c: Softmax(p), np.exp(X) / np.exp(X).sum(1)[:, None]),
+    "top-k gating": (lambda p, c: TopKGating(p, 1), (X.max(1)[:, None] == X) / 1.0),
 }
 
 
@@ -144,6 +153,12 @@ def test_digits_through_a_chain():
         (lambda: L2Normalize(Input(), epsilon=0.0), X, ValueError, "epsilon"),
         (lambda: ReLU(Input()), np.ones(3, int), TypeError, "x"),
         (lambda: Softmax(Input()), [1.0, 2.0], TypeError, "x"),
+        (lambda: TopKGating(Input(), 0), X, ValueError, "k"),
+        (lambda: TopKGating(Input(), 8), X, ValueError, "k"),
+        (lambda: mixture(expert_weight=EXPERTS[1:]), X, ValueError, "expert_weight"),
+        (lambda: mixture(expert_weight=EXPERTS.astype("float32")), X, TypeError, "expert_weight"),
+        (lambda: mixture(expert_bias=BIAS), X, ValueError, "expert_bias"),
+        (lambda: mixture(noise_weight=WEIGHT.T), X, ValueError, "noise_weight"),
     ],
 )
 def test_bad_input(build, x, error, argument):

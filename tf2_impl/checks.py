@@ -38,6 +38,12 @@ def check_not_empty(name: str, x: tf.Tensor) -> None:
         raise ValueError(f"{name}: expected at least one row, got shape {x.shape}")
 
 
+def check_finite(name: str, x: tf.Tensor) -> None:
+    """ValueError for NaN or infinity, where the result has no room for them."""
+    bad = tf.boolean_mask(x, ~tf.math.is_finite(x))
+    check_values(tf.size(bad) == 0, name, "finite numbers", bad)
+
+
 def check_dtype(name: str, x: tf.Tensor, dtype: tf.DType | str) -> None:
     """TypeError unless `x` has the dtype it will be combined with: nothing is cast silently."""
     if x.dtype != dtype:

@@ -28,9 +28,10 @@ def from_arrays(
 
     component: the file's name, such as "padded_embedding"; where a file holds several models,
     "file.Class". arrays: as from `to_arrays`, all of one floating dtype, which becomes the
-    model's. ValueError for an unknown component and for missing, extra or wrongly shaped arrays.
+    model's. TypeError for any other dtype, ValueError for an unknown component and for missing,
+    extra or wrongly shaped arrays.
     """
-    dtype = np.result_type(*arrays.values()) if arrays else np.dtype(np.float32)
+    dtype = _dtype(arrays)
     model = _model_class(component)(**config, dtype=dtype.name)
     load_arrays(model, arrays)
     return model
@@ -57,6 +58,15 @@ def _weights(layer: keras.Layer, path: str = "") -> Iterator[tuple[str, keras.Va
             yield path + name, value
         elif isinstance(value, keras.Layer):
             yield from _weights(value, f"{path}{name}.")
+
+
+def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
+    """The floating dtype that all arrays share; the framework's own when there are none."""
+    dtypes = {array.dtype for array in arrays.values()} or {np.dtype("float32")}
+    if len(dtypes) > 1 or not np.issubdtype(min(dtypes), np.floating):
+        names = sorted(dtype.name for dtype in dtypes)
+        raise TypeError(f"arrays: expected one floating dtype, got {', '.join(names)}")
+    return dtypes.pop()
 
 
 def _model_class(component: str) -> type[keras.Layer]:

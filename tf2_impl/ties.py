@@ -25,3 +25,15 @@ def first_minimum(values: tf.Tensor, tolerance: tf.Tensor) -> tf.Tensor:
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
     smallest = tf.reduce_min(values, axis=-1, keepdims=True)
     return tf.argmax(tf.cast(values <= smallest + tolerance, tf.int8), axis=-1)
+
+
+def tied_ranks(values: tf.Tensor, tolerance: tf.Tensor) -> tf.Tensor:
+    """Rank of each of these values, (n, m), within its row; tied ones share theirs, from 0 up.
+
+    Of the values in order, those that follow one another within the tolerance are tied.
+    """
+    order = tf.argsort(values, axis=1)
+    ordered = tf.gather(values, order, batch_dims=1)
+    steps = tf.cast(ordered[:, 1:] - ordered[:, :-1] > tolerance, tf.int64)
+    ranks = tf.pad(tf.cumsum(steps, axis=1), [[0, 0], [1, 0]])
+    return tf.gather(ranks, tf.argsort(order, axis=1), batch_dims=1)

@@ -38,6 +38,11 @@ def check_not_empty(name: str, x: TensorVariable) -> TensorVariable:
     return check_values(x, x.shape[0] > 0, name, "at least one row")
 
 
+def check_finite(name: str, x: TensorVariable) -> TensorVariable:
+    """An AssertionError for NaN or infinity, where the result has no room for them."""
+    return check_values(x, T.eq(T.sum(T.isnan(x) | T.isinf(x)), 0), name, "finite numbers")
+
+
 def check_dtype(name: str, x: TensorVariable, dtype: str) -> None:
     """TypeError unless `x` has the dtype it will be combined with: nothing is cast silently."""
     if x.dtype != dtype:

@@ -34,10 +34,10 @@ def from_arrays(
     component: the file's name, such as "padded_embedding"; where a file holds several models,
     "file.Class". arrays: as from `to_arrays`, all of one floating dtype, which becomes the
     model's. inputs: the symbolic variables to build it on; new ones, to be found in the
-    model's `.inputs`, when left out. ValueError for an unknown component and for missing,
-    extra or wrongly shaped arrays.
+    model's `.inputs`, when left out. TypeError for any other dtype, ValueError for an unknown
+    component and for missing, extra or wrongly shaped arrays.
     """
-    dtype = np.result_type(*arrays.values()) if arrays else np.dtype(theano.config.floatX)
+    dtype = _dtype(arrays)
     model_class = _model_class(component)
     if inputs is None:
         inputs = model_class.symbolic_inputs(dtype.name)
@@ -55,6 +55,15 @@ def load_arrays(model: Layer, arrays: Mapping[str, np.ndarray]) -> None:
         raise ValueError(f"arrays: expected {wanted}, got {given}")
     for param in model.params:
         param.set_value(arrays[param.name])
+
+
+def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
+    """The floating dtype that all arrays share; the framework's own when there are none."""
+    dtypes = {array.dtype for array in arrays.values()} or {np.dtype(theano.config.floatX)}
+    if len(dtypes) > 1 or not np.issubdtype(min(dtypes), np.floating):
+        names = sorted(dtype.name for dtype in dtypes)
+        raise TypeError(f"arrays: expected one floating dtype, got {', '.join(names)}")
+    return dtypes.pop()
 
 
 def _model_class(component: str) -> type[Layer]:

@@ -26,3 +26,16 @@ def first_minimum(values: TensorVariable, tolerance: TensorVariable) -> TensorVa
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
     smallest = T.min(values, axis=-1, keepdims=True)
     return T.argmax(values <= smallest + tolerance, axis=-1)
+
+
+def tied_ranks(values: TensorVariable, tolerance: TensorVariable) -> TensorVariable:
+    """Rank of each of these values, (n, m), within its row; tied ones share theirs, from 0 up.
+
+    Of the values in order, those that follow one another within the tolerance are tied.
+    """
+    rows = T.arange(values.shape[0])[:, None]
+    order = T.argsort(values, axis=1)
+    ordered = values[rows, order]
+    steps = T.cast(ordered[:, 1:] - ordered[:, :-1] > tolerance, "int64")
+    ranks = T.concatenate([T.zeros_like(order[:, :1]), T.cumsum(steps, axis=1)], axis=1)
+    return ranks[rows, T.argsort(order, axis=1)]

@@ -6,6 +6,7 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 
 # isort: split
 import importlib
+import inspect
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,12 @@ def compile_graph(module: Any, component: str, name: str, case: Case, differenti
     symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
     model = None
     if case.weights is not None:
-        model = interchange.from_arrays(
-            f"{component}.{name}", case.options, case.weights, inputs=list(symbols.values())
-        )
+        # What a layer may be built without, it takes by name.
+        parameters = inspect.signature(getattr(module, name)).parameters
+        named = {key: one for key, one in symbols.items() if is_keyword(parameters.get(key))}
+        inputs = [one for key, one in symbols.items() if key not in named]
+        options = {**case.options, **named}
+        model = interchange.from_arrays(f"{component}.{name}", options, case.weights, inputs=inputs)
         result = model.output
     else:
         result = getattr(module, name)(*symbols.values(), **case.options)
@@ -97,6 +101,10 @@ def to_native(value: Any) -> Any:
         matrix = scipy.sparse.csr_matrix if value.layout == "csr" else scipy.sparse.csc_matrix
         return matrix(value.array)
     return value
+
+
+def is_keyword(parameter: inspect.Parameter | None) -> bool:
+    return parameter is not None and parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def is_dense_float(variable: Variable) -> bool:

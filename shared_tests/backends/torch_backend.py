@@ -46,7 +46,8 @@ class TorchBackend:
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     """The function with its options, or the module with its weights."""
     if case.weights is not None:
-        return interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+        model = interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+        return model.eval()  # as Keras is outside of `fit`, and NumPy always
     target = getattr(importlib.import_module(f"pytorch_impl.{component}"), name)
     if isinstance(target, type):
         return target(**case.options)

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared_tests.definition import definitions
+from shared_tests.definition import cells, definitions
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
 from shared_tests.parity.run import REFERENCE
@@ -30,6 +30,9 @@ def main() -> int:
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
     if arguments.backend:
         interpreters = {name: interpreters[name] for name in arguments.backend}
+    interpreters = {
+        name: path for name, path in interpreters.items() if cells(name, arguments.component)
+    }
     with tempfile.TemporaryDirectory() as folder:
         paths = measure(
             {REFERENCE: sys.executable, **interpreters},

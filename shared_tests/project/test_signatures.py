@@ -16,7 +16,8 @@ from shared_tests.project.sources import (
 NATIVE = {
     "pytorch_impl": {"sparse"},  # embeddings choose the kind of their gradient beforehand
     "tf2_impl": {"name", "dtype"},  # every Keras object has them
-    "theano_impl": {"inputs"},  # the symbolic variables to build a model on
+    # the symbolic variables to build a model on, and one that may be left out
+    "theano_impl": {"inputs", "noise"},
 }
 FIRST, *OTHERS = FRAMEWORK_PACKAGES
 

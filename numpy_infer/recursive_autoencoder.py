@@ -1,0 +1,161 @@
+"""A tree over vectors, grown by merging the pair that is best reconstructed from its parent.
+
+    parent         h = f([l; r]·We + be)
+    reconstruction [l'; r'] = h·Wd + bd
+    score          ½ ‖[l; r] − [l'; r']‖² + score(l) + score(r); a leaf's is 0
+
+Greedy: of all pairs in the list, or of the adjacent ones, that of the lowest score becomes one
+node, in the place of its left child, until one node is left.
+
+Sources: Socher et al. 2011 (semi-supervised recursive autoencoders); seed topic, recursive
+autoencoders in TensorFlow 2.0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_infer.activations import ReLU, Sigmoid, Tanh
+from numpy_infer.checks import (
+    check_choice,
+    check_dtype,
+    check_floating,
+    check_like,
+    check_not_empty,
+    check_width,
+)
+from numpy_infer.layer import Layer
+from numpy_infer.ties import first_minimum
+
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "tanh": Tanh().forward,
+    "sigmoid": Sigmoid().forward,
+    "relu": ReLU().forward,
+}
+PAIRS = ("all", "adjacent")
+# A score sums squares of small differences between large numbers, all of them rounded: equal
+# pairs, scored in different batches, may differ by many times the last digit.
+TIED = 256
+
+
+class Tree(NamedTuple):
+    """The leaves are the nodes 0..n−1; the t-th merge makes node n+t, the last one the root.
+
+    merges: (n−1, 2) int64, each node's children, the left one first. embeddings: (2n−1, dim)
+    and scores: (2n−1,), of all nodes.
+    """
+
+    merges: np.ndarray
+    embeddings: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The root's score."""
+        return self.scores[-1]
+
+
+class RecursiveAutoencoder(Layer):
+    """Vectors to the `Tree` over them: (n−1)² pairs are scored, in n batches.
+
+    encoder_weight: (2·dim, dim), encoder_bias: (dim,), decoder_weight: (dim, 2·dim),
+    decoder_bias: (2·dim,). activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        encoder_weight: np.ndarray,
+        encoder_bias: np.ndarray,
+        decoder_weight: np.ndarray,
+        decoder_bias: np.ndarray,
+        *,
+        activation: str = "linear",
+        pairs: str = "all",
+    ) -> None:
+        super().__init__(previous)
+        check_floating("encoder_weight", encoder_weight, ndim=2)
+        check_width("encoder_weight", encoder_weight.T, 2 * encoder_weight.shape[1])
+        check_like("encoder_bias", encoder_bias, "a row of encoder_weight", encoder_weight[0])
+        check_like("decoder_weight", decoder_weight, "encoder_weight.T", encoder_weight.T)
+        check_like("decoder_bias", decoder_bias, "a row of decoder_weight", decoder_weight[0])
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("pairs", pairs, PAIRS)
+        self.encoder_weight = encoder_weight
+        self.encoder_bias = encoder_bias
+        self.decoder_weight = decoder_weight
+        self.decoder_bias = decoder_bias
+        self.activation = activation
+        self.pairs = pairs
+
+    def forward(self, vectors: np.ndarray) -> Tree:
+        """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
+
+        Of tied pairs the first is merged; NaN is merged last. TypeError for another dtype than
+        the weights', ValueError for no vectors or a wrong width.
+        """
+        check_floating("vectors", vectors, ndim=2)
+        check_dtype("vectors", vectors, self.encoder_weight.dtype)
+        check_not_empty("vectors", vectors)
+        check_width("vectors", vectors, self.encoder_weight.shape[1])
+        return self._replay(vectors, self._search(vectors))
+
+    def _search(self, vectors: np.ndarray) -> np.ndarray:
+        """The merges: node i's parent takes its place, the place of node j is left empty."""
+        n = len(vectors)
+        reach = 1 if self.pairs == "adjacent" else n
+        nodes, ids, alive = vectors.copy(), np.arange(n), np.ones(n, bool)
+        scores = np.zeros(n, vectors.dtype)
+        costs = np.full((n, n), np.inf, vectors.dtype)  # of the pairs i < j that may be merged
+        gap = np.arange(n) - np.arange(n)[:, None]
+        i, j = np.nonzero((gap > 0) & (gap <= reach))
+        costs[i, j] = self._pair_scores(nodes, scores, i, j)
+        merges = np.empty((n - 1, 2), np.int64)
+        for t in range(n - 1):
+            flat = costs.ravel()
+            i, j = divmod(first_minimum(flat, TIED * np.finfo(flat.dtype).eps * flat.min()), n)
+            merges[t] = ids[[i, j]]
+            nodes[i] = self._parents(np.concatenate([nodes[i], nodes[j]]))
+            scores[i], ids[i], alive[j] = costs[i, j], n + t, False
+            costs[j], costs[:, j] = np.inf, np.inf
+            partners = _partners(alive, i, reach)
+            lower, upper = np.minimum(partners, i), np.maximum(partners, i)
+            costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
+        return merges
+
+    def _replay(self, vectors: np.ndarray, merges: np.ndarray) -> Tree:
+        n, dim = vectors.shape
+        embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
+        scores = np.zeros(2 * n - 1, vectors.dtype)
+        for node, pair in enumerate(merges, start=n):
+            children = embeddings[pair].ravel()
+            embeddings[node] = self._parents(children)
+            scores[node] = self._errors(children, embeddings[node]) + scores[pair].sum()
+        return Tree(merges, embeddings, scores)
+
+    def _pair_scores(
+        self, nodes: np.ndarray, scores: np.ndarray, i: np.ndarray, j: np.ndarray
+    ) -> np.ndarray:
+        """The scores that the parents of nodes i and j would have, for arrays of places."""
+        children = np.concatenate([nodes[i], nodes[j]], axis=1)
+        found = self._errors(children, self._parents(children)) + scores[i] + scores[j]
+        largest = np.finfo(found.dtype).max / 2  # NaN and infinity come last, but they come
+        return np.where(found < largest, found, largest)
+
+    def _parents(self, children: np.ndarray) -> np.ndarray:
+        encoded = children @ self.encoder_weight + self.encoder_bias
+        return ACTIVATIONS[self.activation](encoded)
+
+    def _errors(self, children: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        difference = children - (parents @ self.decoder_weight + self.decoder_bias)
+        return (difference * difference).sum(axis=-1) / 2
+
+
+def _partners(alive: np.ndarray, place: int, reach: int) -> np.ndarray:
+    """The other living places that are at most so many living places away."""
+    rank = np.cumsum(alive)
+    away = np.abs(rank - rank[place])
+    return np.flatnonzero(alive & (away > 0) & (away <= reach))

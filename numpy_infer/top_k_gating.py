@@ -1,0 +1,138 @@
+"""Top-k gating: a softmax over the k largest logits alone, and experts blended with it.
+
+    gate_e = exp(l_e) / Σ_{j in top k} exp(l_j) for the k largest logits, and exactly 0 elsewhere
+    y = Σ_{e in top k} gate_e · (x · W_e + b_e)
+
+Sources: Shazeer et al. 2017 (arXiv 1701.06538); seed topic: top-k gating with Theano.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpy_infer.checks import (
+    check_count,
+    check_dtype,
+    check_floating,
+    check_not_empty,
+    check_shape,
+    check_width,
+)
+from numpy_infer.layer import Layer
+
+
+def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf")) -> np.ndarray:
+    """The k largest logits of each vector where they stand, fill_value everywhere else.
+
+    logits: (..., n), floating. Returns the same shape. Of equal logits the lower index is
+    kept. NaN counts as the largest, and stays however many there are. ValueError for k outside
+    1..n or a fill_value of NaN, TypeError for a k that is not an integer.
+    """
+    check_floating("logits", logits)
+    check_count("k", k, most=logits.shape[-1])
+    if math.isnan(fill_value):
+        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    nan = np.isnan(logits)
+    ranked = np.where(nan, logits.dtype.type(np.inf), logits)
+    # The k-th value, and its equals counted from the left: no full sort.
+    last = np.partition(ranked, -k, axis=-1)[..., -k, None]
+    above, equal = ranked > last, ranked == last
+    room = k - above.sum(axis=-1, keepdims=True)
+    kept = above | (equal & (equal.cumsum(axis=-1) <= room)) | nan
+    return np.where(kept, logits, logits.dtype.type(fill_value))
+
+
+def top_k_gating(logits: np.ndarray, k: int) -> np.ndarray:
+    """Softmax over the k largest logits of each vector, exact zeros elsewhere.
+
+    logits: (..., n), floating. Returns the same shape; each vector sums to 1. A vector with a
+    NaN is NaN. Ties and errors as in `keep_top_k`.
+    """
+    kept = keep_top_k(logits, k)
+    share = np.exp(kept - kept.max(axis=-1, keepdims=True))
+    share /= share.sum(axis=-1, keepdims=True)
+    return share
+
+
+def load_balance_loss(gates: np.ndarray) -> np.ndarray:
+    """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
+
+    gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
+    does. TypeError for integers, ValueError for an empty batch.
+    """
+    check_floating("gates", gates, ndim=2)
+    check_not_empty("gates", gates)
+    importance = gates.sum(axis=0)
+    return importance.var() / np.square(importance.mean())
+
+
+class TopKGating(Layer):
+    """`top_k_gating` as a layer."""
+
+    def __init__(self, previous: Layer, k: int) -> None:
+        super().__init__(previous)
+        check_count("k", k)
+        self.k = k
+
+    def forward(self, logits: np.ndarray) -> np.ndarray:
+        return top_k_gating(logits, self.k)
+
+
+class MixtureOfExperts(Layer):
+    """A blend of k linear experts, chosen for each row by a gate; only these are evaluated.
+
+    gate_weight: (in_features, n_experts), expert_weight: (n_experts, in_features,
+    out_features), expert_bias: (n_experts, out_features). A model that was trained with noise
+    has a noise_weight too, of no use here: there is none outside of training.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        gate_weight: np.ndarray,
+        expert_weight: np.ndarray,
+        expert_bias: np.ndarray,
+        *,
+        k: int,
+        noise_weight: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(previous)
+        check_floating("gate_weight", gate_weight, ndim=2)
+        check_floating("expert_weight", expert_weight, ndim=3)
+        in_features, n_experts = gate_weight.shape
+        out_features = expert_weight.shape[2]
+        shapes = {
+            "expert_weight": (expert_weight, (n_experts, in_features, out_features)),
+            "expert_bias": (expert_bias, (n_experts, out_features)),
+            "noise_weight": (noise_weight, (in_features, n_experts)),
+        }
+        for name, (weight, shape) in shapes.items():
+            if weight is not None:
+                check_dtype(name, weight, gate_weight.dtype)
+                check_shape(name, weight, shape)
+        check_count("k", k, most=n_experts)
+        self.gate_weight = gate_weight
+        self.expert_weight = expert_weight
+        self.expert_bias = expert_bias
+        self.k = k
+
+    def gates(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, in_features). Returns (batch, n_experts), k of each row not zero."""
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.gate_weight.dtype)
+        check_width("x", x, self.gate_weight.shape[0])
+        check_not_empty("x", x)
+        return top_k_gating(x @ self.gate_weight, self.k)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, in_features). Returns (batch, out_features)."""
+        gates = self.gates(x)
+        output = np.zeros((len(x), self.expert_bias.shape[1]), x.dtype)
+        # Each expert takes its rows in one product.
+        for gate, weight, bias in zip(gates.T, self.expert_weight, self.expert_bias, strict=True):
+            rows = gate.nonzero()[0]
+            if len(rows):
+                output[rows] += gate[rows, None] * (x[rows] @ weight + bias)
+        return output

@@ -1,0 +1,151 @@
+"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+
+    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+
+Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from pytorch_impl.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_number,
+)
+from pytorch_impl.distances import DISTANCES, pairwise_distances
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def soft_nearest_neighbor_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float | Tensor = 1.0,
+    distance: str = "sqeuclidean",
+    reduction: str = "mean",
+    block_size: int | None = None,
+) -> Tensor:
+    """Minus the log of the share that an anchor's own class has of its neighborhood.
+
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
+    scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
+    cosine. reduction: mean over the anchors that share their label with another, sum, or none
+    for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
+    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
+    the gradient. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    """
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    if block_size is not None:
+        check_count("block_size", block_size)
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    check_labels("labels", labels, embeddings.shape[0])
+    _check_temperature(temperature, embeddings)
+    rows = torch.arange(embeddings.shape[0], device=labels.device)
+    if block_size is None:
+        losses = _anchor_losses(rows, embeddings, labels, temperature, distance)
+    else:
+        blocks = (
+            checkpoint(
+                _anchor_losses,
+                block,
+                embeddings,
+                labels,
+                temperature,
+                distance,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for block in rows.split(block_size)
+        )
+        losses = torch.cat(list(blocks))
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
+    return losses.sum() / (sizes[classes] > 1).sum().clamp_min(1)
+
+
+def _anchor_losses(
+    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: float | Tensor, distance: str
+) -> Tensor:
+    """The losses of the anchors at these rows, (rows,)."""
+    distances = pairwise_distances(embeddings[rows], embeddings, distance=distance)
+    others = rows[:, None] != torch.arange(labels.shape[0], device=labels.device)
+    partners = others & (labels[rows, None] == labels)
+    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
+    lonely = ~partners.any(1, keepdim=True)
+    others, partners = others | lonely, partners | lonely
+    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
+    nearest = distances.detach().masked_fill(~partners, math.inf).amin(1, keepdim=True)
+    logits = (nearest - distances) / temperature
+    of_others = logits.masked_fill(~others, -math.inf).logsumexp(1)
+    return of_others - logits.masked_fill(~partners, -math.inf).logsumexp(1)
+
+
+def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> None:
+    if not isinstance(temperature, Tensor):
+        check_number("temperature", temperature, above=0)
+        return
+    check_dtype("temperature", temperature, embeddings.dtype)
+    if temperature.ndim:
+        raise ValueError(f"temperature: expected a scalar, got shape {tuple(temperature.shape)}")
+
+
+class SoftNearestNeighborLoss(nn.Module):
+    """`soft_nearest_neighbor_loss` as a module, called with (embeddings, labels).
+
+    learn_temperature makes 1/T a parameter, `inverse_temperature`, as in the paper; it starts
+    at 1/temperature and nothing holds it above zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        learn_temperature: bool = False,
+        distance: str = "sqeuclidean",
+        reduction: str = "mean",
+        block_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_number("temperature", temperature, above=0)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, REDUCTIONS)
+        if block_size is not None:
+            check_count("block_size", block_size)
+        self.config = {
+            "temperature": temperature,
+            "learn_temperature": learn_temperature,
+            "distance": distance,
+            "reduction": reduction,
+            "block_size": block_size,
+        }
+        if learn_temperature:
+            self.inverse_temperature = nn.Parameter(torch.tensor(1 / temperature))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        options: dict[str, Any] = dict(self.config)
+        if options.pop("learn_temperature"):
+            check_floating("embeddings", embeddings)
+            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
+            options["temperature"] = 1 / self.inverse_temperature
+        return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -1,0 +1,147 @@
+"""Top-k gating: a softmax over the k largest logits alone, and experts blended with it.
+
+    gate_e = exp(l_e) / Σ_{j in top k} exp(l_j) for the k largest logits, and exactly 0 elsewhere
+    y = Σ_{e in top k} gate_e · (x · W_e + b_e)
+
+Sources: Shazeer et al. 2017 (arXiv 1701.06538); seed topic: top-k gating with Theano.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pytorch_impl.checks import (
+    check_count,
+    check_dtype,
+    check_floating,
+    check_like,
+    check_not_empty,
+    check_width,
+)
+from pytorch_impl.initializers import generator, glorot_uniform
+
+
+def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> Tensor:
+    """The k largest logits of each vector where they stand, fill_value everywhere else.
+
+    logits: (..., n), floating. Returns the same shape; the gradient reaches what is kept. Of
+    equal logits the lower index is kept. NaN counts as the largest, and stays however many
+    there are. ValueError for k outside 1..n or a fill_value of NaN, TypeError for a k that is
+    not an integer.
+    """
+    check_floating("logits", logits)
+    check_count("k", k, most=logits.shape[-1])
+    if math.isnan(fill_value):
+        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    nan = logits.isnan()
+    ranked = logits.detach().masked_fill(nan, math.inf)
+    # topk promises nothing about ties: take its k-th value, and count its equals from the left.
+    last = ranked.topk(k).values[..., -1:]
+    above, equal = ranked > last, ranked == last
+    room = k - above.sum(-1, keepdim=True)
+    kept = above | (equal & (equal.cumsum(-1) <= room)) | nan
+    return logits.masked_fill(~kept, fill_value)
+
+
+def top_k_gating(logits: Tensor, k: int) -> Tensor:
+    """Softmax over the k largest logits of each vector, exact zeros elsewhere.
+
+    logits: (..., n), floating. Returns the same shape; each vector sums to 1, and what was
+    dropped gets no gradient. A vector with a NaN is NaN. Ties and errors as in `keep_top_k`.
+    """
+    return keep_top_k(logits, k).softmax(-1)
+
+
+def load_balance_loss(gates: Tensor) -> Tensor:
+    """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
+
+    gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
+    does. TypeError for integers, ValueError for an empty batch.
+    """
+    check_floating("gates", gates, ndim=2)
+    check_not_empty("gates", gates)
+    importance = gates.sum(0)
+    return importance.var(correction=0) / importance.mean().square()
+
+
+class MixtureOfExperts(nn.Module):
+    """A blend of k linear experts out of n_experts, chosen for each row by a gate.
+
+    Only the chosen experts are evaluated: the cost grows with k. noisy adds normal noise to
+    the gate's logits in training, of a scale that is learned for each expert; it is drawn from
+    PyTorch's default generator, as that of a dropout is.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        n_experts: int,
+        k: int,
+        *,
+        noisy: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
+        check_count("n_experts", n_experts)
+        check_count("k", k, most=n_experts)
+        self.config = {
+            "in_features": in_features,
+            "out_features": out_features,
+            "n_experts": n_experts,
+            "k": k,
+            "noisy": noisy,
+        }
+        self.k = k
+        self.noisy = noisy
+        source = generator(seed)
+        self.gate_weight = glorot_uniform(in_features, n_experts, generator=source)
+        if noisy:
+            self.noise_weight = nn.Parameter(torch.zeros(in_features, n_experts))
+        self.expert_weight = glorot_uniform(n_experts, in_features, out_features, generator=source)
+        self.expert_bias = nn.Parameter(torch.zeros(n_experts, out_features))
+
+    def gates(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """x: (batch, in_features). Returns (batch, n_experts), k of each row not zero.
+
+        noise: (batch, n_experts), standard normal; drawn when left out of a noisy model in
+        training mode. ValueError for noise to a model that is not noisy.
+        """
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.gate_weight.dtype)
+        check_width("x", x, self.gate_weight.shape[0])
+        check_not_empty("x", x)
+        logits = x @ self.gate_weight
+        if noise is None and self.noisy and self.training:
+            noise = torch.randn_like(logits)
+        if noise is not None:
+            if not self.noisy:
+                raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
+            check_like("noise", noise, "the logits", logits)
+            # Beyond softplus's own threshold, 20, float64 would lose digits.
+            logits = logits + noise * F.softplus(x @ self.noise_weight, threshold=40)
+        return top_k_gating(logits, self.k)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """x: (batch, in_features). Returns (batch, out_features). noise as for `gates`."""
+        gates = self.gates(x, noise)
+        # Sorted by expert, so that each one takes its rows in one product.
+        experts, rows = gates.T.nonzero(as_tuple=True)
+        counts = experts.bincount(minlength=gates.shape[1]).tolist()
+        weights = zip(self.expert_weight.unbind(), self.expert_bias.unbind(), strict=True)
+        answers = [
+            torch.addmm(bias, inputs, weight)
+            for inputs, (weight, bias) in zip(x[rows].split(counts), weights, strict=True)
+            if len(inputs)
+        ]
+        blended = gates[rows, experts, None] * torch.cat(answers)
+        return blended.new_zeros(x.shape[0], blended.shape[1]).index_add(0, rows, blended)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

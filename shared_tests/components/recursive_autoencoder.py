@@ -1,0 +1,262 @@
+"""Definition of the recursive autoencoder: every round scores every pair anew."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from shared_tests.fixtures import digits, normal
+
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+}
+TIED = 256 * np.finfo(np.float64).eps
+
+
+def merge(weights, left, right, activation):
+    """The parent of two nodes, each an (embedding, score)."""
+    children = np.concatenate([left[0], right[0]])
+    encoded = children @ weights["encoder.weight"] + weights["encoder.bias"]
+    parent = ACTIVATIONS[activation](encoded)
+    error = children - (parent @ weights["decoder.weight"] + weights["decoder.bias"])
+    return parent, (error**2).sum() / 2 + left[1] + right[1]
+
+
+def recursive_autoencoder(weights, vectors, dim, activation="linear", pairs="all"):
+    places = list(range(len(vectors)))
+    nodes = [(vector, 0.0) for vector in vectors]
+    merges = []
+    while len(places) > 1:
+        reach = 1 if pairs == "adjacent" else len(places)
+        found = [
+            (merge(weights, nodes[places[i]], nodes[places[j]], activation), i, j)
+            for i in range(len(places))
+            for j in range(i + 1, min(i + reach + 1, len(places)))
+        ]
+        scores = np.nan_to_num([node[1] for node, _, _ in found], nan=np.inf)
+        node, i, j = found[np.argmax(scores <= scores.min() * (1 + TIED))]
+        merges.append((places[i], places[j]))
+        places[i] = len(nodes)
+        nodes.append(node)
+        del places[j]
+    return tree(merges, nodes)
+
+
+def replay(weights, vectors, merges, activation="linear", **others):
+    """The tree of the given merges."""
+    nodes = [(vector, 0.0) for vector in vectors]
+    for left, right in merges:
+        nodes.append(merge(weights, nodes[left], nodes[right], activation))
+    return tree(merges, nodes)
+
+
+def tree(merges, nodes):
+    return {
+        "merges": np.array(merges, np.int64).reshape(-1, 2),
+        "embeddings": np.array([embedding for embedding, _ in nodes]),
+        "scores": np.array([score for _, score in nodes]),
+    }
+
+
+def on_the_tree(case):
+    """Differences with the merges held fast: where moving a tied vector would change them, and
+    where the search would take too long to be repeated for every entry."""
+    from shared_tests.measure import differences
+
+    outputs = recursive_autoencoder(case.weights, **case.inputs, **case.options)
+    fixed = Operation("replay", partial(replay, merges=outputs["merges"]), ())
+    return differences(fixed, case, outputs)
+
+
+DIM = 3
+WEIGHTS = {
+    "encoder.weight": normal(2 * DIM, DIM, seed=1) / 2,
+    "encoder.bias": normal(DIM, seed=2) / 2,
+    "decoder.weight": normal(DIM, 2 * DIM, seed=3) / 2,
+    "decoder.bias": normal(2 * DIM, seed=4) / 2,
+}
+# Every parent's encoding is exactly zero, where relu has gradient zero.
+AT_ZERO = WEIGHTS | {"encoder.weight": np.zeros((2 * DIM, DIM)), "encoder.bias": np.zeros(DIM)}
+VECTORS = normal(7, DIM, seed=5)
+DUPLICATES = normal(4, DIM, seed=6)[[0, 0, 1, 2, 0, 0, 1, 2, 3, 0, 0]]
+PIXELS = digits(11)[0][:, [26, 35, 50]]
+
+
+def case(name, vectors, weights=WEIGHTS, differentiate=True, flat=None, gradients=None, **options):
+    return Case(
+        name,
+        {"vectors": vectors},
+        {"dim": DIM, **options},
+        weights,
+        differentiate,
+        flat or {},
+        gradients,
+    )
+
+
+DEFINITION = Definition(
+    "recursive_autoencoder",
+    operations=(
+        Operation(
+            "RecursiveAutoencoder",
+            recursive_autoencoder,
+            cases=(
+                case("linear", VECTORS),
+                case("tanh", VECTORS, activation="tanh"),
+                case("sigmoid", VECTORS, activation="sigmoid"),
+                case("relu", VECTORS, activation="relu"),
+                case("adjacent", VECTORS, pairs="adjacent"),
+                case("one vector", VECTORS[:1]),
+                case("two vectors", VECTORS[:2]),
+                case("fifty", normal(50, DIM, seed=7), activation="tanh", gradients=on_the_tree),
+                case(
+                    "fifty adjacent",
+                    normal(50, DIM, seed=8),
+                    pairs="adjacent",
+                    gradients=on_the_tree,
+                ),
+                case("duplicates", DUPLICATES, activation="tanh", gradients=on_the_tree),
+                case("duplicates adjacent", DUPLICATES, pairs="adjacent", gradients=on_the_tree),
+                case("zero vectors", np.zeros((5, DIM)), gradients=on_the_tree),
+                case("digits", PIXELS, activation="sigmoid", gradients=on_the_tree),
+                case(
+                    "relu at zero",
+                    VECTORS[:3],
+                    AT_ZERO,
+                    flat={"encoder.weight": ..., "encoder.bias": ...},
+                    activation="relu",
+                ),
+                case(
+                    "nan",
+                    np.where(np.arange(7)[:, None] == 2, np.nan, VECTORS),
+                    differentiate=False,
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"vectors": np.ones((7, DIM), int)}, TypeError),
+                BadInput({"vectors": VECTORS.astype("float32")}, TypeError),
+                BadInput({"vectors": VECTORS[0]}),
+                BadInput({"vectors": VECTORS[:0]}),
+                BadInput({"vectors": VECTORS[:, :2]}),
+                BadInput({"activation": "swish"}),
+                BadInput({"pairs": "some"}),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "children's scores not added",
+            "RecursiveAutoencoder",
+            "nan",
+            {
+                "pytorch_impl": (" + scores[i] + scores[j]", ""),
+                "tf2_impl": ("found += tf.gather(scores, i) + tf.gather(scores, j)", "found += 0"),
+                "theano_impl": (" + scores[i] + scores[j]", ""),
+                "numpy_infer": (" + scores[i] + scores[j]", ""),
+            },
+        ),
+        Mutant(
+            "no half",
+            "RecursiveAutoencoder",
+            "nan",
+            {
+                "pytorch_impl": (".sum(-1) / 2", ".sum(-1)"),
+                "tf2_impl": ("** 2, axis=-1) / 2", "** 2, axis=-1)"),
+                "theano_impl": (" / np.asarray(2, difference.dtype)", ""),
+                "numpy_infer": (".sum(axis=-1) / 2", ".sum(axis=-1)"),
+            },
+        ),
+        Mutant(
+            "the new node on the wrong side of its partners",
+            "RecursiveAutoencoder",
+            "nan",
+            {
+                "pytorch_impl": ("lower, upper = partners", "upper, lower = partners"),
+                "tf2_impl": ("lower, upper = tf.min", "upper, lower = tf.min"),
+                "theano_impl": ("lower, upper = T.min", "upper, lower = T.min"),
+                "numpy_infer": ("lower, upper = np.min", "upper, lower = np.min"),
+            },
+        ),
+        Mutant(
+            "merged nodes merged again",
+            "RecursiveAutoencoder",
+            "nan",
+            {
+                "pytorch_impl": ("costs[j], costs[:, j] = math.inf, math.inf", ""),
+                "tf2_impl": ("alive[:, None] & alive,", "costs < infinity,"),
+                "theano_impl": ("alive[:, None] & alive,", "costs < infinity,"),
+                "numpy_infer": ("costs[j], costs[:, j] = np.inf, np.inf", ""),
+            },
+        ),
+        Mutant(
+            "the last of tied pairs",
+            "RecursiveAutoencoder",
+            "duplicates",
+            {
+                "pytorch_impl": (
+                    "int(first_minimum(flat, tol",
+                    "n * n - 1 - int(first_minimum(flat.flip(0), tol",
+                ),
+                "tf2_impl": (
+                    "first_minimum(flat, tol",
+                    "n * n - 1 - first_minimum(flat[::-1], tol",
+                ),
+                "theano_impl": (
+                    "first_minimum(flat, mach",
+                    "n * n - 1 - first_minimum(flat[::-1], mach",
+                ),
+                "numpy_infer": (
+                    "first_minimum(flat, TIED",
+                    "n * n - 1 - first_minimum(flat[::-1], TIED",
+                ),
+            },
+        ),
+        Mutant(
+            "two apart called adjacent",
+            "RecursiveAutoencoder",
+            "adjacent",
+            {
+                "pytorch_impl": ("reach = 1", "reach = 2"),
+                "tf2_impl": ("reach = tf.constant(1", "reach = tf.constant(2"),
+                "theano_impl": ("reach = T.constant(1", "reach = T.constant(2"),
+                "numpy_infer": ("reach = 1", "reach = 2"),
+            },
+        ),
+        Mutant(
+            "gradient of relu at zero",
+            "RecursiveAutoencoder",
+            "relu at zero",
+            {
+                "pytorch_impl": ("torch.relu", "lambda x: x.clamp_min(0)"),
+                "tf2_impl": ("tf.nn.relu", "lambda x: tf.maximum(x, 0)"),
+                "theano_impl": ("lambda x: T.switch(x <= 0, T.zeros_like(x), x)", "T.nnet.relu"),
+            },
+        ),
+        Mutant(
+            "gradient stops at the children",
+            "RecursiveAutoencoder",
+            "tanh",
+            {
+                "pytorch_impl": (
+                    "torch.cat([embeddings[left], embeddings[right]])",
+                    "torch.cat([embeddings[left], embeddings[right]]).detach()",
+                ),
+                "tf2_impl": (
+                    "parents = self._parents(children)\n            error",
+                    "parents = self._parents(tf.stop_gradient(children))\n            error",
+                ),
+                "theano_impl": (
+                    "parent = self._parents(children)\n            score",
+                    "parent = self._parents(disconnected_grad(children))\n            score",
+                ),
+            },
+        ),
+    ),
+)

@@ -1,0 +1,278 @@
+"""Definition of the soft nearest neighbor loss: each anchor by itself, two sums in logarithms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared_tests.components.distances import pairwise_distances
+from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from shared_tests.fixtures import digits, normal
+
+
+def soft_nearest_neighbor_loss(
+    embeddings,
+    labels,
+    temperature=1.0,
+    distance="sqeuclidean",
+    reduction="mean",
+    block_size=None,
+):
+    distances = pairwise_distances(embeddings, embeddings, distance)
+    losses, paired = np.zeros(len(labels)), np.zeros(len(labels), bool)
+    for anchor, row in enumerate(distances):
+        others = np.arange(len(labels)) != anchor
+        partners = others & (labels == labels[anchor])
+        paired[anchor] = partners.any()
+        if np.isnan(row).any():
+            losses[anchor] = np.nan
+        elif partners.any():
+            logits = (row[partners].min() - row) / temperature
+            losses[anchor] = log_sum_exp(logits[others]) - log_sum_exp(logits[partners])
+    mean = losses.sum() / max(paired.sum(), 1)
+    return {"mean": mean, "sum": losses.sum(), "none": losses}[reduction]
+
+
+def log_sum_exp(x):
+    return x.max() + np.log(np.exp(x - x.max()).sum())
+
+
+def soft_nearest_neighbor_module(
+    weights=None, *, embeddings, labels, learn_temperature=False, **options
+):
+    if learn_temperature:
+        options["temperature"] = 1 / weights["inverse_temperature"]
+    return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+
+LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2])  # the 3 is alone
+BATCH = {"embeddings": normal(11, 5, seed=1), "labels": LABELS}
+FAR = {"embeddings": 1e3 * normal(11, 5, seed=2), "labels": LABELS}
+# All pairs are as far apart, so that the loss is the logarithm of two counts.
+SIMPLEX = {"embeddings": 1e3 * np.eye(8), "labels": np.array([0, 1, 0, 2, 1, 0, 1, 0])}
+DUPLICATES = {"embeddings": np.repeat(normal(4, 5, seed=3), [2, 3, 1, 5], axis=0), "labels": LABELS}
+LONELY = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
+ONE_CLASS = {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}
+WITH_NAN = BATCH | {
+    "embeddings": np.where(np.arange(55).reshape(11, 5) == 7, np.nan, FAR["embeddings"])
+}
+PIXELS, NUMBERS = digits(17)
+DIGITS = {"embeddings": PIXELS, "labels": NUMBERS}
+COLD = {"temperature": 1e-2}
+
+CASES = (
+    *(
+        Case(f"{distance}, {reduction}", BATCH, {"distance": distance, "reduction": reduction})
+        for distance in ("cosine", "sqeuclidean", "euclidean")
+        for reduction in ("mean", "sum", "none")
+    ),
+    Case("temperature", BATCH, {"temperature": 3.0}),
+    Case("huge temperature", BATCH, {"temperature": 1e9, "reduction": "none"}),
+    Case("tiny temperature", BATCH, {"temperature": 1e-6}),
+    Case("digits", DIGITS, {"temperature": 2.0}),
+    Case("digits, euclidean", DIGITS, {"distance": "euclidean", "reduction": "none"}),
+    Case("far apart", FAR, COLD),
+    Case("far apart, none", FAR, {**COLD, "reduction": "none"}),
+    # Differences of the sums at 1e8 would not be differences of the loss.
+    Case("equally far apart", SIMPLEX, {**COLD, "reduction": "none"}, differentiate=False),
+    Case("equally far apart, blocks", SIMPLEX, {**COLD, "block_size": 4}, differentiate=False),
+    Case("duplicates", DUPLICATES, {"reduction": "none"}),
+    Case(
+        "only duplicates",
+        {"embeddings": np.ones((5, 3)), "labels": LABELS[:5]},
+        {"distance": "euclidean"},
+        flat={"embeddings": ...},
+    ),
+    Case("no partner", LONELY, flat={"embeddings": ...}),
+    Case("no partner, none", LONELY, {"reduction": "none"}, flat={"embeddings": ...}),
+    Case("one class", ONE_CLASS, flat={"embeddings": ...}),
+    Case("one point", {"embeddings": normal(1, 3, seed=5), "labels": np.array([4])}),
+    Case("zero vectors", BATCH | {"embeddings": np.zeros((11, 5))}, {"distance": "cosine"}),
+    Case("nan", WITH_NAN, {"reduction": "none"}, differentiate=False),
+    Case(
+        "nan, no partner",
+        LONELY | {"embeddings": LONELY["embeddings"] * np.nan},
+        differentiate=False,
+    ),
+    *(
+        Case(f"blocks of {size}", BATCH, {"block_size": size, "reduction": "none"})
+        for size in (1, 4, 11, 30)
+    ),
+    Case(
+        "blocks that fit",
+        DIGITS | {"embeddings": PIXELS[:15], "labels": NUMBERS[:15]},
+        {"block_size": 5},
+    ),
+    *(
+        Case(f"blocks, {distance}", BATCH, {"block_size": 3, "distance": distance})
+        for distance in ("cosine", "euclidean")
+    ),
+    Case("blocks, far apart", FAR, {**COLD, "block_size": 3}),
+    Case("blocks, no partner", LONELY, {"block_size": 2}, flat={"embeddings": ...}),
+    Case("blocks, nan", WITH_NAN, {"block_size": 4, "reduction": "none"}, differentiate=False),
+)
+
+
+def learned(name, inputs, inverse_temperature=0.7, **options):
+    weights = {"inverse_temperature": np.array(inverse_temperature)}
+    return Case(name, inputs, {"learn_temperature": True, **options}, weights)
+
+
+LEARNED_CASES = (
+    learned("learned", BATCH),
+    learned("learned, far apart", FAR, 90.0),
+    learned("learned, digits", DIGITS, distance="euclidean", reduction="none"),
+    learned("learned, blocks", BATCH, block_size=4, distance="cosine"),
+    learned("learned, no partner", LONELY, reduction="sum"),
+)
+BAD_OPTIONS = (
+    BadInput({"temperature": 0.0}),
+    BadInput({"temperature": -1.0}),
+    BadInput({"temperature": float("inf")}),
+    BadInput({"distance": "manhattan"}),
+    BadInput({"reduction": "median"}),
+    BadInput({"block_size": 0}),
+    BadInput({"block_size": 2.0}, TypeError),
+)
+
+DEFINITION = Definition(
+    "soft_nearest_neighbor_loss",
+    operations=(
+        Operation(
+            "soft_nearest_neighbor_loss",
+            soft_nearest_neighbor_loss,
+            CASES,
+            bad_inputs=(
+                *BAD_OPTIONS,
+                BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
+                BadInput({"embeddings": np.ones(11)}),
+                BadInput({"embeddings": np.ones((0, 5)), "labels": LABELS[:0]}),
+                BadInput({"labels": LABELS / 2}, TypeError),
+                BadInput({"labels": LABELS[:10]}),
+                BadInput({"labels": LABELS[:, None]}),
+            ),
+        ),
+        Operation(
+            "SoftNearestNeighborLoss", soft_nearest_neighbor_module, CASES, bad_inputs=BAD_OPTIONS
+        ),
+        Operation(
+            "SoftNearestNeighborLoss",
+            soft_nearest_neighbor_module,
+            LEARNED_CASES,
+            bad_inputs=(
+                BadInput({"embeddings": BATCH["embeddings"].astype("float16")}, TypeError),
+            ),
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "a point as its own neighbor",
+            "soft_nearest_neighbor_loss",
+            "sqeuclidean, mean",
+            {
+                "pytorch_impl": ("!= torch.arange(labels.shape[0], device=labels.device)", ">= 0"),
+                "tf2_impl": ("!= tf.range(tf.shape(labels)[0])", ">= 0"),
+                "theano_impl": (
+                    "T.neq(rows[:, None], T.arange(labels.shape[0]))",
+                    "T.ge(rows[:, None], 0)",
+                ),
+            },
+        ),
+        Mutant(
+            "itself known by distance zero",
+            "soft_nearest_neighbor_loss",
+            "duplicates",
+            {
+                "pytorch_impl": (
+                    "rows[:, None] != torch.arange(labels.shape[0], device=labels.device)",
+                    "distances != 0",
+                ),
+                "tf2_impl": ("rows[:, None] != tf.range(tf.shape(labels)[0])", "distances != 0"),
+                "theano_impl": (
+                    "T.neq(rows[:, None], T.arange(labels.shape[0]))",
+                    "T.neq(distances, 0)",
+                ),
+            },
+        ),
+        Mutant(
+            "index within the block",
+            "soft_nearest_neighbor_loss",
+            "blocks of 4",
+            {
+                "pytorch_impl": (
+                    "others = rows[:, None]",
+                    "others = torch.arange(len(rows))[:, None]",
+                ),
+                "tf2_impl": (
+                    "others = rows[:, None]",
+                    "others = tf.range(tf.shape(rows)[0])[:, None]",
+                ),
+                "theano_impl": (
+                    "others = T.neq(rows[:, None]",
+                    "others = T.neq(T.arange(rows.shape[0])[:, None]",
+                ),
+            },
+        ),
+        Mutant(
+            "mean over all anchors",
+            "soft_nearest_neighbor_loss",
+            "cosine, mean",
+            {
+                "pytorch_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
+                "tf2_impl": ("tf.gather(sizes, classes) > 1", "tf.gather(sizes, classes) > 0"),
+                "theano_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
+            },
+        ),
+        Mutant(
+            "a plain sum",
+            "soft_nearest_neighbor_loss",
+            "far apart",
+            {
+                "pytorch_impl": (
+                    "logits.masked_fill(~others, -math.inf).logsumexp(1)",
+                    "logits.masked_fill(~others, -math.inf).exp().sum(1).log()",
+                ),
+                "tf2_impl": (
+                    "tf.reduce_logsumexp(tf.where(others, logits, -infinity), axis=1)",
+                    "tf.math.log(tf.reduce_sum(tf.exp(tf.where(others, logits, -infinity)), 1))",
+                ),
+                "theano_impl": (
+                    "_log_sum_exp(T.switch(others, logits, -infinity))",
+                    "T.log(T.sum(T.switch(others, T.exp(logits), 0), axis=1))",
+                ),
+            },
+        ),
+        Mutant(
+            "digits lost in the difference",
+            "soft_nearest_neighbor_loss",
+            "equally far apart",
+            {
+                "pytorch_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
+                "tf2_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
+                "theano_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
+            },
+        ),
+        Mutant(
+            "times the temperature",
+            "soft_nearest_neighbor_loss",
+            "temperature",
+            {
+                "pytorch_impl": ("distances) / temperature", "distances) * temperature"),
+                "tf2_impl": ("distances) / temperature", "distances) * temperature"),
+                "theano_impl": ("distances) / temperature", "distances) * temperature"),
+            },
+        ),
+        Mutant(
+            "learned temperature for its inverse",
+            "SoftNearestNeighborLoss",
+            "learned",
+            {
+                "pytorch_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
+                "tf2_impl": (
+                    "1 / tf.convert_to_tensor(self.inverse_temperature)",
+                    "tf.convert_to_tensor(self.inverse_temperature)",
+                ),
+                "theano_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
+            },
+        ),
+    ),
+)

@@ -1,0 +1,159 @@
+"""Definition of the sparse projection: the dense product, whatever form its input comes in."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+
+from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation, SparseInput
+from shared_tests.fixtures import digits, docstring_tokens, normal
+
+LAYOUTS = ("csr", "csc", "coo")
+
+
+def sparse_projection(weights, x, in_features, out_features, bias=True):
+    y = np.zeros((len(x), out_features))
+    for row, column in np.argwhere(x):
+        y[row] += x[row, column] * weights["weight"][column]
+    return y + weights["bias"] if bias else y
+
+
+def sparse_normal(rows, columns, seed):
+    """About one entry in three is not zero; the first row, one inside and one column are empty."""
+    x = normal(rows, columns, seed=seed)
+    x[np.random.default_rng(seed).random(x.shape) > 1 / 3] = 0
+    x[[0, rows // 2]] = 0
+    x[:, 1] = 0
+    return x
+
+
+def bags_of_words(module, vocabulary_size):
+    """How often each word stands in each docstring: (docstrings, vocabulary_size)."""
+    tokens = docstring_tokens(module, vocabulary_size)
+    return np.array([np.bincount(ids, minlength=vocabulary_size) for ids in tokens]) / 1.0
+
+
+X = sparse_normal(11, 7, seed=1)
+WORDS = bags_of_words(textwrap, 53)
+PIXELS, _ = digits(13)
+
+
+def case(name, x, out_features=5, differentiate=True, **options):
+    in_features = x.shape[1] if isinstance(x, np.ndarray) else x.array.shape[1]
+    weights = {"weight": normal(in_features, out_features, seed=2)}
+    if options.get("bias", True):
+        weights["bias"] = normal(out_features, seed=3)
+    sizes = {"in_features": in_features, "out_features": out_features}
+    return Case(name, {"x": x}, {**sizes, **options}, weights, differentiate)
+
+
+def each(name, x, **options):
+    """A case for the dense array and for every sparse form of it."""
+    sparse = [case(f"{name}, {form}", SparseInput(x, form), **options) for form in LAYOUTS]
+    return (case(f"{name}, dense", x, **options), *sparse)
+
+
+DEFINITION = Definition(
+    "sparse_projection",
+    operations=(
+        Operation(
+            "SparseProjection",
+            sparse_projection,
+            cases=(
+                *each("empty rows", X),
+                *each("no bias", X, bias=False),
+                *each("all zero", np.zeros((3, 7))),
+                *each("one row", X[1:2]),
+                *each("docstrings", WORDS, out_features=3),
+                *each("digits", PIXELS, out_features=2),
+                case("full", SparseInput(normal(5, 7, seed=4))),
+                case("one feature out", SparseInput(X), out_features=1),
+                # Where nothing is stored, a NaN in the weight is not met.
+                case("nan", SparseInput(np.where(X > 1, np.nan, X)), differentiate=False),
+            ),
+            bad_inputs=(
+                BadInput({"x": np.ones((3, 7), int)}, TypeError),
+                BadInput({"x": X.astype("float32")}, TypeError),
+                BadInput({"x": SparseInput(X.astype("float32"))}, TypeError),
+                BadInput({"x": SparseInput(X.astype("float32"), "csc")}, TypeError),
+                BadInput({"x": X[0]}),
+                BadInput({"x": X[:, :5]}),
+                BadInput({"x": SparseInput(X[:, :5])}),
+                BadInput({"x": SparseInput(X[:, :5], "csc")}),
+                BadInput({"x": SparseInput(X[:, :5], "coo")}),
+                BadInput({"x": X[:0]}),
+                BadInput({"x": SparseInput(X[:0])}),
+                BadInput({"x": SparseInput(X[:0], "csc")}),
+            ),
+            numpy=True,
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "no bias",
+            "SparseProjection",
+            "empty rows, csr",
+            dict.fromkeys(
+                ("pytorch_impl", "tf2_impl", "theano_impl", "numpy_infer"),
+                ("y if self.bias is None else y + self.bias", "y"),
+            ),
+        ),
+        Mutant(
+            "counts taken for presence",
+            "SparseProjection",
+            "docstrings, csr",
+            {
+                "pytorch_impl": ("x = x.detach()", "x = x.detach().sign()"),
+                "tf2_impl": ("tf.stop_gradient(x.values)", "tf.sign(x.values)"),
+                "theano_impl": (
+                    "structured_dot(x, weight)",
+                    "structured_dot(sparse.sgn(x), weight)",
+                ),
+                "numpy_infer": ("data[block, None]", "np.sign(data[block, None])"),
+            },
+        ),
+        Mutant(
+            "features in the other order",
+            "SparseProjection",
+            "digits, csc",
+            {
+                "pytorch_impl": ("x @ self.weight", "x @ self.weight.flip(0)"),
+                "tf2_impl": ("dense_matmul(x, self.weight)", "dense_matmul(x, self.weight[::-1])"),
+                "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
+                "numpy_infer": ("weight[indices[block]]", "weight[::-1][indices[block]]"),
+            },
+        ),
+        Mutant(
+            "no gradient for a dense input either",
+            "SparseProjection",
+            "digits, dense",
+            {
+                "pytorch_impl": ("if x.layout != torch.strided:", "if True:"),
+                "tf2_impl": ("tf.matmul(x,", "tf.matmul(tf.stop_gradient(x),"),
+                "theano_impl": (
+                    "T.dot(x, self.weight)",
+                    "T.dot(sparse.basic.theano.gradient.disconnected_grad(x), self.weight)",
+                ),
+            },
+        ),
+        Mutant(
+            "no gradient for the weight of a sparse input",
+            "SparseProjection",
+            "empty rows, csr",
+            {
+                "pytorch_impl": ("x @ self.weight", "x @ self.weight.detach()"),
+                "tf2_impl": (
+                    "dense_matmul(x, self.weight)",
+                    "dense_matmul(x, tf.stop_gradient(self.weight))",
+                ),
+            },
+        ),
+        Mutant(
+            "an empty row takes the next one's first entry",
+            "SparseProjection",
+            "empty rows, csr",
+            {"numpy_infer": ("filled = starts < ends", "filled = starts <= ends")},
+        ),
+    ),
+)

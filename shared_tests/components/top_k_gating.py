@@ -1,0 +1,380 @@
+"""Definition of top-k gating: each row sorted by itself, each chosen expert asked by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared_tests.definition import (
+    PACKAGES,
+    BadInput,
+    Case,
+    Definition,
+    Mutant,
+    Operation,
+    upstream,
+)
+from shared_tests.fixtures import digits, normal
+
+
+def keep_top_k(logits, k, fill_value=float("-inf")):
+    kept = np.full(logits.shape, float(fill_value))
+    for row in np.ndindex(logits.shape[:-1]):
+        ranked = np.where(np.isnan(logits[row]), np.inf, logits[row])
+        order = sorted(range(len(ranked)), key=lambda place: (-ranked[place], place))
+        for place in (*order[:k], *np.isnan(logits[row]).nonzero()[0]):
+            kept[*row, place] = logits[*row, place]
+    return kept
+
+
+def top_k_gating(logits, k):
+    kept = keep_top_k(logits, k)
+    share = np.exp(kept - kept.max(axis=-1, keepdims=True))
+    return share / share.sum(axis=-1, keepdims=True)
+
+
+def load_balance_loss(gates):
+    importance = gates.sum(axis=0)
+    return importance.var() / importance.mean() ** 2
+
+
+def mixture_of_experts(
+    weights, x, noise=None, *, in_features, out_features, n_experts, k, noisy=False
+):
+    logits = x @ weights["gate_weight"]
+    if noise is not None:
+        logits = logits + noise * np.logaddexp(0, x @ weights["noise_weight"])
+    output = np.zeros((len(x), out_features))
+    for row, gates in enumerate(top_k_gating(logits, k)):
+        for expert in gates.nonzero()[0]:
+            answer = x[row] @ weights["expert_weight"][expert] + weights["expert_bias"][expert]
+            output[row] += gates[expert] * answer
+    return output
+
+
+LOGITS = {"logits": normal(5, 7, seed=1)}
+TIES = np.array([[1, 3, 3, 0, 3, 1, 3], [2, 2, 2, 2, 2, 2, 2], [0, 1, 1, 5, 1, 1, 0]]) / 1.0
+WITH_NAN = np.where(
+    np.isin(np.arange(35), (8, 14, 16, 17, 20)).reshape(5, 7), np.nan, LOGITS["logits"]
+)
+PIXELS, _ = digits(11)
+GATES = {"gates": top_k_gating(3 * LOGITS["logits"], 3)}
+BAD_LOGITS = (
+    BadInput({"logits": np.ones((5, 7), int)}, TypeError),
+    BadInput({"logits": np.array(1.0)}),
+    BadInput({"k": 0}),
+    BadInput({"k": 8}),
+    BadInput({"k": 2.0}, TypeError),
+    BadInput({"k": True}, TypeError),
+)
+
+
+def kept(name, logits, k):
+    """A case of `keep_top_k` whose gradient is by hand: what is kept passes it on."""
+    passed = np.isfinite(keep_top_k(logits, k)) * upstream(logits.shape)
+    return Case(name, {"logits": logits}, {"k": k}, gradients={"logits": passed})
+
+
+def mixture(in_features, out_features, n_experts, *, seed=10):
+    """Canonical weights; those of the noise come on top."""
+    scale = in_features**-0.5
+    return {
+        "gate_weight": normal(in_features, n_experts, seed=seed),
+        "expert_weight": scale * normal(n_experts, in_features, out_features, seed=seed + 1),
+        "expert_bias": normal(n_experts, out_features, seed=seed + 2),
+    }
+
+
+X = {"x": normal(11, 5, seed=2)}
+SIZES = {"in_features": 5, "out_features": 3, "n_experts": 7, "k": 2}
+WEIGHTS = mixture(5, 3, 7)
+UNDECIDED = WEIGHTS | {"gate_weight": np.zeros((5, 7))}
+NOISE = X | {"noise": normal(11, 7, seed=3)}
+NOISY = {**SIZES, "noisy": True}
+NOISY_WEIGHTS = WEIGHTS | {"noise_weight": normal(5, 7, seed=14)}
+NO_NOISE_YET = WEIGHTS | {"noise_weight": np.zeros((5, 7))}
+# Scales of the noise where softplus is nearly, but not yet, the identity; the logits are close.
+NEAR_IDENTITY = {"x": np.ones((1, 1)), "noise": np.array([[0.5, -0.5]])}
+NEAR_IDENTITY_WEIGHTS = {
+    "gate_weight": np.array([[-20.0, 0.5]]),
+    "noise_weight": np.array([[20.5, 20.7]]),
+    "expert_weight": np.array([[[3.0]], [[-4.0]]]),
+    "expert_bias": np.array([[0.1], [0.2]]),
+}
+FAR_TAILS = {"x": 10 * X["x"], "noise": 1e-3 * NOISE["noise"]}
+FAR_TAIL_WEIGHTS = WEIGHTS | {"noise_weight": 20 * normal(5, 7, seed=15)}
+
+DEFINITION = Definition(
+    "top_k_gating",
+    operations=(
+        Operation(
+            "keep_top_k",
+            keep_top_k,
+            cases=(
+                Case("k of n", LOGITS, {"k": 3, "fill_value": -10.0}),
+                kept("fill with minus infinity", LOGITS["logits"], 3),
+                Case("one vector", {"logits": normal(7, seed=4)}, {"k": 2, "fill_value": 0.5}),
+                Case("three axes", {"logits": normal(2, 3, 5, seed=5)}, {"k": 2, "fill_value": -2}),
+                Case("one of n", LOGITS, {"k": 1, "fill_value": -10.0}),
+                Case("all of n", LOGITS, {"k": 7}),
+                Case("one of one", {"logits": normal(3, 1, seed=6)}, {"k": 1}),
+                *(kept(f"ties, {k} of 7", TIES, k) for k in (1, 2, 3, 5, 6)),
+                kept("digits", PIXELS[:5], 5),
+                Case(
+                    "zeros of both signs",
+                    {"logits": np.array([[-0.0, 0.0, -1.0], [0.0, -0.0, 1.0]])},
+                    {"k": 1},
+                    differentiate=False,
+                ),
+                Case(
+                    "infinite logits",
+                    {"logits": np.array([[-np.inf, 1, -np.inf], [np.inf, 0, np.inf]])},
+                    {"k": 2},
+                    differentiate=False,
+                ),
+                Case("nan", {"logits": WITH_NAN}, {"k": 2}, differentiate=False),
+            ),
+            bad_inputs=(*BAD_LOGITS, BadInput({"fill_value": float("nan")})),
+            numpy=True,
+        ),
+        Operation(
+            "top_k_gating",
+            top_k_gating,
+            cases=(
+                Case("k of n", LOGITS, {"k": 3}),
+                Case("one vector", {"logits": normal(7, seed=4)}, {"k": 2}),
+                Case("three axes", {"logits": normal(2, 3, 5, seed=5)}, {"k": 2}),
+                Case("one of n", LOGITS, {"k": 1}, flat={"logits": ...}),
+                Case("all of n", LOGITS, {"k": 7}),
+                Case("ties", {"logits": TIES}, {"k": 3}, differentiate=False),
+                Case("far apart", {"logits": 1e4 * LOGITS["logits"]}, {"k": 3}),
+                Case("digits", {"logits": PIXELS}, {"k": 5}, differentiate=False),
+                Case("nan", {"logits": WITH_NAN}, {"k": 2}, differentiate=False),
+            ),
+            bad_inputs=BAD_LOGITS,
+            numpy=True,
+        ),
+        Operation(
+            "load_balance_loss",
+            load_balance_loss,
+            cases=(
+                Case("batch", GATES),
+                Case("balanced", {"gates": np.full((5, 3), 1 / 3)}, flat={"gates": ...}),
+                Case("one row", {"gates": GATES["gates"][:1]}),
+                Case("one expert", {"gates": np.ones((3, 1))}, flat={"gates": ...}),
+                Case("digits", {"gates": PIXELS}),
+                Case("nan", {"gates": GATES["gates"] * np.nan}, differentiate=False),
+            ),
+            bad_inputs=(
+                BadInput({"gates": np.ones((5, 7), int)}, TypeError),
+                BadInput({"gates": np.ones(7)}),
+                BadInput({"gates": np.ones((0, 7))}),
+            ),
+            numpy=True,
+        ),
+        Operation(
+            "MixtureOfExperts",
+            mixture_of_experts,
+            cases=(
+                Case("two of seven", X, SIZES, WEIGHTS),
+                Case("one of seven", X, {**SIZES, "k": 1}, WEIGHTS),
+                Case("all of seven", X, {**SIZES, "k": 7}, WEIGHTS),
+                Case(
+                    "one of one",
+                    X,
+                    {**SIZES, "n_experts": 1, "k": 1},
+                    mixture(5, 3, 1),
+                    flat={"gate_weight": ...},
+                ),
+                Case("batch of one", {"x": X["x"][:1]}, SIZES, WEIGHTS),
+                Case("ties", X, {**SIZES, "k": 3}, UNDECIDED, differentiate=False),
+                Case("a gate that underflows", {"x": 1e3 * X["x"]}, SIZES, WEIGHTS),
+                Case("noisy, without noise", X, NOISY, NOISY_WEIGHTS),
+                Case(
+                    "digits",
+                    {"x": PIXELS[:7]},
+                    {"in_features": 64, "out_features": 2, "n_experts": 3, "k": 2},
+                    mixture(64, 2, 3),
+                ),
+                Case(
+                    "nan",
+                    {"x": np.where(np.arange(55).reshape(11, 5) == 12, np.nan, X["x"])},
+                    SIZES,
+                    WEIGHTS,
+                    differentiate=False,
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"x": np.ones((11, 5), int)}, TypeError),
+                BadInput({"x": X["x"].astype("float16")}, TypeError),
+                BadInput({"x": X["x"][0]}),
+                BadInput({"x": X["x"][:, :4]}),
+                BadInput({"x": X["x"][:0]}),
+                BadInput({"k": 0}),
+                BadInput({"k": 8}),
+                BadInput({"k": 2.0}, TypeError),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "MixtureOfExperts",
+            mixture_of_experts,
+            cases=(
+                Case("noise", NOISE, NOISY, NOISY_WEIGHTS),
+                Case("noise at the start", NOISE, NOISY, NO_NOISE_YET),
+                Case("noise decides a tie", NOISE, NOISY, NOISY_WEIGHTS | UNDECIDED),
+                Case(
+                    "noise of nearly linear scale",
+                    NEAR_IDENTITY,
+                    {"in_features": 1, "out_features": 1, "n_experts": 2, "k": 2, "noisy": True},
+                    NEAR_IDENTITY_WEIGHTS,
+                ),
+                Case("noise of any scale", FAR_TAILS, NOISY, FAR_TAIL_WEIGHTS),
+                Case(
+                    "digits, noise",
+                    {"x": PIXELS[:3], "noise": normal(3, 3, seed=7)},
+                    {"in_features": 64, "out_features": 2, "n_experts": 3, "k": 2, "noisy": True},
+                    mixture(64, 2, 3) | {"noise_weight": normal(64, 3, seed=16)},
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"noise": NOISE["noise"][:, :5]}),
+                BadInput({"noise": NOISE["noise"].astype("float16")}, TypeError),
+                BadInput({"noise": np.ones((11, 7), int)}, TypeError),
+            ),
+            kind="model",
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "one too many",
+            "top_k_gating",
+            "k of n",
+            dict.fromkeys(
+                PACKAGES.values(), ("keep_top_k(logits, k)", "keep_top_k(logits, k + 1)")
+            ),
+        ),
+        Mutant(
+            "a finite fill",
+            "top_k_gating",
+            "k of n",
+            dict.fromkeys(
+                PACKAGES.values(),
+                ("keep_top_k(logits, k)", "keep_top_k(logits, k, fill_value=-10.0)"),
+            ),
+        ),
+        Mutant(
+            "all that tie are kept",
+            "keep_top_k",
+            "ties, 2 of 7",
+            {
+                "pytorch_impl": ("(equal & (equal.cumsum(-1) <= room))", "equal"),
+                "tf2_impl": (
+                    "(equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=-1) <= room))",
+                    "equal",
+                ),
+                "theano_impl": (
+                    "(equal & (T.cumsum(equal, axis=logits.ndim - 1) <= room))",
+                    "equal",
+                ),
+                "numpy_infer": ("(equal & (equal.cumsum(axis=-1) <= room))", "equal"),
+            },
+        ),
+        Mutant(
+            "ties go to the higher index",
+            "keep_top_k",
+            "ties, 2 of 7",
+            {
+                "pytorch_impl": ("equal.cumsum(-1)", "equal.flip(-1).cumsum(-1).flip(-1)"),
+                "tf2_impl": (
+                    "tf.cumsum(tf.cast(equal, tf.int32), axis=-1)",
+                    "tf.cumsum(tf.cast(equal, tf.int32), axis=-1, reverse=True)",
+                ),
+                "theano_impl": (
+                    "T.cumsum(equal, axis=logits.ndim - 1)",
+                    "T.cumsum(equal[..., ::-1], axis=logits.ndim - 1)[..., ::-1]",
+                ),
+                "numpy_infer": (
+                    "equal.cumsum(axis=-1)",
+                    "equal[..., ::-1].cumsum(axis=-1)[..., ::-1]",
+                ),
+            },
+        ),
+        Mutant(
+            "NaN is dropped",
+            "keep_top_k",
+            "nan",
+            dict.fromkeys(PACKAGES.values(), ("<= room)) | nan", "<= room))")),
+        ),
+        Mutant(
+            "unbiased variance",
+            "load_balance_loss",
+            "batch",
+            {
+                "pytorch_impl": ("importance.var(correction=0)", "importance.var()"),
+                "theano_impl": ("T.var(importance)", "T.var(importance, ddof=1)"),
+                "numpy_infer": ("importance.var()", "importance.var(ddof=1)"),
+            },
+        ),
+        Mutant(
+            "rows left sorted by expert",
+            "MixtureOfExperts",
+            "two of seven",
+            {
+                "pytorch_impl": (
+                    "index_add(0, rows, blended)",
+                    "index_add(0, rows.sort().values, blended)",
+                ),
+                "tf2_impl": (
+                    "unsorted_segment_sum(blended, rows",
+                    "unsorted_segment_sum(blended, tf.sort(rows)",
+                ),
+                "theano_impl": ("output[rows], blended", "output[T.sort(rows)], blended"),
+                "numpy_infer": ("output[rows] +=", "output[: len(rows)] +="),
+            },
+        ),
+        Mutant(
+            "one expert overwrites another",
+            "MixtureOfExperts",
+            "two of seven",
+            {
+                "pytorch_impl": ("index_add(0, rows", "index_copy(0, rows"),
+                "tf2_impl": ("unsorted_segment_sum(", "unsorted_segment_max("),
+                "theano_impl": ("T.inc_subtensor(", "T.set_subtensor("),
+                "numpy_infer": ("output[rows] +=", "output[rows] ="),
+            },
+        ),
+        Mutant(
+            "softplus with a corner",
+            "MixtureOfExperts",
+            "noise at the start",
+            {
+                "pytorch_impl": (
+                    "F.softplus(x @ self.noise_weight, threshold=40)",
+                    "((x @ self.noise_weight).relu() + math.log(2))",
+                ),
+                "tf2_impl": (
+                    "tf.math.softplus(tf.matmul(x, self.noise_weight))",
+                    "(tf.nn.relu(tf.matmul(x, self.noise_weight)) + math.log(2))",
+                ),
+                "theano_impl": ("(x + abs(x)) / 2", "T.maximum(x, 0)"),
+            },
+        ),
+        Mutant(
+            "softplus linear too early",
+            "MixtureOfExperts",
+            "noise of nearly linear scale",
+            {
+                "pytorch_impl": (", threshold=40", ""),
+                "theano_impl": (
+                    "noise * _softplus(T.dot(x, self.noise_weight))",
+                    "noise * T.dot(x, self.noise_weight)",
+                ),
+                "tf2_impl": (
+                    "tf.math.softplus(tf.matmul(x, self.noise_weight))",
+                    "tf.matmul(x, self.noise_weight)",
+                ),
+            },
+        ),
+    ),
+)

@@ -1,0 +1,383 @@
+"""Definition of triplet mining: every candidate is looked at by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared_tests.components.distances import paired_distances, pairwise_distances
+from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from shared_tests.fixtures import digits, normal
+
+TIE = 1e-9  # what differs by less is equal: only rounding brings about such differences
+
+
+def indices(rows, *names):
+    """The columns of a list of index tuples."""
+    return dict(zip(names, np.array(rows, int).reshape(-1, len(names)).T, strict=True))
+
+
+def partners(labels, a):
+    positives = [j for j in range(len(labels)) if labels[j] == labels[a] and j != a]
+    negatives = [j for j in range(len(labels)) if labels[j] != labels[a]]
+    return positives, negatives
+
+
+def nearest(distances, rows):
+    """Of these rows the nearest; of equally near ones the first."""
+    return next(j for j in rows if distances[j] <= min(distances[rows]) + TIE)
+
+
+def batch_hard_triplets(embeddings, labels, distance="cosine"):
+    triplets = []
+    for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
+        positives, negatives = partners(labels, a)
+        if positives and negatives:
+            triplets.append((a, nearest(-distances, positives), nearest(distances, negatives)))
+    return indices(triplets, "anchors", "positives", "negatives")
+
+
+def semi_hard_triplets(embeddings, labels, margin=0.3, distance="cosine"):
+    triplets = []
+    for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
+        positives, negatives = partners(labels, a)
+        for p in positives:
+            farther = [n for n in negatives if distances[n] > distances[p] + TIE]
+            if farther:
+                n = nearest(distances, farther)
+                if distances[n] < distances[p] + margin - TIE:
+                    triplets.append((a, p, n))
+    return indices(triplets, "anchors", "positives", "negatives")
+
+
+def margin_violators(
+    anchor, positive, pool, margin=0.3, distance="cosine", limit=None, block_size=4096
+):
+    violators = []
+    near = paired_distances(anchor, positive, distance)
+    for a, distances in enumerate(pairwise_distances(anchor, pool, distance)):
+        left = [j for j in range(len(pool)) if margin + near[a] - distances[j] > TIE]
+        chosen = []
+        while left and (limit is None or len(chosen) < limit):
+            chosen.append(nearest(distances, left))
+            left.remove(chosen[-1])
+        violators += [(a, j) for j in sorted(chosen)]
+    return indices(violators, "anchors", "candidates")
+
+
+DISTANCES = ("cosine", "sqeuclidean", "euclidean")
+LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2])
+BATCH = {"embeddings": normal(11, 5, seed=1), "labels": LABELS}
+PIXELS, NUMBERS = digits(61)
+DIGITS = {"embeddings": PIXELS[:37], "labels": NUMBERS[:37]}
+
+
+def whole_numbers(*shape, seed):
+    """Vectors with many equal distances."""
+    return np.random.default_rng(seed).integers(0, 4, shape) / 1.0
+
+
+GRID = {"embeddings": whole_numbers(11, 3, seed=2), "labels": LABELS}
+WIDE_GRID = {"embeddings": whole_numbers(23, 3, seed=2), "labels": np.arange(23) % 5}
+# Equal vectors in different places, whose distances a matrix product may round differently.
+DUPLICATES = {"embeddings": normal(3, 5, seed=3)[np.arange(17) % 3], "labels": np.arange(17) % 4}
+# From the first row by 3 to its positive and by 5 to a negative; by 0.2 and 0.4 in cosine.
+FIVE = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0], [0.0, 6.0], [0.0, -6.0]])
+ANGLES = np.array([[1.0, 0.0], [4.0, 3.0], [3.0, 4.0], [0.0, 1.0], [-3.0, 4.0], [3.0, -4.0]])
+# One feature; the first row has its positives at 1 and 2, its negatives at 1, 2, 2 and 7.
+LINE = {
+    "embeddings": np.array([0.0, 2.0, -1.0, -2.0, 1.0, 2.0, 7.0])[:, None],
+    "labels": np.array([0, 1, 0, 0, 1, 2, 2]),
+}
+
+BATCH_CASES = (
+    *(Case(distance, BATCH, {"distance": distance}) for distance in DISTANCES),
+    *(Case(f"digits, {distance}", DIGITS, {"distance": distance}) for distance in DISTANCES),
+    *(Case(f"ties, {distance}", GRID, {"distance": distance}) for distance in DISTANCES),
+    *(
+        Case(f"duplicates, {distance}", DUPLICATES, {"distance": distance})
+        for distance in DISTANCES
+    ),
+    Case("line", LINE, {"distance": "euclidean"}),
+    Case(
+        "common offset",
+        {"embeddings": GRID["embeddings"] + 1000.0, "labels": LABELS},
+        {"distance": "sqeuclidean"},
+    ),
+    Case("no positive", {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}),
+    Case("no negative", {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}),
+    Case("batch of one", {"embeddings": normal(1, 3, seed=4), "labels": np.array([7])}),
+    Case("zero vectors", {"embeddings": np.zeros((11, 3)), "labels": LABELS}),
+    Case(
+        "zero vectors, euclidean",
+        {"embeddings": np.zeros((11, 3)), "labels": LABELS},
+        {"distance": "euclidean"},
+    ),
+)
+BAD_BATCHES = (
+    BadInput({"distance": "manhattan"}),
+    BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
+    BadInput({"embeddings": np.ones(11)}),
+    BadInput({"embeddings": np.ones((0, 5)), "labels": LABELS[:0]}),
+    BadInput({"embeddings": np.where(np.arange(55).reshape(11, 5) == 9, np.nan, 1.0)}),
+    BadInput({"embeddings": np.where(np.arange(55).reshape(11, 5) == 9, np.inf, 1.0)}),
+    BadInput({"labels": LABELS / 2}, TypeError),
+    BadInput({"labels": LABELS[:10]}),
+    BadInput({"labels": LABELS[:, None]}),
+)
+BAD_MARGINS = (BadInput({"margin": -0.1}), BadInput({"margin": float("nan")}))
+
+SEARCH = {name: normal(5, 7, seed=seed) for seed, name in ((5, "anchor"), (6, "positive"))}
+SEARCH["pool"] = normal(23, 7, seed=7)
+PIXEL_SEARCH = {"anchor": PIXELS[:5], "positive": PIXELS[10:15], "pool": PIXELS[20:]}
+GRID_SEARCH = {
+    "anchor": whole_numbers(5, 3, seed=8),
+    "positive": whole_numbers(5, 3, seed=9),
+    "pool": whole_numbers(31, 3, seed=10),
+}
+DUPLICATE_SEARCH = {
+    "anchor": normal(3, 5, seed=11),
+    "positive": normal(3, 5, seed=12),
+    "pool": normal(3, 5, seed=13)[np.arange(29) * 7 % 3],
+}
+FAR_BLOCK = {**SEARCH, "pool": SEARCH["pool"] + 30 * (np.arange(23) // 4 == 1)[:, None]}
+VIOLATOR_CASES = (
+    *(Case(distance, SEARCH, {"distance": distance}) for distance in DISTANCES),
+    *(
+        Case(f"{distance}, blocks of {size}", SEARCH, {"distance": distance, "block_size": size})
+        for distance, size in (("cosine", 7), ("sqeuclidean", 23), ("euclidean", 1))
+    ),
+    *(
+        Case(f"limit {limit}, blocks of {size}", SEARCH, {"limit": limit, "block_size": size})
+        for limit, size in ((1, 5), (3, 5), (3, 4096), (22, 5), (100, 4096))
+    ),
+    *(
+        Case(
+            f"digits, {distance}",
+            PIXEL_SEARCH,
+            {"distance": distance, "margin": 0.2, "limit": 3, "block_size": 16},
+        )
+        for distance in DISTANCES
+    ),
+    *(
+        Case(
+            f"ties, {distance}, blocks of {size}",
+            GRID_SEARCH,
+            {"distance": distance, "margin": 1.0, "limit": 4, "block_size": size},
+        )
+        for distance in DISTANCES
+        for size in (3, 31)
+    ),
+    *(
+        Case(
+            f"duplicates, {distance}",
+            DUPLICATE_SEARCH,
+            {"distance": distance, "margin": 0.9, "limit": 11, "block_size": 4},
+        )
+        for distance in DISTANCES
+    ),
+    Case("margins met exactly", GRID_SEARCH, {"distance": "sqeuclidean", "margin": 2.0}),
+    Case(
+        "margin met exactly, euclidean",
+        {"anchor": FIVE[:1], "positive": FIVE[1:2], "pool": np.concatenate([FIVE, FIVE[::-1]])},
+        {"distance": "euclidean", "margin": 2.0, "block_size": 3},
+    ),
+    Case(
+        "margin met exactly, cosine",
+        {
+            "anchor": ANGLES[:1],
+            "positive": ANGLES[1:2],
+            "pool": np.concatenate([3 * ANGLES, ANGLES]),
+        },
+        {"margin": 0.2, "block_size": 5},
+    ),
+    Case("block far away", FAR_BLOCK, {"distance": "sqeuclidean", "margin": 2.0, "block_size": 4}),
+    Case("margin zero", SEARCH, {"margin": 0.0, "distance": "euclidean"}),
+    Case("all violate", SEARCH, {"margin": 100.0, "block_size": 6}),
+    Case("none violates", {**SEARCH, "positive": SEARCH["anchor"]}, {"margin": 0.0}),
+    Case(
+        "none violates, limit",
+        {**SEARCH, "positive": SEARCH["anchor"]},
+        {"margin": 0.0, "limit": 2},
+    ),
+    Case(
+        "equal vectors",
+        dict.fromkeys(SEARCH, np.ones((3, 2))),
+        {"distance": "euclidean", "limit": 2},
+    ),
+    Case(
+        "one pair, one candidate",
+        {name: value[:1] for name, value in SEARCH.items()},
+        {"margin": 2.0},
+    ),
+)
+WITH_NAN = np.where(np.arange(35).reshape(5, 7) == 9, np.nan, 1.0)
+
+DEFINITION = Definition(
+    "triplet_mining",
+    operations=(
+        Operation(
+            "batch_hard_triplets",
+            batch_hard_triplets,
+            BATCH_CASES,
+            bad_inputs=BAD_BATCHES,
+            differentiable=False,
+        ),
+        Operation(
+            "semi_hard_triplets",
+            semi_hard_triplets,
+            cases=(
+                *BATCH_CASES,
+                Case("margin zero", BATCH, {"margin": 0.0}),
+                Case("wide margin", BATCH, {"margin": 2.0}),
+                Case("wide grid", WIDE_GRID, {"distance": "euclidean", "margin": 1.5}),
+                Case("line, wide margin", LINE, {"distance": "euclidean", "margin": 1.5}),
+                Case("margins met exactly", GRID, {"distance": "sqeuclidean", "margin": 2.0}),
+                Case(
+                    "margins met exactly, euclidean",
+                    {"embeddings": FIVE, "labels": np.array([0, 0, 1, 1, 2])},
+                    {"distance": "euclidean", "margin": 2.0},
+                ),
+                Case(
+                    "margins met exactly, cosine",
+                    {"embeddings": ANGLES, "labels": np.array([0, 0, 1, 1, 2, 1])},
+                    {"margin": 0.2},
+                ),
+            ),
+            bad_inputs=(*BAD_MARGINS, *BAD_BATCHES),
+            differentiable=False,
+        ),
+        Operation(
+            "margin_violators",
+            margin_violators,
+            VIOLATOR_CASES,
+            bad_inputs=(
+                *BAD_MARGINS,
+                BadInput({"distance": "manhattan"}),
+                BadInput({"limit": 0}),
+                BadInput({"limit": 2.5}, TypeError),
+                BadInput({"block_size": 0}),
+                BadInput({"block_size": 2.5}, TypeError),
+                BadInput({"anchor": np.ones((5, 7), int)}, TypeError),
+                BadInput({"anchor": np.ones(7)}),
+                BadInput({"anchor": np.ones((0, 7)), "positive": np.ones((0, 7))}),
+                BadInput({"anchor": WITH_NAN}),
+                BadInput({"positive": SEARCH["positive"][:4]}),
+                BadInput({"positive": SEARCH["positive"].astype("float16")}, TypeError),
+                BadInput({"positive": WITH_NAN}),
+                BadInput({"pool": np.ones((23, 7), int)}, TypeError),
+                BadInput({"pool": np.ones(7)}),
+                BadInput({"pool": np.ones((0, 7))}),
+                BadInput({"pool": SEARCH["pool"][:, :5]}),
+                BadInput({"pool": SEARCH["pool"].astype("float16")}, TypeError),
+                BadInput({"pool": WITH_NAN}),
+            ),
+            differentiable=False,
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "the nearest positive instead of the farthest",
+            "batch_hard_triplets",
+            "cosine",
+            {
+                "pytorch_impl": ("distances.neg()", "distances"),
+                "tf2_impl": ("-distances, infinity", "distances, infinity"),
+                "theano_impl": ("-distances, infinity", "distances, infinity"),
+            },
+        ),
+        Mutant(
+            "an anchor as its own positive",
+            "batch_hard_triplets",
+            "cosine",
+            {
+                "pytorch_impl": ("same & ~itself", "same"),
+                "tf2_impl": ("same & ~itself", "same"),
+                "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
+            },
+        ),
+        Mutant(
+            "equal negatives from the back",
+            "semi_hard_triplets",
+            "line, wide margin",
+            {
+                "pytorch_impl": (
+                    "torch.arange(n, device=labels.device)).masked_fill(~negative, n * n)",
+                    "n - 1 - torch.arange(n)).masked_fill(~negative, n * n)",
+                ),
+                "tf2_impl": ("ranks * n + tf.range(n)", "ranks * n + n - 1 - tf.range(n)"),
+                "theano_impl": ("ranks * n + T.arange(n)", "ranks * n + n - 1 - T.arange(n)"),
+            },
+        ),
+        Mutant(
+            "as near as the positive is farther",
+            "semi_hard_triplets",
+            "ties, sqeuclidean",
+            {
+                "pytorch_impl": ("(ranks + 1) * n", "ranks * n"),
+                "tf2_impl": ("(ranks + 1) * n", "ranks * n"),
+                "theano_impl": ("(ranks + 1) * n", "ranks * n"),
+            },
+        ),
+        Mutant(
+            "a margin met exactly is violated",
+            "semi_hard_triplets",
+            "margins met exactly, euclidean",
+            {
+                "pytorch_impl": (
+                    "_reach(distances - tolerance, margin, distance) - tolerance",
+                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                ),
+                "tf2_impl": (
+                    "_reach(distances - tolerance, margin, distance) - tolerance",
+                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                ),
+                "theano_impl": (
+                    "_reach(distances - tolerance, margin, distance) - tolerance",
+                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                ),
+            },
+        ),
+        Mutant(
+            "a margin added to squares",
+            "margin_violators",
+            "euclidean",
+            {
+                "pytorch_impl": (
+                    "(near.clamp_min(0).sqrt() + margin).square()",
+                    "near + margin",
+                ),
+                "tf2_impl": ("tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)", "near + margin"),
+                "theano_impl": ("(T.sqrt(T.maximum(near, 0)) + margin) ** 2", "near + margin"),
+            },
+        ),
+        Mutant(
+            "indices within the block",
+            "margin_violators",
+            "cosine, blocks of 7",
+            {
+                "pytorch_impl": ("columns + start", "columns"),
+                "tf2_impl": ("tf.where(kept) + tf.stack([first, start])", "tf.where(kept)"),
+                "theano_impl": ("start + columns", "columns"),
+            },
+        ),
+        Mutant(  # Theano's result has room for no more: there it is an IndexError
+            "the quota of each block",
+            "margin_violators",
+            "ties, sqeuclidean, blocks of 3",
+            {
+                "pytorch_impl": ("ties + tied.cumsum(1)", "tied.cumsum(1)"),
+                "tf2_impl": ("ties + tf.cumsum", "tf.cumsum"),
+            },
+        ),
+        Mutant(
+            "one less of those that tie at the limit",
+            "margin_violators",
+            "duplicates, cosine",
+            {
+                "pytorch_impl": ("place <= quota", "place < quota"),
+                "tf2_impl": ("place <= quota", "place < quota"),
+                "theano_impl": ("place <= quota", "place < quota"),
+            },
+        ),
+    ),
+)

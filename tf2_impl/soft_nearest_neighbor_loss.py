@@ -1,0 +1,164 @@
+"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+
+    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+
+Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_number,
+)
+from tf2_impl.distances import DISTANCES, pairwise_distances
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def soft_nearest_neighbor_loss(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    temperature: float | tf.Tensor = 1.0,
+    distance: str = "sqeuclidean",
+    reduction: str = "mean",
+    block_size: int | None = None,
+) -> tf.Tensor:
+    """Minus the log of the share that an anchor's own class has of its neighborhood.
+
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
+    scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
+    cosine. reduction: mean over the anchors that share their label with another, sum, or none
+    for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
+    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
+    the gradient. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    """
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    if block_size is not None:
+        check_count("block_size", block_size)
+    embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    check_labels("labels", labels, embeddings.shape[0])
+    temperature = _check_temperature(temperature, embeddings)
+    n = tf.shape(labels)[0]
+    if block_size is None:
+        losses = _anchor_losses(tf.range(n), embeddings, labels, temperature, distance)
+    else:
+        # A loop has steps of one shape: the last block is filled up with the last row.
+        block_size = tf.minimum(block_size, n)
+        n_blocks = (n + block_size - 1) // block_size
+        blocks = tf.minimum(tf.range(n_blocks * block_size), n - 1)
+        recomputed = tf.recompute_grad(
+            # recompute_grad sees the gradient of what it is called with, not of a closure's.
+            lambda rows, x, t: _anchor_losses(rows, x, labels, t, distance)
+        )
+        losses = tf.map_fn(
+            lambda rows: recomputed(rows, embeddings, temperature),
+            tf.reshape(blocks, (n_blocks, block_size)),
+            parallel_iterations=1,
+            fn_output_signature=embeddings.dtype,
+        )
+        losses = tf.reshape(losses, (-1,))[:n]
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return tf.reduce_sum(losses)
+    _, classes, sizes = tf.unique_with_counts(labels)
+    paired = tf.math.count_nonzero(tf.gather(sizes, classes) > 1, dtype=losses.dtype)
+    return tf.reduce_sum(losses) / tf.maximum(paired, 1)
+
+
+def _anchor_losses(
+    rows: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor, temperature: tf.Tensor, distance: str
+) -> tf.Tensor:
+    """The losses of the anchors at these rows, (rows,)."""
+    distances = pairwise_distances(tf.gather(embeddings, rows), embeddings, distance=distance)
+    others = rows[:, None] != tf.range(tf.shape(labels)[0])
+    partners = others & (tf.gather(labels, rows)[:, None] == labels)
+    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
+    lonely = ~tf.reduce_any(partners, axis=1, keepdims=True)
+    others, partners = others | lonely, partners | lonely
+    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
+    infinity = tf.constant(math.inf, distances.dtype)
+    masked = tf.where(partners, tf.stop_gradient(distances), infinity)
+    nearest = tf.reduce_min(masked, axis=1, keepdims=True)
+    logits = (nearest - distances) / temperature
+    of_others = tf.reduce_logsumexp(tf.where(others, logits, -infinity), axis=1)
+    return of_others - tf.reduce_logsumexp(tf.where(partners, logits, -infinity), axis=1)
+
+
+def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
+    if isinstance(temperature, int | float):
+        check_number("temperature", temperature, above=0)
+        return tf.constant(temperature, embeddings.dtype)
+    temperature = tf.convert_to_tensor(temperature)
+    check_dtype("temperature", temperature, embeddings.dtype)
+    if temperature.shape.rank:
+        raise ValueError(f"temperature: expected a scalar, got shape {temperature.shape}")
+    return temperature
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SoftNearestNeighborLoss(keras.layers.Layer):
+    """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
+
+    learn_temperature makes 1/T a weight, `inverse_temperature`, as in the paper; it starts
+    at 1/temperature and nothing holds it above zero.
+    """
+
+    # Not a Keras loss: these own no weights, and cast labels to floating point numbers.
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        learn_temperature: bool = False,
+        distance: str = "sqeuclidean",
+        reduction: str = "mean",
+        block_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_number("temperature", temperature, above=0)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, REDUCTIONS)
+        if block_size is not None:
+            check_count("block_size", block_size)
+        self.config = {
+            "temperature": temperature,
+            "learn_temperature": learn_temperature,
+            "distance": distance,
+            "reduction": reduction,
+            "block_size": block_size,
+        }
+        if learn_temperature:
+            start = keras.initializers.Constant(1 / temperature)
+            self.inverse_temperature = self.add_weight(
+                shape=(), initializer=start, name="inverse_temperature"
+            )
+
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        options: dict[str, Any] = dict(self.config)
+        if options.pop("learn_temperature"):
+            check_floating("embeddings", embeddings)
+            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
+            options["temperature"] = 1 / tf.convert_to_tensor(self.inverse_temperature)
+        return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}

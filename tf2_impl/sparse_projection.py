@@ -1,0 +1,73 @@
+"""A projection whose input is dense or sparse, at a cost that grows with the non-zeros.
+
+    y = x·weight + bias
+
+Source: seed topic, sparse input data with Theano.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import (
+    check_count,
+    check_dtype,
+    check_floating,
+    check_not_empty,
+    check_width,
+)
+from tf2_impl.initializers import GlorotUniform
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SparseProjection(keras.layers.Layer):
+    """Projects rows of features; those that are not stored cost nothing.
+
+    weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
+        self.config = {"in_features": in_features, "out_features": out_features, "bias": bias}
+        self.weight = self.add_weight(
+            shape=(in_features, out_features), initializer=GlorotUniform(seed), name="weight"
+        )
+        self.bias = (
+            self.add_weight(shape=(out_features,), initializer="zeros", name="bias")
+            if bias
+            else None
+        )
+
+    def call(self, x: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+        """x: (batch, in_features), dense or a SparseTensor. Returns (batch, out_features).
+
+        Entries that are stored twice are summed. A sparse x is data and gets no gradient.
+        TypeError for another dtype than the weight's, ValueError for an empty batch or a wrong
+        number of features.
+        """
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.weight.dtype)
+        check_not_empty("x", x)
+        check_width("x", x, self.weight.shape[0])
+        if isinstance(x, tf.SparseTensor):
+            x = tf.SparseTensor(x.indices, tf.stop_gradient(x.values), x.dense_shape)
+            y = tf.sparse.sparse_dense_matmul(x, self.weight)
+        else:
+            y = tf.matmul(x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}

@@ -1,0 +1,168 @@
+"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+
+    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+
+Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import theano
+import theano.tensor as T
+from theano.gradient import disconnected_grad
+from theano.graph.basic import Variable
+from theano.tensor.extra_ops import Unique
+from theano.tensor.var import TensorVariable
+
+from theano_impl.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_number,
+)
+from theano_impl.distances import DISTANCES, pairwise_distances
+from theano_impl.layer import Layer
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def soft_nearest_neighbor_loss(
+    embeddings: TensorVariable,
+    labels: TensorVariable,
+    *,
+    temperature: float | TensorVariable = 1.0,
+    distance: str = "sqeuclidean",
+    reduction: str = "mean",
+    block_size: int | None = None,
+) -> TensorVariable:
+    """Minus the log of the share that an anchor's own class has of its neighborhood.
+
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
+    scalar variable, which is not looked into. distance: sqeuclidean as in the paper, euclidean
+    or cosine. reduction: mean over the anchors that share their label with another, sum, or
+    none for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
+    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
+    the gradient. TypeError for integers; AssertionError, when it runs, for an empty batch or
+    wrong shapes.
+    """
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    if block_size is not None:
+        check_count("block_size", block_size)
+    embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
+    check_floating("embeddings", embeddings, ndim=2)
+    embeddings = check_not_empty("embeddings", embeddings)
+    labels = check_labels("labels", labels, embeddings.shape[0])
+    temperature = _check_temperature(temperature, embeddings)
+    n = labels.shape[0]
+    if block_size is None:
+        losses = _anchor_losses(T.arange(n), embeddings, labels, temperature, distance)
+    else:
+        # A loop has steps of one shape: the last block is filled up with the last row.
+        block_size = T.minimum(block_size, n)
+        n_blocks = (n + block_size - 1) // block_size
+        blocks = T.minimum(T.arange(n_blocks * block_size), n - 1)
+        # The gradient of a scan computes each step again: nothing of it is kept.
+        losses, _ = theano.scan(
+            lambda rows, x, y, t: _anchor_losses(rows, x, y, t, distance),
+            sequences=[blocks.reshape((n_blocks, block_size))],
+            non_sequences=[embeddings, labels, temperature],
+            strict=True,
+        )
+        losses = losses.flatten()[:n]
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return T.sum(losses)
+    _, classes, sizes = Unique(return_inverse=True, return_counts=True)(labels)
+    paired = T.cast(T.sum(sizes[classes] > 1), losses.dtype)
+    return T.sum(losses) / T.maximum(paired, 1)
+
+
+def _anchor_losses(
+    rows: TensorVariable,
+    embeddings: TensorVariable,
+    labels: TensorVariable,
+    temperature: TensorVariable,
+    distance: str,
+) -> TensorVariable:
+    """The losses of the anchors at these rows, (rows,)."""
+    distances = pairwise_distances(embeddings[rows], embeddings, distance=distance)
+    others = T.neq(rows[:, None], T.arange(labels.shape[0]))
+    partners = others & T.eq(labels[rows][:, None], labels)
+    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
+    lonely = T.eq(T.any(partners, axis=1, keepdims=True), 0)
+    others, partners = others | lonely, partners | lonely
+    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
+    infinity = np.asarray(math.inf, distances.dtype)
+    masked = T.switch(partners, disconnected_grad(distances), infinity)
+    nearest = T.min(masked, axis=1, keepdims=True)
+    logits = (nearest - distances) / temperature
+    of_others = _log_sum_exp(T.switch(others, logits, -infinity))
+    return of_others - _log_sum_exp(T.switch(partners, logits, -infinity))
+
+
+def _log_sum_exp(logits: TensorVariable) -> TensorVariable:
+    """By rows. Theano stabilizes log(sum(exp(x))) itself, but not with a mask in between."""
+    largest = disconnected_grad(T.max(logits, axis=1, keepdims=True))
+    return T.log(T.sum(T.exp(logits - largest), axis=1)) + largest[:, 0]
+
+
+def _check_temperature(
+    temperature: float | TensorVariable, embeddings: TensorVariable
+) -> TensorVariable:
+    if not isinstance(temperature, Variable):
+        check_number("temperature", temperature, above=0)
+        return T.constant(temperature, dtype=embeddings.dtype)
+    check_dtype("temperature", temperature, embeddings.dtype)
+    if temperature.ndim:
+        raise ValueError(f"temperature: expected a scalar, got {temperature.ndim} axes")
+    return temperature
+
+
+class SoftNearestNeighborLoss(Layer):
+    """`soft_nearest_neighbor_loss` as a layer: `.output` is the loss.
+
+    learn_temperature makes 1/T a parameter, `inverse_temperature`, as in the paper; it starts
+    at 1/temperature and nothing holds it above zero.
+    """
+
+    def __init__(
+        self,
+        embeddings: TensorVariable,
+        labels: TensorVariable,
+        *,
+        temperature: float = 1.0,
+        learn_temperature: bool = False,
+        distance: str = "sqeuclidean",
+        reduction: str = "mean",
+        block_size: int | None = None,
+    ) -> None:
+        check_number("temperature", temperature, above=0)
+        config = {
+            "temperature": temperature,
+            "learn_temperature": learn_temperature,
+            "distance": distance,
+            "reduction": reduction,
+            "block_size": block_size,
+        }
+        super().__init__(embeddings, labels, config=config)
+        options: dict[str, Any] = dict(self.config)
+        if options.pop("learn_temperature"):
+            start = np.array(1 / temperature)
+            self.inverse_temperature = self.add_param("inverse_temperature", start)
+            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
+            options["temperature"] = 1 / self.inverse_temperature
+        self.output = soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    @staticmethod
+    def symbolic_inputs(dtype: str) -> list[TensorVariable]:
+        return [T.matrix("embeddings", dtype=dtype), T.lvector("labels")]

@@ -1,0 +1,71 @@
+"""A projection whose input is dense or sparse, at a cost that grows with the non-zeros.
+
+    y = x·weight + bias
+
+Source: seed topic, sparse input data with Theano.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import theano.tensor as T
+from theano import sparse
+from theano.sparse.basic import SparseVariable
+from theano.tensor.var import TensorVariable
+
+from theano_impl.checks import (
+    check_count,
+    check_dtype,
+    check_floating,
+    check_not_empty,
+    check_values,
+    check_width,
+)
+from theano_impl.initializers import glorot_uniform
+from theano_impl.layer import Layer
+
+
+class SparseProjection(Layer):
+    """Projects rows of features; those that are not stored cost nothing.
+
+    x: (batch, in_features), dense, or sparse as CSR or CSC; `.output` is (batch, out_features).
+    weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
+    Entries that are stored twice are summed. A sparse x is data and gets no gradient.
+    TypeError for another dtype than the weight's; AssertionError, when it runs, for an empty
+    batch or a wrong number of features.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable | SparseVariable,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
+        config = {"in_features": in_features, "out_features": out_features, "bias": bias}
+        super().__init__(x, config=config)
+        rng = np.random.default_rng(seed)
+        self.weight = self.add_param("weight", glorot_uniform(in_features, out_features, rng=rng))
+        self.bias = self.add_param("bias", np.zeros(out_features)) if bias else None
+
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.weight.dtype)
+        if isinstance(x, SparseVariable):
+            # x.shape would make it dense, and an assertion on it spoil its type: ask the weight.
+            rows, columns = (sparse.csm_shape(x)[axis] for axis in (0, 1))
+            weight = check_values(self.weight, rows > 0, "x", "at least one row")
+            wanted = f"{in_features} features"
+            weight = check_values(weight, T.eq(columns, in_features), "x", wanted)
+            y = sparse.structured_dot(x, weight)
+        else:
+            x = check_width("x", check_not_empty("x", x), in_features)
+            y = T.dot(x, self.weight)
+        self.output = y if self.bias is None else y + self.bias
+
+    @staticmethod
+    def symbolic_inputs(dtype: str) -> list[SparseVariable]:
+        return [sparse.csr_matrix("x", dtype=dtype)]
