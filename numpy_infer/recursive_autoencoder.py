@@ -111,12 +111,13 @@ class RecursiveAutoencoder(Layer):
         scores = np.zeros(n, vectors.dtype)
         costs = np.full((n, n), np.inf, vectors.dtype)  # of the pairs i < j that may be merged
         gap = np.arange(n) - np.arange(n)[:, None]
-        i, j = np.nonzero((gap > 0) & (gap <= reach))
-        costs[i, j] = self._pair_scores(nodes, scores, i, j)
+        lower, upper = np.nonzero((gap > 0) & (gap <= reach))
+        costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
         merges = np.empty((n - 1, 2), np.int64)
         for t in range(n - 1):
             flat = costs.ravel()
-            i, j = divmod(first_minimum(flat, TIED * np.finfo(flat.dtype).eps * flat.min()), n)
+            tolerance = TIED * np.finfo(flat.dtype).eps * flat.min()
+            i, j = divmod(int(first_minimum(flat, tolerance)), n)
             merges[t] = ids[[i, j]]
             nodes[i] = self._parents(np.concatenate([nodes[i], nodes[j]]))
             scores[i], ids[i], alive[j] = costs[i, j], n + t, False

@@ -68,7 +68,7 @@ class SparseProjection(Layer):
         self.weight = weight
         self.bias = bias
 
-    def forward(self, x: np.ndarray | SparseMatrix | Any) -> np.ndarray:
+    def forward(self, x: Any) -> np.ndarray:
         """x: (batch, in_features), an array or a CSR or CSC matrix. Returns (batch, out_features).
 
         Entries that are stored twice are summed. TypeError for another dtype than the weight's,

@@ -55,6 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config = metafunc.config
     component = config.getoption("--component")
     chosen = [one for one in definitions() if component in (None, one.component)]
+    arguments: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     if names & {"cell", "float64_cell"}:
         arguments = ("backend_name", "cell" if "cell" in names else "float64_cell")

@@ -19,9 +19,13 @@ from numpy_infer import (
     Sigmoid,
     Softmax,
     Tanh,
+    sparse_projection,
 )
+from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
+from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
 from numpy_infer.top_k_gating import MixtureOfExperts, TopKGating
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import digits, normal
 
 X = normal(5, 7, seed=1)
@@ -174,3 +178,64 @@ def test_nothing_but_numpy_is_imported():
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     new = eval(found.stdout) - set(sys.stdlib_module_names)
     assert new <= {"numpy", "numpy_infer"}, new
+
+
+@pytest.mark.parametrize("block", [1, 6, 2**18])
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_sparse_projection_sums_what_is_stored_twice(monkeypatch, layout, block):
+    monkeypatch.setattr(sparse_projection, "BLOCK", block)
+    layer = SparseProjection(Input(), WEIGHT, BIAS)
+    got = layer(SparseMatrix(*repeated(layout), REPEATED.shape, layout))
+    np.testing.assert_allclose(got, layer(REPEATED), rtol=0, atol=1e-12)
+
+
+class LikeSciPy:
+    """What SciPy's matrices look like, with room kept behind the entries."""
+
+    def __init__(self, data, indices, indptr):
+        self.data, self.indices = np.append(data, 9.0), np.append(indices, 1)
+        self.indptr = indptr.astype(np.int32)
+        self.shape, self.format = REPEATED.shape, "csr"
+
+
+def test_sparse_projection_takes_matrices_like_those_of_scipy():
+    layer = SparseProjection(Input(), WEIGHT)
+    got = layer(LikeSciPy(*repeated("csr")))
+    np.testing.assert_allclose(got, layer(REPEATED), rtol=0, atol=1e-12)
+
+
+DATA, INDICES, INDPTR = repeated("csr")
+BAD_PARTS = {
+    "indptr too short": (DATA, INDICES, INDPTR[:-1]),
+    "indptr past the end": (DATA, INDICES, INDPTR * 2),
+    "indptr that falls": (DATA, INDICES, INDPTR[::-1]),
+    "index too large": (DATA, INDICES + 1, INDPTR),
+    "index negative": (DATA, -INDICES, INDPTR),
+    "data too short": (DATA[:-1], INDICES, INDPTR),
+    "another layout": (DATA, INDICES, INDPTR, REPEATED.shape, "bsr"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PARTS)
+def test_sparse_projection_refuses_parts_that_do_not_fit(name):
+    data, indices, indptr, *others = BAD_PARTS[name]
+    matrix = SparseMatrix(data, indices, indptr, *(others or [REPEATED.shape]))
+    with pytest.raises(ValueError, match="x: expected"):
+        SparseProjection(Input(), WEIGHT)(matrix)
+
+
+@pytest.mark.parametrize("bad", [[[1.0]], SparseMatrix(DATA, INDICES / 2, INDPTR, (5, 7))])
+def test_sparse_projection_refuses_another_type(bad):
+    with pytest.raises(TypeError, match="x: expected"):
+        SparseProjection(Input(), WEIGHT)(bad)
+
+
+@pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
+def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
+    weights = normal(6, 3, seed=1), normal(3, seed=2), normal(3, 6, seed=3), normal(6, seed=4)
+    model, batches = RecursiveAutoencoder(Input(), *weights, pairs=pairs), []
+    score = model._pair_scores
+    monkeypatch.setattr(model, "_pair_scores", lambda *a: batches.append(len(a[2])) or score(*a))
+    model(normal(13, 3, seed=1))
+    assert 0 < len(batches) <= 13
+    assert sum(batches) <= most

@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from shared_tests.backends.tf2_backend import build, named, to_native
 from shared_tests.compare import assert_close, tolerance
+from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
 from shared_tests.definition import cells
 from shared_tests.fixtures import normal
 from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from tf2_impl.recursive_autoencoder import RecursiveAutoencoder
+from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.triplet_loss import TripletLoss
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -100,3 +103,42 @@ def test_seed_makes_weights_repeatable():
     first, second, other = (PaddedEmbedding(11, 5, seed=seed).table.numpy() for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+def test_sparse_projection_sums_what_is_stored_twice():
+    model = SparseProjection(7, 3, seed=1, dtype="float64")
+    places = np.stack([ROWS, COLUMNS], axis=1)
+    found = []
+    for x in (tf.SparseTensor(places, VALUES, REPEATED.shape), tf.constant(REPEATED)):
+        with tf.GradientTape() as tape:
+            output = model(x)
+            loss = tf.reduce_sum(output**2)
+        found.append([output, *tape.gradient(loss, model.trainable_variables)])
+    for got, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def step_by_step():
+    """Functions run eagerly, so that the calls of each step can be counted."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
+def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, step_by_step, pairs, most):
+    model, batches = RecursiveAutoencoder(3, pairs=pairs, seed=1), []
+    score = model._pair_scores
+    monkeypatch.setattr(model, "_pair_scores", lambda *a: batches.append(len(a[2])) or score(*a))
+    model(tf.constant(normal(13, 3, seed=1), tf.float32))
+    assert 0 < len(batches) <= 13
+    assert sum(batches) <= most
+
+
+def test_recursive_autoencoder_is_not_traced_for_every_length():
+    model = RecursiveAutoencoder(3, seed=1)
+    for n in (2, 3, 5, 7, 11):
+        model(tf.constant(normal(n, 3, seed=1), tf.float32))
+    assert model._search.experimental_get_tracing_count() <= 2
+    assert model._replay.experimental_get_tracing_count() <= 2

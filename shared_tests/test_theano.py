@@ -7,12 +7,18 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+import scipy.sparse
 import theano
+import theano.sparse
 import theano.tensor as T
 
+from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
 from theano_impl import interchange
 from theano_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from theano_impl.recursive_autoencoder import RecursiveAutoencoder
+from theano_impl.sparse_projection import SparseProjection
 from theano_impl.triplet_loss import triplet_loss
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -67,3 +73,34 @@ def test_scan_runs_in_a_fresh_process():
     command = [sys.executable, "-W", "ignore", "-c", program]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.stdout.strip() == "[1. 3. 6.]", found.stderr
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_sparse_projection_sums_what_is_stored_twice(layout):
+    matrix = getattr(scipy.sparse, f"{layout}_matrix")(repeated(layout), REPEATED.shape)
+    symbol = getattr(theano.sparse, f"{layout}_matrix")(dtype="float64")
+    found = []
+    for x, value in ((symbol, matrix), (T.dmatrix(), REPEATED)):
+        model = SparseProjection(x, 7, 3, seed=1)
+        gradients = T.grad(T.sum(model.output**2), model.params)
+        found.append(theano.function([x], [model.output, *gradients])(value))
+    for got, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
+
+
+# Theano pairs the last node with itself: one more than there need be.
+@pytest.mark.parametrize(("pairs", "most"), [("all", 12**2 + 1), ("adjacent", 3 * 12 + 1)])
+def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
+    batches = []
+    watch = theano.printing.Print(global_fn=lambda op, places: batches.append(len(places)))
+    score = RecursiveAutoencoder._pair_scores
+    monkeypatch.setattr(
+        RecursiveAutoencoder,
+        "_pair_scores",
+        lambda self, nodes, scores, i, j: score(self, nodes, scores, watch(i), j),
+    )
+    vectors = T.dmatrix()
+    model = RecursiveAutoencoder(vectors, 3, pairs=pairs, seed=1)
+    theano.function([vectors], model.output.loss)(normal(13, 3, seed=1))
+    assert 0 < len(batches) <= 13
+    assert sum(batches) <= most

@@ -7,8 +7,11 @@ from torch import nn
 
 import numpy_infer
 from pytorch_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from pytorch_impl.recursive_autoencoder import RecursiveAutoencoder
+from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.triplet_loss import TripletLoss
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES, repeated
 from shared_tests.fixtures import normal
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -88,3 +91,31 @@ def test_numpy_chain_agrees_with_torch_nn(name):
     x = normal(5, 7, seed=1)
     (wanted,) = arrays(module(torch.from_numpy(x)))
     assert_close(build(module)(x), wanted, VALUE_TOLERANCE["layer", "float64"], name)
+
+
+def repeated_tensor(layout: str) -> torch.Tensor:
+    if layout == "coo":
+        return torch.sparse_coo_tensor(np.stack([ROWS, COLUMNS]), VALUES, REPEATED.shape)
+    data, indices, indptr = map(torch.from_numpy, repeated(layout))
+    make = torch.sparse_csr_tensor if layout == "csr" else torch.sparse_csc_tensor
+    return make(indptr, indices, data, REPEATED.shape, check_invariants=False)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+def test_sparse_projection_sums_what_is_stored_twice(layout):
+    model = SparseProjection(7, 3, seed=1).double()
+    found = []
+    for x in (repeated_tensor(layout), torch.from_numpy(REPEATED)):
+        output = model(x)
+        found.append([output, *torch.autograd.grad((output**2).sum(), model.parameters())])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
+def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
+    model, batches = RecursiveAutoencoder(3, pairs=pairs, seed=1).double(), []
+    score = model._pair_scores
+    monkeypatch.setattr(model, "_pair_scores", lambda *a: batches.append(len(a[2])) or score(*a))
+    model(torch.from_numpy(normal(13, 3, seed=1)))
+    assert 0 < len(batches) <= 13
+    assert sum(batches) <= most

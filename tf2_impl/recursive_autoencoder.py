@@ -84,9 +84,9 @@ class RecursiveAutoencoder(keras.layers.Layer):
         self.activation = activation
         self.pairs = pairs
         dense = {"kernel_initializer": GlorotUniform(seed), "dtype": self.dtype_policy}
-        self.encoder = keras.layers.Dense(dim, **dense)
+        self.encoder = keras.layers.Dense(dim, name="encoder", **dense)
         self.encoder.build((None, 2 * dim))
-        self.decoder = keras.layers.Dense(2 * dim, **dense)
+        self.decoder = keras.layers.Dense(2 * dim, name="decoder", **dense)
         self.decoder.build((None, dim))
 
     def call(self, vectors: tf.Tensor) -> Tree:

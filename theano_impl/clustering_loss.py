@@ -38,8 +38,8 @@ def clustering_loss(
     probabilities = check_not_empty("probabilities", probabilities)
     probabilities = _check_probabilities(probabilities, epsilon)
     shifted = probabilities + np.asarray(epsilon, probabilities.dtype)
-    gamma = np.asarray(gamma, probabilities.dtype)
-    return T.mean(_entropy(shifted)) - gamma * _entropy(T.mean(shifted, axis=0))
+    weight = np.asarray(gamma, probabilities.dtype)
+    return T.mean(_entropy(shifted)) - weight * _entropy(T.mean(shifted, axis=0))
 
 
 def _entropy(y: TensorVariable) -> TensorVariable:

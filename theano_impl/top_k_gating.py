@@ -53,7 +53,9 @@ def keep_top_k(
     last = T.sort(ranked, axis=-1)[..., n - k].dimshuffle(*range(logits.ndim - 1), "x")
     above, equal = T.gt(ranked, last), T.eq(ranked, last)
     room = k - T.sum(above, axis=-1, keepdims=True)
-    kept = above | (equal & (T.cumsum(equal, axis=logits.ndim - 1) <= room)) | nan
+    # In C, the cumsum of booleans is a boolean.
+    count = T.cumsum(T.cast(equal, "int64"), axis=logits.ndim - 1)
+    kept = above | (equal & (count <= room)) | nan
     return T.switch(kept, logits, np.asarray(fill_value, logits.dtype))
 
 

@@ -238,10 +238,10 @@ def _comparable(distance: str) -> str:
 
 def _reach(near: TensorVariable, margin: float, distance: str) -> TensorVariable:
     """Where the margin beyond `near` is met; both as comparable distances."""
-    margin = np.asarray(margin, near.dtype)
+    step = np.asarray(margin, near.dtype)
     if distance == "euclidean":
-        return (T.sqrt(T.maximum(near, 0)) + margin) ** 2
-    return near + margin
+        return (T.sqrt(T.maximum(near, 0)) + step) ** 2
+    return near + step
 
 
 def _pool_rounding_error(

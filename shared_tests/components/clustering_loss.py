@@ -96,7 +96,7 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": ("- gamma * _entropy", "+ gamma * _entropy"),
                 "tf2_impl": ("- gamma * _entropy", "+ gamma * _entropy"),
-                "theano_impl": ("- gamma * _entropy", "+ gamma * _entropy"),
+                "theano_impl": ("- weight * _entropy", "+ weight * _entropy"),
             },
         ),
         Mutant(

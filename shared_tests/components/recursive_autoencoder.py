@@ -213,8 +213,8 @@ DEFINITION = Definition(
                     "n * n - 1 - first_minimum(flat[::-1], mach",
                 ),
                 "numpy_infer": (
-                    "first_minimum(flat, TIED",
-                    "n * n - 1 - first_minimum(flat[::-1], TIED",
+                    "int(first_minimum(flat, tol",
+                    "n * n - 1 - int(first_minimum(flat[::-1], tol",
                 ),
             },
         ),

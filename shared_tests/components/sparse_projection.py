@@ -34,6 +34,22 @@ def bags_of_words(module, vocabulary_size):
     return np.array([np.bincount(ids, minlength=vocabulary_size) for ids in tokens]) / 1.0
 
 
+# A (5, 7) matrix as its entries: out of order, and two places are stored twice.
+ROWS = np.array([3, 0, 0, 2, 0, 3, 2])
+COLUMNS = np.array([2, 4, 1, 6, 1, 2, 0])
+VALUES = np.array([3.0, 4.0, 1.0, -2.0, 2.0, 0.5, 7.0])
+REPEATED = np.zeros((5, 7))
+np.add.at(REPEATED, (ROWS, COLUMNS), VALUES)
+
+
+def repeated(layout):
+    """The data, indices and indptr of these entries, csr or csc."""
+    lines, others = (ROWS, COLUMNS) if layout == "csr" else (COLUMNS, ROWS)
+    order = np.argsort(lines, kind="stable")
+    counts = np.bincount(lines, minlength=REPEATED.shape[0 if layout == "csr" else 1])
+    return VALUES[order], others[order], np.concatenate([[0], np.cumsum(counts)])
+
+
 X = sparse_normal(11, 7, seed=1)
 WORDS = bags_of_words(textwrap, 53)
 PIXELS, _ = digits(13)

@@ -274,7 +274,7 @@ DEFINITION = Definition(
                     "equal",
                 ),
                 "theano_impl": (
-                    "(equal & (T.cumsum(equal, axis=logits.ndim - 1) <= room))",
+                    "(equal & (count <= room))",
                     "equal",
                 ),
                 "numpy_infer": ("(equal & (equal.cumsum(axis=-1) <= room))", "equal"),
@@ -291,8 +291,8 @@ DEFINITION = Definition(
                     "tf.cumsum(tf.cast(equal, tf.int32), axis=-1, reverse=True)",
                 ),
                 "theano_impl": (
-                    "T.cumsum(equal, axis=logits.ndim - 1)",
-                    "T.cumsum(equal[..., ::-1], axis=logits.ndim - 1)[..., ::-1]",
+                    'T.cumsum(T.cast(equal, "int64"), axis=logits.ndim - 1)',
+                    'T.cumsum(T.cast(equal, "int64")[..., ::-1], axis=logits.ndim - 1)[..., ::-1]',
                 ),
                 "numpy_infer": (
                     "equal.cumsum(axis=-1)",

@@ -347,7 +347,7 @@ DEFINITION = Definition(
                     "near + margin",
                 ),
                 "tf2_impl": ("tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)", "near + margin"),
-                "theano_impl": ("(T.sqrt(T.maximum(near, 0)) + margin) ** 2", "near + margin"),
+                "theano_impl": ("(T.sqrt(T.maximum(near, 0)) + step) ** 2", "near + step"),
             },
         ),
         Mutant(
