@@ -15,7 +15,7 @@ import nox
 ROOT = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".nox"
 REPORTS = ENVIRONMENTS / "reports"
-THEANO_CACHE = f"base_compiledir={ENVIRONMENTS / 'theano-cache'}"
+THEANO_CACHE = ENVIRONMENTS / "theano-cache"
 COUNTED = ("tests", "failures", "errors", "skipped")
 BACKENDS = ("torch", "tf2", "theano", "numpy")
 
@@ -40,6 +40,7 @@ def python(session: nox.Session, name: str) -> str:
 def pytest(session: nox.Session, environment: str, *arguments: str, **env: str) -> None:
     """Run tests in an environment; the counts go to the session `total`."""
     report = REPORTS / f"{session.name}.xml"
+    report.unlink(missing_ok=True)  # a run that breaks off must not leave an old count
     command = [python(session, environment), "-m", "pytest", "-q", f"--junit-xml={report}"]
     session.run(*command, *arguments, *session.posargs, env=env)
 
@@ -69,7 +70,7 @@ def tests(backend: str) -> None:
 
     def run(session: nox.Session) -> None:
         # Without a compiler Theano runs its Python mode: C code for every graph takes too long.
-        flags = f"{THEANO_CACHE},cxx="
+        flags = f"cxx=,base_compiledir={THEANO_CACHE / 'tests'}"
         pytest(session, backend, "shared_tests", f"--backend={backend}", THEANO_FLAGS=flags)
 
     run.__doc__ = f"All tests of the {backend} backend."
@@ -84,7 +85,8 @@ for name in BACKENDS:
 def tests_theano_c(session: nox.Session) -> None:
     """The first case of every operation in Theano's C mode; the parity report runs them all."""
     selected = ("shared_tests/test_agreement.py", "--backend=theano", "--first-cases")
-    pytest(session, "theano", *selected, THEANO_FLAGS=THEANO_CACHE)
+    flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
+    pytest(session, "theano", *selected, THEANO_FLAGS=flags)
 
 
 @nox.session(name="tests-numpy-oldest")
@@ -113,4 +115,4 @@ def parity(session: nox.Session) -> None:
     chosen = [name for name in BACKENDS if name in session.posargs] or BACKENDS
     interpreters = [f"--python={name}={python(session, name)}" for name in chosen]
     command = [python(session, "project"), "-m", "shared_tests.parity"]
-    session.run(*command, *interpreters, *session.posargs, env={"THEANO_FLAGS": THEANO_CACHE})
+    session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)

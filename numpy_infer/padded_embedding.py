@@ -8,16 +8,24 @@ Sources: seed topics, faster embedding lookups with padding; padded word indexes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from numpy_infer import text
 from numpy_infer.checks import check_choice, check_floating, check_ids, check_not_empty
 from numpy_infer.distances import l2_normalize
 from numpy_infer.layer import Layer
-from numpy_infer.text import pad_token_lists
-
-__all__ = ["PaddedEmbedding", "pad_token_lists"]
 
 REDUCTIONS = ("mean", "sum")
+
+
+def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0) -> np.ndarray:
+    """Ragged lists of ids as one (batch, longest) int64 array, filled up on the right.
+
+    ValueError for an empty batch or a negative id, TypeError for ids that are not integers.
+    """
+    return text.pad_token_lists(token_lists, padding_id=padding_id)
 
 
 class PaddedEmbedding(Layer):

@@ -93,7 +93,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for operation in definition.operations
             if name in operation.backends()
             for bad in operation.bad_inputs
+            if bad.numpy or name != "numpy"
         ]
+    elif "backend_name" in names:
+        arguments, rows = ("backend_name",), [(name,) for name in selected(config)]
     elif "framework_name" in names:
         arguments, rows = ("framework_name",), [(name,) for name in frameworks(config)]
     elif "definition" in names:

@@ -29,12 +29,15 @@ INFERENCE_ONLY = ("numpy",)  # no gradients
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SparseInput:
     """A dense array that each backend is to be given in a sparse form of its own."""
 
     array: np.ndarray
     layout: Literal["csr", "csc", "coo"] = "csr"
+
+    def __repr__(self) -> str:
+        return f"{self.layout} {self.array.dtype}{self.array.shape}"
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,14 @@ class Case:
 
 @dataclass(frozen=True)
 class BadInput:
-    """Arguments that replace those of a good case, and the error that names the first."""
+    """Arguments that replace those of a good case, and the error that names the first.
+
+    numpy is False for a size that a layer of numpy_infer reads off its arrays.
+    """
 
     changes: Mapping[str, Any]
     error: type[Exception] = ValueError
+    numpy: bool = True
 
     @property
     def argument(self) -> str:

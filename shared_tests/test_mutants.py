@@ -35,6 +35,7 @@ def _keras_registry():
     registered.update(before)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a mutant may well divide by zero
 def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
     name = f"{PACKAGES[backend_name]}.{definition.component}"
     cell = definition.cell(mutant.operation, mutant.case)

@@ -145,6 +145,8 @@ DEFINITION = Definition(
                 BadInput({"vectors": VECTORS[:, :2]}),
                 BadInput({"activation": "swish"}),
                 BadInput({"pairs": "some"}),
+                BadInput({"dim": 0}, numpy=False),
+                BadInput({"dim": 2.0}, TypeError, numpy=False),
             ),
             kind="model",
             numpy=True,

@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,29 +22,45 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from shared_tests.definition import cells, definitions
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
-from shared_tests.parity.run import REFERENCE
+from shared_tests.parity.run import DONE, REFERENCE
 from shared_tests.parity.table import print_table
+
+
+@dataclass(frozen=True)
+class Job:
+    """A process that leaves a backend's results on a component, or on all, in a file."""
+
+    backend: str
+    component: str | None
+    path: Path
+    interpreter: str
+
+    def command(self) -> list[str]:
+        narrowed = ["--component", self.component] if self.component else []
+        module = "shared_tests.parity.run"
+        return [self.interpreter, "-m", module, self.backend, str(self.path), *narrowed]
+
+    def environment(self, theano_cache: Path) -> dict[str, str]:
+        # Theano locks its compile directory: processes that share one take turns.
+        return {"THEANO_FLAGS": f"base_compiledir={theano_cache / (self.component or 'all')}"}
 
 
 def main() -> int:
     arguments = parse()
     console = Console()
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
-    if arguments.backend:
-        interpreters = {name: interpreters[name] for name in arguments.backend}
-    interpreters = {
-        name: path for name, path in interpreters.items() if cells(name, arguments.component)
+    chosen = {
+        name: path
+        for name, path in interpreters.items()
+        if name in (arguments.backend or interpreters) and cells(name, arguments.component)
     }
     with tempfile.TemporaryDirectory() as folder:
-        paths = measure(
-            {REFERENCE: sys.executable, **interpreters},
-            arguments.component,
-            Path(folder),
-            console,
-        )
-        report = join(
-            {name: Results.read(path) for name, path in paths.items()}, arguments.component
-        )
+        jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
+        measure(jobs, arguments, console)
+        files = {name: [job.path for job in jobs if job.backend == name] for name in chosen}
+        files = {REFERENCE: [job.path for job in jobs if job.backend == REFERENCE], **files}
+        results = {name: Results.read(*paths) for name, paths in files.items()}
+    report = join(results, arguments.component)
     Path("parity.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(report, Path("parity.html"))
     print_table(report, console)
@@ -53,15 +71,26 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="parity", description=__doc__)
     parser.add_argument("--python", action="append", required=True, metavar="BACKEND=INTERPRETER")
+    parser.add_argument("--theano-cache", type=Path, required=True, help="for its compiled code")
     parser.add_argument("--component", choices=[one.component for one in definitions()])
     parser.add_argument("--backend", action="append", choices=["torch", "tf2", "theano", "numpy"])
     return parser.parse_args()
 
 
-def measure(
-    interpreters: dict[str, str], component: str | None, folder: Path, console: Console
-) -> dict[str, Path]:
-    """Run each backend in its own environment, as many at a time as there are cores."""
+def plan(interpreters: dict[str, str], component: str | None, folder: Path) -> Iterator[Job]:
+    """One process per backend; Theano, which compiles each graph, gets one per component."""
+    components = [component] if component else [one.component for one in definitions()]
+    if "theano" in interpreters:  # first, as they take longest
+        for one in components:
+            path = folder / f"theano-{one}.npz"
+            yield Job("theano", one, path, interpreters["theano"])
+    for name, interpreter in interpreters.items():
+        if name != "theano":
+            yield Job(name, component, folder / f"{name}.npz", interpreter)
+
+
+def measure(jobs: list[Job], arguments: argparse.Namespace, console: Console) -> None:
+    """Run the jobs, as many at a time as there are cores, and show how far they are."""
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),
@@ -70,28 +99,31 @@ def measure(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
+        tasks = {}
+        for name in dict.fromkeys(job.backend for job in jobs):
+            cases = cells(None if name == REFERENCE else name, arguments.component)
+            tasks[name] = progress.add_task(name, total=len(cases))
 
-        def one(name: str) -> Path:
-            task = progress.add_task(name, total=None)
-            path = folder / f"{name}.npz"
-            command = [interpreters[name], "-m", "shared_tests.parity.run", name, str(path)]
-            command += ["--component", component] if component else []
+        def run(job: Job) -> None:
             with tempfile.TemporaryFile("w+") as log:
-                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+                process = subprocess.Popen(
+                    job.command(),
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    env={**os.environ, **job.environment(arguments.theano_cache)},
+                )
                 assert process.stdout is not None
                 for line in process.stdout:
-                    if line.startswith("progress "):
-                        done, total = map(int, line.split()[1:])
-                        progress.update(task, completed=done, total=total)
+                    progress.advance(tasks[job.backend], line == DONE + "\n")
                 if process.wait():
                     log.seek(0)
-                    raise SystemExit(f"the {name} backend stopped:\n{log.read()}")
+                    raise SystemExit(f"the {job.backend} backend stopped:\n{log.read()}")
             if not console.is_terminal:
-                console.print(f"{name}: done")
-            return path
+                console.print(f"{job.backend}, {job.component or 'all components'}: done")
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return dict(zip(interpreters, pool.map(one, interpreters), strict=True))
+            list(pool.map(run, jobs))
 
 
 if __name__ == "__main__":

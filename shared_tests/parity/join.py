@@ -18,22 +18,27 @@ from shared_tests.parity.run import REFERENCE
 
 @dataclass(frozen=True)
 class Results:
-    """What one run left in its file: {cell: {quantity: array}}, and {cell: error}."""
+    """What a backend's runs left in their files: {cell: {quantity: array}}, {cell: error}."""
 
     versions: Mapping[str, str]
     errors: Mapping[str, str]
     quantities: Mapping[str, Mapping[str, np.ndarray]]
 
     @classmethod
-    def read(cls, path: Path) -> Results:
+    def read(cls, *paths: Path) -> Results:
+        versions: dict[str, str] = {}
+        errors: dict[str, str] = {}
         quantities: dict[str, dict[str, np.ndarray]] = {}
-        with np.load(path) as file:
-            header = json.loads(str(file["header"]))
-            for name in file.files:
-                cell, bar, quantity = name.rpartition("|")
-                if bar:
-                    quantities.setdefault(cell, {})[quantity] = file[name]
-        return cls(header["versions"], header["errors"], quantities)
+        for path in paths:
+            with np.load(path) as file:
+                header = json.loads(str(file["header"]))
+                versions |= header["versions"]
+                errors |= header["errors"]
+                for name in file.files:
+                    cell, bar, quantity = name.rpartition("|")
+                    if bar:
+                        quantities.setdefault(cell, {})[quantity] = file[name]
+        return cls(versions, errors, quantities)
 
 
 def join(results: Mapping[str, Results], component: str | None = None) -> dict[str, Any]:

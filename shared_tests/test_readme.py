@@ -1,0 +1,20 @@
+"""The examples of the README run as they stand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+README = Path(__file__).parents[1] / "README.md"
+TITLES = {"torch": "# PyTorch", "tf2": "# TensorFlow", "theano": "# Theano", "numpy": "# NumPy"}
+
+
+def test_example_runs(backend_name):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if block.startswith(TITLES[backend_name])]
+    names = {"arrays": {"table": np.random.default_rng(1).normal(size=(1000, 64))}}
+    exec(code, names)
+    vectors = names["vectors"]
+    vectors = vectors.detach() if hasattr(vectors, "detach") else vectors
+    assert vectors.shape == (3, 64)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=0, atol=1e-6)
