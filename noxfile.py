@@ -6,6 +6,7 @@ pins change. What follows `--` goes to pytest, or to the parity report.
 
 from __future__ import annotations
 
+import os
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,7 +15,7 @@ import nox
 
 ROOT = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".nox"
-REPORTS = ENVIRONMENTS / "reports"
+REPORTS = ENVIRONMENTS / "reports" / str(os.getpid())  # of this run alone
 THEANO_CACHE = ENVIRONMENTS / "theano-cache"
 COUNTED = ("tests", "failures", "errors", "skipped")
 BACKENDS = ("torch", "tf2", "theano", "numpy")
@@ -40,7 +41,6 @@ def python(session: nox.Session, name: str) -> str:
 def pytest(session: nox.Session, environment: str, *arguments: str, **env: str) -> None:
     """Run tests in an environment; the counts go to the session `total`."""
     report = REPORTS / f"{session.name}.xml"
-    report.unlink(missing_ok=True)  # a run that breaks off must not leave an old count
     command = [python(session, environment), "-m", "pytest", "-q", f"--junit-xml={report}"]
     session.run(*command, *arguments, *session.posargs, env=env)
 

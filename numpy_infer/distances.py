@@ -30,8 +30,12 @@ def l2_normalize(x: np.ndarray, *, epsilon: float = 1e-12) -> np.ndarray:
     """
     check_floating("x", x)
     check_number("epsilon", epsilon, above=0)
+    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    largest = np.abs(x).max(axis=-1, keepdims=True, initial=0)
+    scale = np.where((largest > 0) & np.isfinite(largest), largest, x.dtype.type(1))
+    x = x / scale
     norm = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.maximum(norm, norm.dtype.type(epsilon))
+    return x / np.maximum(norm, x.dtype.type(epsilon) / scale)
 
 
 def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -36,9 +36,7 @@ ACTIVATIONS = {
     "relu": ReLU().forward,
 }
 PAIRS = ("all", "adjacent")
-# A score sums squares of small differences between large numbers, all of them rounded: equal
-# pairs, scored in different batches, may differ by many times the last digit.
-TIED = 256
+TIED = 64  # so many roundings apart, two scores are equal
 
 
 class Tree(NamedTuple):
@@ -59,7 +57,7 @@ class Tree(NamedTuple):
 
 
 class RecursiveAutoencoder(Layer):
-    """Vectors to the `Tree` over them: (n−1)² pairs are scored, in n batches.
+    """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
     encoder_weight: (2·dim, dim), encoder_bias: (dim,), decoder_weight: (dim, 2·dim),
     decoder_bias: (2·dim,). activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.
@@ -109,6 +107,7 @@ class RecursiveAutoencoder(Layer):
         reach = 1 if self.pairs == "adjacent" else n
         nodes, ids, alive = vectors.copy(), np.arange(n), np.ones(n, bool)
         scores = np.zeros(n, vectors.dtype)
+        size = _size(vectors)
         costs = np.full((n, n), np.inf, vectors.dtype)  # of the pairs i < j that may be merged
         gap = np.arange(n) - np.arange(n)[:, None]
         lower, upper = np.nonzero((gap > 0) & (gap <= reach))
@@ -116,8 +115,7 @@ class RecursiveAutoencoder(Layer):
         merges = np.empty((n - 1, 2), np.int64)
         for t in range(n - 1):
             flat = costs.ravel()
-            tolerance = TIED * np.finfo(flat.dtype).eps * flat.min()
-            i, j = divmod(int(first_minimum(flat, tolerance)), n)
+            i, j = divmod(int(first_minimum(flat, _rounding_error(flat.min(), size))), n)
             merges[t] = ids[[i, j]]
             nodes[i] = self._parents(np.concatenate([nodes[i], nodes[j]]))
             scores[i], ids[i], alive[j] = costs[i, j], n + t, False
@@ -153,6 +151,22 @@ class RecursiveAutoencoder(Layer):
     def _errors(self, children: np.ndarray, parents: np.ndarray) -> np.ndarray:
         difference = children - (parents @ self.decoder_weight + self.decoder_bias)
         return (difference * difference).sum(axis=-1) / 2
+
+
+def _size(vectors: np.ndarray) -> np.ndarray:
+    """The length of the longest vector, those without a finite one left out."""
+    squares = (vectors * vectors).sum(axis=1)
+    return np.sqrt(squares[np.isfinite(squares)].max(initial=0))
+
+
+def _rounding_error(best: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """How far above the best score an equal one may lie.
+
+    A score is half the square of a difference whose entries are rounded by the vectors' size:
+    near a perfect reconstruction that is far more than a rounding of the score itself.
+    """
+    unit = TIED * np.finfo(best.dtype).eps
+    return unit * (best + np.sqrt(best) * size + unit * size * size)
 
 
 def _partners(alive: np.ndarray, place: int, reach: int) -> np.ndarray:

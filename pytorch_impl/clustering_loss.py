@@ -27,8 +27,8 @@ def clustering_loss(probabilities: Tensor, *, gamma: float = 1.0, epsilon: float
     0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
     """
     check_number("gamma", gamma, least=0)
-    check_number("epsilon", epsilon, above=0)
     check_floating("probabilities", probabilities, ndim=2)
+    check_number("epsilon", epsilon, least=torch.finfo(probabilities.dtype).tiny)
     check_not_empty("probabilities", probabilities)
     _check_probabilities(probabilities, epsilon)
     shifted = probabilities + epsilon

@@ -34,9 +34,13 @@ def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     """
     check_floating("x", x)
     check_number("epsilon", epsilon, above=0)
+    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
+    x = x / scale
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     # Flooring the norm alone would pass a zero vector's gradient on, times 1 / epsilon.
-    return x / norm.clamp_min(epsilon).masked_fill(norm == 0, math.inf)
+    return x / torch.maximum(norm, epsilon / scale).masked_fill(norm == 0, math.inf)
 
 
 def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import nn
 
 def generator(seed: int | None) -> torch.Generator | None:
     """A generator of its own for a seed; None leaves it to `torch.manual_seed`."""
-    return None if seed is None else torch.Generator().manual_seed(seed)
+    return None if seed is None else torch.Generator(torch.get_default_device()).manual_seed(seed)
 
 
 def glorot_uniform(*shape: int, generator: torch.Generator | None) -> nn.Parameter:

@@ -29,8 +29,8 @@ def from_arrays(
     """The model of a component, built from its constructor arguments and its weights.
 
     component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class". arrays: as from `to_arrays`, all of one floating dtype, which becomes the
-    model's. TypeError for any other dtype, ValueError for an unknown component and for missing,
+    "file.Class". arrays: as from `to_arrays`, all float32 or all float64, which becomes the
+    model's dtype. TypeError for any other, ValueError for an unknown component and for missing,
     extra or wrongly shaped arrays.
     """
     model = _model_class(component)(**config)
@@ -43,15 +43,13 @@ def from_arrays(
 def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
     weights = list(_weights(model))
-    wanted = {
-        name: tuple(convert(parameter.detach()).shape) for name, parameter, convert in weights
-    }
-    given = {name: array.shape for name, array in arrays.items()}
+    wanted = {name: _describe(convert(parameter)) for name, parameter, convert in weights}
+    given = {name: _describe(array) for name, array in arrays.items()}
     if given != wanted:
         raise ValueError(f"arrays: expected {wanted}, got {given}")
     with torch.no_grad():
         for name, parameter, convert in weights:
-            convert(parameter).copy_(torch.from_numpy(arrays[name]))
+            convert(parameter).copy_(torch.from_numpy(np.asarray(arrays[name], order="C")))
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Callable[[Tensor], Tensor]]]:
@@ -62,16 +60,20 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Callable[[Te
             yield f"{path}.{name}".lstrip("."), parameter, torch.t if transposed else _as_is
 
 
+def _describe(array: Tensor | np.ndarray) -> str:
+    return f"{str(array.dtype).removeprefix('torch.')}{tuple(array.shape)}"
+
+
 def _as_is(parameter: Tensor) -> Tensor:
     return parameter
 
 
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The floating dtype that all arrays share; the framework's own when there are none."""
+    """The dtype that all arrays share; the framework's own when there are none."""
     dtypes = {array.dtype for array in arrays.values()} or {np.dtype("float32")}
-    if len(dtypes) > 1 or not np.issubdtype(min(dtypes), np.floating):
-        names = sorted(dtype.name for dtype in dtypes)
-        raise TypeError(f"arrays: expected one floating dtype, got {', '.join(names)}")
+    if len(dtypes) > 1 or not dtypes <= {np.dtype("float32"), np.dtype("float64")}:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"arrays: expected float32 or float64 throughout, got {names}")
     return dtypes.pop()
 
 

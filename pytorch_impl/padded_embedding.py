@@ -69,6 +69,7 @@ class PaddedEmbedding(nn.Module):
         """
         check_ids("ids", ids, self.table.shape[0])
         check_not_empty("ids", ids)
+        ids = ids.long()  # embedding_bag takes no narrower ones
         if ids.shape[1] == 0:  # embedding_bag refuses rows of no length
             ids = ids.new_zeros(ids.shape[0], 1)
         vectors = F.embedding_bag(

@@ -37,9 +37,7 @@ ACTIVATIONS = {
     "relu": torch.relu,
 }
 PAIRS = ("all", "adjacent")
-# A score sums squares of small differences between large numbers, all of them rounded: equal
-# pairs, scored in different batches, may differ by many times the last digit.
-TIED = 256
+TIED = 64  # so many roundings apart, two scores are equal
 
 
 class Tree(NamedTuple):
@@ -60,7 +58,7 @@ class Tree(NamedTuple):
 
 
 class RecursiveAutoencoder(nn.Module):
-    """Vectors to the `Tree` over them: (n−1)² pairs are scored, in n batches.
+    """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
     activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.
     """
@@ -106,6 +104,7 @@ class RecursiveAutoencoder(nn.Module):
         ids = torch.arange(n, device=vectors.device)
         nodes, alive = vectors.clone(), torch.ones_like(ids, dtype=torch.bool)
         scores = vectors.new_zeros(n)
+        size = _size(vectors)
         costs = vectors.new_full((n, n), math.inf)  # of the pairs i < j that may be merged
         gap = ids - ids[:, None]
         lower, upper = ((gap > 0) & (gap <= reach)).nonzero(as_tuple=True)
@@ -113,8 +112,7 @@ class RecursiveAutoencoder(nn.Module):
         merges = ids.new_empty(n - 1, 2)
         for t in range(n - 1):
             flat = costs.flatten()
-            tolerance = TIED * torch.finfo(flat.dtype).eps * flat.min()
-            i, j = divmod(int(first_minimum(flat, tolerance)), n)
+            i, j = divmod(int(first_minimum(flat, _rounding_error(flat.min(), size))), n)
             merges[t] = ids[[i, j]]
             nodes[i] = self._parents(torch.cat([nodes[i], nodes[j]]))
             scores[i], ids[i], alive[j] = costs[i, j], n + t, False
@@ -149,6 +147,22 @@ class RecursiveAutoencoder(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+def _size(vectors: Tensor) -> Tensor:
+    """The length of the longest vector, those without a finite one left out."""
+    squares = vectors.square().sum(1)
+    return squares.where(squares.isfinite(), 0).max().sqrt()
+
+
+def _rounding_error(best: Tensor, size: Tensor) -> Tensor:
+    """How far above the best score an equal one may lie.
+
+    A score is half the square of a difference whose entries are rounded by the vectors' size:
+    near a perfect reconstruction that is far more than a rounding of the score itself.
+    """
+    unit = TIED * torch.finfo(best.dtype).eps
+    return unit * (best + best.sqrt() * size + unit * size.square())
 
 
 def _partners(alive: Tensor, place: int, reach: int) -> Tensor:

@@ -144,6 +144,7 @@ def margin_violators(
 
     tolerance = _pool_rounding_error(anchor, pool, distance)
     near = paired_distances(anchor, positive, distance=_comparable(distance))
+    check_finite("positive", near)
     reach = (_reach(near, margin, distance) - tolerance)[:, None]
     # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
     # with it, as many as the quota leaves room for.
@@ -182,6 +183,7 @@ def _search_batch(
     check_labels("labels", labels, embeddings.shape[0])
     check_finite("embeddings", embeddings)
     distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
+    check_finite("embeddings", distances)  # the squares of large numbers overflow
     same = labels[:, None] == labels
     itself = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
     return distances, same & ~itself, ~same
@@ -206,4 +208,5 @@ def _pool_rounding_error(anchor: Tensor, pool: Tensor, distance: str) -> Tensor:
     """
     center = pool.mean(0, keepdim=True)
     spread = torch.cat([squared_distances(anchor, center), squared_distances(pool, center)])
+    check_finite("pool", spread)
     return rounding_error(4 * spread, _comparable(distance))

@@ -65,7 +65,8 @@ class Case:
             if isinstance(value, SparseInput):
                 return replace(value, array=value.array.astype(dtype))
             if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
-                return value.astype(dtype)
+                with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+                    return value.astype(dtype)
             return value
 
         def all_rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared_tests.definition import PACKAGES
+from shared_tests.fixtures import normal
 
 
 @pytest.fixture
@@ -52,15 +53,28 @@ def test_arrays_that_do_not_fit_are_refused(interchange, model_cell, what):
         interchange.from_arrays(component, config, wrong[what])
 
 
-@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("int64", "int64")])
-def test_dtypes_are_one_and_floating(interchange, dtypes):
+@pytest.mark.parametrize(
+    "dtypes", [("float64", "float32"), ("int64", "int64"), (">f4", ">f4"), ("float16", "float16")]
+)
+def test_dtypes_are_one_and_supported(interchange, dtypes):
     arrays = {
         "weight": np.ones((3, 2), dtypes[0]),
         "bias": np.ones(2, dtypes[1]),
     }
     config = {"in_features": 3, "out_features": 2}
-    with pytest.raises(TypeError, match="arrays: expected one floating dtype, got "):
+    with pytest.raises(TypeError, match="arrays: expected float32 or float64 throughout, got "):
         interchange.from_arrays("sparse_projection", config, arrays)
+
+
+def test_loading_casts_nothing_and_is_all_or_nothing(interchange):
+    config = {"in_features": 3, "out_features": 2}
+    before = {"weight": normal(3, 2, seed=1), "bias": normal(2, seed=2)}
+    model = interchange.from_arrays("sparse_projection", config, before)
+    after = {"weight": normal(3, 2, seed=3), "bias": normal(2, seed=4).astype("float32")}
+    with pytest.raises(ValueError, match=r"arrays: expected .*, got "):
+        interchange.load_arrays(model, after)
+    for name, array in interchange.to_arrays(model).items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 @pytest.mark.parametrize("component", ["no_such_file", "padded_embedding.NoSuchClass", "checks"])

@@ -43,5 +43,5 @@ def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch
     check_agreement(backend, backend_name, cell)
     changed = mutated(module, *mutant.edits[PACKAGES[backend_name]])
     monkeypatch.setitem(sys.modules, name, changed)
-    with pytest.raises(AssertionError, match="error"):
+    with pytest.raises(AssertionError, match=r": error \S+ > "):
         check_agreement(backend, backend_name, cell)

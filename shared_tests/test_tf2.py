@@ -1,5 +1,6 @@
 """What is TensorFlow's own: graphs, serialization, compile and fit, sparse gradients."""
 
+import dataclasses
 import importlib
 
 import keras
@@ -15,6 +16,7 @@ from shared_tests.fixtures import normal
 from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from tf2_impl.recursive_autoencoder import RecursiveAutoencoder
 from tf2_impl.sparse_projection import SparseProjection
+from tf2_impl.top_k_gating import MixtureOfExperts
 from tf2_impl.triplet_loss import TripletLoss
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -41,6 +43,26 @@ def test_graph_of_unknown_sizes_gives_what_eager_gives(backend_name, float64_cel
     for name, value in named(graph(*inputs)).items():
         bound = tolerance(f"value:{name}", cell.operation.kind, cell.dtype, reference=False)
         assert_close(value.numpy(), eager[name].numpy(), bound, name)
+
+
+def test_bad_input_in_a_graph_of_unknown_sizes(backend_name, definition, operation, bad_input):
+    """What eager mode refuses, a graph refuses: while traced, by an assertion or by a kernel."""
+    good = operation.cases[0]
+    inputs = {name: bad_input.changes.get(name, value) for name, value in good.inputs.items()}
+    added = {name: value for name, value in bad_input.changes.items() if name not in inputs}
+    case = dataclasses.replace(good, inputs=inputs, options={**good.options, **added})
+    native = [to_native(value) for value in inputs.values()]
+    if operation.name == "pad_token_lists":
+        return  # lists, before any tensor is made
+
+    def run():
+        function = build(definition.component, operation.name, case)
+        tf.function(function, input_signature=[unknown(value) for value in native])(*native)
+
+    with pytest.raises((bad_input.error, tf.errors.InvalidArgumentError)) as caught:
+        run()
+    if caught.type is not tf.errors.InvalidArgumentError:
+        assert f"{bad_input.argument}: expected" in str(caught.value)
 
 
 CLASSES = [
@@ -74,12 +96,27 @@ def test_embedding_gradient_is_indexed_slices():
     assert set(gradient.indices.numpy()) == {1, 2, 3, 4, 7, 9, 10}
 
 
-def test_functional_model_saves_and_loads(tmp_path):
-    ids = keras.Input((None,), dtype="int64")
-    model = keras.Model(ids, PaddedEmbedding(11, 5, unit_norm=True)(ids))
+LAYERS = {
+    "padded_embedding": (PaddedEmbedding(11, 5, unit_norm=True), np.asarray(IDS)),
+    "sparse_projection": (SparseProjection(7, 5), normal(3, 7, seed=1).astype("float32")),
+    "top_k_gating": (MixtureOfExperts(7, 5, 4, 2), normal(3, 7, seed=1).astype("float32")),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_functional_model_saves_and_loads(name, tmp_path):
+    layer, x = LAYERS[name]
+    inputs = keras.Input(x.shape[1:], dtype=x.dtype)
+    model = keras.Model(inputs, layer(inputs))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(model(IDS), loaded(IDS))
+    np.testing.assert_array_equal(model(x), loaded(x))
+
+
+@pytest.mark.parametrize("layer", [PaddedEmbedding(11, 5), MixtureOfExperts(7, 5, 4, 2)])
+def test_layers_with_sizes_that_vary_are_kept_from_xla(layer):
+    """Keras compiles with XLA by default where there is a GPU."""
+    assert not layer.supports_jit
 
 
 def test_triplet_loss_trains_in_fit():

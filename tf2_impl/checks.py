@@ -1,7 +1,8 @@
 """Argument checks: every message names the argument, what it wanted and what it got.
 
-What the static shape or dtype tells is checked while a function is traced; what only the
-values tell raises at once in eager mode, and through an assertion in a graph.
+What the dtype and the static shape tell is checked while a function is traced. What only running
+tells, the values and the sizes that were unknown, raises at once in eager mode and through an
+assertion in a graph. XLA drops assertions: what it compiles is checked while tracing alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,19 @@ def check_rank(name: str, x: tf.Tensor, *, ndim: int | None) -> None:
         raise ValueError(f"{name}: expected {wanted}, got shape {x.shape}")
 
 
+def size(x: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The length of an axis: a number where it is known while tracing, else a scalar tensor."""
+    static = x.shape[axis]
+    if static is not None:
+        return static
+    return (x.dense_shape if isinstance(x, tf.SparseTensor) else tf.shape(x))[axis]
+
+
 def check_not_empty(name: str, x: tf.Tensor) -> None:
-    if x.shape[0] == 0:
+    rows = size(x, 0)
+    if not isinstance(rows, int):
+        check_values(rows > 0, name, "at least one row", rows)
+    elif rows == 0:
         raise ValueError(f"{name}: expected at least one row, got shape {x.shape}")
 
 
@@ -50,9 +62,8 @@ def check_dtype(name: str, x: tf.Tensor, dtype: tf.DType | str) -> None:
         raise TypeError(f"{name}: expected {tf.as_dtype(dtype).name}, got {x.dtype.name}")
 
 
-def check_width(name: str, x: tf.Tensor, width: int | None) -> None:
-    if width is not None and x.shape[-1] not in (None, width):
-        raise ValueError(f"{name}: expected {width} features, got shape {x.shape}")
+def check_width(name: str, x: tf.Tensor, width: int | tf.Tensor) -> None:
+    _check_size(name, size(x, -1), width, "features")
 
 
 def check_like(name: str, x: tf.Tensor, other_name: str, other: tf.Tensor) -> None:
@@ -63,13 +74,23 @@ def check_like(name: str, x: tf.Tensor, other_name: str, other: tf.Tensor) -> No
         raise ValueError(
             f"{name}: expected the shape of {other_name}, {other.shape}, got {x.shape}"
         )
+    if not (x.shape.is_fully_defined() and other.shape.is_fully_defined()):
+        same = tf.reduce_all(tf.shape(x) == tf.shape(other))
+        check_values(same, name, f"the shape of {other_name}", tf.shape(x))
 
 
-def check_labels(name: str, labels: tf.Tensor, n_rows: int | None) -> None:
+def check_labels(name: str, labels: tf.Tensor, n_rows: int | tf.Tensor) -> None:
     """Integer labels, one for each of `n_rows` rows."""
     check_integers(name, labels, ndim=1)
-    if n_rows is not None and labels.shape[0] not in (None, n_rows):
-        raise ValueError(f"{name}: expected {n_rows} labels, got {labels.shape[0]}")
+    _check_size(name, size(labels, 0), n_rows, "labels")
+
+
+def _check_size(name: str, got: int | tf.Tensor, wanted: int | tf.Tensor, what: str) -> None:
+    if not (isinstance(got, int) and isinstance(wanted, int)):
+        same = tf.cast(got, tf.int64) == tf.cast(wanted, tf.int64)
+        check_values(same, name, f"as many {what} as its partner", got)
+    elif got != wanted:
+        raise ValueError(f"{name}: expected {wanted} {what}, got {got}")
 
 
 def check_values(ok: tf.Tensor, name: str, wanted: str, got: tf.Tensor) -> tf.Operation | None:
@@ -107,6 +128,6 @@ def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf
 def check_ids(name: str, ids: tf.Tensor, vocabulary_size: int) -> None:
     """Integer ids, (batch, longest), inside the table: a GPU would look up zeros instead."""
     check_integers(name, ids, ndim=2)
-    size = tf.cast(vocabulary_size, ids.dtype)
-    outside = tf.boolean_mask(ids, (ids < 0) | (ids >= size))
+    ids = tf.cast(ids, tf.int64)  # a narrow dtype may not hold the vocabulary's size
+    outside = tf.boolean_mask(ids, (ids < 0) | (ids >= vocabulary_size))
     check_values(tf.size(outside) == 0, name, f"ids in 0..{vocabulary_size - 1}", outside)

@@ -9,6 +9,7 @@ clustering loss in TensorFlow 2.
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf2_impl.checks import check_floating, check_not_empty, check_number, check_values
@@ -31,9 +32,10 @@ def clustering_loss(
     0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
     """
     check_number("gamma", gamma, least=0)
-    check_number("epsilon", epsilon, above=0)
     probabilities = tf.convert_to_tensor(probabilities)
     check_floating("probabilities", probabilities, ndim=2)
+    tiny = np.finfo(probabilities.dtype.as_numpy_dtype).tiny
+    check_number("epsilon", epsilon, least=float(tiny))
     check_not_empty("probabilities", probabilities)
     _check_probabilities(probabilities, epsilon)
     shifted = probabilities + epsilon

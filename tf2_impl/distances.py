@@ -20,6 +20,7 @@ from tf2_impl.checks import (
     check_like,
     check_number,
     check_width,
+    size,
 )
 from tf2_impl.ties import machine_epsilon
 
@@ -36,8 +37,14 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
     check_floating("x", x)
     check_number("epsilon", epsilon, above=0)
     # tf.math.l2_normalize floors the square of the norm, at 1e-12: norms below 1e-6 differ.
+    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    largest = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True))
+    usable = (largest > 0) & tf.math.is_finite(largest)
+    scale = tf.where(usable, largest, tf.ones_like(largest))
+    x = x / scale
     norm = _root(tf.reduce_sum(x * x, axis=-1, keepdims=True))
-    return x / tf.where(norm == 0, tf.constant(math.inf, x.dtype), tf.maximum(norm, epsilon))
+    floored = tf.maximum(norm, epsilon / scale)
+    return x / tf.where(norm == 0, tf.constant(math.inf, x.dtype), floored)
 
 
 def cosine_similarity(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -121,5 +128,5 @@ def _check_pair(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     check_floating("x", x, ndim=2)
     check_floating("y", y, ndim=2)
     check_dtype("y", y, x.dtype)
-    check_width("y", y, x.shape[1])
+    check_width("y", y, size(x, 1))
     return x, y

@@ -27,8 +27,8 @@ def from_arrays(
     """The model of a component, built from its constructor arguments and its weights.
 
     component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class". arrays: as from `to_arrays`, all of one floating dtype, which becomes the
-    model's. TypeError for any other dtype, ValueError for an unknown component and for missing,
+    "file.Class". arrays: as from `to_arrays`, all float32 or all float64, which becomes the
+    model's dtype. TypeError for any other, ValueError for an unknown component and for missing,
     extra or wrongly shaped arrays.
     """
     dtype = _dtype(arrays)
@@ -40,8 +40,8 @@ def from_arrays(
 def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
     weights = dict(_weights(model))
-    wanted = {name: tuple(variable.shape) for name, variable in weights.items()}
-    given = {name: array.shape for name, array in arrays.items()}
+    wanted = {name: _describe(variable) for name, variable in weights.items()}
+    given = {name: _describe(array) for name, array in arrays.items()}
     if given != wanted:
         raise ValueError(f"arrays: expected {wanted}, got {given}")
     for name, variable in weights.items():
@@ -60,12 +60,16 @@ def _weights(layer: keras.Layer, path: str = "") -> Iterator[tuple[str, keras.Va
             yield from _weights(value, f"{path}{name}.")
 
 
+def _describe(array: keras.Variable | np.ndarray) -> str:
+    return f"{array.dtype}{tuple(array.shape)}"
+
+
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The floating dtype that all arrays share; the framework's own when there are none."""
+    """The dtype that all arrays share; the framework's own when there are none."""
     dtypes = {array.dtype for array in arrays.values()} or {np.dtype("float32")}
-    if len(dtypes) > 1 or not np.issubdtype(min(dtypes), np.floating):
-        names = sorted(dtype.name for dtype in dtypes)
-        raise TypeError(f"arrays: expected one floating dtype, got {', '.join(names)}")
+    if len(dtypes) > 1 or not dtypes <= {np.dtype("float32"), np.dtype("float64")}:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"arrays: expected float32 or float64 throughout, got {names}")
     return dtypes.pop()
 
 

@@ -49,6 +49,9 @@ class PaddedEmbedding(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.supports_jit = (
+            False  # XLA wants fixed sizes: the number of real tokens is known only when it runs
+        )
         check_count("vocabulary_size", vocabulary_size)
         check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)
@@ -71,6 +74,7 @@ class PaddedEmbedding(keras.layers.Layer):
         """
         check_ids("ids", ids, self.table.shape[0])
         check_not_empty("ids", ids)
+        ids = tf.cast(ids, tf.int64)  # gather takes no narrower ones
         # The real tokens alone are looked up: less work, and no gradient for the padding's row.
         places = tf.where(ids != 0)
         rows, tokens = places[:, 0], tf.gather_nd(ids, places)

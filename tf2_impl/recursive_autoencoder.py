@@ -37,9 +37,7 @@ ACTIVATIONS = {
     "relu": tf.nn.relu,
 }
 PAIRS = ("all", "adjacent")
-# A score sums squares of small differences between large numbers, all of them rounded: equal
-# pairs, scored in different batches, may differ by many times the last digit.
-TIED = 256
+TIED = 64  # so many roundings apart, two scores are equal
 
 
 class Tree(NamedTuple):
@@ -61,7 +59,7 @@ class Tree(NamedTuple):
 
 @keras.saving.register_keras_serializable("fourfold")
 class RecursiveAutoencoder(keras.layers.Layer):
-    """Vectors to the `Tree` over them: (n−1)² pairs are scored, in n batches.
+    """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
     activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.
     """
@@ -76,6 +74,7 @@ class RecursiveAutoencoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA wants sizes that are known beforehand
         check_count("dim", dim)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
@@ -115,6 +114,7 @@ class RecursiveAutoencoder(keras.layers.Layer):
         ids = tf.range(n)
         alive = tf.ones_like(ids, tf.bool)
         scores = tf.zeros_like(vectors[:, 0])
+        size = _size(vectors)
         costs = tf.fill((n, n), infinity)  # of the pairs i < j that may be merged
         gap = ids - ids[:, None]
         pairs = tf.where((gap > 0) & (gap <= reach))
@@ -124,8 +124,7 @@ class RecursiveAutoencoder(keras.layers.Layer):
 
         def merge(t, nodes, scores, ids, alive, costs, merges):
             flat = tf.reshape(costs, (-1,))
-            tolerance = TIED * machine_epsilon(flat.dtype) * tf.reduce_min(flat)
-            best = first_minimum(flat, tolerance)
+            best = first_minimum(flat, _rounding_error(tf.reduce_min(flat), size))
             i, j = best // n, best % n
             merges = merges.write(tf.cast(t, tf.int32), tf.gather(ids, [i, j]))
             parent = self._parents(tf.concat([nodes[i], nodes[j]], axis=0)[None])
@@ -184,6 +183,23 @@ class RecursiveAutoencoder(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}
+
+
+def _size(vectors: tf.Tensor) -> tf.Tensor:
+    """The length of the longest vector, those without a finite one left out."""
+    squares = tf.reduce_sum(vectors**2, axis=1)
+    finite = tf.where(tf.math.is_finite(squares), squares, tf.zeros_like(squares))
+    return tf.sqrt(tf.reduce_max(finite))
+
+
+def _rounding_error(best: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """How far above the best score an equal one may lie.
+
+    A score is half the square of a difference whose entries are rounded by the vectors' size:
+    near a perfect reconstruction that is far more than a rounding of the score itself.
+    """
+    unit = TIED * machine_epsilon(best.dtype)
+    return unit * (best + tf.sqrt(best) * size + unit * size**2)
 
 
 def _partners(alive: tf.Tensor, place: tf.Tensor, reach: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
@@ -22,6 +23,7 @@ from tf2_impl.checks import (
     check_labels,
     check_not_empty,
     check_number,
+    size,
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
 
@@ -53,7 +55,7 @@ def soft_nearest_neighbor_loss(
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
+    check_labels("labels", labels, size(embeddings, 0))
     temperature = _check_temperature(temperature, embeddings)
     n = tf.shape(labels)[0]
     if block_size is None:
@@ -103,8 +105,8 @@ def _anchor_losses(
 
 
 def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    if isinstance(temperature, int | float):
-        check_number("temperature", temperature, above=0)
+    if isinstance(temperature, Real):
+        check_number("temperature", float(temperature), above=0)
         return tf.constant(temperature, embeddings.dtype)
     temperature = tf.convert_to_tensor(temperature)
     check_dtype("temperature", temperature, embeddings.dtype)

@@ -95,6 +95,7 @@ class MixtureOfExperts(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA wants sizes that are known beforehand
         check_count("in_features", in_features)
         check_count("out_features", out_features)
         check_count("n_experts", n_experts)

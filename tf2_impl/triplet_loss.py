@@ -20,6 +20,7 @@ from tf2_impl.checks import (
     check_like,
     check_not_empty,
     check_number,
+    size,
 )
 from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.keras_loss import FloatingLoss
@@ -83,7 +84,7 @@ def all_triplets_loss(
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
+    check_labels("labels", labels, size(embeddings, 0))
     distances = pairwise_distances(embeddings, embeddings, distance=distance)
     constant = tf.stop_gradient(distances)
     tolerance = rounding_error(constant, distance)

@@ -29,6 +29,7 @@ from tf2_impl.checks import (
     check_not_empty,
     check_number,
     check_width,
+    size,
 )
 from tf2_impl.distances import (
     DISTANCES,
@@ -130,15 +131,15 @@ def margin_violators(
     check_like("positive", positive, "anchor", anchor)
     check_floating("pool", pool, ndim=2)
     check_dtype("pool", pool, anchor.dtype)
-    check_width("pool", pool, anchor.shape[1])
+    check_width("pool", pool, size(anchor, 1))
     check_not_empty("pool", pool)
     check_finite("anchor", anchor)
     check_finite("positive", positive)
     check_finite("pool", pool)
-    size = tf.shape(pool, out_type=tf.int64)[0]
+    pool_size = tf.shape(pool, out_type=tf.int64)[0]
 
     def more(start: tf.Tensor, *_: tf.Tensor | tf.TensorArray) -> tf.Tensor:
-        return start < size
+        return start < pool_size
 
     def block_distances(start: tf.Tensor) -> tf.Tensor:
         block = pool[start : start + block_size]
@@ -146,6 +147,7 @@ def margin_violators(
 
     tolerance = _pool_rounding_error(anchor, pool, distance)
     near = paired_distances(anchor, positive, distance=_comparable(distance))
+    check_finite("positive", near)
     reach = (_reach(near, margin, distance) - tolerance)[:, None]
     # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
     # with it, as many as the quota leaves room for.
@@ -153,7 +155,7 @@ def margin_violators(
     infinity = tf.constant(math.inf, anchor.dtype)
     cutoff, quota = tf.fill(tf.shape(reach), infinity), 0
     if limit is not None:
-        most = tf.cast(tf.minimum(tf.cast(limit, tf.int64), size), tf.int32)
+        most = tf.cast(tf.minimum(tf.cast(limit, tf.int64), pool_size), tf.int32)
 
         def survey(start: tf.Tensor, nearest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             distances = block_distances(start)
@@ -209,9 +211,10 @@ def _search_batch(
     labels = tf.convert_to_tensor(labels)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
+    check_labels("labels", labels, size(embeddings, 0))
     check_finite("embeddings", embeddings)
     distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
+    check_finite("embeddings", distances)  # the squares of large numbers overflow
     same = labels[:, None] == labels
     itself = tf.eye(tf.shape(labels)[0], dtype=tf.bool)
     return distances, same & ~itself, ~same
@@ -236,4 +239,5 @@ def _pool_rounding_error(anchor: tf.Tensor, pool: tf.Tensor, distance: str) -> t
     """
     center = tf.reduce_mean(pool, axis=0, keepdims=True)
     spread = tf.concat([squared_distances(anchor, center), squared_distances(pool, center)], axis=0)
+    check_finite("pool", spread)
     return rounding_error(4 * spread, _comparable(distance))

@@ -32,9 +32,9 @@ def clustering_loss(
     (logits, say).
     """
     check_number("gamma", gamma, least=0)
-    check_number("epsilon", epsilon, above=0)
     probabilities = T.as_tensor_variable(probabilities)
     check_floating("probabilities", probabilities, ndim=2)
+    check_number("epsilon", epsilon, least=float(np.finfo(probabilities.dtype).tiny))
     probabilities = check_not_empty("probabilities", probabilities)
     probabilities = _check_probabilities(probabilities, epsilon)
     shifted = probabilities + np.asarray(epsilon, probabilities.dtype)

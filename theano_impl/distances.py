@@ -39,9 +39,14 @@ def l2_normalize(x: TensorVariable, *, epsilon: float = 1e-12) -> TensorVariable
     check_floating("x", x)
     check_number("epsilon", epsilon, above=0)
     # x.norm(2) has gradient NaN at zero.
+    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    largest = disconnected_grad(T.max(abs(x), axis=-1, keepdims=True))
+    usable = (largest > 0) & (largest < np.asarray(math.inf, x.dtype))
+    scale = T.switch(usable, largest, T.ones_like(largest))
+    x = x / scale
     norm = _root(T.sum(x * x, axis=-1, keepdims=True))
-    floor = np.asarray(epsilon, x.dtype)
-    return x / T.switch(T.eq(norm, 0), np.asarray(math.inf, x.dtype), T.maximum(norm, floor))
+    floored = T.maximum(norm, np.asarray(epsilon, x.dtype) / scale)
+    return x / T.switch(T.eq(norm, 0), np.asarray(math.inf, x.dtype), floored)
 
 
 def cosine_similarity(x: TensorVariable, y: TensorVariable) -> TensorVariable:

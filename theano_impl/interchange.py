@@ -32,9 +32,9 @@ def from_arrays(
     """The model of a component, built from its constructor arguments and its weights.
 
     component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class". arrays: as from `to_arrays`, all of one floating dtype, which becomes the
-    model's. inputs: the symbolic variables to build it on; new ones, to be found in the
-    model's `.inputs`, when left out. TypeError for any other dtype, ValueError for an unknown
+    "file.Class". arrays: as from `to_arrays`, all float32 or all float64, which becomes the
+    model's dtype. inputs: the symbolic variables to build it on; new ones, to be found in the
+    model's `.inputs`, when left out. TypeError for any other, ValueError for an unknown
     component and for missing, extra or wrongly shaped arrays.
     """
     dtype = _dtype(arrays)
@@ -49,20 +49,24 @@ def from_arrays(
 
 def load_arrays(model: Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
-    wanted = {param.name: param.get_value(borrow=True).shape for param in model.params}
-    given = {name: array.shape for name, array in arrays.items()}
+    wanted = {param.name: _describe(param.get_value(borrow=True)) for param in model.params}
+    given = {name: _describe(array) for name, array in arrays.items()}
     if given != wanted:
         raise ValueError(f"arrays: expected {wanted}, got {given}")
     for param in model.params:
         param.set_value(arrays[param.name])
 
 
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype}{array.shape}"
+
+
 def _dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The floating dtype that all arrays share; the framework's own when there are none."""
+    """The dtype that all arrays share; the framework's own when there are none."""
     dtypes = {array.dtype for array in arrays.values()} or {np.dtype(theano.config.floatX)}
-    if len(dtypes) > 1 or not np.issubdtype(min(dtypes), np.floating):
-        names = sorted(dtype.name for dtype in dtypes)
-        raise TypeError(f"arrays: expected one floating dtype, got {', '.join(names)}")
+    if len(dtypes) > 1 or not dtypes <= {np.dtype("float32"), np.dtype("float64")}:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"arrays: expected float32 or float64 throughout, got {names}")
     return dtypes.pop()
 
 

@@ -41,9 +41,7 @@ ACTIVATIONS = {
     "relu": lambda x: T.switch(x <= 0, T.zeros_like(x), x),  # T.nnet.relu: gradient ½ at zero
 }
 PAIRS = ("all", "adjacent")
-# A score sums squares of small differences between large numbers, all of them rounded: equal
-# pairs, scored in different batches, may differ by many times the last digit.
-TIED = 256
+TIED = 64  # so many roundings apart, two scores are equal
 
 
 class Tree(NamedTuple):
@@ -64,7 +62,7 @@ class Tree(NamedTuple):
 
 
 class RecursiveAutoencoder(Layer):
-    """Vectors to the `Tree` over them, `.output`: (n−1)² pairs are scored, in n batches.
+    """Vectors to the `Tree` over them, `.output`: at most (n−1)² pairs are scored, in n batches.
 
     vectors: (n, dim), n at least 1. activation: linear, tanh, sigmoid or relu. pairs: all or
     adjacent. Scores that differ by rounding alone are tied: of tied pairs the first is merged;
@@ -118,6 +116,7 @@ class RecursiveAutoencoder(Layer):
         ids = T.arange(n)
         alive = T.ones_like(ids, dtype="bool")
         scores = T.zeros_like(vectors[:, 0])
+        size = _size(vectors)
         costs = T.alloc(infinity, n, n)  # of the pairs i < j that may be merged
         gap = ids - ids[:, None]
         lower, upper = T.nonzero((gap > 0) & (gap <= reach))
@@ -126,7 +125,7 @@ class RecursiveAutoencoder(Layer):
 
         def merge(node, nodes, scores, ids, alive, costs):
             flat = costs.flatten()
-            best = first_minimum(flat, machine_epsilon(flat.dtype, times=TIED) * T.min(flat))
+            best = first_minimum(flat, _rounding_error(T.min(flat), size))
             i, j = best // n, best % n
             pair = T.stack([ids[i], ids[j]])
             parent = self._parents(T.concatenate([nodes[i], nodes[j]]))
@@ -193,6 +192,23 @@ class RecursiveAutoencoder(Layer):
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:
         return [T.TensorType(dtype, (False, False))("vectors")]
+
+
+def _size(vectors: TensorVariable) -> TensorVariable:
+    """The length of the longest vector, those without a finite one left out."""
+    squares = T.sum(vectors**2, axis=1)
+    unusable = T.isnan(squares) | T.isinf(squares)
+    return T.sqrt(T.max(T.switch(unusable, T.zeros_like(squares), squares)))
+
+
+def _rounding_error(best: TensorVariable, size: TensorVariable) -> TensorVariable:
+    """How far above the best score an equal one may lie.
+
+    A score is half the square of a difference whose entries are rounded by the vectors' size:
+    near a perfect reconstruction that is far more than a rounding of the score itself.
+    """
+    unit = machine_epsilon(best.dtype, times=TIED)
+    return unit * (best + T.sqrt(best) * size + unit * size**2)
 
 
 def _partners(

@@ -159,6 +159,7 @@ def margin_violators(
 
     tolerance = _pool_rounding_error(anchor, pool, distance)
     near = paired_distances(anchor, positive, distance=_comparable(distance))
+    near = check_finite("positive", near)
     reach = (_reach(near, margin, distance) - tolerance)[:, None]
     # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
     # with it, as many as the quota leaves room for.
@@ -227,6 +228,7 @@ def _search_batch(
     labels = check_labels("labels", labels, embeddings.shape[0])
     embeddings = check_finite("embeddings", embeddings)
     distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
+    distances = check_finite("embeddings", distances)  # the squares of large numbers overflow
     same = T.eq(labels[:, None], labels)
     return distances, same & T.eq(T.eye(labels.shape[0]), 0), T.eq(same, 0)
 
@@ -255,4 +257,5 @@ def _pool_rounding_error(
     spread = T.concatenate(
         [squared_distances(anchor, center), squared_distances(pool, center)], axis=0
     )
+    spread = check_finite("pool", spread)
     return rounding_error(4 * spread, _comparable(distance))

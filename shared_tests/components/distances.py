@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
@@ -9,7 +11,7 @@ from shared_tests.fixtures import digits, normal
 
 
 def l2_normalize(x, epsilon=1e-12):
-    norm = np.sqrt((x**2).sum(axis=-1, keepdims=True))
+    norm = np.apply_along_axis(lambda row: math.hypot(*row), -1, x)[..., None]
     return x / np.maximum(norm, epsilon)
 
 
@@ -34,6 +36,7 @@ def paired_distances(x, y, distance="cosine"):
 
 X, Y = normal(5, 7, seed=1), normal(3, 7, seed=2)
 PIXELS, _ = digits(11)
+LARGE = np.array([1e20, 1e200, 1e-200, 1e30, 1.0])[:, None]
 INTEGERS = np.arange(6).reshape(2, 3)
 WITH_NAN = np.where(np.arange(35).reshape(5, 7) == 9, np.nan, X)
 WITH_ZERO = np.concatenate([X, np.zeros((1, 7))])
@@ -62,6 +65,7 @@ DEFINITION = Definition(
                     "large epsilon", {"x": X * np.geomspace(0.01, 1, 5)[:, None]}, {"epsilon": 1.0}
                 ),
                 Case("norms below 1e-6", {"x": X * 2e-7}),
+                Case("large entries", {"x": X * LARGE}, differentiate=False),
                 Case("zero vector", {"x": np.zeros((2, 3))}, flat={"x": ...}),
                 Case("nan", {"x": WITH_NAN}, differentiate=False),
             ),
@@ -143,13 +147,24 @@ DEFINITION = Definition(
             "l2_normalize",
             "norms below 1e-6",
             {
-                "pytorch_impl": ("norm.clamp_min(epsilon)", "norm.clamp_min(epsilon**0.5)"),
-                "tf2_impl": ("tf.maximum(norm, epsilon)", "tf.maximum(norm, epsilon**0.5)"),
+                "pytorch_impl": ("epsilon / scale", "epsilon**0.5 / scale"),
+                "tf2_impl": ("epsilon / scale", "epsilon**0.5 / scale"),
                 "theano_impl": (
                     "np.asarray(epsilon, x.dtype)",
                     "np.asarray(epsilon**0.5, x.dtype)",
                 ),
-                "numpy_infer": ("norm.dtype.type(epsilon)", "norm.dtype.type(epsilon**0.5)"),
+                "numpy_infer": ("x.dtype.type(epsilon)", "x.dtype.type(epsilon**0.5)"),
+            },
+        ),
+        Mutant(
+            "squares overflow",
+            "l2_normalize",
+            "large entries",
+            {
+                "pytorch_impl": ("x = x / scale", "scale = torch.ones_like(scale)"),
+                "tf2_impl": ("x = x / scale", "scale = tf.ones_like(scale)"),
+                "theano_impl": ("x = x / scale", "scale = T.ones_like(scale)"),
+                "numpy_infer": ("x = x / scale", "scale = np.ones_like(scale)"),
             },
         ),
         Mutant(
@@ -159,13 +174,27 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".masked_fill(norm == 0, math.inf)", ""),
                 "tf2_impl": (
-                    "tf.where(norm == 0, tf.constant(math.inf, x.dtype), tf.maximum(norm, epsilon))",
-                    "tf.maximum(norm, epsilon)",
+                    "tf.where(norm == 0, tf.constant(math.inf, x.dtype), floored)",
+                    "floored",
                 ),
                 "theano_impl": (
-                    "T.switch(T.eq(norm, 0), np.asarray(math.inf, x.dtype), T.maximum(norm, floor))",
-                    "T.maximum(norm, floor)",
+                    "T.switch(T.eq(norm, 0), np.asarray(math.inf, x.dtype), floored)",
+                    "floored",
                 ),
+            },
+        ),
+        Mutant(
+            "one side not normalized",
+            "cosine_similarity",
+            "zero row",
+            {
+                "pytorch_impl": ("unit_x @ unit_y.T", "x @ unit_y.T"),
+                "tf2_impl": (
+                    "tf.matmul(unit_x, unit_y, transpose_b=True)",
+                    "tf.matmul(x, unit_y, transpose_b=True)",
+                ),
+                "theano_impl": ("T.dot(unit_x, unit_y.T)", "T.dot(x, unit_y.T)"),
+                "numpy_infer": ("unit_x @ unit_y.T", "x @ unit_y.T"),
             },
         ),
         Mutant(

@@ -62,7 +62,10 @@ DEFINITION = Definition(
             bad_inputs=(
                 BadInput({"token_lists": []}),
                 BadInput({"token_lists": [[1, -2]]}),
+                BadInput({"token_lists": [[2**63]]}),
                 BadInput({"token_lists": [[1.5]]}, TypeError),
+                BadInput({"padding_id": -1}),
+                BadInput({"padding_id": 1.5}, TypeError),
             ),
             differentiable=False,
             numpy=True,

@@ -120,6 +120,7 @@ BAD_BATCHES = (
     BadInput({"embeddings": np.ones((0, 5)), "labels": LABELS[:0]}),
     BadInput({"embeddings": np.where(np.arange(55).reshape(11, 5) == 9, np.nan, 1.0)}),
     BadInput({"embeddings": np.where(np.arange(55).reshape(11, 5) == 9, np.inf, 1.0)}),
+    BadInput({"embeddings": 1e200 * normal(11, 5, seed=1), "distance": "sqeuclidean"}),
     BadInput({"labels": LABELS / 2}, TypeError),
     BadInput({"labels": LABELS[:10]}),
     BadInput({"labels": LABELS[:, None]}),

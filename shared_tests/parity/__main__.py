@@ -54,6 +54,9 @@ def main() -> int:
         for name, path in interpreters.items()
         if name in (arguments.backend or interpreters) and cells(name, arguments.component)
     }
+    if not chosen:
+        console.print(f"{', '.join(arguments.backend)}: nothing to do in {arguments.component}")
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
         measure(jobs, arguments, console)

@@ -51,6 +51,8 @@ def test_cells_have_names_of_their_own():
 def test_weights_are_asymmetric():
     """No two entries of a weight are equal, so that a swap shows."""
     for cell in cells():
+        if cell.case.name == "exact reconstruction":
+            continue  # both children alike is what this case is about
         for name, array in (cell.case.weights or {}).items():
             entries = array[array != 0]
             assert len(np.unique(entries)) == entries.size, f"{cell}: {name}"
