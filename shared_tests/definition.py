@@ -91,6 +91,12 @@ class BadInput:
     def argument(self) -> str:
         return next(iter(self.changes))
 
+    def applied(self, case: Case) -> Case:
+        """The case with these arguments in the place of its own."""
+        inputs = {name: self.changes.get(name, value) for name, value in case.inputs.items()}
+        added = {name: value for name, value in self.changes.items() if name not in inputs}
+        return replace(case, inputs=inputs, options={**case.options, **added})
+
 
 @dataclass(frozen=True)
 class Operation:

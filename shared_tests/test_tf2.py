@@ -1,6 +1,5 @@
 """What is TensorFlow's own: graphs, serialization, compile and fit, sparse gradients."""
 
-import dataclasses
 import importlib
 
 import keras
@@ -47,11 +46,8 @@ def test_graph_of_unknown_sizes_gives_what_eager_gives(backend_name, float64_cel
 
 def test_bad_input_in_a_graph_of_unknown_sizes(backend_name, definition, operation, bad_input):
     """What eager mode refuses, a graph refuses: while traced, by an assertion or by a kernel."""
-    good = operation.cases[0]
-    inputs = {name: bad_input.changes.get(name, value) for name, value in good.inputs.items()}
-    added = {name: value for name, value in bad_input.changes.items() if name not in inputs}
-    case = dataclasses.replace(good, inputs=inputs, options={**good.options, **added})
-    native = [to_native(value) for value in inputs.values()]
+    case = bad_input.applied(operation.cases[0])
+    native = [to_native(value) for value in case.inputs.values()]
     if operation.name == "pad_token_lists":
         return  # lists, before any tensor is made
 

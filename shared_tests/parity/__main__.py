@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared_tests.definition import cells, definitions
+from shared_tests.definition import PACKAGES, cells, definitions
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
 from shared_tests.parity.run import DONE, REFERENCE
@@ -60,9 +60,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
         measure(jobs, arguments, console)
-        files = {name: [job.path for job in jobs if job.backend == name] for name in chosen}
-        files = {REFERENCE: [job.path for job in jobs if job.backend == REFERENCE], **files}
-        results = {name: Results.read(*paths) for name, paths in files.items()}
+        results = {
+            name: Results.read(*(job.path for job in jobs if job.backend == name))
+            for name in (REFERENCE, *chosen)
+        }
     report = join(results, arguments.component)
     Path("parity.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(report, Path("parity.html"))
@@ -76,7 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--python", action="append", required=True, metavar="BACKEND=INTERPRETER")
     parser.add_argument("--theano-cache", type=Path, required=True, help="for its compiled code")
     parser.add_argument("--component", choices=[one.component for one in definitions()])
-    parser.add_argument("--backend", action="append", choices=["torch", "tf2", "theano", "numpy"])
+    parser.add_argument("--backend", action="append", choices=list(PACKAGES))
     return parser.parse_args()
 
 
