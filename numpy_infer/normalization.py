@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import check_dtype, check_floating, check_number, check_shape
+from numpy_infer.checks import (
+    check_dtype,
+    check_floating,
+    check_like,
+    check_not_empty,
+    check_number,
+    check_shape,
+)
 from numpy_infer.distances import l2_normalize
 from numpy_infer.layer import Layer
 
@@ -28,9 +35,10 @@ class BatchNorm(Layer):
         super().__init__(previous)
         check_floating("scale", scale, ndim=1)
         for name, array in (("shift", shift), ("mean", mean), ("variance", variance)):
-            check_shape(name, array, scale.shape)
-            check_dtype(name, array, scale.dtype)
+            check_like(name, array, "scale", scale)
         check_number("epsilon", epsilon, least=0)
+        if (variance < 0).any():
+            raise ValueError(f"variance: expected no entry below 0, got {variance.min()}")
         # One product and one sum are left to do for each entry.
         self.factor = scale / np.sqrt(variance + scale.dtype.type(epsilon))
         self.offset = shift - mean * self.factor
@@ -41,7 +49,9 @@ class BatchNorm(Layer):
         check_dtype("x", x, self.factor.dtype)
         check_shape("x", x, (*x.shape[:1], *self.factor.shape, *x.shape[2:]))
         shape = (-1,) + (1,) * (x.ndim - 2)
-        return x * self.factor.reshape(shape) + self.offset.reshape(shape)
+        y = x * self.factor.reshape(shape)
+        y += self.offset.reshape(shape)
+        return y
 
 
 class LayerNorm(Layer):
@@ -55,8 +65,8 @@ class LayerNorm(Layer):
     ) -> None:
         super().__init__(previous)
         check_floating("scale", scale, ndim=1)
-        check_shape("shift", shift, scale.shape)
-        check_dtype("shift", shift, scale.dtype)
+        check_not_empty("scale", scale)
+        check_like("shift", shift, "scale", scale)
         check_number("epsilon", epsilon, least=0)
         self.scale = scale
         self.shift = shift
@@ -67,9 +77,12 @@ class LayerNorm(Layer):
         check_floating("x", x)
         check_dtype("x", x, self.scale.dtype)
         check_shape("x", x, (*x.shape[:-1], *self.scale.shape))
-        centered = x - x.mean(axis=-1, keepdims=True)
-        variance = np.mean(centered * centered, axis=-1, keepdims=True)
-        return centered / np.sqrt(variance + self.epsilon) * self.scale + self.shift
+        y = x - x.mean(axis=-1, keepdims=True)
+        variance = np.mean(y * y, axis=-1, keepdims=True)
+        y /= np.sqrt(variance + self.epsilon)
+        y *= self.scale
+        y += self.shift
+        return y
 
 
 class L2Normalize(Layer):

@@ -45,6 +45,13 @@ class PaddedEmbedding(Layer):
         self.reduce = reduce
         self.unit_norm = unit_norm
 
+    @staticmethod
+    def array_shapes(
+        vocabulary_size: int, dim: int, reduce: str = "mean", unit_norm: bool = False
+    ) -> dict[str, tuple[int, ...]]:
+        """The arrays of a model file, for the configuration that the frameworks share."""
+        return {"table": (vocabulary_size, dim)}
+
     def forward(self, ids: np.ndarray) -> np.ndarray:
         """ids: (batch, longest) integers in 0..vocabulary_size−1. Returns (batch, dim).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from numpy_infer.checks import check_dtype, check_floating, check_shape, check_width
@@ -18,6 +20,7 @@ class Projection(Layer):
         super().__init__(previous)
         check_floating("weight", weight, ndim=2)
         if bias is not None:
+            check_floating("bias", bias)
             check_shape("bias", bias, (weight.shape[1],))
             check_dtype("bias", bias, weight.dtype)
         self.weight = weight
@@ -28,7 +31,11 @@ class Projection(Layer):
         check_floating("x", x)
         check_dtype("x", x, self.weight.dtype)
         check_width("x", x, self.weight.shape[0])
-        y = x @ self.weight
+        if x.ndim > 2:  # NumPy would multiply the matrices in it one by one
+            rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+            y = (rows @ self.weight).reshape(*x.shape[:-1], self.weight.shape[1])
+        else:
+            y = x @ self.weight
         if self.bias is not None:
             y += self.bias
         return y

@@ -89,6 +89,18 @@ class RecursiveAutoencoder(Layer):
         self.activation = activation
         self.pairs = pairs
 
+    @staticmethod
+    def array_shapes(
+        dim: int, activation: str = "linear", pairs: str = "all"
+    ) -> dict[str, tuple[int, ...]]:
+        """The arrays of a model file, for the configuration that the frameworks share."""
+        return {
+            "encoder.weight": (2 * dim, dim),
+            "encoder.bias": (dim,),
+            "decoder.weight": (dim, 2 * dim),
+            "decoder.bias": (2 * dim,),
+        }
+
     def forward(self, vectors: np.ndarray) -> Tree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
 

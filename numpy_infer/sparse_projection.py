@@ -68,6 +68,14 @@ class SparseProjection(Layer):
         self.weight = weight
         self.bias = bias
 
+    @staticmethod
+    def array_shapes(
+        in_features: int, out_features: int, bias: bool = True
+    ) -> dict[str, tuple[int, ...]]:
+        """The arrays of a model file, for the configuration that the frameworks share."""
+        shapes: dict[str, tuple[int, ...]] = {"weight": (in_features, out_features)}
+        return {**shapes, "bias": (out_features,)} if bias else shapes
+
     def forward(self, x: Any) -> np.ndarray:
         """x: (batch, in_features), an array or a CSR or CSC matrix. Returns (batch, out_features).
 

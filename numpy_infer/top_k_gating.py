@@ -71,7 +71,7 @@ def load_balance_loss(gates: np.ndarray) -> np.ndarray:
 class TopKGating(Layer):
     """`top_k_gating` as a layer."""
 
-    def __init__(self, previous: Layer, k: int) -> None:
+    def __init__(self, previous: Layer, *, k: int) -> None:
         super().__init__(previous)
         check_count("k", k)
         self.k = k
@@ -117,6 +117,18 @@ class MixtureOfExperts(Layer):
         self.expert_weight = expert_weight
         self.expert_bias = expert_bias
         self.k = k
+
+    @staticmethod
+    def array_shapes(
+        in_features: int, out_features: int, n_experts: int, k: int, noisy: bool = False
+    ) -> dict[str, tuple[int, ...]]:
+        """The arrays of a model file, for the configuration that the frameworks share."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "gate_weight": (in_features, n_experts),
+            "expert_weight": (n_experts, in_features, out_features),
+            "expert_bias": (n_experts, out_features),
+        }
+        return {**shapes, "noise_weight": (in_features, n_experts)} if noisy else shapes
 
     def gates(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, in_features). Returns (batch, n_experts), k of each row not zero."""

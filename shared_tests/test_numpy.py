@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import numpy_infer
 from numpy_infer import (
     BatchNorm,
     Input,
@@ -21,8 +22,10 @@ from numpy_infer import (
     Tanh,
     sparse_projection,
 )
+from numpy_infer.neural_grammar import NeuralGrammar
 from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
+from numpy_infer.title_encoder import TitleEncoder
 from numpy_infer.top_k_gating import MixtureOfExperts, TopKGating
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components.sparse_projection import REPEATED, repeated
@@ -57,7 +60,7 @@ LAYERS = {
     "tanh": (lambda p, c: Tanh(p), np.tanh(X)),
     "sigmoid": (lambda p, c: Sigmoid(p), 1 / (1 + np.exp(-X))),
     "softmax": (lambda p, c: Softmax(p), np.exp(X) / np.exp(X).sum(1)[:, None]),
-    "top-k gating": (lambda p, c: TopKGating(p, 1), (X.max(1)[:, None] == X) / 1.0),
+    "top-k gating": (lambda p, c: TopKGating(p, k=1), (X.max(1)[:, None] == X) / 1.0),
 }
 
 
@@ -157,8 +160,8 @@ def test_digits_through_a_chain():
         (lambda: L2Normalize(Input(), epsilon=0.0), X, ValueError, "epsilon"),
         (lambda: ReLU(Input()), np.ones(3, int), TypeError, "x"),
         (lambda: Softmax(Input()), [1.0, 2.0], TypeError, "x"),
-        (lambda: TopKGating(Input(), 0), X, ValueError, "k"),
-        (lambda: TopKGating(Input(), 8), X, ValueError, "k"),
+        (lambda: TopKGating(Input(), k=0), X, ValueError, "k"),
+        (lambda: TopKGating(Input(), k=8), X, ValueError, "k"),
         (lambda: mixture(expert_weight=EXPERTS[1:]), X, ValueError, "expert_weight"),
         (lambda: mixture(expert_weight=EXPERTS.astype("float32")), X, TypeError, "expert_weight"),
         (lambda: mixture(expert_bias=BIAS), X, ValueError, "expert_bias"),
@@ -173,11 +176,25 @@ def test_bad_input(build, x, error, argument):
 def test_nothing_but_numpy_is_imported():
     program = (
         "import sys, numpy; before = set(sys.modules); import numpy_infer;"
+        "[getattr(numpy_infer, name) for name in numpy_infer.__all__];"
         "print({name.split('.')[0] for name in set(sys.modules) - before})"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     new = eval(found.stdout) - set(sys.stdlib_module_names)
     assert new <= {"numpy", "numpy_infer"}, new
+
+
+def test_files_are_read_when_they_are_asked_for():
+    program = (
+        "import sys, numpy_infer;"
+        "print(sorted(name for name in sys.modules if name.startswith('numpy_infer')))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert eval(found.stdout) == ["numpy_infer", "numpy_infer.layer"]
+    assert dir(numpy_infer) == sorted(numpy_infer.__all__)
+    assert all(getattr(numpy_infer, name).__name__ == name for name in numpy_infer.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Convolve'"):
+        numpy_infer.Convolve  # noqa: B018
 
 
 @pytest.mark.parametrize("block", [1, 6, 2**18])
@@ -239,3 +256,25 @@ def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
     model(normal(13, 3, seed=1))
     assert 0 < len(batches) <= 13
     assert sum(batches) <= most
+
+
+def test_neural_grammar_scores_each_pair_once(monkeypatch):
+    shapes = NeuralGrammar.array_shapes(3, 5).values()
+    weights = [normal(*shape, seed=seed) for seed, shape in enumerate(shapes)]
+    model, batches = NeuralGrammar(Input(), *weights), []
+    costs = model._costs
+    monkeypatch.setattr(model, "_costs", lambda *a: batches.append(len(a[0])) or costs(*a))
+    model(normal(13, 3, seed=1))
+    assert len(batches) <= 13
+    assert sum(batches) <= 3 * 12
+
+
+def test_title_encoder_works_on_bags():
+    table = normal(11, 5, seed=1)
+    table[0] = 0
+    model = TitleEncoder(Input(), table)
+    ids = np.array([[[1, 2, 0], [3, 0, 0], [4, 5, 6]], [[7, 8, 0], [9, 10, 0], [0, 0, 0]]])
+    wanted = [model(group[group.any(axis=1)]).mean(axis=0) for group in ids]
+    np.testing.assert_allclose(model.bags(ids), wanted, rtol=0, atol=1e-15)
+    with pytest.raises(ValueError, match="ids: expected ids"):
+        model.bags(ids + 1)

@@ -1,0 +1,252 @@
+"""The command line: `python -m numpy_infer describe | predict | check`.
+
+It ends with 0 when all is well, with 1 and one line that says what is wrong with a file, and with
+2 for a command that it does not understand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_infer import model_file
+from numpy_infer.description import describe
+from numpy_infer.layer import Layer
+from numpy_infer.prediction import predict
+
+PROGRAM = "python -m numpy_infer"
+DESCRIBE = f"""example, a classifier of 8 x 8 digits:
+
+  {PROGRAM} describe digits.safetensors --input-shape 64
+"""
+PREDICT = f"""example, images.npy holding one image in each row:
+
+  {PROGRAM} predict digits.safetensors images.npy classes.npy --batch-size 256
+"""
+CHECK = f"""example, where the exit status is 1 if any of them is bad:
+
+  {PROGRAM} check models/*.safetensors
+"""
+
+
+class Failure(Exception):
+    """Ends the program with 1; its text is the line to print."""
+
+
+class Converted(Layer):
+    """A net whose input is converted first, batch by batch."""
+
+    def __init__(self, net: Layer, dtype: str) -> None:
+        super().__init__(net)
+        self.dtype = dtype
+
+    def __call__(self, value: np.ndarray) -> Any:
+        return self.previous[0](value.astype(self.dtype))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments ask for; the exit status."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    options = _parser().parse_args(arguments)
+    try:
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `describe ... | head`; what Python flushes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except (Failure, model_file.ModelFileError, OSError, MemoryError) as error:
+        _complain(error)
+        return 1
+
+
+def _complain(error: Exception) -> None:
+    """One line on stderr."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"numpy_infer: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _describe(options: argparse.Namespace) -> int:
+    try:
+        found = describe(options.model, options.input_shape)
+    except model_file.ModelFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        shape = ",".join(map(str, options.input_shape))
+        raise Failure(f"{options.model}: cannot run on rows of shape {shape}: {error}") from error
+    print(json.dumps(found, indent=2) if options.json else _page(found))
+    return 0
+
+
+def _page(found: Mapping[str, Any]) -> str:
+    """The description as a table with a line before and after it."""
+    rows = [["place", "layer", "from", "config", "arrays", "output", "parameters"]]
+    for layer in found["layers"]:
+        output = layer.get("output", "")
+        config = layer["config"] | layer["training"]
+        cells = [
+            str(layer["place"]),
+            layer["layer"],
+            ", ".join(map(str, layer["previous"])),
+            ", ".join(f"{key}={json.dumps(value)}" for key, value in config.items()),
+            ", ".join(f"{name} {_shape(shape)}" for name, shape in layer["arrays"].items()),
+            output if isinstance(output, str) else _shape(output),
+            f"{layer['parameters']:,}" if layer["parameters"] else "",
+        ]
+        # What a file says is not to steer the terminal.
+        rows.append([cell if cell.isprintable() else repr(cell) for cell in cells])
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*columns, strict=True)
+    ]
+    return "\n".join([_summary(found), "", *table])
+
+
+def _summary(found: Mapping[str, Any]) -> str:
+    chain = found["component"] == "chain"
+    parts = [
+        f"chain of {len(found['layers'])} layers" if chain else found["component"],
+        f"format version {found['version']}",
+        f"{found['parameters']:,} parameters of {found['dtype']} in {found['bytes']:,} bytes",
+        f"checksum {found['checksum']}",
+    ]
+    if not found["infers"]:
+        parts.append("for a framework: NumPy does not have it")
+    return f"{found['file']}: {', '.join(parts)}"
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    sizes = ["n" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if not options.output.endswith(".npy"):
+        raise Failure(f"{options.output}: expected a name ending in .npy")
+    if os.path.lexists(options.output) and not options.force:
+        raise Failure(f"{options.output}: is there already; --force replaces it")
+    net = model_file.load_model(options.model)[-1]
+    dtype = next(
+        (str(array.dtype) for array in model_file.read_arrays(options.model).values()), "float32"
+    )
+    x = _mapped(options.input)
+    try:
+        done = predict(
+            Converted(net, dtype) if options.cast else net,
+            x,
+            batch_size=options.batch_size,
+            output=options.output,
+            progress=_show if sys.stderr.isatty() else None,
+        )
+    except (TypeError, ValueError) as error:
+        hint = ""
+        if not options.cast and x.dtype != dtype and "expected float" in str(error):
+            hint = f"; --cast converts it to {dtype}"
+        raise Failure(f"{options.input}: {error}{hint}") from error
+    print(f"{options.output}: {_shape(done.shape)} of {done.dtype}")
+    return 0
+
+
+def _mapped(path: str) -> np.ndarray:
+    """The array in an .npy file, not read into memory."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # whatever NumPy meets in a file of another kind
+        raise Failure(f"{path}: expected an .npy file of numbers: {error}") from error
+
+
+def _show(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{done:,} of {total:,} rows", end=end, file=sys.stderr, flush=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    status = 0
+    for path in options.models:
+        try:
+            print(f"good: {_summary(describe(path))}")
+        except (model_file.ModelFileError, OSError) as error:
+            _complain(error)
+            status = 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        description="Look into model files, check them, and predict with them, with NumPy alone.",
+        epilog=f"`{PROGRAM} COMMAND --help` has an example of each.",
+    )
+    version = f"model files of version {model_file.VERSION}, NumPy {np.__version__}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = _command(commands, "describe", _describe, "show what is in a model file", DESCRIBE)
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("--json", action="store_true", help="for other programs to read")
+    command.add_argument(
+        "--input-shape",
+        type=_sizes,
+        metavar="N,N...",
+        help="shape of one row of input, as 64 or 1,28,28: shows the shape after each layer",
+    )
+
+    command = _command(
+        commands, "predict", _predict, "run a model on the rows of an array", PREDICT
+    )
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument("input", metavar="INPUT.npy", help="may be larger than memory")
+    command.add_argument("output", metavar="OUTPUT.npy", help="appears when it is complete")
+    command.add_argument(
+        "--batch-size", type=_size, default=1024, metavar="N", help="rows at a time (1024)"
+    )
+    command.add_argument(
+        "--cast", action="store_true", help="convert the input to the type of the model's arrays"
+    )
+    command.add_argument("--force", action="store_true", help="replace OUTPUT.npy if it is there")
+
+    command = _command(commands, "check", _check, "say whether files are good models", CHECK)
+    command.add_argument("models", metavar="MODEL", nargs="+")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text.capitalize()}.",
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _size(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return [_size(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

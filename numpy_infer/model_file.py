@@ -1,0 +1,147 @@
+"""Model files: a model's arrays and what to build of them, in one safetensors file.
+
+The metadata's entry `fourfold` is a JSON string: format version, component, configuration, and a
+checksum of all of it. docs/model_files.md is the description.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from numpy_infer import safetensors_file
+
+if TYPE_CHECKING:
+    from numpy_infer.layer import Layer
+
+VERSION = 1
+KEY = "fourfold"
+DTYPES = ("float32", "float64")
+UNFIT = (TypeError, ValueError, RecursionError)  # the last where nesting is too deep to look into
+
+
+class ModelFileError(ValueError):
+    """A file that is no model: the message says which file, what is wrong with it, and where."""
+
+
+class Model(NamedTuple):
+    """What a file holds: the arguments of `from_arrays` in each framework package."""
+
+    component: str
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def load_model(path: str | os.PathLike[str]) -> list[Layer]:
+    """The net in a file: its layers, of which the last gives the output: `net[-1](x)`.
+
+    ModelFileError for anything but a whole model file, OSError when it cannot be opened. The
+    arrays stay in the file and are read when they are used.
+    """
+    from numpy_infer.network import build
+
+    model = _read(path)
+    try:
+        return build(*model)
+    except UNFIT as error:
+        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Component, configuration and arrays, read-only views of the file; for framework packages.
+
+    Errors as from `load_model`: the arrays are those that the configuration asks for.
+    """
+    from numpy_infer.network import check
+
+    model = _read(path)
+    try:
+        check(*model)
+    except UNFIT as error:
+        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
+    return model
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of any safetensors file, {name: read-only view of the file}."""
+    try:
+        _, arrays = safetensors_file.read(path)
+    except UNFIT as error:
+        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
+    return arrays
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    component: str,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Write a model file: at every moment the path holds the old file or the new one, whole.
+
+    TypeError for a configuration that JSON cannot say, or arrays that are not all float32 or
+    all float64; ValueError for what `read_model` would refuse; OSError when it cannot be written.
+    """
+    from numpy_infer.network import check
+
+    _check_arrays(arrays)
+    description = {"version": VERSION, "component": component, "config": dict(config)}
+    description["checksum"] = checksum(description, arrays)
+    text = json.dumps(description, allow_nan=False)
+    check(component, json.loads(text)["config"], arrays)
+    safetensors_file.write(path, {KEY: text}, arrays)
+
+
+def _read(path: str | os.PathLike[str]) -> Model:
+    try:
+        metadata, arrays = safetensors_file.read(path)
+        if KEY not in metadata:
+            raise ValueError(f"expected {KEY!r} in the metadata: the file holds arrays, no model")
+        description = safetensors_file.parse_json(metadata[KEY], f"the metadata's {KEY!r}")
+        return _checked(description, arrays)
+    except UNFIT as error:
+        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
+
+
+def _checked(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
+    version = description.get("version")
+    if version != VERSION or type(version) is not int:
+        raise ValueError(f"version: expected {VERSION}, got {version!r:.99}")
+    if description.keys() - {"checksum"} != {"version", "component", "config"}:
+        keys = ", ".join(map(repr, description))
+        raise ValueError(f"metadata: expected version, component and config, got {keys:.99}")
+    component, config = description["component"], description["config"]
+    if not isinstance(component, str) or not isinstance(config, dict):
+        raise ValueError("metadata: expected the component as text and its config as an object")
+    _check_arrays(arrays)
+    if "checksum" in description:
+        stated = description.pop("checksum")
+        if stated != (found := checksum(description, arrays)):
+            raise ValueError(f"checksum: expected {found}, got {stated!r:.99}: the file is damaged")
+    return Model(component, config, arrays)
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    dtypes = {str(array.dtype) for array in arrays.values()}
+    if len(dtypes) > 1 or not dtypes <= set(DTYPES):
+        names = ", ".join(sorted(dtypes))
+        raise TypeError(f"arrays: expected float32 or float64 throughout, got {names}")
+    for name, array in arrays.items():
+        if array.size == 0:
+            raise ValueError(f"array {name!r:.99}: expected at least one entry, got {array.shape}")
+
+
+def checksum(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """CRC-32 of the description and, by name, each array's name, type, shape and bytes."""
+    text = json.dumps(description, sort_keys=True, allow_nan=False)
+    found = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), found)
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return f"{found:08x}"
