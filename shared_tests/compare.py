@@ -25,7 +25,7 @@ DIFFERENCE_TOLERANCE = 1e-6
 
 def tolerance(quantity: str, kind: str, dtype: str, *, reference: bool) -> float:
     """How large an error may be; `reference` when one side is the definition."""
-    if quantity.startswith("value:"):
+    if quantity.startswith(("value:", "travel:")):
         return VALUE_TOLERANCE[kind, dtype]
     bound = GRADIENT_TOLERANCE[kind, dtype]
     return max(bound, DIFFERENCE_TOLERANCE) if reference else bound

@@ -41,12 +41,12 @@ def frameworks(config: pytest.Config) -> list[str]:
 
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:
     """A framework's own tests need that framework; those of the project are not a backend's."""
-    absent = {f"test_{name}.py" for name in PACKAGES if name not in selected(config)}
+    absent = [f"test_{name}" for name in PACKAGES if name not in selected(config)]
     if not frameworks(config):
-        absent.add("test_interchange.py")
+        absent.append("test_interchange")
     if config.getoption("--backend"):
-        absent.add("project")
-    return True if collection_path.name in absent else None
+        absent.append("project")
+    return True if collection_path.name.startswith(tuple(absent)) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
@@ -25,6 +25,7 @@ PACKAGES = {
 }
 
 INFERENCE_ONLY = ("numpy",)  # no gradients
+CHAIN = "chain"  # the component that is described layer by layer, by its options
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -47,7 +48,9 @@ class Case:
     Floating inputs and all weights are differentiated, unless the value itself is NaN. Where
     differences do not exist, at a kink, `flat` marks the entries whose gradient is zero by
     convention, or `gradients` gives all of them by hand, or as a function of the case, for the
-    gradient `upstream`.
+    gradient `upstream`. `fixed` names weights that are not trained, such as running statistics;
+    `channels` the inputs and outputs that are (batch, channels, *space), which TensorFlow wants
+    with the channels last.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Case:
     differentiate: bool = True
     flat: Mapping[str, Any] = field(default_factory=dict)
     gradients: Arrays | Callable[[Case], Arrays] | None = None
+    fixed: Collection[str] = ()
+    channels: Collection[str] = ()
 
     def cast(self, dtype: str) -> Case:
         """This case with every floating array rounded to `dtype`."""
@@ -164,9 +169,32 @@ class Cell:
         return f"{self.component}-{self.operation.name}-{self.case.name}-{self.dtype}"
 
     @property
+    def travels(self) -> bool:
+        """Whether its model is saved by each framework and loaded by all: one case of each."""
+        (definition,) = [one for one in definitions() if one.component == self.component]
+        weighted = [
+            case
+            for operation in definition.operations
+            if operation.name == self.operation.name
+            for case in operation.cases
+            if case.weights is not None
+        ]
+        return bool(weighted) and self.case is weighted[0]
+
+    @property
+    def model(self) -> str:
+        """The component as model files name it."""
+        return model_name(self.component, self.operation.name)
+
+    @property
     def label(self) -> str:
         """The case's name within its component."""
         return f"{self.operation.name}: {self.case.name}"
+
+
+def model_name(component: str, operation: str) -> str:
+    """What `from_arrays` is to build for an operation."""
+    return component if component == CHAIN else f"{component}.{operation}"
 
 
 @cache

@@ -94,6 +94,8 @@ def differences(operation: Operation, case: Case, outputs: Arrays) -> dict[str, 
     }
     found = {name: derivative(name, value, _with_input) for name, value in inputs.items()}
     for name, value in (case.weights or {}).items():
+        if name in case.fixed:
+            continue
         found[name] = derivative(name, value, _with_weight)
     return found
 

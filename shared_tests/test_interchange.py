@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from shared_tests.definition import PACKAGES
+from shared_tests.definition import CHAIN, PACKAGES
 from shared_tests.fixtures import normal
 
 
@@ -16,7 +16,7 @@ def interchange(framework_name):
 
 def names(cell) -> tuple[str, dict, dict]:
     case = cell.case.cast(cell.dtype)
-    return f"{cell.component}.{cell.operation.name}", dict(case.options), dict(case.weights)
+    return cell.model, dict(case.options), dict(case.weights)
 
 
 def test_round_trip_is_exact(interchange, model_cell):
@@ -27,7 +27,8 @@ def test_round_trip_is_exact(interchange, model_cell):
     for name, array in arrays.items():
         assert array.dtype == weights[name].dtype
         np.testing.assert_array_equal(array, weights[name])
-    assert {key: model.config[key] for key in config} == config
+    if component != CHAIN:
+        assert {key: model.config[key] for key in config} == config
 
 
 def test_arrays_are_copies(interchange, model_cell):

@@ -98,8 +98,64 @@ def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf
         raise ValueError(f"{name}: expected a whole number {limit}, got {value}")
 
 
-def check_ids(name: str, ids: TensorVariable, vocabulary_size: int) -> TensorVariable:
+def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
+    """One size, stride or dilation for each spatial axis, each at least 1."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name}: expected a list of whole numbers, got {type(values).__name__}")
+    if len(values) != rank:
+        raise ValueError(f"{name}: expected {rank} numbers, got {len(values)}")
+    for value in values:
+        check_count(name, value)
+    return list(values)
+
+
+def check_padding(
+    name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
+) -> list[list[int]]:
+    """[before, after] for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence):
+        raise TypeError(f"{name}: expected a list of pairs, got {type(pairs).__name__}")
+    if len(pairs) != rank:
+        raise ValueError(f"{name}: expected {rank} pairs, got {len(pairs)}")
+    for pair in pairs:
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ValueError(f"{name}: expected pairs [before, after], got {pair!r}")
+        check_count(name, pair[0], least=0)
+        check_count(name, abs(pair[1]) if extends and type(pair[1]) is int else pair[1], least=0)
+    return [list(pair) for pair in pairs]
+
+
+def check_channels(name: str, x: TensorVariable, channels: int) -> TensorVariable:
+    return check_values(x, T.eq(x.shape[1], channels), name, f"{channels} channels")
+
+
+def check_ids(
+    name: str, ids: TensorVariable, vocabulary_size: int, *, ndim: int | None = 2
+) -> TensorVariable:
     """Integer ids, (batch, longest), inside the table: Theano would wrap a negative one round."""
-    check_integers(name, ids, ndim=2)
+    check_integers(name, ids, ndim=ndim)
     inside = T.all((ids >= 0) & (ids < vocabulary_size))
     return check_values(ids, inside, name, f"ids in 0..{vocabulary_size - 1}")
+
+
+def check_right_padded(name: str, x: TensorVariable, real: TensorVariable) -> TensorVariable:
+    """`x`, when what is real of it, (batch, longest) bool, comes first in every row."""
+    early = T.any(real[:, 1:] & T.eq(real[:, :-1], 0))
+    return check_values(x, T.eq(early, 0), name, "padding at the end of a row")
+
+
+def check_counts(name: str, values: Sequence[int]) -> None:
+    """A list of whole numbers, each at least 1, and at least one of them."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not values:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    for value in values:
+        check_count(name, value)
+
+
+def check_space(name: str, x: TensorVariable, *, rank: int, least: int = 1) -> TensorVariable:
+    """Floating, (batch, channels, *space) of `rank` spatial axes, `least` places along each."""
+    check_floating(name, x, ndim=2 + rank)
+    enough = T.all(T.ge(x.shape[2:], least))
+    return check_values(x, enough, name, f"at least {least} places along each axis")

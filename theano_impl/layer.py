@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import theano
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
+SubLayer = TypeVar("SubLayer", bound="Layer")
+
 
 class Layer:
     """Base of the components that are built on symbolic variables.
 
-    `.inputs` are the variables it was built on, `.output` what it computes, `.params` its
-    shared variables, each under its canonical name, and `.config` its constructor arguments.
+    `.inputs` are the variables it was built on, `.output` what it computes and `.config` its
+    constructor arguments. `.params` are the shared variables that are trained and `.buffers`
+    those that are not, such as running statistics, each under its canonical name. `.updates`,
+    (shared variable, new value), go to the function that trains, beside those of the optimizer.
     """
 
     output: TensorVariable
@@ -24,12 +28,29 @@ class Layer:
         self.inputs = list(inputs)
         self.config = dict(config)
         self.params: list[SharedVariable] = []
+        self.buffers: list[SharedVariable] = []
+        self.updates: list[tuple[SharedVariable, TensorVariable]] = []
 
     def add_param(self, name: str, value: np.ndarray) -> SharedVariable:
         """A new parameter, in Theano's `floatX`."""
         param = theano.shared(value.astype(theano.config.floatX), name=name)
         self.params.append(param)
         return param
+
+    def add_buffer(self, name: str, value: np.ndarray) -> SharedVariable:
+        """A new array that travels with the parameters and has no gradient, in `floatX`."""
+        buffer = theano.shared(value.astype(theano.config.floatX), name=name)
+        self.buffers.append(buffer)
+        return buffer
+
+    def add_layer(self, name: str, layer: SubLayer) -> SubLayer:
+        """A layer that this one is made of: its arrays become this one's, under `name.`."""
+        for array in (*layer.params, *layer.buffers):
+            array.name = f"{name}.{array.name}"
+        self.params += layer.params
+        self.buffers += layer.buffers
+        self.updates += layer.updates
+        return layer
 
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:

@@ -149,7 +149,7 @@ class MixtureOfExperts(Layer):
             if not self.noisy:
                 raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
             noise = check_like("noise", T.as_tensor_variable(noise), "the logits", logits)
-            logits = logits + noise * _softplus(T.dot(x, self.noise_weight))
+            logits = logits + noise * T.nnet.softplus(T.dot(x, self.noise_weight))
         return top_k_gating(logits, self.k)
 
     def forward(self, x: TensorVariable, noise: TensorVariable | None = None) -> TensorVariable:
@@ -172,11 +172,3 @@ class MixtureOfExperts(Layer):
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:
         return [T.matrix("x", dtype=dtype)]
-
-
-def _softplus(x: TensorVariable) -> TensorVariable:
-    """log(1 + exp(x)). nnet.softplus in C is x itself above 16: an error of 1e-7.
-
-    (x + |x|) / 2 is max(x, 0) with gradient 1/2 at 0, which is where noise weights start.
-    """
-    return (x + abs(x)) / 2 + T.log1p(T.exp(-abs(x)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ FRAMEWORKS = {"torch": "torch", "tf2": "tensorflow", "theano": "theano", "numpy"
 
 # The named outputs, and the gradients of every floating input and every weight.
 Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+# The named outputs of a model that was loaded from a file, and its arrays.
+FileRun = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
 class Backend(Protocol):
@@ -33,6 +36,14 @@ class Backend(Protocol):
 
         The gradients are those of the upstream-weighted sum of the floating outputs.
         """
+        ...
+
+    def save(self, component: str, name: str, case: Case, path: Path) -> None:
+        """Build a model with its weights and save it; not where there is only inference."""
+        ...
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        """Load the model in a file and call it with a case's inputs."""
         ...
 
 

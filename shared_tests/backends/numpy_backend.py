@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpy_infer.layer import Input
-from shared_tests.backends import Run, versions
-from shared_tests.definition import Case, SparseInput
+from numpy_infer.model_file import load_model, read_arrays
+from numpy_infer.network import build as build_network
+from shared_tests.backends import FileRun, Run, versions
+from shared_tests.definition import CHAIN, Case, SparseInput
 
 
 class NumpyBackend:
@@ -23,9 +26,11 @@ class NumpyBackend:
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         function = build(component, name, case)
         outputs = function(*(to_native(value) for value in case.inputs.values()))
-        if hasattr(outputs, "_asdict"):
-            return outputs._asdict(), {}
-        return {"output": np.asarray(outputs)}, {}
+        return named(outputs), {}
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        outputs = load_model(path)[-1](*map(to_native, case.inputs.values()))
+        return named(outputs), read_arrays(path)
 
 
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
@@ -34,6 +39,8 @@ def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     The sizes that other packages are told, a layer here reads off its arrays; an array that
     may be left out, such as a bias, defaults to None and is no option.
     """
+    if component == CHAIN:
+        return build_network(component, case.options, case.weights or {})[-1]
     target = getattr(importlib.import_module(f"numpy_infer.{component}"), name)
     if not isinstance(target, type):
         return lambda *inputs: target(*inputs, **case.options)
@@ -42,6 +49,12 @@ def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     options = {key: value for key, value in case.options.items() if key in accepted}
     arrays = {key.replace(".", "_"): value for key, value in (case.weights or {}).items()}
     return target(Input(), **arrays, **options)
+
+
+def named(outputs: Any) -> dict[str, np.ndarray]:
+    if isinstance(outputs, list):
+        return {f"output {place}": one for place, one in enumerate(outputs)}
+    return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": np.asarray(outputs)}
 
 
 def to_native(value: Any) -> Any:

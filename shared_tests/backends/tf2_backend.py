@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from shared_tests.backends import Run, versions
-from shared_tests.definition import Case, SparseInput, upstream
+from shared_tests.backends import FileRun, Run, versions
+from shared_tests.definition import Case, SparseInput, model_name, upstream
 from tf2_impl import interchange
 
 
@@ -28,7 +29,7 @@ class Tf2Backend:
         weights = function.trainable_variables if isinstance(function, keras.Layer) else []
         with tf.GradientTape() as tape:
             tape.watch(list(sources.values()))
-            outputs = named(function(*inputs.values()))
+            outputs = call(function, inputs, case)
             total = sum(weighted(value) for value in outputs.values() if value.dtype.is_floating)
         values = {key: value.numpy() for key, value in outputs.items()}
         if not differentiate:
@@ -44,14 +45,24 @@ class Tf2Backend:
             # A gradient has its weight's layout, so it may travel in the weight's place.
             for weight, one in zip(weights, found[len(sources) :], strict=True):
                 weight.assign(one)
-            gradients |= interchange.to_arrays(function)
+            arrays = interchange.to_arrays(function)
+            gradients |= {key: arrays[key] for key in arrays.keys() - set(case.fixed)}
         return values, gradients
+
+    def save(self, component: str, name: str, case: Case, path: Path) -> None:
+        interchange.save_model(build(component, name, case), path)
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        model = interchange.load_model(path)
+        inputs = {key: to_native(value) for key, value in case.inputs.items()}
+        outputs = call(model, inputs, case)
+        return {key: one.numpy() for key, one in outputs.items()}, interchange.to_arrays(model)
 
 
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     """The function with its options, or the layer with its weights."""
     if case.weights is not None:
-        return interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+        return interchange.from_arrays(model_name(component, name), case.options, case.weights)
     target = getattr(importlib.import_module(f"tf2_impl.{component}"), name)
     if isinstance(target, type) and issubclass(target, keras.losses.Loss):
         return lambda *inputs: call_loss(target, case.options, inputs)
@@ -79,7 +90,21 @@ def is_dense_float(value: Any) -> bool:
     return isinstance(value, tf.Tensor) and value.dtype.is_floating
 
 
+def call(function: Callable[..., Any], inputs: dict[str, Any], case: Case) -> dict[str, tf.Tensor]:
+    """The named outputs; what the case calls channels is last while TensorFlow has it."""
+
+    def move(values: dict[str, Any], source: int, destination: int) -> dict[str, Any]:
+        return {
+            name: keras.ops.moveaxis(one, source, destination) if name in case.channels else one
+            for name, one in values.items()
+        }
+
+    return move(named(function(*move(inputs, 1, -1).values())), -1, 1)
+
+
 def named(outputs: Any) -> dict[str, tf.Tensor]:
+    if isinstance(outputs, list):
+        return {f"output {place}": one for place, one in enumerate(outputs)}
     return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": outputs}
 
 

@@ -7,6 +7,7 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 # isort: split
 import importlib
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ import theano.sparse
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from shared_tests.backends import Run, versions
-from shared_tests.definition import Case, SparseInput
+from shared_tests.backends import FileRun, Run, versions
+from shared_tests.definition import CHAIN, Case, SparseInput, model_name
 from theano_impl import interchange
 from theano_impl.layer import Layer
 
@@ -47,6 +48,19 @@ class TheanoBackend:
         gradients = dict(zip(sources, found[len(outputs) :], strict=True))
         return values, gradients
 
+    def save(self, component: str, name: str, case: Case, path: Path) -> None:
+        built = model_name(component, name)
+        weights = case.weights or {}
+        interchange.save_model(interchange.from_arrays(built, case.options, weights), path)
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
+        model = interchange.load_model(path, inputs=list(symbols.values()))
+        outputs = named(last(model).output)
+        function = theano.function(list(symbols.values()), list(outputs.values()))
+        found = function(*map(to_native, case.inputs.values()))
+        return dict(zip(outputs, found, strict=True)), interchange.to_arrays(model)
+
 
 def compile_graph(module: Any, component: str, name: str, case: Case, differentiate: bool):
     """(function, model, names of the outputs, names of what is differentiated)"""
@@ -54,20 +68,21 @@ def compile_graph(module: Any, component: str, name: str, case: Case, differenti
     model = None
     if case.weights is not None:
         # What a layer may be built without, it takes by name.
-        parameters = inspect.signature(getattr(module, name)).parameters
-        named = {key: one for key, one in symbols.items() if is_keyword(parameters.get(key))}
-        inputs = [one for key, one in symbols.items() if key not in named]
-        options = {**case.options, **named}
-        model = interchange.from_arrays(f"{component}.{name}", options, case.weights, inputs=inputs)
-        result = model.output
+        accepted = {} if component == CHAIN else inspect.signature(getattr(module, name)).parameters
+        optional = {key: one for key, one in symbols.items() if is_keyword(accepted.get(key))}
+        inputs = [one for key, one in symbols.items() if key not in optional]
+        options = {**case.options, **optional}
+        built = model_name(component, name)
+        model = interchange.from_arrays(built, options, case.weights, inputs=inputs)
+        result = last(model).output
     else:
         result = getattr(module, name)(*symbols.values(), **case.options)
         result = result.output if isinstance(result, Layer) else result
-    outputs = result._asdict() if hasattr(result, "_asdict") else {"output": result}
+    outputs = named(result)
     sources = {}
     if differentiate:
         sources = {key: one for key, one in symbols.items() if is_dense_float(one)}
-        sources |= {param.name: param for param in (model.params if model else [])}
+        sources |= {} if model is None else parameters(model)
     total = sum(weighted(one) for one in outputs.values() if one.dtype in T.float_dtypes)
     gradients = (
         T.grad(total, list(sources.values()), disconnected_inputs="ignore") if sources else []
@@ -76,6 +91,26 @@ def compile_graph(module: Any, component: str, name: str, case: Case, differenti
         list(symbols.values()), [*outputs.values(), *gradients], on_unused_input="ignore"
     )
     return function, model, list(outputs), list(sources)
+
+
+def last(model: Layer | list[Layer]) -> Layer:
+    """The layer whose output is the model's: a chain is a list."""
+    return model[-1] if isinstance(model, list) else model
+
+
+def parameters(model: Layer | list[Layer]) -> dict[str, Variable]:
+    """What is trained, by canonical name."""
+    if not isinstance(model, list):
+        return {param.name: param for param in model.params}
+    return {
+        f"{place}.{param.name}": param for place, one in enumerate(model, 1) for param in one.params
+    }
+
+
+def named(result: Any) -> dict[str, Variable]:
+    if isinstance(result, list):
+        return {f"output {place}": one for place, one in enumerate(result)}
+    return result._asdict() if hasattr(result, "_asdict") else {"output": result}
 
 
 def signature(case: Case) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_impl import interchange
-from shared_tests.backends import Run, versions
-from shared_tests.definition import Case, SparseInput, upstream
+from shared_tests.backends import FileRun, Run, versions
+from shared_tests.definition import Case, SparseInput, model_name, upstream
 
 
 class TorchBackend:
@@ -39,14 +40,24 @@ class TorchBackend:
             # A gradient has its weight's layout, so it may travel in the weight's place.
             for parameter in function.parameters():
                 parameter.data = gradient(parameter)
-            gradients |= interchange.to_arrays(function)
+            arrays = interchange.to_arrays(function)
+            gradients |= {key: arrays[key] for key in arrays.keys() - set(case.fixed)}
         return values, gradients
+
+    def save(self, component: str, name: str, case: Case, path: Path) -> None:
+        interchange.save_model(build(component, name, case), path)
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        model = interchange.load_model(path).eval()
+        outputs = named(model(*map(to_native, case.inputs.values())))
+        values = {key: value.detach().numpy() for key, value in outputs.items()}
+        return values, interchange.to_arrays(model)
 
 
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     """The function with its options, or the module with its weights."""
     if case.weights is not None:
-        model = interchange.from_arrays(f"{component}.{name}", case.options, case.weights)
+        model = interchange.from_arrays(model_name(component, name), case.options, case.weights)
         return model.eval()  # as Keras is outside of `fit`, and NumPy always
     target = getattr(importlib.import_module(f"pytorch_impl.{component}"), name)
     if isinstance(target, type):
@@ -66,6 +77,8 @@ def is_dense_float(value: Any) -> bool:
 
 
 def named(outputs: Any) -> dict[str, Tensor]:
+    if isinstance(outputs, list):
+        return {f"output {place}": one for place, one in enumerate(outputs)}
     return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": outputs}
 
 

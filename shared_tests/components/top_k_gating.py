@@ -363,7 +363,10 @@ DEFINITION = Definition(
                     "tf.math.softplus(tf.matmul(x, self.noise_weight))",
                     "(tf.nn.relu(tf.matmul(x, self.noise_weight)) + math.log(2))",
                 ),
-                "theano_impl": ("(x + abs(x)) / 2", "T.maximum(x, 0)"),
+                "theano_impl": (
+                    "T.nnet.softplus(T.dot(x, self.noise_weight))",
+                    "(T.maximum(T.dot(x, self.noise_weight), 0) + T.log(2.0).astype(x.dtype))",
+                ),
             },
         ),
         Mutant(
@@ -373,7 +376,7 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (", threshold=40", ""),
                 "theano_impl": (
-                    "noise * _softplus(T.dot(x, self.noise_weight))",
+                    "noise * T.nnet.softplus(T.dot(x, self.noise_weight))",
                     "noise * T.dot(x, self.noise_weight)",
                 ),
                 "tf2_impl": (

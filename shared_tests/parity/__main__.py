@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from shared_tests.definition import PACKAGES, cells, definitions
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
-from shared_tests.parity.run import DONE, REFERENCE
+from shared_tests.parity.run import DONE, REFERENCE, journeys
 from shared_tests.parity.table import print_table
 
 
@@ -34,11 +34,19 @@ class Job:
     component: str | None
     path: Path
     interpreter: str
+    loads: tuple[str, ...] | None = None  # whose models it loads, once they are saved
 
     def command(self) -> list[str]:
         narrowed = ["--component", self.component] if self.component else []
-        module = "shared_tests.parity.run"
-        return [self.interpreter, "-m", module, self.backend, str(self.path), *narrowed]
+        loads = [] if self.loads is None else ["--load", *self.loads]
+        places = [self.backend, str(self.path), str(self.path.parent)]
+        return [self.interpreter, "-m", "shared_tests.parity.run", *places, *narrowed, *loads]
+
+    def steps(self) -> int:
+        """How many lines it will print."""
+        if self.loads is not None:
+            return len(journeys(self.backend, self.component, self.loads))
+        return len(cells(None if self.backend == REFERENCE else self.backend, self.component))
 
     def environment(self, theano_cache: Path) -> dict[str, str]:
         # Theano locks its compile directory: processes that share one take turns.
@@ -59,7 +67,9 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
-        measure(jobs, arguments, console)
+        travels = list(plan(chosen, arguments.component, Path(folder), loads=tuple(chosen)))
+        run_all([jobs, travels], arguments.theano_cache, console)
+        jobs += travels
         results = {
             name: Results.read(*(job.path for job in jobs if job.backend == name))
             for name in (REFERENCE, *chosen)
@@ -81,19 +91,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def plan(interpreters: dict[str, str], component: str | None, folder: Path) -> Iterator[Job]:
+def plan(
+    interpreters: dict[str, str],
+    component: str | None,
+    folder: Path,
+    loads: tuple[str, ...] | None = None,
+) -> Iterator[Job]:
     """One process per backend; Theano, which compiles each graph, gets one per component."""
     components = [component] if component else [one.component for one in definitions()]
+    kind = "measured" if loads is None else "loaded"
+    planned = []
     if "theano" in interpreters:  # first, as they take longest
-        for one in components:
-            path = folder / f"theano-{one}.npz"
-            yield Job("theano", one, path, interpreters["theano"])
-    for name, interpreter in interpreters.items():
-        if name != "theano":
-            yield Job(name, component, folder / f"{name}.npz", interpreter)
+        planned = [("theano", one, f"theano-{one}") for one in components]
+    planned += [(name, component, name) for name in interpreters if name != "theano"]
+    for name, part, file in planned:
+        job = Job(name, part, folder / f"{file}-{kind}.npz", interpreters[name], loads)
+        if job.steps():
+            yield job
 
 
-def measure(jobs: list[Job], arguments: argparse.Namespace, console: Console) -> None:
+def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> None:
     """Run the jobs, as many at a time as there are cores, and show how far they are."""
     columns = (
         TextColumn("{task.description:>10}"),
@@ -104,9 +121,9 @@ def measure(jobs: list[Job], arguments: argparse.Namespace, console: Console) ->
     )
     with Progress(*columns, console=console) as progress:
         tasks = {}
-        for name in dict.fromkeys(job.backend for job in jobs):
-            cases = cells(None if name == REFERENCE else name, arguments.component)
-            tasks[name] = progress.add_task(name, total=len(cases))
+        for name in dict.fromkeys(job.backend for jobs in rounds for job in jobs):
+            steps = [job.steps() for jobs in rounds for job in jobs if job.backend == name]
+            tasks[name] = progress.add_task(name, total=sum(steps))
 
         def run(job: Job) -> None:
             with tempfile.TemporaryFile("w+") as log:
@@ -115,7 +132,7 @@ def measure(jobs: list[Job], arguments: argparse.Namespace, console: Console) ->
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
-                    env={**os.environ, **job.environment(arguments.theano_cache)},
+                    env={**os.environ, **job.environment(theano_cache)},
                 )
                 assert process.stdout is not None
                 for line in process.stdout:
@@ -124,10 +141,12 @@ def measure(jobs: list[Job], arguments: argparse.Namespace, console: Console) ->
                     log.seek(0)
                     raise SystemExit(f"the {job.backend} backend stopped:\n{log.read()}")
             if not console.is_terminal:
-                console.print(f"{job.backend}, {job.component or 'all components'}: done")
+                what = "measured" if job.loads is None else "loaded the models of the others"
+                console.print(f"{job.backend}, {job.component or 'all components'}: {what}")
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(run, jobs))
+            for jobs in rounds:
+                list(pool.map(run, jobs))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from shared_tests.compare import error, tolerance
 from shared_tests.definition import INFERENCE_ONLY, Cell, cells
-from shared_tests.parity.run import REFERENCE
+from shared_tests.parity.run import REFERENCE, travel
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ def join(results: Mapping[str, Results], component: str | None = None) -> dict[s
                 else:
                     sides[backend] = found
             rows += [_row(cell, quantity, a, b, sides) for a, b in combinations(sides, 2)]
+        for source, target in _journeys(cell, results):
+            found_row = _travel_row(cell, source, target, results)
+            if found_row:
+                rows.append(found_row)
+            else:
+                missing.append(_missing(cell, travel(source, target), target, results))
     return {
         "environments": {name: dict(one.versions) for name, one in results.items()},
         "rows": rows,
@@ -74,6 +80,34 @@ def _fillers(cell: Cell, quantity: str, results: Mapping[str, Results]) -> list[
         for name in cell.operation.backends()
         if name in results and not (gradient and name in INFERENCE_ONLY)
     ]
+
+
+def _journeys(cell: Cell, results: Mapping[str, Results]) -> list[tuple[str, str]]:
+    """(who saved it, who loaded it) of a cell whose model travels, of those that were run."""
+    if not cell.travels:
+        return []
+    present = [name for name in cell.operation.backends() if name in results]
+    return [(a, b) for a, b in permutations(present, 2) if a not in INFERENCE_ONLY]
+
+
+def _travel_row(
+    cell: Cell, source: str, target: str, results: Mapping[str, Results]
+) -> dict[str, Any] | None:
+    """The outputs of the model that travelled against those where it was saved; the worst."""
+    quantity = travel(source, target)
+    saved, loaded = (results[name].quantities.get(str(cell), {}) for name in (source, target))
+    outputs = [name for name in saved if name.startswith("value:")]
+    pairs = [
+        (saved[name], loaded.get(f"{quantity}:{name.removeprefix('value:')}")) for name in outputs
+    ]
+    if not pairs or any(there is None for _, there in pairs):
+        return None
+    rows = [
+        _row(cell, quantity, source, target, {source: here, target: there})
+        for here, there in pairs
+        if there is not None
+    ]
+    return max(rows, key=lambda row: float(row["error"]))
 
 
 def _row(
@@ -98,7 +132,8 @@ def _row(
 def _missing(
     cell: Cell, quantity: str, backend: str, results: Mapping[str, Results]
 ) -> dict[str, Any]:
-    reason = results[backend].errors.get(str(cell), "not computed")
+    errors = results[backend].errors
+    reason = errors.get(f"{cell}|{quantity}", errors.get(str(cell), "not computed"))
     return {**_place(cell, quantity), "backend": backend, "reason": reason}
 
 

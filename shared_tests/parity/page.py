@@ -11,13 +11,14 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from shared_tests.parity.run import REFERENCE
-from shared_tests.parity.table import describe, pairs, ratio, worst
+from shared_tests.parity.table import describe, has_travelled, pairs, ratio, worst
 
 DTYPES = ("float64", "float32")
 KINDS = {
     "values": "#1f6fb4",
     "gradients of two backends": "#d1711f",
     "gradients and differences": "#3d8f4f",
+    "models that travelled": "#8a4fb5",
 }
 SMALLEST, LARGEST = 1e-19, 1e-1  # where errors of zero, and those beyond the plot, are drawn
 
@@ -43,10 +44,13 @@ def section(report: dict[str, Any], component: str) -> dict[str, Any]:
     """What the page shows of one component."""
     rows = [row for row in report["rows"] if row["component"] == component]
     sides = list(dict.fromkeys(side for pair in pairs(rows) for side in pair))
-    found = {
-        pair: worst(row for row in rows if (row["a"], row["b"]) == pair) for pair in pairs(rows)
-    }
-    matrix = [[found.get((a, b)) for b in sides[1:]] for a in sides[:-1]]
+    matrix = [
+        [
+            worst(row for row in rows if {row["a"], row["b"]} == {a, b}) if i <= j else None
+            for j, b in enumerate(sides[1:])
+        ]
+        for i, a in enumerate(sides[:-1])
+    ]
     return {
         "name": component,
         "ok": all(row["ok"] for row in rows),
@@ -61,19 +65,19 @@ def section(report: dict[str, Any], component: str) -> dict[str, Any]:
 def plot(rows: list[dict[str, Any]]) -> str:
     """Every error as a dot, one strip per dtype and kind, as SVG; lines are the tolerances."""
     matplotlib.rcParams["svg.fonttype"] = "none"
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    figure = Figure(figsize=(8, 2.9), layout="constrained")
     axes = figure.subplots()
     for bottom, dtype in enumerate(reversed(DTYPES)):
         for number, (kind, color) in enumerate(KINDS.items()):
             chosen = [row for row in rows if row["dtype"] == dtype and kind_of(row) == kind]
-            height = bottom + 0.28 * (1 - number)
+            height = bottom + 0.24 * (1.5 - number)
             errors = [min(max(float(row["error"]), SMALLEST), LARGEST) for row in chosen]
             axes.scatter(errors, [height] * len(errors), s=14, alpha=0.35, color=color, lw=0)
             bounds = {row["tolerance"] for row in chosen}
-            axes.vlines(list(bounds), height - 0.11, height + 0.11, color=color, lw=2)
+            axes.vlines(list(bounds), height - 0.1, height + 0.1, color=color, lw=2)
     for kind, color in KINDS.items():
         axes.scatter([], [], s=14, color=color, label=kind)
-    axes.legend(loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 1.3))
+    axes.legend(loc="upper center", ncols=4, frameon=False, bbox_to_anchor=(0.5, 1.3))
     axes.set_xscale("log")
     axes.set_xlim(SMALLEST / 3, LARGEST * 3)
     exponents = range(-16, 0, 3)
@@ -90,7 +94,9 @@ def plot(rows: list[dict[str, Any]]) -> str:
 
 
 def kind_of(row: dict[str, Any]) -> str:
-    values, gradients, differences = KINDS
+    values, gradients, differences, travels = KINDS
     if row["quantity"].startswith("value:"):
         return values
+    if has_travelled(row):
+        return travels
     return differences if row["a"] == REFERENCE else gradients

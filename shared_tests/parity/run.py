@@ -1,19 +1,22 @@
 """Runs one backend, or the reference, over its cells and leaves the quantities in a file.
 
-It runs in the backend's own environment: NumPy and the framework are all it may import.
+First it measures its cells and saves the models that travel; when all have done so, it loads
+those of the others. It runs in the backend's own environment: NumPy and the framework are all it
+may import.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shared_tests.backends import backend as load_backend
-from shared_tests.definition import Cell, cells
+from shared_tests.definition import INFERENCE_ONLY, Arrays, Cell, cells
 from shared_tests.measure import expected, measured
 
 REFERENCE = "reference"
@@ -25,31 +28,94 @@ def key(cell: Cell, quantity: str) -> str:
     return f"{cell}|{quantity}"
 
 
-def run(name: str, component: str | None, path: Path) -> None:
-    """Measure every cell; a cell that raises is left out, and its error kept."""
-    backend = None if name == REFERENCE else load_backend(name)
-    arrays: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for cell in cells(None if backend is None else name, component):
-        try:
-            found = expected(cell) if backend is None else measured(backend, cell)
-        except Exception as error:  # whatever it is, the report must say it
-            errors[str(cell)] = f"{type(error).__name__}: {error}"
+class Run:
+    """What one run of a backend finds; what raises is left out, and its error kept."""
+
+    def __init__(self, name: str, models: Path) -> None:
+        self.name = name
+        self.models = models
+        self.backend = None if name == REFERENCE else load_backend(name)
+        self.arrays: dict[str, np.ndarray] = {}
+        self.errors: dict[str, str] = {}
+
+    def measure(self, cell: Cell) -> None:
+        """The cell's quantities, and its model in a file."""
+        if self.backend is None:
+            found = expected(cell)
         else:
-            arrays |= {key(cell, quantity): array for quantity, array in found.items()}
+            found = measured(self.backend, cell)
+            if cell.travels and self.name not in INFERENCE_ONLY:
+                case = cell.case.cast(cell.dtype)
+                path = model_path(self.models, self.name, cell)
+                self.backend.save(cell.component, cell.operation.name, case, path)
+        self.arrays |= {key(cell, quantity): array for quantity, array in found.items()}
+
+    def load(self, cell: Cell, source: str) -> None:
+        """The outputs of the model that another backend has saved; its arrays as they were."""
+        assert self.backend is not None
+        case = cell.case.cast(cell.dtype)
+        outputs, arrays = self.backend.run_file(model_path(self.models, source, cell), case)
+        assert_same(arrays, case.weights or {})
+        quantity = travel(source, self.name)
+        self.arrays |= {key(cell, f"{quantity}:{name}"): one for name, one in outputs.items()}
+
+    def attempt(self, name: str, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:  # whatever it is, the report must say it
+            self.errors[name] = f"{type(error).__name__}: {error}"
         print(DONE, flush=True)
-    versions = {} if backend is None else backend.versions()
-    header = json.dumps({"versions": versions, "errors": errors})
-    np.savez(path, **arrays | {"header": np.array(header)})
+
+    def save(self, path: Path) -> None:
+        versions = {} if self.backend is None else self.backend.versions()
+        header = json.dumps({"versions": versions, "errors": self.errors})
+        np.savez(path, **self.arrays | {"header": np.array(header)})  # type: ignore[arg-type]
+
+
+def travel(source: str, target: str) -> str:
+    """The quantity of a model that one backend saved and another loaded."""
+    return f"travel:{source}>{target}"
+
+
+def journeys(name: str, component: str | None, sources: Sequence[str]) -> list[tuple[Cell, str]]:
+    """What a backend is to load: each cell whose model travels, and where it comes from."""
+    return [
+        (cell, source)
+        for cell in cells(name, component)
+        if cell.travels
+        for source in sources
+        if source not in (name, *INFERENCE_ONLY)
+    ]
+
+
+def model_path(models: Path, source: str, cell: Cell) -> Path:
+    return models / f"{source}-{cell}.safetensors"
+
+
+def assert_same(got: Arrays, wanted: Arrays) -> None:
+    assert got.keys() == wanted.keys(), f"arrays {list(got)}, wanted {list(wanted)}"
+    for name, array in got.items():
+        same = array.dtype == wanted[name].dtype and np.array_equal(array, wanted[name])
+        assert same, f"array {name} is another one"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backend")
     parser.add_argument("output", type=Path)
+    parser.add_argument("models", type=Path, help="the folder of the models that travel")
     parser.add_argument("--component")
+    parser.add_argument("--load", nargs="*", metavar="BACKEND", help="load what these have saved")
     arguments = parser.parse_args()
-    run(arguments.backend, arguments.component, arguments.output)
+    name, component = arguments.backend, arguments.component
+    found = Run(name, arguments.models)
+    if arguments.load is None:
+        for cell in cells(None if name == REFERENCE else name, component):
+            found.attempt(str(cell), found.measure, cell)
+    else:
+        for cell, source in journeys(name, component, arguments.load):
+            found.attempt(f"{cell}|{travel(source, name)}", found.load, cell, source)
+    found.save(arguments.output)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,17 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     for backend in backends:
         table.add_column(backend, justify="right")
     table.add_column("each other", justify="right")
+    table.add_column("travelled", justify="right")
     for component in dict.fromkeys(row["component"] for row in rows):
         own = [row for row in rows if row["component"] == component]
         marks = [
             mark(worst(row for row in own if (row["a"], row["b"]) == (REFERENCE, backend)))
             for backend in backends
         ]
-        each_other = mark(worst(row for row in own if row["a"] != REFERENCE))
-        table.add_row(component, str(len(own)), *marks, each_other)
+        others = [row for row in own if row["a"] != REFERENCE]
+        each_other = mark(worst(row for row in others if not has_travelled(row)))
+        travelled = mark(worst(row for row in others if has_travelled(row)))
+        table.add_row(component, str(len(own)), *marks, each_other, travelled)
     console.print(table)
     failing = [row for row in rows if not row["ok"]]
     for row in failing[:SHOWN]:
@@ -60,6 +63,10 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         f"{len(rows)} comparisons: {len(rows) - len(failing)} agree, "
         f"{len(failing)} out of tolerance, {len(report['missing'])} missing"
     )
+
+
+def has_travelled(row: dict[str, Any]) -> bool:
+    return row["quantity"].startswith("travel:")
 
 
 def mark(row: dict[str, Any] | None) -> str:

@@ -2,18 +2,21 @@
 
 import numpy as np
 
-from shared_tests.definition import PACKAGES, Definition, cells, definitions
+from shared_tests.definition import CHAIN, PACKAGES, Definition, cells, definitions
 from shared_tests.project.sources import ROOT, components, public, trees
 
 REAL_DATA = ("digits", "docstrings")
 
 
 def test_every_component_of_the_packages_is_defined():
-    assert [one.component for one in definitions()] == list(components("pytorch_impl"))
+    defined = [one.component for one in definitions() if one.component != CHAIN]
+    assert defined == list(components("pytorch_impl"))
 
 
 def test_definition_covers_every_public_name(definition: Definition):
     """What is public in the packages has an operation, and the other way round."""
+    if definition.component == CHAIN:
+        return  # it is described by its options, layer by layer, and has no name in the packages
     names = public(trees("pytorch_impl")[definition.component])
     operations = {operation.name for operation in definition.operations}
     results = {name for name, node in names.items() if is_named_tuple(node)}
@@ -28,6 +31,8 @@ def is_named_tuple(node) -> bool:
 def test_definition_is_whole(definition: Definition):
     cases = [case.name for operation in definition.operations for case in operation.cases]
     assert any(name.startswith(REAL_DATA) for name in cases)
+    if definition.component == CHAIN:
+        return
     for operation in definition.operations:
         assert operation.bad_inputs, operation.name
         for backend in operation.backends():
@@ -36,6 +41,8 @@ def test_definition_is_whole(definition: Definition):
 
 
 def test_at_least_three_mutants_in_every_package(definition: Definition):
+    if definition.component == CHAIN:
+        return  # project/test_chain.py has its mistakes
     for backend in ("torch", "tf2", "theano"):
         edits = [one for one in definition.mutants if PACKAGES[backend] in one.edits]
         assert len(edits) >= 3
@@ -53,6 +60,8 @@ def test_weights_are_asymmetric():
     for cell in cells():
         if cell.case.name == "exact reconstruction":
             continue  # both children alike is what this case is about
+        if cell.component == "rare_event_memory":
+            continue  # what it holds is no weight: labels, and pixels as keys
         for name, array in (cell.case.weights or {}).items():
             entries = array[array != 0]
             assert len(np.unique(entries)) == entries.size, f"{cell}: {name}"

@@ -9,25 +9,41 @@ from shared_tests.definition import PACKAGES, cells
 from shared_tests.measure import expected
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
-from shared_tests.parity.run import REFERENCE
+from shared_tests.parity.run import REFERENCE, journeys, travel
 
 COMPONENT = "distances"
 CELL = "distances-cosine_similarity-all pairs-float32"
+MODEL = "padded_embedding"
+MODEL_CELL = "padded_embedding-PaddedEmbedding-mean-float64"
+
+
+def exact(component):
+    """What backends would leave that compute exactly what the reference does."""
+    reference = {str(cell): expected(cell) for cell in cells(component=component)}
+    everything = {REFERENCE: Results({}, {}, reference)}
+    for backend in PACKAGES:
+        quantities = {
+            str(cell): {
+                name: one.astype(cell.dtype) if one.dtype.kind == "f" else one
+                for name, one in reference[str(cell)].items()
+            }
+            for cell in cells(backend, component)
+        }
+        for cell, source in journeys(backend, component, tuple(PACKAGES)):
+            name = f"{travel(source, backend)}:output"
+            quantities[str(cell)][name] = quantities[str(cell)]["value:output"].copy()
+        everything[backend] = Results({}, {}, quantities)
+    return everything
 
 
 @pytest.fixture
 def results():
-    """What backends would leave that compute exactly what the reference does."""
-    reference = {str(cell): expected(cell) for cell in cells(component=COMPONENT)}
-    copies = {
-        backend: {
-            str(cell): {name: one.astype(cell.dtype) for name, one in reference[str(cell)].items()}
-            for cell in cells(backend, COMPONENT)
-        }
-        for backend in PACKAGES
-    }
-    everything = {REFERENCE: reference, **copies}
-    return {name: Results({}, {}, quantities) for name, quantities in everything.items()}
+    return exact(COMPONENT)
+
+
+@pytest.fixture
+def travels():
+    return exact(MODEL)
 
 
 def test_agreement_is_ok(results):
@@ -76,6 +92,32 @@ def test_a_wrong_cell_is_not_ok(results, change):
     assert {row["case"] for row in bad} == {"cosine_similarity: all pairs"}
     assert all("theano" in (row["a"], row["b"]) for row in bad)
     json.dumps(report, allow_nan=False)
+
+
+def test_models_travel_from_every_framework_to_every_other_package(travels):
+    report = join(travels, MODEL)
+    assert report["ok"]
+    found = {row["quantity"] for row in report["rows"] if row["quantity"].startswith("travel:")}
+    frameworks = [name for name in PACKAGES if name != "numpy"]
+    pairs = [(a, b) for a in frameworks for b in PACKAGES if a != b]
+    assert found == {f"travel:{a}>{b}" for a, b in pairs}
+
+
+def test_a_model_that_did_not_arrive_is_not_ok(travels):
+    del travels["numpy"].quantities[MODEL_CELL]["travel:theano>numpy:output"]
+    travels["numpy"].errors[f"{MODEL_CELL}|travel:theano>numpy"] = "ModelFileError: damaged"
+    report = join(travels, MODEL)
+    assert not report["ok"]
+    (entry,) = report["missing"]
+    assert (entry["backend"], entry["reason"]) == ("numpy", "ModelFileError: damaged")
+    assert entry["quantity"] == "travel:theano>numpy"
+
+
+def test_a_model_that_arrived_changed_is_not_ok(travels):
+    travels["tf2"].quantities[MODEL_CELL]["travel:torch>tf2:output"][0, 0] += 1e-9
+    report = join(travels, MODEL)
+    (row,) = [row for row in report["rows"] if not row["ok"]]
+    assert (row["quantity"], row["a"], row["b"]) == ("travel:torch>tf2", "torch", "tf2")
 
 
 def test_nothing_compared_is_not_ok(results):

@@ -16,8 +16,9 @@ from shared_tests.project.sources import (
 NATIVE = {
     "pytorch_impl": {"sparse"},  # embeddings choose the kind of their gradient beforehand
     "tf2_impl": {"name", "dtype"},  # every Keras object has them
-    # the symbolic variables to build a model on, and one that may be left out
-    "theano_impl": {"inputs", "noise"},
+    # the symbolic variables to build a model on, some that may be left out, and what is a mode of
+    # a model in the others and another graph here
+    "theano_impl": {"inputs", "noise", "brackets", "training"},
 }
 FIRST, *OTHERS = FRAMEWORK_PACKAGES
 

@@ -1,0 +1,294 @@
+"""Definition of three chains of plain layers, as model files describe them.
+
+Each entry of a chain is one of the steps below, loops over single numbers where that is plainest.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+
+from shared_tests.components.padded_embedding import pad_token_lists
+from shared_tests.definition import Case, Definition, Operation
+from shared_tests.fixtures import digits, docstring_tokens, normal
+
+
+def projection(x, weight, bias):
+    return x @ weight + bias
+
+
+def batch_norm(x, scale, shift, mean, variance, epsilon):
+    channels = [
+        (x[:, i] - mean[i]) / np.sqrt(variance[i] + epsilon) * scale[i] + shift[i]
+        for i in range(x.shape[1])
+    ]
+    return np.stack(channels, axis=1)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def softmax(x, axis):
+    share = np.exp(x - x.max(axis, keepdims=True))
+    return share / share.sum(axis, keepdims=True)
+
+
+def windows(height, width, size, stride):
+    """The slices of every window, row after row."""
+    for i in range((height - size[0]) // stride[0] + 1):
+        for j in range((width - size[1]) // stride[1] + 1):
+            rows = slice(i * stride[0], i * stride[0] + size[0])
+            yield i, j, (..., rows, slice(j * stride[1], j * stride[1] + size[1]))
+
+
+def padded(x, padding, value=0.0):
+    return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
+
+
+def convolution(x, weight, bias, stride, padding, dilation):
+    assert dilation == [1, 1]
+    x = padded(x, padding)
+    found = {
+        (i, j): np.einsum("ncij,ocij->no", x[window], weight) + bias
+        for i, j, window in windows(*x.shape[2:], weight.shape[2:], stride)
+    }
+    return plane(found)
+
+
+def max_pool(x, size, stride, padding):
+    x = padded(x, padding, -np.inf)
+    found = {
+        (i, j): x[window].max(axis=(2, 3)) for i, j, window in windows(*x.shape[2:], size, stride)
+    }
+    return plane(found)
+
+
+def plane(found):
+    """{(i, j): (batch, channels)} as one array."""
+    height, width = (last + 1 for last in max(found))
+    rows = [np.stack([found[i, j] for j in range(width)], axis=-1) for i in range(height)]
+    return np.stack(rows, axis=-2)
+
+
+def flatten(x):
+    return x.reshape(len(x), -1)
+
+
+def dropout(x):
+    return x
+
+
+def embedding(ids, table):
+    return table[ids]
+
+
+def gru(x, direction, return_sequences, **arrays):
+    ways = {"forward": [""], "backward": ["backward."], "both": ["", "backward."]}[direction]
+    states = []
+    for way in ways:
+        prefix = "backward." if direction == "both" and way else ""
+        own = [arrays[prefix + name] for name in GRU_ARRAYS]
+        found = gru_states(x[:, ::-1] if way else x, *own)
+        last = found[:, -1]
+        states.append((found[:, ::-1] if way else found) if return_sequences else last)
+    return np.concatenate(states, axis=-1)
+
+
+def gru_states(x, input_weight, hidden_weight, input_bias, hidden_bias):
+    h = hidden_weight.shape[0]
+    state, states = np.zeros((len(x), h)), []
+    for t in range(x.shape[1]):
+        given = x[:, t] @ input_weight + input_bias
+        kept = state @ hidden_weight + hidden_bias
+        reset = sigmoid(given[:, :h] + kept[:, :h])
+        update = sigmoid(given[:, h : 2 * h] + kept[:, h : 2 * h])
+        candidate = np.tanh(given[:, 2 * h :] + reset * kept[:, 2 * h :])
+        state = (1 - update) * candidate + update * state
+        states.append(state)
+    return np.stack(states, axis=1)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+GRU_ARRAYS = ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
+STEPS = {
+    "Projection": projection,
+    "BatchNorm": batch_norm,
+    "ReLU": relu,
+    "Softmax": softmax,
+    "Convolution": convolution,
+    "MaxPool": max_pool,
+    "Flatten": flatten,
+    "Dropout": dropout,
+    "Embedding": embedding,
+    "GRU": gru,
+}
+
+
+def chain(weights, x, layers):
+    for place, entry in enumerate(layers[1:], start=1):
+        own = {
+            name.partition(".")[2]: array
+            for name, array in weights.items()
+            if name.partition(".")[0] == str(place)
+        }
+        x = STEPS[entry["layer"]](x, **own, **entry["config"])
+    return x
+
+
+def layers(*entries):
+    """The config of a chain: (layer, config) or (layer, config, training) after the input."""
+    rows = [("Input", {}), *entries]
+    return {
+        "layers": [
+            {"layer": row[0], "previous": [place - 1] if place else [], "config": row[1]}
+            | ({"training": row[2]} if len(row) > 2 else {})
+            for place, row in enumerate(rows)
+        ]
+    }
+
+
+def arrays(place, seed, **shapes):
+    """Weights of a layer; a variance is positive."""
+    found = {}
+    for number, (name, shape) in enumerate(shapes.items()):
+        array = normal(*shape, seed=100 * seed + number) / 2
+        found[f"{place}.{name.replace('__', '.')}"] = array**2 if name == "variance" else array
+    return found
+
+
+def norm_arrays(place, seed, n):
+    return arrays(place, seed, **dict.fromkeys(("scale", "shift", "mean", "variance"), (n,)))
+
+
+def gru_arrays(place, seed, width, h, ways=("",)):
+    shapes = [(width, 3 * h), (h, 3 * h), (3 * h,), (3 * h,)]
+    named = {
+        way + name: shape for way in ways for name, shape in zip(GRU_ARRAYS, shapes, strict=True)
+    }
+    return arrays(place, seed, **named)
+
+
+EPSILON, MOMENTUM = {"epsilon": 1e-5}, {"momentum": 0.1}
+MLP = layers(
+    ("Projection", {}),
+    ("BatchNorm", EPSILON, MOMENTUM),
+    ("ReLU", {}),
+    ("Dropout", {}, {"rate": 0.2}),
+    ("Projection", {}),
+    ("Softmax", {"axis": -1}),
+)
+
+
+def mlp_arrays(width):
+    return {
+        **arrays(1, 1, weight=(width, 5), bias=(5,)),
+        **norm_arrays(2, 2, 5),
+        **arrays(5, 3, weight=(5, 3), bias=(3,)),
+    }
+
+
+CONVOLUTIONAL = layers(
+    ("Convolution", {"stride": [2, 1], "padding": [[1, 1], [0, 0]], "dilation": [1, 1]}),
+    ("BatchNorm", EPSILON, MOMENTUM),
+    ("ReLU", {}),
+    ("MaxPool", {"size": [2, 3], "stride": [2, 2], "padding": [[0, 0], [0, 0]]}),
+    ("Flatten", {}),
+    ("Projection", {}),
+)
+
+
+def convolutional_arrays(channels, flat):
+    return {
+        **arrays(1, 4, weight=(5, channels, 3, 2), bias=(5,)),
+        **norm_arrays(2, 5, 5),
+        **arrays(6, 6, weight=(flat, 3), bias=(3,)),
+    }
+
+
+RECURRENT = layers(
+    ("Embedding", {}, {"padding": True}),
+    ("GRU", {"direction": "both", "return_sequences": True}),
+    ("GRU", {"direction": "backward", "return_sequences": False}),
+    ("Projection", {}),
+)
+
+
+def recurrent_arrays(vocabulary_size):
+    table = arrays(1, 7, table=(vocabulary_size, 5))
+    table["1.table"][0] = 0
+    return {
+        **table,
+        **gru_arrays(2, 8, 5, 3, ("", "backward__")),
+        **gru_arrays(3, 9, 6, 7),
+        **arrays(4, 10, weight=(7, 2), bias=(2,)),
+    }
+
+
+STATISTICS = ("2.mean", "2.variance")
+PIXELS = digits(5)[0]
+IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], [10, 6]])
+DOCSTRINGS = pad_token_lists([one[:7] for one in docstring_tokens(textwrap, vocabulary_size=53)])
+
+DEFINITION = Definition(
+    "chain",
+    operations=(
+        Operation(
+            "mlp",
+            chain,
+            cases=(
+                Case("batch", {"x": normal(4, 7, seed=1)}, MLP, mlp_arrays(7), fixed=STATISTICS),
+                Case("one row", {"x": normal(1, 7, seed=2)}, MLP, mlp_arrays(7), fixed=STATISTICS),
+                Case("digits", {"x": PIXELS}, MLP, mlp_arrays(64), fixed=STATISTICS),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "convolutional",
+            chain,
+            cases=(
+                Case(
+                    "batch",
+                    {"x": normal(2, 3, 11, 8, seed=3)},
+                    CONVOLUTIONAL,
+                    convolutional_arrays(3, 45),
+                    fixed=STATISTICS,
+                    channels=("x",),
+                ),
+                Case(
+                    "digits",
+                    {"x": PIXELS.reshape(5, 1, 8, 8)},
+                    CONVOLUTIONAL,
+                    convolutional_arrays(1, 30),
+                    differentiate=False,  # blank corners: the entries of a window are all equal
+                    fixed=STATISTICS,
+                    channels=("x",),
+                ),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "recurrent",
+            chain,
+            cases=(
+                Case("batch", {"x": IDS}, RECURRENT, recurrent_arrays(11), flat={"1.table": 0}),
+                Case(
+                    "docstrings",
+                    {"x": DOCSTRINGS},
+                    RECURRENT,
+                    recurrent_arrays(53),
+                    flat={"1.table": 0},
+                ),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+    ),
+    mutants=(),
+)

@@ -1,0 +1,84 @@
+"""What a porter gets wrong in a chain shows in its cases: each mistake moves the output far."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shared_tests.compare import VALUE_TOLERANCE, error
+from shared_tests.components.chain import DEFINITION, padded
+from shared_tests.measure import reference_outputs
+
+
+def swapped_gates(case):
+    """Keras has update, reset, candidate."""
+    reset, update, candidate = np.split(case.weights["3.input_weight"], 3, axis=1)
+    array = np.concatenate([update, reset, candidate], axis=1)
+    return replace(case, weights={**case.weights, "3.input_weight": array})
+
+
+def one_bias(case):
+    """A GRU whose reset gate is applied before the product needs no second bias."""
+    total = case.weights["3.input_bias"] + case.weights["3.hidden_bias"]
+    biases = {"3.input_bias": total, "3.hidden_bias": 0 * total}
+    return replace(case, weights={**case.weights, **biases})
+
+
+def flipped_kernel(case):
+    return replace(
+        case, weights={**case.weights, "1.weight": case.weights["1.weight"][:, :, ::-1, ::-1]}
+    )
+
+
+def channels_last_rows(case):
+    """The rows of the projection in the order of a flatten that has the channels last."""
+    rows = case.weights["6.weight"].reshape(5, -1, 3).swapaxes(0, 1).reshape(-1, 3)
+    return replace(case, weights={**case.weights, "6.weight": rows})
+
+
+def transposed_weight(case):
+    square = case.weights["5.weight"][:3]
+    weight = np.concatenate([square.T, case.weights["5.weight"][3:]])
+    return replace(case, weights={**case.weights, "5.weight": weight})
+
+
+def configured(place, **changes):
+    def change(case):
+        layers = copy.deepcopy(case.options["layers"])
+        layers[place]["config"].update(changes)
+        return replace(case, options={"layers": layers})
+
+    change.__name__ = f"{place}: {changes}"
+    return change
+
+
+MISTAKES = [
+    ("mlp", transposed_weight),
+    ("mlp", configured(2, epsilon=1e-3)),
+    ("mlp", configured(6, axis=0)),
+    ("convolutional", flipped_kernel),
+    ("convolutional", channels_last_rows),
+    ("convolutional", configured(1, padding=[[0, 2], [0, 0]])),
+    ("convolutional", configured(2, epsilon=1e-4)),
+    ("recurrent", swapped_gates),
+    ("recurrent", one_bias),
+    ("recurrent", configured(3, direction="forward")),
+]
+
+
+@pytest.mark.parametrize(
+    ("operation", "mistake"), MISTAKES, ids=[f"{name}-{one.__name__}" for name, one in MISTAKES]
+)
+def test_mistake_shows(operation, mistake):
+    cell = DEFINITION.cell(operation, "batch")
+    right = reference_outputs(cell.operation, cell.case)["output"]
+    wrong = reference_outputs(cell.operation, mistake(cell.case))["output"]
+    assert error(wrong, right) > VALUE_TOLERANCE["model", "float32"]
+
+
+def test_padding_is_before_and_after():
+    x = np.ones((1, 1, 2, 2))
+    assert padded(x, [[1, 0], [0, 2]]).tolist() == [[[[0] * 4, [1, 1, 0, 0], [1, 1, 0, 0]]]]

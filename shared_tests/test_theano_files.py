@@ -1,0 +1,147 @@
+"""Theano's models in files: what is refused, and what is loaded to be trained."""
+
+import theano_impl  # noqa: F401  (prepares what the first import of theano needs)
+
+# isort: split
+import numpy as np
+import pytest
+import theano
+import theano.tensor as T
+
+from numpy_infer.model_file import ModelFileError, write_model
+from shared_tests.fixtures import normal
+from theano_impl import chain, interchange
+from theano_impl.activations import Dropout, Tanh
+from theano_impl.embedding import Embedding
+from theano_impl.layer import Layer
+from theano_impl.normalization import BatchNorm
+from theano_impl.pooling import MaxPool, MaxUnpool
+from theano_impl.projection import Projection
+from theano_impl.triplet_loss import TripletLoss
+
+
+def test_loaded_for_training(tmp_path):
+    x = T.dmatrix()
+    net = [one := Projection(x, 7, 5, seed=1), two := BatchNorm(one.output, 5)]
+    net.append(Dropout(two.output, 0.5))
+    interchange.save_model(net, tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model", training=True)
+    updates = [update for one in loaded for update in one.updates]
+    step = theano.function(loaded[0].inputs, loaded[-1].output, updates=updates)
+    y = step(normal(11, 7, seed=1))
+    assert 0 < np.mean(y == 0) < 1
+    changed = interchange.to_arrays(loaded)
+    same = {key for key, one in interchange.to_arrays(net).items() if (one == changed[key]).all()}
+    assert changed.keys() - same == {"2.mean", "2.variance"}
+
+
+class Custom(Layer):
+    """One that no file knows."""
+
+    def __init__(self, x):
+        super().__init__(x, config={})
+        self.output = x
+
+
+def subclass(x):
+    return type("Projection", (Projection,), {})(x, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: Custom(x), "expected layers out of Projection, .*, got Custom at place 2"),
+        (subclass, "got Projection at place 2"),
+        (lambda x: TripletLoss(x, x, x), "got TripletLoss at place 2"),
+        (lambda x: x, "got TensorVariable at place 2"),
+        (
+            lambda x: Tanh(T.dmatrix()),
+            "on the output of the one before it, got Tanh at place 2",
+        ),
+    ],
+)
+def test_what_files_do_not_have_is_refused(make, message, tmp_path):
+    net = [Projection(T.dmatrix(), 7, 7)]
+    net.append(make(net[0].output))
+    with pytest.raises(ValueError, match=f"model: .*{message}"):
+        interchange.save_model(net, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_are_no_chain_are_refused(tmp_path):
+    x = T.dtensor3()
+    pool = MaxPool(x, [2])
+    for model in ([], [MaxUnpool(pool.output, pool)], Projection(x, 7, 5), Custom(x)):
+        with pytest.raises(ValueError, match="model: expected"):
+            interchange.save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def entries(*rows):
+    first = {"layer": "Input", "previous": [], "config": {}}
+    keys = ("layer", "previous", "config")
+    return [first, *(dict(zip(keys, row, strict=True)) for row in rows)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (entries(), "expected an input and a layer"),
+        (
+            entries(("Tanh", [0], {}), ("ReLU", [0], {})),
+            r"layer 2 \(ReLU\): layers: expected a chain",
+        ),
+        (entries(("Tanh", [0, 0], {})), r"layer 1 \(Tanh\): layers: expected a chain"),
+        (entries(("Sine", [0], {})), r"layer 1 \(Sine\): layers: expected Projection, "),
+        (entries(("ELU", [0], {})), r"layer 1 \(ELU\): layers: expected config \('alpha',\)"),
+        (
+            entries(("Projection", [0], {})),
+            r"layer 1 \(Projection\): arrays: expected weight of 2 axes, got \{\}",
+        ),
+    ],
+)
+def test_what_is_no_chain_is_not_built(layers, message):
+    with pytest.raises(ValueError, match=message):
+        interchange.from_arrays("chain", {"layers": layers}, {})
+
+
+def test_unpool_without_its_pool_is_not_built():
+    options = {"size": [2], "stride": [2], "padding": [[0, 0]]}
+    layers = entries(
+        ("MaxPool", [0], options), ("MaxUnpool", [1, 0], {**options, "padding": [[0, 1]]})
+    )
+    with pytest.raises(
+        ValueError, match=r"layer 2 \(MaxUnpool\): layers: expected what its MaxPool was given"
+    ):
+        chain.build(layers, {}, "float64")
+
+
+def test_padding_is_zero(tmp_path):
+    net = [Embedding(T.lmatrix(), 5, 3)]
+    net[0].table.set_value(normal(5, 3, seed=1))
+    with pytest.raises(ValueError, match=r"model: expected zeros in row 0 of 1\.table, got "):
+        interchange.save_model(net, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"arrays: expected zeros in row 0 of 1\.table, got "):
+        interchange.load_arrays(net, interchange.to_arrays(net))
+
+
+def test_a_file_that_theano_cannot_build_says_which(tmp_path):
+    layers = entries(("Tanh", [0], {}), ("ReLU", [0], {}))
+    path = tmp_path / "branches"
+    write_model(path, "chain", {"layers": layers}, {})
+    with pytest.raises(ModelFileError, match=r"branches: layer 2 \(ReLU\)"):
+        interchange.load_model(path)
+
+
+def test_component_travels(framework_name, model_cell, tmp_path):
+    case = model_cell.case.cast(model_cell.dtype)
+    model = interchange.from_arrays(model_cell.model, case.options, case.weights)
+    interchange.save_model(model, tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model")
+    after = interchange.to_arrays(loaded)
+    assert after.keys() == case.weights.keys()
+    for key, array in case.weights.items():
+        assert after[key].dtype == model_cell.dtype
+        np.testing.assert_array_equal(after[key], array)
+    interchange.save_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()

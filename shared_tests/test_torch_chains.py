@@ -1,0 +1,271 @@
+"""Chains of PyTorch's own layers, into model files and out again."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import numpy_infer
+from pytorch_impl import interchange
+from pytorch_impl.layers import (
+    GRU,
+    BatchNorm,
+    ChannelsFirst,
+    ChannelsLast,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Hourglass,
+    L2Normalize,
+    Padded,
+    TopKGating,
+)
+from pytorch_impl.padded_embedding import PaddedEmbedding
+from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.top_k_gating import MixtureOfExperts
+from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.definition import DTYPES, cells, model_name, upstream
+from shared_tests.fixtures import normal
+
+ROWS = normal(5, 7, seed=1) * 3
+SERIES = normal(3, 2, 17, seed=2)
+IMAGES = normal(3, 2, 11, 13, seed=3)
+STEPS = normal(3, 5, 7, seed=4)
+IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
+
+ACTIVATIONS = [
+    nn.ReLU(),
+    nn.Sigmoid(),
+    nn.Tanh(),
+    nn.SiLU(),
+    nn.SELU(),
+    nn.LeakyReLU(0.3),
+    nn.ELU(0.7),
+    nn.GELU(),
+    nn.GELU("tanh"),
+    nn.Softplus(),
+    nn.Softplus(threshold=40),
+    nn.Softmax(-1),
+    nn.LogSoftmax(-1),
+    TopKGating(3),
+    L2Normalize(epsilon=7.0),
+]
+IMAGE_LAYERS = [
+    nn.Conv2d(2, 3, (2, 5), stride=(3, 2), padding=(1, 2), dilation=(2, 1)),
+    nn.Conv2d(2, 3, (2, 5), padding="same", dilation=(3, 1), bias=False),
+    nn.Conv2d(2, 3, (2, 3), padding="valid"),
+    Padded(nn.Conv2d(2, 3, (2, 3), stride=(3, 2)), ((1, 2), (0, 3))),
+    nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), output_padding=(1, 2), dilation=(1, 2)),
+    Padded(nn.ConvTranspose2d(2, 3, (3, 5), stride=(2, 3)), ((2, 1), (1, -4))),
+    Padded(nn.ConvTranspose2d(2, 3, (3, 5), bias=False, dilation=(2, 1)), ((0, 3), (2, 2))),
+    nn.MaxPool2d((2, 3), stride=(3, 1), padding=(1, 1)),
+    Padded(nn.MaxPool2d((3, 5), stride=(2, 1)), ((2, 1), (0, 3))),
+    nn.AvgPool2d((2, 3), stride=(3, 1), padding=(1, 1)),
+    nn.AvgPool2d((2, 3), stride=(3, 1), padding=(1, 1), count_include_pad=False),
+    Padded(nn.AvgPool2d((3, 5), stride=(2, 1)), ((2, 1), (0, 3))),
+    Padded(nn.AvgPool2d((3, 5), stride=(2, 1), count_include_pad=False), ((2, 1), (0, 3))),
+    nn.AdaptiveAvgPool2d(1),
+    nn.AdaptiveMaxPool2d((1, 1)),
+    GlobalAveragePool(),
+    GlobalMaxPool(keepdims=True),
+    nn.BatchNorm2d(2, eps=0.1, momentum=0.3),
+    nn.BatchNorm2d(2, affine=False),
+    nn.Softmax(1),
+    nn.LogSoftmax(1),
+    nn.Sequential(nn.Flatten(), nn.Linear(2 * 11 * 13, 3)),
+    nn.Sequential(ChannelsLast(), nn.Linear(2, 3), nn.LayerNorm(3, eps=0.1), ChannelsFirst()),
+]
+SERIES_LAYERS = [
+    nn.Conv1d(2, 3, 5, stride=2, padding=3, dilation=2),
+    nn.Conv1d(2, 3, 4, padding="same"),
+    Padded(nn.Conv1d(2, 3, 5, stride=3), [(2, 3)]),
+    nn.ConvTranspose1d(2, 3, 5, stride=3, padding=2, output_padding=1),
+    nn.ConvTranspose1d(2, 3, 5, padding=2, output_padding=2, dilation=3),
+    Padded(nn.ConvTranspose1d(2, 3, 5, stride=3), [(1, -4)]),
+    nn.MaxPool1d(3, padding=1),
+    Padded(nn.MaxPool1d(3, stride=2), [(0, 2)]),
+    nn.AvgPool1d(3, stride=2, padding=1, count_include_pad=False),
+    Padded(nn.AvgPool1d(3, stride=2), [(2, 1)]),
+    nn.AdaptiveAvgPool1d(1),
+    nn.AdaptiveMaxPool1d(1),
+    nn.BatchNorm1d(2, eps=0.1, bias=False),
+    BatchNorm(2, momentum=0.0),
+]
+HOURGLASSES = [
+    (
+        SERIES,
+        Hourglass(
+            nn.Conv1d(2, 3, 3),
+            nn.MaxPool1d(2, return_indices=True),
+            nn.Tanh(),
+            Padded(nn.MaxPool1d(3, stride=5, return_indices=True), [(2, 1)]),
+            Padded(nn.MaxUnpool1d(3, stride=5), [(2, 1)]),
+            nn.MaxUnpool1d(2),
+            nn.MaxPool1d(3),
+        ),
+    ),
+    (
+        IMAGES,
+        nn.Sequential(
+            Hourglass(
+                nn.MaxPool2d((2, 3), (3, 4), (1, 1), return_indices=True),
+                nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1)),
+                nn.MaxUnpool2d((2, 3), (3, 4), (1, 1)),
+            ),
+            nn.Conv2d(2, 3, 2),
+        ),
+    ),
+]
+RECURRENT = [
+    GRU(7, 3, bias=bias, direction=direction, return_sequences=sequences)
+    for direction in ("forward", "backward", "both")
+    for bias, sequences in ((True, False), (True, True), (False, False))
+]
+OTHERS = [
+    (ROWS, nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(0.25), nn.Linear(5, 3))),
+    (ROWS, nn.Sequential(nn.LayerNorm(7, eps=0.1, bias=False), nn.Identity(), nn.Tanh())),
+    (ROWS, nn.Sequential(nn.LayerNorm(7, elementwise_affine=False), nn.Linear(7, 3, bias=False))),
+    (ROWS, nn.Sequential(SparseProjection(7, 5), nn.ReLU(), MixtureOfExperts(5, 3, 4, 2))),
+    (IDS, nn.Sequential(nn.Embedding(11, 5, padding_idx=0), GRU(5, 3), nn.Linear(3, 2))),
+    (IDS, nn.Sequential(nn.Embedding(11, 5), ChannelsFirst(), nn.MaxPool1d(4), nn.Flatten())),
+    (IDS, nn.Sequential(PaddedEmbedding(11, 5, unit_norm=True), nn.Linear(5, 3))),
+]
+CHAINS = [
+    *((ROWS, nn.Sequential(nn.Linear(7, 5), one)) for one in ACTIVATIONS),
+    *((IMAGES, nn.Sequential(nn.Tanh(), one)) for one in IMAGE_LAYERS),
+    *((SERIES, nn.Sequential(one)) for one in SERIES_LAYERS),
+    *((STEPS, nn.Sequential(one)) for one in RECURRENT),
+    *HOURGLASSES,
+    *OTHERS,
+]
+
+
+def randomized(model: nn.Module, dtype: str) -> nn.Module:
+    """A copy in which every parameter and running statistic differs from every other."""
+    model = deepcopy(model)
+    for number, (name, tensor) in enumerate([*model.named_parameters(), *model.named_buffers()]):
+        if tensor.is_floating_point():
+            values = normal(*tensor.shape, seed=number) / 2
+            positive = name.endswith("running_var")
+            tensor.data = torch.from_numpy(values**2 + 0.1 if positive else values)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx == 0:
+            module.weight.data[0] = 0
+    return model.to(getattr(torch, dtype))
+
+
+def trained(model: nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
+    """The input's gradient, and the weights that one step of training has changed."""
+    before, given = interchange.to_arrays(model), torch.from_numpy(x)
+    given.requires_grad_(given.is_floating_point())
+    torch.manual_seed(7)
+    output = model.train()(given)
+    (output * torch.from_numpy(upstream(tuple(output.shape))).to(output.dtype)).sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+    after = interchange.to_arrays(model)
+    found = {name: after[name] for name in after if not np.array_equal(after[name], before[name])}
+    return found if given.grad is None else {**found, "input": given.grad.numpy()}
+
+
+def count_padded(model: nn.Module) -> int:
+    return sum(isinstance(module, Padded) for module in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("x", "model"), CHAINS, ids=["-".join(type(m).__name__ for m in c[1]) for c in CHAINS]
+)
+def test_chain_travels(tmp_path, x, model, dtype):
+    model, path = randomized(model, dtype).eval(), tmp_path / "model"
+    x = x.astype(dtype) if x.dtype.kind == "f" else x
+    interchange.save_model(model, path)
+    state = torch.get_rng_state()
+    loaded = interchange.load_model(path)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in loaded.modules())
+    assert count_padded(loaded) == count_padded(model)
+
+    arrays, again = interchange.to_arrays(model), interchange.to_arrays(loaded)
+    assert list(again) == list(arrays)
+    for name, array in arrays.items():
+        assert again[name].dtype == dtype
+        np.testing.assert_array_equal(again[name], array)
+    interchange.save_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+    bound = VALUE_TOLERANCE["layer", dtype]
+    wanted = model(torch.from_numpy(x)).detach().numpy()
+    assert_close(loaded.eval()(torch.from_numpy(x)).detach().numpy(), wanted, bound, "loaded")
+    found = numpy_infer.load_model(path)[-1](x)
+    assert found.dtype == dtype
+    assert_close(found, wanted, bound, "numpy")
+
+    wanted, found = trained(model, x), trained(loaded, x)
+    assert wanted
+    for name, array in wanted.items():
+        assert_close(found[name], array, bound, name)
+
+
+def test_nothing_of_a_loaded_chain_is_left_unset(tmp_path):
+    interchange.save_model(nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5)), tmp_path / "model")
+    torch.use_deterministic_algorithms(True)  # fills what is not set
+    try:
+        state = interchange.load_model(tmp_path / "model").state_dict()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert state["1.num_batches_tracked"] == 0
+    assert all(one.isfinite().all() for one in state.values())
+
+
+NATIVE_AND_PADDED = [
+    (nn.Conv1d(2, 3, 5, 3, padding=2), nn.Conv1d(2, 3, 5, 3), [(2, 2)], SERIES),
+    (
+        nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), output_padding=(1, 2)),
+        nn.ConvTranspose2d(2, 3, (3, 2), (2, 3)),
+        ((1, 0), (0, -2)),
+        IMAGES,
+    ),
+    (nn.MaxPool2d((2, 3), padding=(1, 1)), nn.MaxPool2d((2, 3)), ((1, 1), (1, 1)), IMAGES),
+    (nn.AvgPool1d(3, padding=1), nn.AvgPool1d(3), [(1, 1)], SERIES),
+    (
+        nn.AvgPool1d(3, padding=1, count_include_pad=False),
+        nn.AvgPool1d(3, count_include_pad=False),
+        [(1, 1)],
+        SERIES,
+    ),
+]
+
+
+@pytest.mark.parametrize(("native", "bare", "padding", "x"), NATIVE_AND_PADDED)
+def test_padded_is_what_pytorch_does_where_it_can(tmp_path, native, bare, padding, x):
+    padded = randomized(Padded(bare, padding), "float64")
+    native = randomized(native, "float64")
+    found, wanted = (module(torch.from_numpy(x)) for module in (padded, native))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    for name, module in (("native", native), ("padded", padded)):
+        interchange.save_model(nn.Sequential(module), tmp_path / name)
+    assert (tmp_path / "padded").read_bytes() == (tmp_path / "native").read_bytes()
+
+
+MODEL_CELLS = [cell for cell in cells("torch") if cell.case.weights is not None]
+
+
+@pytest.mark.parametrize("torch_cell", MODEL_CELLS, ids=str)
+def test_component_travels(tmp_path, torch_cell):
+    case = torch_cell.case.cast(torch_cell.dtype)
+    component = model_name(torch_cell.component, torch_cell.operation.name)
+    model = interchange.from_arrays(component, case.options, case.weights)
+    interchange.save_model(model, tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model")
+    assert type(loaded) is type(model)
+    arrays = interchange.to_arrays(loaded)
+    assert arrays.keys() == case.weights.keys()
+    for name, array in arrays.items():
+        assert array.dtype == torch_cell.dtype
+        np.testing.assert_array_equal(array, case.weights[name])
+    interchange.save_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()

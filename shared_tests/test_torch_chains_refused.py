@@ -1,0 +1,191 @@
+"""What cannot go into a model file as a chain, or come out of it into PyTorch."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from numpy_infer import model_file
+from pytorch_impl import interchange
+from pytorch_impl.layers import Hourglass, Padded
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+REFUSED = [
+    (nn.Conv1d(2, 4, 3, groups=2), "Conv1d(groups=2)"),
+    (nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), "Conv2d(padding_mode='circular')"),
+    (nn.Conv3d(2, 4, 3), "Conv3d"),
+    (nn.ConvTranspose2d(2, 4, 3, groups=2), "ConvTranspose2d(groups=2)"),
+    (Padded(nn.Conv2d(2, 4, 3, groups=2), ((0, 1), (1, 0))), "Conv2d(groups=2)"),
+    (nn.MaxPool1d(2, ceil_mode=True), "MaxPool1d(ceil_mode=True)"),
+    (nn.MaxPool2d(2, dilation=(1, 2)), "MaxPool2d(dilation=(1, 2))"),
+    (nn.MaxPool2d(2, return_indices=True), "MaxPool2d(return_indices=True)"),
+    (nn.MaxUnpool1d(2), "MaxUnpool1d without a pool before it in a Hourglass"),
+    (nn.AvgPool1d(2, ceil_mode=True), "AvgPool1d(ceil_mode=True)"),
+    (nn.AvgPool2d(2, divisor_override=3), "AvgPool2d(divisor_override=3)"),
+    (nn.AdaptiveAvgPool2d((1, 2)), "AdaptiveAvgPool2d(output_size=(1, 2))"),
+    (nn.AdaptiveMaxPool1d(1, return_indices=True), "AdaptiveMaxPool1d(return_indices=True)"),
+    (nn.BatchNorm1d(3, momentum=None), "BatchNorm1d(momentum=None)"),
+    (nn.BatchNorm2d(3, track_running_stats=False), "BatchNorm2d(track_running_stats=False)"),
+    (nn.LayerNorm((3, 5)), "LayerNorm(normalized_shape=(3, 5))"),
+    (nn.Embedding(5, 3, padding_idx=2), "Embedding(padding_idx=2)"),
+    (nn.Embedding(5, 3, max_norm=1.0), "Embedding(max_norm=1.0)"),
+    (nn.Embedding(5, 3, scale_grad_by_freq=True), "Embedding(scale_grad_by_freq=True)"),
+    (nn.GRU(5, 3), "GRU (returns a tuple, layers.GRU does not)"),
+    (nn.Flatten(2), "Flatten(start_dim=2)"),
+    (nn.Dropout(1.0), "Dropout(p=1.0)"),
+    (nn.Dropout2d(), "Dropout2d"),
+    (nn.PReLU(), "PReLU"),
+    (nn.Softmax(), "Softmax(dim=None)"),
+    (nn.LogSoftmax(2), "LogSoftmax(dim=2)"),
+    (nn.Softplus(beta=2), "Softplus(beta=2"),
+    (nn.Softplus(threshold=30), "Softplus(threshold=30"),
+    (prune.identity(nn.Linear(2, 3), "weight"), "Linear(weight_orig=Parameter)"),
+    (nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)), "ParametrizedLinear"),
+    (Doubled(nn.ReLU()), "Doubled"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), REFUSED, ids=[name for _, name in REFUSED])
+def test_unsupported_layers_are_named_with_their_place(tmp_path, module, name):
+    model = nn.Sequential(nn.ReLU(), nn.Identity(), nn.Sequential(OrderedDict(odd=module)))
+    with pytest.raises(ValueError, match=r"model: expected layers out of .*Linear") as error:
+        interchange.save_model(model, tmp_path / "model")
+    assert f", got {name}" in str(error.value)
+    assert str(error.value).endswith(" at place 2 (2.odd)")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("unpool", "message"),
+    [
+        (nn.MaxUnpool1d(3, stride=2), "other options than the pool"),
+        (Padded(nn.MaxUnpool1d(3), [(1, 1)]), "other options than the pool"),
+        (nn.MaxUnpool1d(3, padding=1), None),
+    ],
+)
+def test_unpool_is_that_of_its_pool(tmp_path, unpool, message):
+    model = Hourglass(nn.MaxPool1d(3, padding=1, return_indices=True), unpool)
+    if message is None:
+        interchange.save_model(model, tmp_path / "model")
+        return
+    with pytest.raises(ValueError, match=rf"{message}.* at place 2 \(1\)"):
+        interchange.save_model(model, tmp_path / "model")
+
+
+def overlapping() -> nn.Module:
+    return Hourglass(nn.MaxPool1d(3, stride=2, return_indices=True), nn.MaxUnpool1d(3, stride=2))
+
+
+def tied() -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 3))
+    model[2].weight = nn.Parameter(model[0].weight.detach().t())
+    return model
+
+
+def spoiled_padding() -> nn.Module:
+    model = nn.Sequential(nn.Embedding(5, 3, padding_idx=0))
+    nn.init.ones_(model[0].weight)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "message"),
+    [
+        (nn.Linear(3, 2), ValueError, "expected a component or an nn.Sequential, got Linear"),
+        (Doubled(nn.ReLU()), ValueError, "expected an nn.Sequential, got Doubled"),
+        (overlapping(), ValueError, "a stride below its kernel_size at place 2"),
+        (tied(), ValueError, r"expected weights of its own .* 3.weight that is 1.weight too"),
+        (spoiled_padding(), ValueError, "expected 0 in the first 1 rows of 1.table, got "),
+        (nn.Sequential(nn.Linear(3, 2).half()), TypeError, "got float16"),
+        (nn.Sequential(nn.Linear(3, 2).bfloat16()), TypeError, "got bfloat16"),
+        (nn.Sequential(nn.Linear(3, 2).double(), nn.Linear(2, 3)), TypeError, "float32, float64"),
+    ],
+)
+def test_models_that_cannot_travel_leave_no_file(tmp_path, model, kind, message):
+    with pytest.raises(kind, match=message):
+        interchange.save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def entry(layer: str, previous: list[int], **config) -> dict:
+    return {"layer": layer, "previous": previous, "config": config}
+
+
+POOL = {"size": [2], "stride": [2], "padding": [[0, 0]]}
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([entry("ReLU", [0]), entry("Tanh", [0])], r"Tanh at place 2 takes \[1\], got \[0\]"),
+        ([entry("Add", [0])], r"layer 1 \(Add\): layer: expected one of "),
+        ([entry("MaxPool", [0], **POOL), entry("MaxUnpool", [1, 1], **POOL)], "expected a chain"),
+        ([entry("ReLU", [0]), entry("MaxUnpool", [1, 0], **POOL)], "expected a chain"),
+        (
+            [entry("ReLU", [0], slope=0.1)],
+            r"layer 1 \(ReLU\): arrays: expected .* config: expected ",
+        ),
+    ],
+)
+def test_what_is_no_chain_is_refused(layers, message):
+    config = {"layers": [entry("Input", []), *layers]}
+    with pytest.raises(ValueError, match=message):
+        interchange.from_arrays("chain", config, {})
+
+
+def test_loading_into_a_chain_is_all_or_nothing(tmp_path):
+    model = nn.Sequential(nn.LayerNorm(3, bias=False), nn.Linear(3, 2)).double()
+    before = interchange.to_arrays(model)
+    for spoiled in ("1.shift", "2.bias"):
+        after = {name: array + 1 for name, array in before.items()} | {"1.shift": np.zeros(3)}
+        after[spoiled] = after[spoiled][:-1] if spoiled == "2.bias" else np.ones(3)
+        with pytest.raises(ValueError, match=r"arrays: expected .*, got "):
+            interchange.load_arrays(model, after)
+        for name, array in interchange.to_arrays(model).items():
+            np.testing.assert_array_equal(array, before[name])
+
+
+def test_files_that_pytorch_cannot_hold_are_model_file_errors(tmp_path):
+    layers = [entry("Input", []), entry("ReLU", [0]), entry("Tanh", [0])]
+    path = tmp_path / "model"
+    model_file.write_model(path, "chain", {"layers": layers}, {})
+    with pytest.raises(model_file.ModelFileError, match=rf"{path}: layers: expected a chain"):
+        interchange.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("layer", "padding", "kind", "message"),
+    [
+        (nn.Linear(2, 3), [(1, 2)], TypeError, "layer: expected one of .*, got Linear"),
+        (
+            nn.MaxPool1d(3, padding=1),
+            [(1, 2)],
+            ValueError,
+            "layer: expected no padding .*, got Max",
+        ),
+        (
+            nn.ConvTranspose1d(2, 3, 3, stride=2, output_padding=1),
+            [(1, 2)],
+            ValueError,
+            "layer: expected no padding .*, got ConvTranspose1d",
+        ),
+        (nn.MaxPool2d(3), [(1, 2)], ValueError, "padding: expected 2 pairs of sizes, got "),
+        (nn.Conv1d(2, 3, 3), [(1, -2)], ValueError, "padding: expected 1 pairs of sizes, got "),
+    ],
+)
+def test_padding_that_makes_no_sense_is_refused(layer, padding, kind, message):
+    with pytest.raises(kind, match=message):
+        Padded(layer, padding)
+
+
+def test_unpool_without_a_pool_is_refused():
+    with pytest.raises(ValueError, match="model: expected a pool to undo, got "):
+        Hourglass(nn.MaxUnpool1d(2))(torch.ones(1, 2, 3))

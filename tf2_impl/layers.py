@@ -1,0 +1,233 @@
+"""Layers that chains need and Keras does not have, and those of its own that it says otherwise.
+
+Data is channels-last, as everywhere in TensorFlow: (batch, *space, channels). Convolutions and
+pools are in files of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import check_count, check_ids, check_number, size
+from tf2_impl.distances import l2_normalize
+from tf2_impl.initializers import EmbeddingTable
+from tf2_impl.top_k_gating import top_k_gating
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU, as an activation. TensorFlow's own has its constants in float32, off by 1e-9."""
+    x = tf.convert_to_tensor(x)
+    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    """GELU by its tanh formula, as an activation."""
+    x = tf.convert_to_tensor(x)
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class LeakyReLU(keras.layers.Layer):
+    """x where it is positive, slope · x elsewhere.
+
+    Keras's own keeps its slope in float32: in float64, 0.1 is off by 1.5e-9.
+    """
+
+    def __init__(self, slope: float, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.slope = slope
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns the same."""
+        return tf.where(x > 0, x, self.slope * x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "slope": self.slope}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class LogSoftmax(keras.layers.Layer):
+    """The logarithm of a softmax over any axis; Keras's own activation takes the last."""
+
+    def __init__(self, axis: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.axis = axis
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape that has the axis. Returns the same."""
+        return tf.nn.log_softmax(x, axis=self.axis)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class L2Normalize(keras.layers.Layer):
+    """x / max(‖x‖, epsilon) over the last axis."""
+
+    def __init__(self, *, epsilon: float = 1e-12, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_number("epsilon", epsilon, above=0)
+        self.epsilon = epsilon
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (..., features). Returns the same shape."""
+        return l2_normalize(x, epsilon=self.epsilon)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class TopKGating(keras.layers.Layer):
+    """Softmax over the k largest entries of the last axis, zeros elsewhere."""
+
+    def __init__(self, k: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        check_count("k", k)
+        self.k = k
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (..., n), n at least k. Returns the same shape."""
+        return top_k_gating(x, self.k)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "k": self.k}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization over the last axis of data of any rank; Keras's own is built for one."""
+
+    def build(self, input_shape: Shape) -> None:
+        super().build((None, input_shape[-1]))
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """x: (batch, ..., channels). Returns the same shape."""
+        flat = tf.reshape(x, (-1, self.moving_mean.shape[0]))
+        y = tf.reshape(super().call(flat, training=training), tf.shape(x))
+        return tf.ensure_shape(y, x.shape)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Flatten(keras.layers.Layer):
+    """(batch, *space, channels) to (batch, channels · space), channels slowest.
+
+    This is the order of every other framework: a projection behind it has its rows as they have
+    them. Keras's own Flatten puts the channels last.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, *space, channels)."""
+        rank = x.shape.rank
+        x = tf.transpose(x, (0, rank - 1, *range(1, rank - 1)))
+        return tf.reshape(x, (size(x, 0), math.prod(size(x, axis) for axis in range(1, rank))))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = input_shape[1:]
+        return input_shape[0], None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class ChannelsFirst(keras.layers.Layer):
+    """Nothing here, where channels are last throughout; in a model file the last axis moves to 1.
+
+    Saving adds it where a layer needs it. What else a file has of them must not get lost.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns x."""
+        return x
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class ChannelsLast(ChannelsFirst):
+    """Nothing here, as `ChannelsFirst`; in a model file axis 1 moves to the end."""
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Embedding(keras.layers.Layer):
+    """The vectors of ids, of which 0 is padding: its row is zero and gets no gradient.
+
+    vocabulary_size counts row 0. In a `keras.Sequential` a `keras.Input` must say that ids are
+    integers. The gradient of the table is an IndexedSlices.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, dim: int, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA wants fixed sizes: the check of the ids has none
+        check_count("vocabulary_size", vocabulary_size)
+        check_count("dim", dim)
+        self.vocabulary_size = vocabulary_size
+        self.dim = dim
+        self.table = self.add_weight(
+            shape=(vocabulary_size, dim), initializer=EmbeddingTable(seed), name="table"
+        )
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids: (batch, time) integers in 0..vocabulary_size−1. Returns (batch, time, dim)."""
+        check_ids("ids", ids, self.vocabulary_size)
+        vectors = tf.gather(self.table, tf.cast(ids, tf.int64))
+        return tf.where((ids == 0)[..., None], tf.stop_gradient(vectors), vectors)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return *input_shape, self.dim
+
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"vocabulary_size": self.vocabulary_size, "dim": self.dim}
+        return {**super().get_config(), **sizes}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BackwardGRU(keras.layers.GRU):
+    """A GRU from right to left whose every state stands at the input that it has just read.
+
+    `keras.layers.GRU` with go_backwards and return_sequences gives them in reversed order.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, go_backwards=True, return_sequences=True, **kwargs)
+
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """sequences: (batch, time, features). Returns (batch, time, units)."""
+        states = super().call(sequences, initial_state, mask=mask, training=training)
+        return tf.reverse(states, axis=[1])
+
+    def get_config(self) -> dict[str, Any]:
+        fixed = ("go_backwards", "return_sequences")
+        return {key: value for key, value in super().get_config().items() if key not in fixed}

@@ -1,0 +1,41 @@
+"""Components by their names: "file.Class"."""
+
+from __future__ import annotations
+
+import importlib
+
+from theano_impl.layer import Layer
+from theano_impl.vocabulary import KINDS
+
+PLAIN = {kind.layer for kind in KINDS.values()}
+
+
+def component_name(layer: Layer) -> str | None:
+    """ "file.Class" of a component; None for any other layer."""
+    package, _, file = type(layer).__module__.partition(".")
+    own = package == __package__ and type(layer) not in PLAIN
+    return f"{file}.{type(layer).__name__}" if own else None
+
+
+def component_class(component: str) -> type[Layer]:
+    """The class of a component, "file.Class", or "file" where there is but one.
+
+    ValueError for an unknown one.
+    """
+    file, _, name = component.partition(".")
+    try:
+        module = importlib.import_module(f"{__package__}.{file}")
+    except ImportError:
+        raise ValueError(f"component: expected a file of {__package__}, got {file!r}") from None
+    models = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Layer)
+        and value.__module__ == module.__name__
+        and value not in PLAIN
+    }
+    if name not in models and (name or len(models) != 1):
+        choices = [f"{file}.{key}" for key in models]
+        raise ValueError(f"component: expected one of {choices}, got {component!r}")
+    return models[name] if name else next(iter(models.values()))
