@@ -1,5 +1,7 @@
 """Everything that is run: `nox` for all tests, lint and types; `nox -s parity` for the report.
 
+`nox -s bench` times the runtime's start against its peers.
+
 Sessions share one environment per file in `requirements/`, kept under `.nox` and remade when its
 pins change. What follows `--` goes to pytest, or to the parity report.
 """
@@ -83,10 +85,10 @@ for name in BACKENDS:
 
 @nox.session(name="tests-theano-c")
 def tests_theano_c(session: nox.Session) -> None:
-    """The first case of every operation in Theano's C mode; the parity report runs them all."""
-    selected = ("shared_tests/test_agreement.py", "--backend=theano", "--first-cases")
+    """Theano's C mode: the first case of every operation (the report runs all), and the traps."""
+    files = ("shared_tests/test_agreement.py", "shared_tests/test_theano_traps.py")
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
-    pytest(session, "theano", *selected, THEANO_FLAGS=flags)
+    pytest(session, "theano", *files, "--backend=theano", "--first-cases", THEANO_FLAGS=flags)
 
 
 @nox.session(name="tests-numpy-oldest")
@@ -116,3 +118,12 @@ def parity(session: nox.Session) -> None:
     interpreters = [f"--python={name}={python(session, name)}" for name in chosen]
     command = [python(session, "project"), "-m", "shared_tests.parity"]
     session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Time the start of the NumPy runtime against its peers."""
+    names = ("numpy", "torch", "tf2", "bench")
+    interpreters = [f"--python={name}={python(session, name)}" for name in names]
+    command = [python(session, "project"), "-m", "benchmarks.cold_start"]
+    session.run(*command, *interpreters, *session.posargs)

@@ -1,0 +1,321 @@
+"""What docs/porting.md says of Theano: a test for each row, which has the row's name.
+
+Each shows what the naive port gets, and that the right one agrees. Some rows hold with a compiler
+alone, or without one: their tests say what holds where.
+"""
+
+from __future__ import annotations
+
+import theano_impl  # noqa: F401  (prepares what the first import of theano needs)
+
+# isort: split
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.signal
+import scipy.sparse
+import theano
+import theano.sparse
+import theano.tensor as T
+from theano.tensor.nnet.bn import batch_normalization_train
+from theano.tensor.signal.pool import pool_2d
+from theano.tensor.sort import topk
+
+from shared_tests import trap_definitions as definitions
+from shared_tests.fixtures import normal
+from shared_tests.trap_definitions import largest_error
+from theano_impl.activations import ReLU
+from theano_impl.convolution import convolution
+from theano_impl.distances import paired_distances
+from theano_impl.pooling import GlobalMaxPool, max_pool
+from theano_impl.recurrent import gru
+from theano_impl.sparse_projection import SparseProjection
+from theano_impl.top_k_gating import keep_top_k
+from theano_impl.triplet_loss import triplet_loss
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+
+NAN = float("nan")
+COMPILED = bool(theano.config.cxx)
+# Compiling takes seconds for each graph: C is run where its own code decides, as mode FAST_RUN.
+PYTHON = theano.Mode("py")
+
+
+def run(f: Callable, *values: object, mode: object = PYTHON) -> Any:
+    """f of symbolic variables for these values, compiled and called."""
+    arrays = [np.asarray(value) for value in values]
+    symbols = [T.TensorType(str(one.dtype), (False,) * one.ndim)() for one in arrays]
+    return theano.function(symbols, f(*symbols), mode=mode)(*arrays)
+
+
+def gradient(f: Callable, *values: object, mode: object = PYTHON) -> list:
+    """The gradient of the sum of f for each value, as lists."""
+    found = run(lambda *inputs: T.grad(T.sum(f(*inputs)), list(inputs)), *values, mode=mode)
+    return [one.tolist() for one in found]
+
+
+def test_maximum_tie():
+    assert gradient(T.maximum, 2.0, 2.0) == [1, 0]
+    assert gradient(T.minimum, 2.0, 2.0) == [1, 0]
+
+
+def test_hinge_at_zero():
+    assert gradient(T.nnet.relu, [0.0], mode="FAST_RUN") == [[0.5]]
+    assert gradient(lambda x: T.maximum(x, 0), [0.0]) == [[1]]
+    assert gradient(lambda x: T.maximum(0, x), [0.0]) == [[0]]
+    assert gradient(lambda x: ReLU(x).output, [0.0]) == [[0]]
+
+    def loss(x):
+        other = T.constant([[0.0, 1]])
+        return triplet_loss(x, other, other, margin=0.0)
+
+    # Both distances are 1 and the margin is 0.
+    assert gradient(loss, [[1.0, 0]]) == [[[0, 0]]]
+
+
+def test_reduced_maximum_tie():
+    tied = [1.0, 3, 3]
+    assert gradient(T.max, tied) == [[0, 1, 1]]
+    assert gradient(lambda x: T.max_and_argmax(x, axis=0)[0], tied) == [[0, 1, 1]]
+    assert gradient(lambda x: GlobalMaxPool(x).output, [[tied]]) == [[[[0, 1, 0]]]]
+
+    def pooled(x):
+        return pool_2d(x, (1, 3), ignore_border=True)
+
+    if COMPILED:
+        assert gradient(pooled, [[[tied]]], mode="FAST_RUN") == [[[[[0, 1, 1]]]]]
+    else:
+        with pytest.raises(IndexError, match="valid indices"):
+            gradient(pooled, [[[tied]]])
+
+
+def test_norm_at_zero():
+    zero = [[0.0, 0]]
+    for norm in (lambda x: x.norm(2), lambda x: T.sqrt(T.sum(x**2))):
+        assert np.isnan(gradient(norm, zero)).all()
+
+    def distance(x):
+        return paired_distances(x, T.constant(zero), distance="euclidean")
+
+    assert gradient(distance, zero) == [[[0, 0]]]
+
+
+def test_where_gradient():
+    def naive(x):
+        return T.switch(x > 0, T.log(x), 0)
+
+    def right(x):
+        return T.switch(x > 0, T.log(T.switch(x > 0, x, 1)), 0)
+
+    x = [0.0, 4]
+    assert gradient(naive, x) == [[0, 0.25]]  # a rewrite moves the switch
+    assert np.isnan(gradient(naive, x, mode="FAST_COMPILE")[0][0])
+    assert gradient(right, x, mode="FAST_COMPILE") == [[0, 0.25]]
+
+
+def test_hinge_of_nan():
+    assert run(lambda x: T.switch(x > 0, x, 0), [NAN]) == 0
+    for hinge in (T.nnet.relu, lambda x: T.maximum(x, 0)):
+        assert np.isnan(run(hinge, [NAN]))
+    assert np.isnan(run(lambda x: ReLU(x).output, [NAN]))
+
+
+def test_log_sum_exp():
+    def plain(x, kept):
+        return T.log(T.sum(T.exp(x))) + 0 * T.sum(kept)
+
+    def masked(x, kept):
+        return T.log(T.sum(kept * T.exp(x)))
+
+    def shifted(x, kept):
+        largest = T.max(x)
+        return largest + T.log(T.sum(kept * T.exp(x - largest)))
+
+    both = [1000.0, 1000], [1.0, 1]
+    wanted = pytest.approx(1000 + np.log(2), rel=1e-15)
+    assert run(plain, *both) == wanted
+    assert np.isinf(run(plain, *both, mode="FAST_COMPILE"))
+    assert np.isinf(run(masked, *both))
+    assert run(shifted, *both) == wanted
+    # The gradient is made before the rewrite.
+    assert np.isnan(gradient(lambda x: T.log(T.sum(T.exp(x))), both[0])).all()
+
+
+def test_masked_softmax():
+    assert np.isnan(run(T.nnet.softmax, np.full((1, 3), -np.inf))).all()
+    filled = run(T.nnet.softmax, np.full((1, 3), -1e9))
+    assert filled.tolist() == [[pytest.approx(1 / 3)] * 3]
+
+
+def test_sigmoid_tails():
+    x = np.array([-88.7, -88.8], np.float32)
+    found = run(T.nnet.sigmoid, x, mode="FAST_RUN")
+    assert found.tolist() == [pytest.approx(3.0066e-39, rel=1e-4), 0]
+
+    def logarithm(x):
+        return T.log(T.nnet.sigmoid(x))
+
+    assert run(logarithm, x)[1] == x[1]  # a rewrite makes it −softplus(−x)
+    assert np.isinf(run(logarithm, x, mode="FAST_COMPILE")[1])
+
+
+def test_softplus_tail():
+    x = np.array([-40, 15.5, 16.5, 20.1, 40])
+    found = run(T.nnet.softplus, x, mode="FAST_RUN")
+    assert largest_error(found, np.logaddexp(0, x)) < 1e-14
+
+
+def test_top_k_ties():
+    with pytest.raises(NotImplementedError, match="sorted"):
+        topk(T.vector(), 2, sorted=True)
+    with pytest.raises(IndexError, match="valid indices"):
+        run(lambda x: topk(x, 2, sorted=False), [1.0, 3, 3])
+    x = np.random.default_rng(1).integers(0, 3, 100).astype(float)
+    stable = np.argsort(x, kind="stable").tolist()
+    assert run(T.argsort, x).tolist() != stable
+    assert run(lambda x: T.argsort(x, kind="stable"), x).tolist() == stable
+    kept = run(lambda x: keep_top_k(x, 3), np.zeros((1, 64)))
+    assert np.flatnonzero(np.isfinite(kept)).tolist() == [0, 1, 2]
+
+
+def test_id_out_of_range():
+    table = np.arange(10.0).reshape(5, 2)
+    with pytest.raises(IndexError, match="out of bounds"):
+        run(lambda table, ids: table[ids], table, [7])
+    assert run(lambda table, ids: table[ids], table, [-1]).tolist() == [[8, 9]]
+
+
+def test_sparse_duplicates():
+    matrix = scipy.sparse.csr_matrix(([2.0, 3.0], [1, 1], [0, 2, 2]), (2, 2))
+    symbol = theano.sparse.csr_matrix(dtype="float64")
+    dense = theano.sparse.dense_from_sparse
+    outputs = [dense(symbol), dense(theano.sparse.sqr(symbol))]
+    itself, square = theano.function([symbol], outputs, mode=PYTHON)(matrix)
+    assert itself.tolist() == [[0, 5], [0, 0]]
+    assert square.tolist() == [[0, 13], [0, 0]]
+    model = SparseProjection(symbol, 2, 1, seed=1)
+    weight = model.params[0].get_value()
+    found = theano.function([symbol], model.output, mode=PYTHON)(matrix)
+    assert largest_error(found[0], 5 * weight[1]) < 1e-12
+    twice = run(lambda x: T.inc_subtensor(x[[1, 1]], T.constant([2.0, 3])), np.zeros(3))
+    assert twice.tolist() == [0, 5, 0]
+
+
+def test_gru():
+    x = definitions.SEQUENCES
+    weights = {**definitions.GRU_WEIGHTS, "hidden_bias": np.zeros(6)}
+    negated = {name: one * [1, 1, -1, -1, 1, 1] for name, one in weights.items()}
+    with theano.config.change_flags(linker="py"):  # which the loop inside takes its mode from
+        found, other = (run(gru, x, *one.values()) for one in (weights, negated))
+    assert largest_error(found, definitions.gru(x, weights)) < 1e-12
+    lasagne = definitions.gru_lasagne(x, weights)
+    assert largest_error(found, lasagne) == pytest.approx(1.305, abs=1e-3)
+    assert largest_error(other, lasagne) < 1e-12
+
+
+def test_batch_norm():
+    x = normal(3, 2, seed=1)
+
+    def normalized(x):
+        ones, zeros = T.ones((1, 2)), T.zeros((1, 2))
+        return batch_normalization_train(x, ones, zeros, running_mean=zeros, running_var=ones)
+
+    y, _, _, mean, variance = run(normalized, x)
+    assert largest_error(y, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-4)) < 1e-12
+    torch = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+    assert largest_error(y, torch) == pytest.approx(8.88e-4, rel=1e-2)
+    assert largest_error(mean[0], 0.1 * x.mean(0)) < 1e-12
+    assert largest_error(variance[0], 0.9 + 0.1 * x.var(0, ddof=1)) < 1e-12
+
+
+def test_variance():
+    assert run(T.var, [1.0, 2, 6]) == pytest.approx(14 / 3, rel=1e-15)
+
+
+def convolved(x: list, kernel: list, **options: object) -> list:
+    """Theano's own convolution of one row."""
+    row, weights = np.reshape(x, (1, 1, 1, -1)), np.reshape(kernel, (1, 1, 1, -1))
+
+    def convolve(x, kernel):
+        return T.nnet.conv2d(x, kernel, **options)
+
+    return run(convolve, row, weights, mode="FAST_RUN").ravel().tolist()
+
+
+def test_convolution_kernel():
+    x, kernel = [1.0, 2, 3, 4], [1.0, 10, 100]
+    assert scipy.signal.convolve(x, kernel, "valid").tolist() == pytest.approx([123, 234])
+    if COMPILED:
+        assert convolved(x, kernel) == [123, 234]
+        assert convolved(x, kernel, filter_flip=False) == [321, 432]
+    else:
+        with pytest.raises(Exception, match=r"scipy\.signal"):
+            convolved(x, kernel)
+
+
+def test_same_padding_stride():
+    x, kernel = np.arange(1.0, 7).reshape(1, 1, 6), np.array([[[1.0, 10, 100]]])
+    if COMPILED:
+        options = {"border_mode": "half", "subsample": (1, 2), "filter_flip": False}
+        assert convolved(x, kernel, **options) == [210, 432, 654]
+
+    def right(x, kernel):
+        window = {"kernel_size": [3], "stride": [2], "padding": [[0, 1]], "dilation": [1]}
+        return convolution(x, kernel, None, **window)
+
+    assert run(right, x, kernel).ravel().tolist() == [321, 543, 65]
+
+
+def test_flatten_order():
+    x = normal(1, 2, 3, 5, seed=1)
+    assert np.array_equal(run(lambda x: x.flatten(2), x), x.reshape(1, 30))
+
+
+def test_pooling_edge():
+    x, ones = np.arange(7.0).reshape(1, 1, 1, 7), np.ones((1, 1, 1, 4))
+
+    def average(x, mode):
+        return pool_2d(x, (1, 2), ignore_border=True, pad=(0, 1), mode=mode)
+
+    if COMPILED:
+        with pytest.warns(DeprecationWarning, match="ignore_border"):
+            kept = run(lambda x: pool_2d(x, (1, 2)), x, mode="FAST_RUN")
+        assert kept.ravel().tolist() == [1, 3, 5, 6]
+        dropped = run(lambda x: pool_2d(x, (1, 2), ignore_border=True), x, mode="FAST_RUN")
+        assert dropped.ravel().tolist() == [1, 3, 5]
+        counted = run(lambda x: average(x, "average_inc_pad"), ones, mode="FAST_RUN")
+        assert counted.ravel().tolist() == [0.5, 1, 0.5]
+        left_out = run(lambda x: average(x, "average_exc_pad"), ones, mode="FAST_RUN")
+        assert left_out.ravel().tolist() == [1, 1, 1]
+
+    def right(x):
+        return max_pool(x, [1, 2], [1, 2], [[0, 0], [0, 0]]).values
+
+    ours = run(right, x)
+    assert ours.ravel().tolist() == [1, 3, 5]
+
+
+def test_default_dtypes():
+    assert theano.config.floatX == T.vector().dtype == "float64"
+    assert T.constant(1).dtype == "int8"
+    assert T.constant(1.5).dtype == "float32"
+    # The size is int64, and int64 beside float32 is float64.
+    x = T.fvector()
+    assert (T.sum(x) / x.shape[0]).dtype == "float64"
+    assert T.mean(x).dtype == "float32"
+
+    counts = run(lambda x: T.cumsum(x > 0), [1.0, 1, 1], mode="FAST_RUN")
+    assert counts.tolist() == ([True] * 3 if COMPILED else [1, 2, 3])
+    cast = run(lambda x: T.cumsum(T.cast(x > 0, "int64")), [1.0, 1, 1])
+    assert cast.tolist() == [1, 2, 3]
+
+
+def test_python_float():
+    x = T.fvector()
+    assert (x * 0.5).dtype == "float32"
+    assert (x * 0.1).dtype == "float64"
+    assert (x * np.float32(0.1)).dtype == "float32"
+    with theano.config.change_flags(floatX="float32"):
+        assert (x * 0.1).dtype == "float32"
