@@ -1,0 +1,185 @@
+"""From the start of a process to its first prediction: NumPy with a model file, and its peers.
+
+A net 2000→64→64→16 is saved in the format of each. Every program is a fresh interpreter that
+loads it and predicts one row; their outputs are compared before anything is timed. Rounds are
+interleaved, so that a busy moment hits all. The floor is a process that only imports numpy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from numpy_infer.model_file import write_model
+
+SIZES = (2000, 64, 64, 16)
+FLOOR = "import numpy alone"
+X = "x = np.linspace(-1, 1, 2000, dtype=np.float32)[None]; "
+SHOW = "; np.save(sys.argv[2], np.asarray(y))"
+START = "import sys; import numpy as np; " + X
+# What each runs: (environment, file, program); sys.argv is the file and where its output goes.
+PROGRAMS = {
+    FLOOR: ("numpy", "safetensors", "import numpy"),
+    "numpy_infer": (
+        "numpy",
+        "safetensors",
+        START + "from numpy_infer import load_model; y = load_model(sys.argv[1])[-1](x)" + SHOW,
+    ),
+    "onnxruntime": (
+        "bench",
+        "onnx",
+        START + "import onnxruntime; y = onnxruntime.InferenceSession(sys.argv[1])"
+        ".run(None, {'x': x})[0]" + SHOW,
+    ),
+    "LiteRT": (
+        "bench",
+        "tflite",
+        START + "from ai_edge_litert.interpreter import Interpreter; "
+        "net = Interpreter(sys.argv[1]); net.allocate_tensors(); "
+        "net.set_tensor(net.get_input_details()[0]['index'], x); net.invoke(); "
+        "y = net.get_tensor(net.get_output_details()[0]['index'])" + SHOW,
+    ),
+    "PyTorch": (
+        "torch",
+        "safetensors",
+        START + "import torch; from pytorch_impl.interchange import load_model; "
+        "net = load_model(sys.argv[1]); torch.set_grad_enabled(False); "
+        "y = net(torch.from_numpy(x))" + SHOW,
+    ),
+    "TensorFlow": (
+        "tf2",
+        "safetensors",
+        START
+        + "from tf2_impl.interchange import load_model; y = load_model(sys.argv[1])(x)"
+        + SHOW,
+    ),
+}
+# Those of the peers' formats, written from the model file.
+TO_ONNX = """
+import sys; import onnx; from onnx import helper, numpy_helper, TensorProto
+from numpy_infer.model_file import read_arrays
+arrays, nodes, name = read_arrays(sys.argv[1]), [], "x"
+for place in (1, 3, 5):
+    out = f"{place}"
+    nodes.append(helper.make_node("Gemm", [name, f"{place}.weight", f"{place}.bias"], [out]))
+    name = out
+    if place < 5:
+        nodes.append(helper.make_node("Relu", [out], [out + "r"]))
+        name = out + "r"
+kind = TensorProto.FLOAT
+widths = {"x": 2000, name: 16}
+ends = [helper.make_tensor_value_info(key, kind, [None, n]) for key, n in widths.items()]
+weights = [numpy_helper.from_array(array.copy(), key) for key, array in arrays.items()]
+graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], weights)
+opset = [helper.make_opsetid("", 17)]
+onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), sys.argv[2])
+"""
+TO_TFLITE = """
+import sys; import tensorflow as tf
+from tf2_impl.interchange import load_model
+net = load_model(sys.argv[1])
+call = tf.function(lambda x: net(x), input_signature=[tf.TensorSpec((1, 2000), tf.float32)])
+converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()], net)
+open(sys.argv[2], "wb").write(converter.convert())
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", action="append", required=True, metavar="NAME=INTERPRETER")
+    parser.add_argument("--rounds", type=int, default=21)
+    arguments = parser.parse_args()
+    interpreters = dict(pair.split("=", 1) for pair in arguments.python)
+    with tempfile.TemporaryDirectory() as folder:
+        files = prepare(interpreters, Path(folder))
+        check_equal(interpreters, files)
+        seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+        for _ in track(range(arguments.rounds), "rounds"):
+            for name in PROGRAMS:
+                start = time.perf_counter()
+                run_program(name, interpreters, files)
+                seconds[name].append(time.perf_counter() - start)
+    show(seconds)
+
+
+def prepare(interpreters: dict[str, str], folder: Path) -> dict[str, Path]:
+    """The net in every format: {suffix: file}."""
+    random = np.random.default_rng(1)
+    layers = [{"layer": "Input", "previous": [], "config": {}}]
+    arrays = {}
+    for rows, columns in pairwise(SIZES):
+        if len(layers) > 1:
+            layers.append({"layer": "ReLU", "previous": [len(layers) - 1], "config": {}})
+        place = len(layers)
+        scale = rows**-0.5
+        arrays[f"{place}.weight"] = random.normal(0, scale, (rows, columns)).astype(np.float32)
+        arrays[f"{place}.bias"] = random.normal(0, scale, columns).astype(np.float32)
+        layers.append({"layer": "Projection", "previous": [place - 1], "config": {}})
+    files = {suffix: folder / f"net.{suffix}" for suffix in ("safetensors", "onnx", "tflite")}
+    write_model(files["safetensors"], "chain", {"layers": layers}, arrays)
+    for suffix, name, program in (("onnx", "bench", TO_ONNX), ("tflite", "tf2", TO_TFLITE)):
+        run(interpreters[name], program, files["safetensors"], files[suffix])
+    return files
+
+
+def check_equal(interpreters: dict[str, str], files: dict[str, Path]) -> None:
+    """AssertionError unless all predict the same."""
+    outputs = {}
+    for name in PROGRAMS:
+        path = run_program(name, interpreters, files)
+        if name != FLOOR:
+            outputs[name] = np.load(path)
+    for name, output in outputs.items():
+        np.testing.assert_allclose(output, outputs["numpy_infer"], rtol=0, atol=1e-5, err_msg=name)
+
+
+def run_program(name: str, interpreters: dict[str, str], files: dict[str, Path]) -> Path:
+    """One fresh process; the file of its output."""
+    environment, suffix, program = PROGRAMS[name]
+    output = files[suffix].parent / "output.npy"
+    run(interpreters[environment], program, files[suffix], output)
+    return output
+
+
+def run(interpreter: str, program: str, *arguments: Path) -> None:
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {key: value for key, value in os.environ.items() if key != BYTECODE}
+    done = subprocess.run(
+        [interpreter, "-c", program, *map(str, arguments)],
+        env={**environment, **quiet},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{program}\n{done.stderr}")
+
+
+BYTECODE = "PYTHONDONTWRITEBYTECODE"  # a program that is installed starts from its bytecode
+
+
+def show(seconds: dict[str, list[float]]) -> None:
+    floor, ours = median(seconds[FLOOR]), median(seconds["numpy_infer"])
+    table = Table(title="Fresh process to first prediction, 2000→64→64→16, medians")
+    for column in ("", "ms", "of the floor", "numpy_infer is"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, times in seconds.items():
+        middle = median(times)
+        table.add_row(
+            name, f"{1e3 * middle:.0f}", f"{middle / floor:.2f}×", f"{ours / middle:.2f}×"
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
