@@ -103,3 +103,35 @@ def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     if ids.numel() and not (ids.min() >= 0 and ids.max() < vocabulary_size):
         got = f"{int(ids.min())}..{int(ids.max())}"
         raise ValueError(f"{name}: expected ids in 0..{vocabulary_size - 1}, got {got}")
+
+
+def check_right_padded(name: str, real: Tensor) -> None:
+    """ValueError unless what is real, (batch, longest) bool, comes first in every row."""
+    early = (real[:, 1:] & ~real[:, :-1]).any(1).nonzero()
+    if early.numel():
+        raise ValueError(
+            f"{name}: expected padding at the end of a row, got it earlier in row {int(early[0])}"
+        )
+
+
+def check_counts(name: str, values: Sequence[int]) -> None:
+    """A list of whole numbers, each at least 1, and at least one of them."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not values:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    for value in values:
+        check_count(name, value)
+
+
+def check_space(name: str, x: Tensor, *, rank: int, least: int = 1) -> None:
+    """Floating, (batch, channels, *space) of `rank` spatial axes, `least` places along each."""
+    check_floating(name, x, ndim=2 + rank)
+    if min(x.shape[2:]) < least:
+        shape = tuple(x.shape)
+        raise ValueError(f"{name}: expected at least {least} places along each axis, got {shape}")
+
+
+def check_channels(name: str, x: Tensor, channels: int) -> None:
+    if x.shape[1] != channels:
+        raise ValueError(f"{name}: expected {channels} channels, got shape {tuple(x.shape)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -24,3 +26,12 @@ def embedding_table(
     table = nn.init.normal_(torch.empty(vocabulary_size, dim), std=dim**-0.5, generator=generator)
     table[0] = 0
     return nn.Parameter(table)
+
+
+def convolution_kernel(*shape: int, generator: torch.Generator | None) -> nn.Parameter:
+    """Uniform in ±√(6 / (in + out)), where each channel counts once for each kernel place.
+
+    shape: (out, in, *kernel), or (in, out, *kernel).
+    """
+    bound = (6 / (sum(shape[:2]) * math.prod(shape[2:]))) ** 0.5
+    return nn.Parameter(nn.init.uniform_(torch.empty(shape), -bound, bound, generator=generator))

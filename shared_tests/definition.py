@@ -108,7 +108,8 @@ class Operation:
     """A public function or class, the float64 reference it is held to, and its cases.
 
     The reference of a function is called with the case's inputs and options, that of a model
-    with the weights before them. It returns an array or a mapping of named arrays.
+    with the weights before them. It returns an array or a mapping of named arrays. numpy says
+    that numpy_infer has it too, only that no other package does.
     """
 
     name: str
@@ -118,8 +119,11 @@ class Operation:
     kind: Literal["layer", "model"] = "layer"
     differentiable: bool = True
     numpy: bool = False
+    only: str | None = None
 
     def backends(self) -> tuple[str, ...]:
+        if self.only:
+            return (self.only,)
         return tuple(name for name in PACKAGES if self.numpy or name != "numpy")
 
 

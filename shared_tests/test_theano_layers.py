@@ -11,7 +11,7 @@ import theano.tensor as T
 from shared_tests.compare import assert_close
 from shared_tests.fixtures import normal
 from theano_impl import interchange
-from theano_impl.activations import Dropout
+from theano_impl.activations import Dropout, ReLU
 from theano_impl.convolution import Convolution
 from theano_impl.layer import Layer
 from theano_impl.normalization import BatchNorm
@@ -39,6 +39,12 @@ def test_of_equal_entries_the_first_gets_the_gradient(make):
         wanted[0, 0] = 1
     np.testing.assert_array_equal(gradient[0, 0], wanted)
     assert not y.any()
+
+
+def test_relu_has_no_gradient_at_zero():
+    x = T.dvector()
+    gradient = theano.function([x], T.grad(T.sum(ReLU(x).output), x))
+    np.testing.assert_array_equal(gradient([-1.0, 0, 1]), [0, 0, 1])
 
 
 def test_largest_of_nan_and_of_minus_infinity():

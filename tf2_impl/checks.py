@@ -131,3 +131,34 @@ def check_ids(name: str, ids: tf.Tensor, vocabulary_size: int) -> None:
     ids = tf.cast(ids, tf.int64)  # a narrow dtype may not hold the vocabulary's size
     outside = tf.boolean_mask(ids, (ids < 0) | (ids >= vocabulary_size))
     check_values(tf.size(outside) == 0, name, f"ids in 0..{vocabulary_size - 1}", outside)
+
+
+def check_right_padded(name: str, real: tf.Tensor) -> None:
+    """ValueError unless what is real, (batch, longest) bool, comes first in every row."""
+    early = tf.where(tf.reduce_any(real[:, 1:] & ~real[:, :-1], axis=1))[:, 0]
+    check_values(tf.size(early) == 0, name, "padding at the end of a row", early)
+
+
+def check_counts(name: str, values: Sequence[int]) -> None:
+    """A list of whole numbers, each at least 1, and at least one of them."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not values:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    for value in values:
+        check_count(name, value)
+
+
+def check_space(name: str, x: tf.Tensor, *, rank: int, least: int = 1) -> None:
+    """Floating, (batch, *space, channels) of `rank` spatial axes, `least` places along each."""
+    check_floating(name, x, ndim=2 + rank)
+    wanted = f"at least {least} places along each axis"
+    if not x.shape[1:-1].is_fully_defined():
+        space = tf.shape(x)[1:-1]
+        check_values(tf.reduce_all(space >= least), name, wanted, space)
+    elif min(x.shape[1:-1]) < least:
+        raise ValueError(f"{name}: expected {wanted}, got shape {x.shape}")
+
+
+def check_channels(name: str, x: tf.Tensor, channels: int) -> None:
+    _check_size(name, size(x, -1), channels, "channels")

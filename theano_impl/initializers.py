@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -16,3 +18,12 @@ def embedding_table(vocabulary_size: int, dim: int, *, rng: np.random.Generator)
     table = rng.normal(scale=dim**-0.5, size=(vocabulary_size, dim))
     table[0] = 0
     return table
+
+
+def convolution_kernel(*shape: int, rng: np.random.Generator) -> np.ndarray:
+    """Uniform in ±√(6 / (in + out)), where each channel counts once for each kernel place.
+
+    shape: (out, in, *kernel), or (in, out, *kernel).
+    """
+    bound = (6 / (sum(shape[:2]) * math.prod(shape[2:]))) ** 0.5
+    return rng.uniform(-bound, bound, shape)

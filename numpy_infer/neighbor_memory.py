@@ -1,0 +1,187 @@
+"""A memory of unit vectors that answers with the nearest ones, exactly.
+
+    score of a query = mean of the cosines of its 5 nearest; it matches above a threshold
+
+Sources: seed topics, a speaker encoder whose memory and a threshold make a classifier; k-NN as
+one matrix product. Here the product comes in tiles, and only what beats the k-th best so far is
+looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_infer.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_finite,
+    check_floating,
+    check_not_empty,
+    check_number,
+    check_width,
+)
+from numpy_infer.distances import l2_normalize
+from numpy_infer.index_file import damaged, read_index, write_index
+
+DTYPES = ("float32", "float64")
+KIND = "neighbor_memory"
+VOTES = 5
+ROWS = 512  # queries at once
+TILE = 1024  # vectors at once: the tile of products stays in the cache
+CROWDED = 8  # times k candidates for a query are too many to carry along
+UNIT = 1e-3  # how far from 1 the length of a stored vector may be
+
+
+class Neighbors(NamedTuple):
+    """indices: (batch, k) int64, the nearest first; similarities: (batch, k), their cosines."""
+
+    indices: np.ndarray
+    similarities: np.ndarray
+
+
+class NeighborMemory:
+    """Unit vectors in the order in which they were added; ties go to the older one.
+
+    dtype: float32 or float64, that of all vectors and queries. `vectors` is (n, dim).
+    """
+
+    def __init__(self, dim: int, *, dtype: str = "float32") -> None:
+        check_count("dim", dim)
+        check_choice("dtype", str(dtype), DTYPES)
+        self.vectors = np.zeros((0, dim), dtype)
+        self._room = self.vectors
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def add(self, vectors: np.ndarray) -> None:
+        """vectors: (n, dim), finite; each is scaled to length 1, a zero vector stays zero."""
+        self._check("vectors", vectors)
+        n = len(self) + len(vectors)
+        if n > len(self._room):  # twice the room, so that many small additions cost no more
+            self._room = np.empty((max(n, 2 * len(self)), self.vectors.shape[1]), vectors.dtype)
+            self._room[: len(self)] = self.vectors
+        self._room[len(self) : n] = l2_normalize(vectors)
+        self.vectors = self._room[:n]
+
+    def search(self, queries: np.ndarray, k: int) -> Neighbors:
+        """The k nearest vectors of each query, (batch, dim), by their cosines.
+
+        Equal vectors tie, and the lower index comes first. ValueError for k outside 1..n or
+        queries that are not finite, TypeError for another dtype than the memory's.
+        """
+        self._check("queries", queries)
+        check_count("k", k, most=len(self))
+        unit = l2_normalize(queries)
+        found = [self._nearest(unit[i : i + ROWS], k) for i in range(0, len(unit), ROWS)]
+        return Neighbors(*map(np.concatenate, zip(*found, strict=True)))
+
+    def score(self, queries: np.ndarray) -> np.ndarray:
+        """Mean cosine of the 5 nearest vectors, or of all when there are fewer: (batch,)."""
+        if len(self) == 0:
+            raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
+        return self.search(queries, min(VOTES, len(self))).similarities.mean(axis=1)
+
+    def matches(self, queries: np.ndarray, threshold: float = 0.7) -> np.ndarray:
+        """Whether the score of each query is above the threshold: (batch,) of bools."""
+        check_number("threshold", threshold, least=-1)
+        return self.score(queries) > threshold
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the memory to a safetensors file; OSError when it cannot be written."""
+        write_index(path, KIND, {}, {"vectors": self.vectors})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NeighborMemory:
+        """The memory in a file, whose vectors stay there and are read when they are used.
+
+        ModelFileError for anything but a whole file of unit vectors.
+        """
+        try:
+            config, arrays = read_index(path, KIND, ("vectors",))
+            vectors = arrays["vectors"]
+            if config or vectors.ndim != 2 or str(vectors.dtype) not in DTYPES:
+                raise ValueError(f"vectors: expected a table, got {vectors.dtype}{vectors.shape}")
+            memory = cls(vectors.shape[1], dtype=str(vectors.dtype))
+            length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+            if not np.all((np.abs(length - 1) < UNIT) | (length == 0)):
+                raise ValueError("vectors: expected rows of length 1, got others")
+        except (TypeError, ValueError) as error:
+            raise damaged(path, error) from error
+        memory.vectors = memory._room = vectors
+        return memory
+
+    def _check(self, name: str, x: np.ndarray) -> None:
+        check_floating(name, x, ndim=2)
+        check_dtype(name, x, self.vectors.dtype)
+        check_width(name, x, self.vectors.shape[1])
+        check_not_empty(name, x)
+        check_finite(name, x)
+
+    def _nearest(self, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """A pair is looked at again when its product may be among the k best of its query."""
+        # A product's place decides how it is rounded: that far may two ways to it lie apart.
+        slack = 2 * unit.shape[1] * np.finfo(unit.dtype).eps
+        width = max(TILE, 4 * k)
+        # Fresh memory costs more than the products that go there: one tile serves for all.
+        memory = np.empty(len(unit) * width, unit.dtype)
+        mask = np.empty(len(unit) * width, bool)
+        best = np.full((len(unit), k), -np.inf, unit.dtype)
+        rows, columns = np.zeros((2, 0), np.int64)
+        products = np.zeros(0, unit.dtype)
+        for start in range(0, len(self), width):
+            part = self.vectors[start : start + width]
+            size = len(unit) * len(part)
+            tile = memory[:size].reshape(len(unit), len(part))
+            np.matmul(unit, part.T, out=tile)
+            bound = best[:, 0] if start else _low_bound(tile, k)
+            np.greater_equal(tile, (bound - slack)[:, None], out=mask[:size].reshape(tile.shape))
+            places = np.flatnonzero(mask[:size])
+            new, values = places // len(part), memory[places]
+            best = _merged(best, new, values)
+            rows = np.concatenate([rows, new])
+            columns = np.concatenate([columns, places % len(part) + start])
+            products = np.concatenate([products, values])
+            if len(rows) > CROWDED * best.size or start + width >= len(self):
+                kept = products >= (best[:, 0] - slack)[rows]
+                rows, columns, products = self._ranked(unit, rows[kept], columns[kept], k)
+        return columns.reshape(-1, k), products.reshape(-1, k)
+
+    def _ranked(
+        self, unit: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The k best of each query among these pairs, with their cosines, in order.
+
+        The cosines are rounded alike wherever they stand, so that equal vectors tie.
+        """
+        cosines = (unit[rows] * self.vectors[columns]).sum(axis=1)
+        order = np.lexsort((columns, -cosines, rows))
+        rows, columns, cosines = rows[order], columns[order], cosines[order]
+        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
+        return rows[kept], columns[kept], cosines[kept]
+
+
+def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The largest values of each row, the least first, once these are among them; rows ascend."""
+    counts = np.bincount(rows, minlength=len(best))
+    place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    most = counts.max()
+    both = np.full((len(best), best.shape[1] + most), -np.inf, best.dtype)
+    both[:, : best.shape[1]] = best
+    both[rows, best.shape[1] + place] = values
+    both.partition(most, axis=1)
+    return both[:, most:]
+
+
+def _low_bound(tile: np.ndarray, k: int) -> np.ndarray:
+    """Something below the k-th largest of each row, but not far: the k-th of maxima of groups."""
+    groups = min(8 * k, tile.shape[1])
+    if groups < k:
+        return np.full(len(tile), -np.inf, tile.dtype)
+    depth = tile.shape[1] // groups
+    largest = tile[:, : depth * groups].reshape(len(tile), depth, groups).max(axis=1)
+    return np.partition(largest, groups - k, axis=1)[:, groups - k]

@@ -1,0 +1,130 @@
+"""Titles as vectors: related ones close, by the company that they keep.
+
+    title   t = Σ_w table[w] / ‖Σ_w table[w]‖
+    bag     mean of its titles' vectors
+    loss    max(0, margin − cos(bag without t, t) + cos(bag without t, other title))
+
+Each title of a bag is left out once and is then the positive; titles from elsewhere are negatives.
+
+Sources: Wu et al. 2017 (StarSpace, arXiv 1709.03856); seed topic, challenges with real-world
+embeddings. Titles become ids with `numpy_infer.text`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import (
+    check_dtype,
+    check_floating,
+    check_ids,
+    check_integers,
+    check_not_empty,
+    check_number,
+    check_values,
+    check_width,
+    size,
+)
+from tf2_impl.distances import l2_normalize
+from tf2_impl.padded_embedding import PaddedEmbedding
+
+
+def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
+    """Mean of each group's titles; vectors of zeros are padding and do not count.
+
+    vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
+    titles. ValueError for no groups.
+    """
+    vectors = tf.convert_to_tensor(vectors)
+    check_floating("vectors", vectors, ndim=3)
+    check_not_empty("vectors", vectors)
+    vectors, real = _titles(vectors)
+    count = tf.math.count_nonzero(real, axis=1, keepdims=True, dtype=vectors.dtype)
+    return tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1)
+
+
+def leave_one_out_loss(
+    vectors: tf.Tensor, negatives: tf.Tensor, *, margin: float = 0.2
+) -> tf.Tensor:
+    """Hinge of each title left out of its group against each negative of the group; the mean.
+
+    vectors: (groups, titles, dim), negatives: (groups, m, dim), of unit norm, or zeros for
+    padding, which does not count. A title without another in its group is not left out; 0 when
+    none is. The gradient is zero where the margin is met exactly. TypeError for integers or
+    different dtypes, ValueError for no groups, other sizes or a negative margin.
+    """
+    check_number("margin", margin, least=0)
+    vectors, negatives = tf.convert_to_tensor(vectors), tf.convert_to_tensor(negatives)
+    check_floating("vectors", vectors, ndim=3)
+    check_not_empty("vectors", vectors)
+    check_floating("negatives", negatives, ndim=3)
+    check_dtype("negatives", negatives, vectors.dtype)
+    check_width("negatives", negatives, size(vectors, 2))
+    _check_groups(negatives, vectors)
+    vectors, real = _titles(vectors)
+    negatives, usable = _titles(negatives)
+    # All but one, by a product: taking each from the sum would leave its rounding behind.
+    others = 1 - tf.eye(tf.shape(vectors)[1], dtype=vectors.dtype)
+    bags = l2_normalize(tf.matmul(others, vectors))
+    near = tf.reduce_sum(bags * l2_normalize(vectors), axis=2, keepdims=True)
+    far = tf.matmul(bags, l2_normalize(negatives), transpose_b=True)
+    left_out = real & (tf.math.count_nonzero(real, axis=1, keepdims=True) > 1)
+    counted = left_out[:, :, None] & usable[:, None]
+    hinges = tf.where(counted, tf.nn.relu(margin - near + far), tf.zeros((), vectors.dtype))
+    count = tf.math.count_nonzero(counted, dtype=vectors.dtype)
+    return tf.reduce_sum(hinges) / tf.maximum(count, 1)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class TitleEncoder(PaddedEmbedding):
+    """Padded titles to vectors of unit norm: a `PaddedEmbedding` that sums, and trains on bags.
+
+    vocabulary_size counts the padding's row 0.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, dim: int, *, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(vocabulary_size, dim, reduce="sum", unit_norm=True, seed=seed, **kwargs)
+        self.config = {"vocabulary_size": vocabulary_size, "dim": dim}
+
+    def bags(self, ids: tf.Tensor) -> tf.Tensor:
+        """ids: (groups, titles, longest) integers, padded with 0. Returns (groups, dim).
+
+        Titles of padding only do not count. ValueError for an id outside the table.
+        """
+        return bag_of_titles(self._titles("ids", ids))
+
+    def loss(self, ids: tf.Tensor, negatives: tf.Tensor, *, margin: float = 0.2) -> tf.Tensor:
+        """The `leave_one_out_loss` of titles that belong together against titles from elsewhere.
+
+        ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
+        """
+        vectors = self._titles("ids", ids)
+        return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
+
+    def _titles(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        ids = tf.convert_to_tensor(ids)
+        check_integers(name, ids, ndim=3)
+        groups, titles, longest = tf.unstack(tf.shape(ids))
+        rows = tf.reshape(ids, (groups * titles, longest))
+        check_ids(name, rows, self.table.shape[0])
+        check_not_empty(name, rows)
+        return tf.reshape(self(rows), (groups, titles, self.table.shape[1]))
+
+
+def _titles(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The vectors without a gradient for padding, and which of them are real."""
+    real = tf.reduce_any(vectors != 0, axis=-1)
+    return tf.where(real[..., None], vectors, tf.zeros_like(vectors)), real
+
+
+def _check_groups(negatives: tf.Tensor, vectors: tf.Tensor) -> None:
+    got, wanted = size(negatives, 0), size(vectors, 0)
+    if not (isinstance(got, int) and isinstance(wanted, int)):
+        check_values(got == wanted, "negatives", "as many groups as vectors", got)
+    elif got != wanted:
+        raise ValueError(f"negatives: expected {wanted} groups, got {got}")
