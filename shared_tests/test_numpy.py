@@ -22,12 +22,15 @@ from numpy_infer import (
     Tanh,
     sparse_projection,
 )
+from numpy_infer.conv_autoencoder import ConvAutoencoder1d
 from numpy_infer.neural_grammar import NeuralGrammar
 from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
 from numpy_infer.title_encoder import TitleEncoder
 from numpy_infer.top_k_gating import MixtureOfExperts, TopKGating
+from shared_tests.backends.numpy_backend import build
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import digits, normal
 
@@ -278,3 +281,36 @@ def test_title_encoder_works_on_bags():
     np.testing.assert_allclose(model.bags(ids), wanted, rtol=0, atol=1e-15)
     with pytest.raises(ValueError, match="ids: expected ids"):
         model.bags(ids + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [("ConvAutoencoder1d", "three levels"), ("ConvAutoencoder2d", "digits")]
+)
+def test_conv_autoencoder_keeps_the_positions_of_its_definition(name, case):
+    case = conv_autoencoder.DEFINITION.cell(name, case).case
+    x, size = case.inputs["x"], case.options["pool_size"]
+    model = build("conv_autoencoder", name, case)
+    encoding = model.encode(x)
+    code, positions, spaces = conv_autoencoder.encode(case.weights, x, size)
+    np.testing.assert_allclose(encoding.code, code, rtol=0, atol=1e-12)
+    for got, wanted in zip(encoding.positions, positions, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert list(encoding.spaces) == spaces
+    assert np.any(model.decode(encoding._replace(code=encoding.code + 1)) != model(x))
+
+
+def test_conv_autoencoder_refuses_arrays_that_do_not_fit():
+    case = conv_autoencoder.DEFINITION.cell("ConvAutoencoder1d", "odd length").case
+    arrays = {name.replace(".", "_"): array for name, array in case.weights.items()}
+    changes = {
+        "arrays": {"decoder_2_bias": np.zeros(3)},
+        "decoder_0_weight": {"decoder_0_weight": np.zeros((5, 3, 2))},
+        "encoder_1_weight": {"encoder_1_weight": arrays["encoder_1_weight"][..., 0]},
+    }
+    for name, change in changes.items():
+        with pytest.raises(ValueError, match=f"{name}: expected .*, got "):
+            ConvAutoencoder1d(Input(), **{**arrays, **change})
+    with pytest.raises(TypeError, match="decoder_1_bias: expected float64, got float32"):
+        ConvAutoencoder1d(Input(), **{**arrays, "decoder_1_bias": np.zeros(2, "float32")})
+    with pytest.raises(ValueError, match="arrays: expected encoder_0_weight, got "):
+        ConvAutoencoder1d(Input())

@@ -7,14 +7,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, named, to_native
+from numpy_infer.model_file import load_model
+from shared_tests.backends.tf2_backend import build, call, to_native
 from shared_tests.compare import assert_close, tolerance
+from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
 from shared_tests.definition import cells
 from shared_tests.fixtures import normal
+from tf2_impl import interchange
+from tf2_impl.char_word_encoder import SentenceEncoder
+from tf2_impl.conv_autoencoder import ConvAutoencoder1d
+from tf2_impl.feedback_network import FeedbackNetwork, curriculum_loss
+from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from tf2_impl.pooling import max_pool
 from tf2_impl.recursive_autoencoder import RecursiveAutoencoder
+from tf2_impl.sequence_encoder import SequenceEncoder
 from tf2_impl.sparse_projection import SparseProjection
+from tf2_impl.speaker_encoder import SpeakerEncoder
+from tf2_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from tf2_impl.top_k_gating import MixtureOfExperts
 from tf2_impl.triplet_loss import TripletLoss
 
@@ -37,9 +48,13 @@ def test_graph_of_unknown_sizes_gives_what_eager_gives(backend_name, float64_cel
         assert cell.operation.name == "pad_token_lists"  # lists, before any tensor is made
         return
     function = build(cell.component, cell.operation.name, case)
-    eager = named(function(*inputs))
-    graph = tf.function(function, input_signature=[unknown(value) for value in inputs])
-    for name, value in named(graph(*inputs)).items():
+
+    def outputs(*values):
+        return call(function, dict(zip(case.inputs, values, strict=True)), case)
+
+    eager = outputs(*inputs)
+    graph = tf.function(outputs, input_signature=[unknown(value) for value in inputs])
+    for name, value in graph(*inputs).items():
         bound = tolerance(f"value:{name}", cell.operation.kind, cell.dtype, reference=False)
         assert_close(value.numpy(), eager[name].numpy(), bound, name)
 
@@ -175,3 +190,154 @@ def test_recursive_autoencoder_is_not_traced_for_every_length():
         model(tf.constant(normal(n, 3, seed=1), tf.float32))
     assert model._search.experimental_get_tracing_count() <= 2
     assert model._replay.experimental_get_tracing_count() <= 2
+
+
+def test_neural_grammar_scores_each_pair_once(monkeypatch, step_by_step):
+    model, batches = NeuralGrammar(3, 5, seed=1), []
+    costs = model._costs
+    monkeypatch.setattr(model, "_costs", lambda *a: batches.append(len(a[0])) or costs(*a))
+    model(tf.constant(normal(13, 3, seed=1), tf.float32))
+    assert len(batches) <= 13
+    assert sum(batches) <= 3 * 12
+
+
+def test_neural_grammar_is_not_traced_for_every_length():
+    model = NeuralGrammar(3, 5, seed=1)
+    for n in (2, 3, 5, 7, 11):
+        model(tf.constant(normal(n, 3, seed=1), tf.float32))
+    assert model._search.experimental_get_tracing_count() <= 2
+    assert model._replay.experimental_get_tracing_count() <= 2
+
+
+def test_neural_grammar_takes_narrow_brackets():
+    model, brackets = NeuralGrammar(3, 5, seed=1), [[2, 3], [2, 4], [0, 1], [0, 4]]
+    vectors = tf.constant(normal(5, 3, seed=2), tf.float32)
+    losses = [model(vectors, tf.constant(brackets, dtype)).loss for dtype in (tf.int8, tf.int64)]
+    assert losses[0] == losses[1]
+
+
+TITLES = np.array([[[1, 2, 0], [3, 0, 0], [4, 5, 6]], [[7, 8, 0], [9, 10, 0], [0, 0, 0]]])
+OTHERS = np.array([[[7, 10, 0]], [[1, 6, 0]]])
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_title_encoder_works_on_bags(wrap):
+    model = TitleEncoder(11, 5, seed=1)
+    vectors, negatives = (tf.stack([model(group) for group in one]) for one in (TITLES, OTHERS))
+    got, wanted = wrap(model.bags)(TITLES), bag_of_titles(vectors)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
+    got = wrap(lambda ids, others: model.loss(ids, others, margin=1.5))(TITLES, OTHERS)
+    wanted = leave_one_out_loss(vectors, negatives, margin=1.5)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="negatives: expected ids"):
+        model.loss(TITLES, OTHERS + 1)
+
+
+def test_sequence_encoder_drops_out_in_training_alone():
+    model = SequenceEncoder(11, 3, 5, dropout=0.5, seed=1)
+    first, second = (model(IDS, training=True).numpy() for _ in range(2))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(model(IDS), model(IDS))
+
+
+def test_sequence_encoder_takes_its_seed_alone():
+    states = [SequenceEncoder(11, 3, 5, seed=seed)(IDS).numpy() for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(states[0], states[1])
+    assert not np.array_equal(states[0], states[2])
+
+
+def test_sequence_encoder_saves_and_loads_in_a_functional_model(tmp_path):
+    inputs = keras.Input((None,), dtype="int64")
+    model = keras.Model(inputs, SequenceEncoder(11, 3, 5, out_features=2)(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model(IDS), loaded(IDS))
+
+
+def test_curriculum_follows_a_variable_in_one_graph():
+    losses, step = tf.constant([1.0, 10.0, 100.0]), keras.Variable(0, dtype="int64")
+    follow = tf.function(lambda: curriculum_loss(losses, step, span=2))
+    found = []
+    for number in (0, 1, 2, 3, 9):
+        step.assign(number)
+        found.append(float(follow()))
+    assert found == [1, 6, 11, 61, 111]
+    assert follow.experimental_get_tracing_count() == 1
+    with pytest.raises(ValueError, match="step: expected a number of at least 0, got "):
+        curriculum_loss(losses, tf.constant(-1), span=2)
+
+
+def test_feedback_network_saves_and_loads_in_a_functional_model(tmp_path):
+    inputs = keras.Input((7,))
+    model = keras.Model(inputs, FeedbackNetwork(7, [2, 3], hidden=5)(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = normal(3, 7, seed=1).astype("float32")
+    for got, wanted in zip(loaded(x), model(x), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+AUTOENCODERS = [("ConvAutoencoder1d", "three levels"), ("ConvAutoencoder2d", "digits")]
+
+
+@pytest.mark.parametrize(("name", "case"), AUTOENCODERS)
+def test_conv_autoencoder_keeps_the_positions_of_its_definition(name, case):
+    case = conv_autoencoder.DEFINITION.cell(name, case).case
+    x, size = case.inputs["x"], case.options["pool_size"]
+    model = build("conv_autoencoder", name, case)
+    code, positions, spaces = conv_autoencoder.encode(case.weights, x, size)
+    for encode in (model.encode, tf.function(model.encode)):
+        encoding = encode(tf.constant(np.moveaxis(x, 1, -1)))
+        got = np.moveaxis(encoding.code.numpy(), -1, 1)
+        np.testing.assert_allclose(got, code, rtol=0, atol=1e-12)
+        for got, wanted in zip(encoding.positions, positions, strict=True):
+            np.testing.assert_array_equal(np.moveaxis(got.numpy(), -1, 1), wanted)
+        assert [tuple(map(int, space)) for space in encoding.spaces] == spaces
+    assert np.any(model.decode(encoding._replace(code=encoding.code + 1)) != model.decode(encoding))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_max_pool_keeps_nan_and_minus_infinity(wrap, dtype):
+    x = np.array([3, np.nan, np.nan, 3, np.nan, np.nan, -np.inf, -np.inf, 1, 1], dtype)
+    pooled = wrap(lambda x: max_pool(x, 2))(tf.constant(x.reshape(1, 10, 1)))
+    np.testing.assert_array_equal(pooled.values[0, :, 0], [np.nan] * 3 + [-np.inf, 1])
+    np.testing.assert_array_equal(pooled.positions[0, :, 0], [1, 2, 4, 6, 8])
+
+
+@pytest.mark.parametrize("class_name", ["ConvAutoencoder1d", "ConvAutoencoder2d"])
+def test_conv_autoencoder_fits_inside_a_functional_model(class_name):
+    rank = int(class_name[-2])
+    inputs = keras.Input((*[None] * rank, 3))
+    layer = getattr(importlib.import_module("tf2_impl.conv_autoencoder"), class_name)
+    model = keras.Model(inputs, layer(3, channels=(5, 2), seed=1)(inputs))
+    assert model.output.shape == inputs.shape
+    model.compile(keras.optimizers.Adam(0.01), loss="mse")
+    x = normal(2, *(11, 9)[:rank], 3, seed=1).astype("float32")
+    history = model.fit(x, x, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+def test_sentence_encoder_saves_and_loads_in_a_functional_model(tmp_path):
+    inputs = keras.Input((None, None), dtype="int64")
+    model = keras.Model(inputs, SentenceEncoder(11, 3, width=2)(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ids = np.array([[[1, 2, 0], [3, 0, 0]], [[4, 5, 6], [0, 0, 0]]])
+    np.testing.assert_array_equal(model(ids), loaded(ids))
+
+
+@pytest.mark.parametrize("last", ["Flatten", "SpeakerEncoder"])
+def test_chain_with_convolutional_components_means_to_numpy_what_it_means_here(tmp_path, last):
+    layers = importlib.import_module("tf2_impl.layers")
+    ends = {
+        "Flatten": [layers.Flatten()],
+        "SpeakerEncoder": [keras.layers.ReLU(), SpeakerEncoder(3, seed=1)],
+    }
+    autoencoder = ConvAutoencoder1d(3, channels=(5, 2), seed=1)
+    dense = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((11, 3)), autoencoder, *ends[last], dense])
+    x = normal(2, 11, 3, seed=1).astype("float32")
+    interchange.save_model(model, tmp_path / "model.safetensors")
+    got = load_model(tmp_path / "model.safetensors")[-1](np.moveaxis(x, -1, 1))
+    np.testing.assert_allclose(got, model(x), rtol=0, atol=1e-5)

@@ -8,17 +8,24 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.signal
 import scipy.sparse
 import theano
 import theano.sparse
 import theano.tensor as T
 
+from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
 from theano_impl import interchange
+from theano_impl.convolution import convolution, transposed_convolution
+from theano_impl.feedback_network import curriculum_loss
+from theano_impl.neural_grammar import NeuralGrammar
 from theano_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from theano_impl.recursive_autoencoder import RecursiveAutoencoder
+from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.sparse_projection import SparseProjection
+from theano_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from theano_impl.triplet_loss import triplet_loss
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -104,3 +111,87 @@ def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
     theano.function([vectors], model.output.loss)(normal(13, 3, seed=1))
     assert 0 < len(batches) <= 13
     assert sum(batches) <= most
+
+
+# Theano scores the pair that closes once more: a product of no rows is refused.
+def test_neural_grammar_scores_each_pair_once(monkeypatch):
+    batches = []
+    watch = theano.printing.Print(global_fn=lambda op, rows: batches.append(len(rows)))
+    costs = NeuralGrammar._costs
+    monkeypatch.setattr(
+        NeuralGrammar, "_costs", lambda self, left, right: costs(self, watch(left), right)
+    )
+    vectors = T.dmatrix()
+    function = theano.function([vectors], NeuralGrammar(vectors, 3, 5, seed=1).output.merges)
+    function(normal(13, 3, seed=1))
+    assert 0 < len(batches) <= 13
+    assert sum(batches) <= 4 * 12
+
+
+def test_title_encoder_works_on_bags():
+    titles = np.array([[[1, 2, 0], [3, 0, 0], [4, 5, 6]], [[7, 8, 0], [9, 10, 0], [0, 0, 0]]])
+    others = np.array([[[7, 10, 0]], [[1, 6, 0]]])
+    rows, ids, negatives = T.lmatrix(), T.ltensor3(), T.ltensor3()
+    model = TitleEncoder(rows, 11, 5, seed=1)
+    encode = theano.function([rows], model.output)
+    wanted = [np.stack([encode(group) for group in one]) for one in (titles, others)]
+    bags = theano.function([ids], model.bags(ids))
+    np.testing.assert_allclose(bags(titles), bag_of_titles(wanted[0]).eval(), rtol=0, atol=1e-12)
+    loss = theano.function([ids, negatives], model.loss(ids, negatives, margin=1.5))
+    expected = leave_one_out_loss(*wanted, margin=1.5).eval()
+    np.testing.assert_allclose(loss(titles, others), expected, rtol=0, atol=1e-12)
+    with pytest.raises(AssertionError, match="negatives: expected ids"):
+        loss(titles, others + 1)
+
+
+def test_sequence_encoder_drops_out_in_training_alone():
+    ids = T.lmatrix()
+    for training in (False, True):
+        model = SequenceEncoder(ids, 11, 3, 5, dropout=0.5, training=training, seed=1)
+        encode = theano.function([ids], model.output)
+        assert np.array_equal(encode(IDS), encode(IDS)) != training
+
+
+def test_curriculum_follows_a_variable_in_one_graph():
+    losses, step = T.vector(dtype="float32"), theano.shared(np.int64(0))
+    loss = curriculum_loss(losses, step, span=2)
+    assert loss.dtype == "float32"
+    follow = theano.function([losses], loss)
+    for number, wanted in ((0, 1), (1, 6), (2, 11), (3, 61), (9, 111)):
+        step.set_value(np.int64(number))
+        assert follow(np.float32([1, 10, 100])) == wanted
+    step.set_value(np.int64(-1))
+    with pytest.raises(AssertionError, match="step: expected a number of at least 0"):
+        follow(np.float32([1, 10, 100]))
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [("ConvAutoencoder1d", "three levels"), ("ConvAutoencoder2d", "digits")]
+)
+def test_conv_autoencoder_keeps_the_positions_of_its_definition(name, case):
+    case = conv_autoencoder.DEFINITION.cell(name, case).case
+    x, size = case.inputs["x"], case.options["pool_size"]
+    model = interchange.from_arrays(f"conv_autoencoder.{name}", case.options, case.weights)
+    encoding = model.encode(*model.inputs)
+    changed = model.decode(encoding._replace(code=encoding.code + 1))
+    outputs = [encoding.code, changed, model.output, *encoding.positions, *encoding.spaces]
+    code, changed, output, *others = theano.function(model.inputs, outputs)(x)
+    wanted, positions, spaces = conv_autoencoder.encode(case.weights, x, size)
+    np.testing.assert_allclose(code, wanted, rtol=0, atol=1e-12)
+    for got, one in zip(others, [*positions, *spaces], strict=True):
+        np.testing.assert_array_equal(got, one)
+    assert np.any(changed != output)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_convolutions_are_those_of_scipy(rank):
+    x, weight = normal(11, 13, seed=1), normal(3, 2, seed=2)
+    x, weight = (x, weight) if rank == 2 else (x[:, 0], weight[:, 0])
+    options = {"stride": [1] * rank, "padding": [[0, 0]] * rank, "dilation": [1] * rank}
+    given = [T.constant(one[None, None]) for one in (x, weight)]
+    for ours, wanted in (
+        (convolution, scipy.signal.correlate(x, weight, "valid")),
+        (transposed_convolution, scipy.signal.convolve(x, weight, "full")),
+    ):
+        got = ours(*given, None, kernel_size=weight.shape, **options).eval()
+        np.testing.assert_allclose(got[0, 0], wanted, rtol=0, atol=1e-12)

@@ -129,8 +129,8 @@ class GRU(Layer):
         prefixes = ["", "backward."] if direction == "both" else [""]
         arrays = []
         for prefix in prefixes:
-            own = initial_arrays(in_features, hidden_size, bias=bias, rng=rng)
-            arrays.append([self.add_param(prefix + name, value) for name, value in own.items()])
+            start = initial_arrays(in_features, hidden_size, bias=bias, rng=rng)
+            arrays.append([self.add_param(prefix + name, value) for name, value in start.items()])
         check_dtype("x", x, self.params[0].dtype)
         x = check_width("x", x, in_features)
         outputs = []

@@ -1,0 +1,164 @@
+"""Definition of the speaker encoder: convolutions with their pools, a mean over what is left."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from shared_tests.components.conv_autoencoder import FRAMES, at, convolution, exact, largest, scaled
+from shared_tests.components.distances import l2_normalize
+from shared_tests.definition import PACKAGES, BadInput, Case, Definition, Mutant, Operation
+from shared_tests.fixtures import normal
+
+
+def hidden(weights, x, positions=None):
+    """The last convolution's output, and the positions of the pools, unless they are given."""
+    found = []
+    for level in range((len(weights) - 1) // 2):
+        if level:
+            found.append(largest(x, 2) if positions is None else positions[level - 1])
+            x = at(x, found[-1])
+        kernel, bias = (weights[f"convolutions.{level}.{name}"] for name in ("weight", "bias"))
+        x = np.maximum(convolution(x, kernel, bias), 0)
+    return x, found
+
+
+def speaker_encoder(weights, x, n_mels, channels=(32, 32), dim=16, positions=None):
+    h, _ = hidden(weights, x, positions)
+    return l2_normalize(h.mean(axis=2) @ weights["projection.weight"])
+
+
+def with_positions_held(case):
+    """Differences in which the first of equals stays the largest, however little it is moved."""
+    from shared_tests.measure import differences
+
+    _, positions = hidden(case.weights, case.inputs["x"])
+    held = Operation("held", partial(speaker_encoder, positions=positions), ())
+    return differences(
+        held, case, {"output": speaker_encoder(case.weights, **case.inputs, **case.options)}
+    )
+
+
+def case(name, x, channels=(3, 5), dim=7, *, draw=scaled, changes=None, **conventions):
+    weights = {}
+    for level, (before, after) in enumerate(pairwise([x.shape[1], *channels])):
+        weights[f"convolutions.{level}.weight"] = draw(after, before, 3, seed=2 * level)
+        weights[f"convolutions.{level}.bias"] = draw(after, seed=2 * level + 1)
+    weights["projection.weight"] = draw(channels[-1], dim, seed=20)
+    return Case(
+        name,
+        {"x": x},
+        {"n_mels": x.shape[1], "channels": list(channels), "dim": dim},
+        {**weights, **(changes or {})},
+        channels=("x",),
+        **conventions,
+    )
+
+
+def ties(name, x):
+    """A case in whose pools there are equal entries; what is pooled is not rounded."""
+    return case(name, x, draw=exact, gradients=with_positions_held)
+
+
+FRAMES_OF_NOISE = normal(3, 2, 11, seed=31)
+SILENT = {"convolutions.1.weight": np.zeros((5, 3, 3)), "convolutions.1.bias": -np.arange(1.0, 6)}
+
+DEFINITION = Definition(
+    "speaker_encoder",
+    operations=(
+        Operation(
+            "SpeakerEncoder",
+            speaker_encoder,
+            kind="model",
+            cases=(
+                case("odd number of frames", FRAMES_OF_NOISE),
+                case("even number of frames", normal(3, 2, 12, seed=32)),
+                case("fewest frames, a batch of one", normal(1, 2, 8, seed=33)),
+                case("one level, without a pool", normal(2, 2, 5, seed=34), (3,), 5),
+                case("three levels", normal(2, 3, 19, seed=35), (5, 2, 3), 2),
+                case(
+                    "a vector of zeros",
+                    FRAMES_OF_NOISE,
+                    changes=SILENT,
+                    flat={"x": ..., "projection.weight": ...},
+                ),
+                ties("blank", np.zeros((2, 2, 11))),
+                ties("constant", np.ones((2, 2, 11)) * [[[1.5], [-0.5]], [[2.0], [0.25]]]),
+                ties("digits as frames", FRAMES),
+                case(
+                    "nan",
+                    np.where(np.arange(11) == 4, np.nan, FRAMES_OF_NOISE),
+                    differentiate=False,
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"x": np.ones((3, 2, 11), int)}, TypeError),
+                BadInput({"x": FRAMES_OF_NOISE.astype("float32")}, TypeError),
+                BadInput({"x": FRAMES_OF_NOISE[0]}),
+                BadInput({"x": FRAMES_OF_NOISE[..., None]}),
+                BadInput({"x": FRAMES_OF_NOISE[:0]}),
+                BadInput({"x": FRAMES_OF_NOISE[:, :1]}),
+                BadInput({"x": FRAMES_OF_NOISE[..., :7]}),
+                BadInput({"n_mels": 0}, numpy=False),
+                BadInput({"n_mels": 2.0}, TypeError, numpy=False),
+                BadInput({"channels": []}, numpy=False),
+                BadInput({"channels": [3, 0]}, numpy=False),
+                BadInput({"channels": 3}, TypeError, numpy=False),
+                BadInput({"channels": [3.0, 5.0]}, TypeError, numpy=False),
+                BadInput({"dim": 0}, numpy=False),
+                BadInput({"dim": 2.0}, TypeError, numpy=False),
+            ),
+            numpy=True,
+        ),
+    ),
+    mutants=(
+        Mutant(
+            "largest over time for the mean",
+            "SpeakerEncoder",
+            "odd number of frames",
+            {
+                "pytorch_impl": ("h.mean(2)", "h.amax(2)"),
+                "tf2_impl": ("tf.reduce_mean(h, axis=1)", "tf.reduce_max(h, axis=1)"),
+                "theano_impl": ("T.mean(h, axis=2)", "T.max(h, axis=2)"),
+                "numpy_infer": ("h.mean(axis=2)", "h.max(axis=2)"),
+            },
+        ),
+        Mutant(
+            "no unit norm",
+            "SpeakerEncoder",
+            "one level, without a pool",
+            {
+                "pytorch_impl": ("return l2_normalize(", "return ("),
+                "tf2_impl": ("return l2_normalize(", "return ("),
+                "theano_impl": ("self.output = l2_normalize(", "self.output = ("),
+                "numpy_infer": ("return l2_normalize(", "return ("),
+            },
+        ),
+        Mutant(
+            "relu left out after the first convolution",
+            "SpeakerEncoder",
+            "even number of frames",
+            {
+                "pytorch_impl": (
+                    "torch.relu(self.convolutions[0](x))",
+                    "self.convolutions[0](x)",
+                ),
+                "tf2_impl": ("_relu(self.convolutions[0](x))", "self.convolutions[0](x)"),
+                "theano_impl": (
+                    'h = ReLU(self.add_layer(f"convolutions.{place}", convolution).output).output',
+                    'h = self.add_layer(f"convolutions.{place}", convolution).output\n'
+                    "            h = ReLU(h).output if place else h",
+                ),
+                "numpy_infer": ("np.maximum(y, 0)", "y if y.shape[1] == 3 else np.maximum(y, 0)"),
+            },
+        ),
+        Mutant(
+            "no pool",
+            "SpeakerEncoder",
+            "three levels",
+            dict.fromkeys(PACKAGES.values(), ("POOL_SIZE = 2", "POOL_SIZE = 1")),
+        ),
+    ),
+)

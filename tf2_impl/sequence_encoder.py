@@ -1,0 +1,98 @@
+"""Ragged sequences of ids, padded with id 0 on the right, to one vector each.
+
+    h_t = GRU(dropout(table[id_t]), h_{t−1}), from h_0 = 0
+    y   = h_n·W + b, or h_n itself, after the n real ids of the sequence
+
+Sources: Cho et al. 2014 (gated recurrent units); seed topic, who's afraid of the recurrent wolf.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import (
+    check_count,
+    check_ids,
+    check_not_empty,
+    check_number,
+    check_right_padded,
+)
+from tf2_impl.initializers import EmbeddingTable, GlorotUniform
+from tf2_impl.recurrent import last_states, make_gru
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SequenceEncoder(keras.layers.Layer):
+    """The last real state of a GRU over each sequence of a batch, in the batch's order.
+
+    vocabulary_size counts the padding's row 0. out_features: a projection follows, of that width.
+    dropout: the share of the embeddings' entries that are zero in training. reverse: from the
+    last real id to the first.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden: int,
+        *,
+        out_features: int | None = None,
+        dropout: float = 0.1,
+        reverse: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA wants sizes that are known beforehand
+        check_count("vocabulary_size", vocabulary_size)
+        check_count("embedding_dim", embedding_dim)
+        check_count("hidden", hidden)
+        check_number("dropout", dropout, least=0)
+        if dropout >= 1:
+            raise ValueError(f"dropout: expected a number below 1, got {dropout}")
+        self.config = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_dim": embedding_dim,
+            "hidden": hidden,
+            "out_features": out_features,
+            "dropout": dropout,
+            "reverse": reverse,
+        }
+        self.reverse = reverse
+        glorot = GlorotUniform(seed)
+        self.table = self.add_weight(
+            shape=(vocabulary_size, embedding_dim), initializer=EmbeddingTable(seed), name="table"
+        )
+        self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
+        self.gru = make_gru(embedding_dim, hidden, glorot=glorot, dtype=self.dtype_policy)
+        self.projection = None
+        if out_features is not None:
+            check_count("out_features", out_features)
+            self.projection = keras.layers.Dense(
+                out_features, kernel_initializer=glorot, dtype=self.dtype_policy
+            )
+            self.projection.build((None, hidden))
+
+    def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
+
+        Returns (batch, hidden) or (batch, out_features); a row of padding only has the state
+        zero. ValueError for an id outside the table, and for padding before an id.
+        """
+        check_ids("ids", ids, self.table.shape[0])
+        check_not_empty("ids", ids)
+        # A GRU takes at least one step. Gather takes no narrower ids.
+        missing = tf.cast(tf.shape(ids)[1] == 0, tf.int32)
+        ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])
+        real = ids != 0
+        check_right_padded("ids", real)
+        vectors = self.dropout(tf.gather(self.table, ids), training=training)
+        lengths = tf.math.count_nonzero(real, axis=1)
+        states = last_states(self.gru, vectors, lengths, reverse=self.reverse)
+        return states if self.projection is None else self.projection(states)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}

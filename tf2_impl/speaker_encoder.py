@@ -1,0 +1,106 @@
+"""Log-mel frames to a vector of unit norm: who speaks.
+
+    h₁ = relu(conv₁(x)),  h_i = relu(conv_i(pool(h_{i−1})))
+    y  = l2_normalize(mean of h_L over time · W)
+
+One convolution of 3 frames for each number of channels, over time, with the mel bands as its
+channels and without padding, and between two of them a max-pool of 2 frames. The projection has no
+bias.
+
+Source: seed topic, audio and speaker representations, whose sketch leaves the activations out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.checks import (
+    check_channels,
+    check_count,
+    check_counts,
+    check_dtype,
+    check_not_empty,
+    check_space,
+)
+from tf2_impl.distances import l2_normalize
+from tf2_impl.initializers import GlorotUniform
+from tf2_impl.pooling import max_pool
+
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SpeakerEncoder(keras.layers.Layer):
+    """(batch, time, n_mels) to (batch, dim), for any time that the pools leave frames of.
+
+    channels: of each convolution.
+    """
+
+    def __init__(
+        self,
+        n_mels: int,
+        *,
+        channels: Sequence[int] = (32, 32),
+        dim: int = 16,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA has no max_pool_with_argmax
+        check_count("n_mels", n_mels)
+        check_counts("channels", channels)
+        check_count("dim", dim)
+        self.config = {"n_mels": n_mels, "channels": list(channels), "dim": dim}
+        self.n_mels = n_mels
+        self.least = KERNEL_SIZE  # the frames of which one is left
+        for _ in channels[1:]:
+            self.least = self.least * POOL_SIZE + KERNEL_SIZE - 1
+        glorot = keras.initializers.GlorotUniform(keras.random.SeedGenerator(seed))
+        self.convolutions = []
+        for place, (before, after) in enumerate(pairwise([n_mels, *channels])):
+            layer = keras.layers.Conv1D(
+                after,
+                KERNEL_SIZE,
+                kernel_initializer=glorot,
+                name=f"convolutions_{place}",
+                dtype=self.dtype_policy,
+            )
+            layer.build((None, None, before))
+            self.convolutions.append(layer)
+        self.projection = keras.layers.Dense(
+            dim,
+            use_bias=False,
+            kernel_initializer=GlorotUniform(seed),
+            name="projection",
+            dtype=self.dtype_policy,
+        )
+        self.projection.build((None, channels[-1]))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, time, n_mels). Returns (batch, dim), of unit norm or zero.
+
+        Of equal frames of a pool the first gets the gradient. TypeError for another dtype than
+        the weights', ValueError for an empty batch, another number of mel bands and too few frames.
+        """
+        check_space("x", x, rank=1, least=self.least)
+        check_dtype("x", x, self.projection.kernel.dtype)
+        check_not_empty("x", x)
+        check_channels("x", x, self.n_mels)
+        h = _relu(self.convolutions[0](x))
+        for convolution in self.convolutions[1:]:
+            h = _relu(convolution(max_pool(h, POOL_SIZE).values))
+        return l2_normalize(self.projection(tf.reduce_mean(h, axis=1)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}
+
+
+def _relu(x: tf.Tensor) -> tf.Tensor:
+    """max(x, 0). Graphs fuse tf.nn.relu with a float32 layer, and so fused it turns NaN to 0."""
+    return tf.where(x <= 0, tf.zeros_like(x), x)
