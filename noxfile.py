@@ -73,7 +73,9 @@ def tests(backend: str) -> None:
     def run(session: nox.Session) -> None:
         # Without a compiler Theano runs its Python mode: C code for every graph takes too long.
         flags = f"cxx=,base_compiledir={THEANO_CACHE / 'tests'}"
-        pytest(session, backend, "shared_tests", f"--backend={backend}", THEANO_FLAGS=flags)
+        workers = [] if backend == "numpy" else ["--numprocesses=auto", "--maxprocesses=4"]
+        selected = ("shared_tests", f"--backend={backend}", *workers)
+        pytest(session, backend, *selected, THEANO_FLAGS=flags)
 
     run.__doc__ = f"All tests of the {backend} backend."
     nox.session(name=f"tests-{backend}")(run)

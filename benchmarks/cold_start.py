@@ -15,6 +15,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -116,7 +117,7 @@ def main() -> None:
 def prepare(interpreters: dict[str, str], folder: Path) -> dict[str, Path]:
     """The net in every format: {suffix: file}."""
     random = np.random.default_rng(1)
-    layers = [{"layer": "Input", "previous": [], "config": {}}]
+    layers: list[dict[str, Any]] = [{"layer": "Input", "previous": [], "config": {}}]
     arrays = {}
     for rows, columns in pairwise(SIZES):
         if len(layers) > 1:

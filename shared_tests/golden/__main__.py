@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,8 @@ def record_call(cell: Cell, case: Case) -> None:
             if quantity.startswith("value:")
         }
         channels = np.array(case.channels, str)
-        np.savez(path, **inputs, **outputs, channels=channels)
+        arrays: dict[str, Any] = {**inputs, **outputs, "channels": channels}
+        np.savez(path, **arrays)
 
 
 def stem(cell: Cell) -> str:

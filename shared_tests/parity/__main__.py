@@ -100,7 +100,7 @@ def plan(
     """One process per backend; Theano, which compiles each graph, gets one per component."""
     components = [component] if component else [one.component for one in definitions()]
     kind = "measured" if loads is None else "loaded"
-    planned = []
+    planned: list[tuple[str, str | None, str]] = []
     if "theano" in interpreters:  # first, as they take longest
         planned = [("theano", one, f"theano-{one}") for one in components]
     planned += [(name, component, name) for name in interpreters if name != "theano"]
