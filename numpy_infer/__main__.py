@@ -40,18 +40,22 @@ class Failure(Exception):
 
 
 class Converted(Layer):
-    """A net whose input is converted first, batch by batch."""
+    """A net whose floating input is converted first, batch by batch."""
 
     def __init__(self, net: Layer, dtype: str) -> None:
         super().__init__(net)
         self.dtype = dtype
 
     def __call__(self, value: np.ndarray) -> Any:
-        return self.previous[0](value.astype(self.dtype))
+        floating = np.issubdtype(value.dtype, np.floating)  # ids stay what they are
+        return self.previous[0](value.astype(self.dtype) if floating else value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments ask for; the exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parser().parse_args(arguments)
     try:
@@ -73,7 +77,12 @@ def _complain(error: Exception) -> None:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    print(f"numpy_infer: {' '.join(text.split())}", file=sys.stderr)
+    print(f"numpy_infer: {_harmless(' '.join(text.split()))}", file=sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    """Text without what would steer the terminal: such characters as Python writes them."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -103,8 +112,7 @@ def _page(found: Mapping[str, Any]) -> str:
             output if isinstance(output, str) else _shape(output),
             f"{layer['parameters']:,}" if layer["parameters"] else "",
         ]
-        # What a file says is not to steer the terminal.
-        rows.append([cell if cell.isprintable() else repr(cell) for cell in cells])
+        rows.append([_harmless(cell) for cell in cells])
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     table = [
@@ -124,7 +132,7 @@ def _summary(found: Mapping[str, Any]) -> str:
     ]
     if not found["infers"]:
         parts.append("for a framework: NumPy does not have it")
-    return f"{found['file']}: {', '.join(parts)}"
+    return _harmless(f"{found['file']}: {', '.join(parts)}")
 
 
 def _shape(shape: Sequence[int | None]) -> str:
@@ -152,7 +160,8 @@ def _predict(options: argparse.Namespace) -> int:
         )
     except (TypeError, ValueError) as error:
         hint = ""
-        if not options.cast and x.dtype != dtype and "expected float" in str(error):
+        floating = np.issubdtype(x.dtype, np.floating)
+        if floating and not options.cast and x.dtype != dtype and "expected float" in str(error):
             hint = f"; --cast converts it to {dtype}"
         raise Failure(f"{options.input}: {error}{hint}") from error
     print(f"{options.output}: {_shape(done.shape)} of {done.dtype}")
@@ -215,7 +224,9 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-size", type=_size, default=1024, metavar="N", help="rows at a time (1024)"
     )
     command.add_argument(
-        "--cast", action="store_true", help="convert the input to the type of the model's arrays"
+        "--cast",
+        action="store_true",
+        help="convert floating input to the type of the model's arrays",
     )
     command.add_argument("--force", action="store_true", help="replace OUTPUT.npy if it is there")
 

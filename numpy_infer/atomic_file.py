@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -12,20 +14,38 @@ from typing import BinaryIO
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A draft that takes the place of `path` when the block ends, and vanishes when it fails.
 
-    At every moment the path holds the old file or the new one. A process that is killed leaves
-    its draft behind, `.NAME.<random>.part`, of no use and no harm. OSError when it cannot be
-    written.
+    At every moment the path holds the old file or the new one, which has the old one's permissions.
+    A process that is killed leaves its draft behind, `.NAME.<random>.part`, of no use and no harm.
+    OSError when it cannot be written, or when what is there is no regular file.
     """
     target = os.path.realpath(path)  # a link stays a link
     folder, name = os.path.split(target)
     draft = os.path.join(folder, f".{name[:32]}.{os.urandom(6).hex()}.part")
     try:
-        with open(draft, "xb") as file:
+        old = _permissions(target)
+        first = 0o666 if old is None else old  # at no moment more than the old file's
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
+            if old is not None:  # the umask may have taken some away
+                os.chmod(draft, old)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(draft):
             os.unlink(draft)
+        if isinstance(error, OSError) and error.filename in (draft, target):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def _permissions(target: str) -> int | None:
+    """Of the file that is there, None when none is; OSError for a folder, a pipe, a device."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, "expected a regular file", target)
+    return stat.S_IMODE(mode)

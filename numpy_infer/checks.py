@@ -81,7 +81,9 @@ def check_number(
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     # Not math.isfinite: whole numbers that no float can hold would be an OverflowError.
     if not (abs(value) <= sys.float_info.max and value > above and value >= least):
-        wanted = f"a number above {above}" if above > -math.inf else f"a number of at least {least}"
+        wanted = "a finite number"
+        if max(above, least) > -math.inf:
+            wanted = f"a number above {above}" if above > least else f"a number of at least {least}"
         raise ValueError(f"{name}: expected {wanted}, got {value}")
 
 

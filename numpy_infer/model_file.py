@@ -90,11 +90,26 @@ def write_model(
     from numpy_infer.network import check
 
     _check_arrays(arrays)
+    _check_json(component, config)
     description = {"version": VERSION, "component": component, "config": dict(config)}
     description["checksum"] = checksum(description, arrays)
     text = json.dumps(description, allow_nan=False)
     check(component, json.loads(text)["config"], arrays)
     safetensors_file.write(path, {KEY: text}, arrays)
+
+
+def _check_json(component: str, config: Mapping[str, Any]) -> None:
+    """TypeError or ValueError, with the layer, for a configuration that JSON cannot say."""
+    parts: list[tuple[str, Any]] = []
+    if component == "chain" and isinstance(config.get("layers"), list):
+        for place, entry in enumerate(config["layers"]):
+            name = entry.get("layer") if isinstance(entry, dict) else None
+            parts.append((f"layer {place} ({name!s:.99}): ", entry))
+    for where, part in [*parts, ("", dict(config))]:
+        try:
+            json.dumps(part, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}config: expected what JSON can say, got: {error}") from error
 
 
 def _read(path: str | os.PathLike[str]) -> Model:

@@ -65,6 +65,8 @@ def places(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[
     entries = config.get("layers")
     if config.keys() != {"layers"} or not isinstance(entries, list) or not entries:
         raise ValueError(f"config: expected a list of layers, got {config!r:.99}")
+    if len(entries) == 1:
+        raise ValueError("config: expected a layer after the input, got none")
     layers: list[Layer] = []
     widths: list[dict[int, int]] = []
     for place, (entry, own) in enumerate(zip(entries, by_place(arrays, len(entries)), strict=True)):
@@ -104,6 +106,8 @@ def _layer(entry: dict[str, Any], previous: list[Layer], arrays: dict[str, np.nd
         return _component(previous[0], name, config, arrays)
     layer_class = getattr(importlib.import_module(f"numpy_infer.{LAYERS[name]}"), name)
     check_parts(layer_class, entry, arrays)
+    if name == "Embedding" and entry["training"]["padding"] and arrays["table"][:1].any():
+        raise ValueError(f"table: expected zeros in row 0, got {arrays['table'][0]!r:.99}")
     return layer_class(*previous, **_keywords(arrays), **config)
 
 

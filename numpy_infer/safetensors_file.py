@@ -156,7 +156,9 @@ def _checked_entry(name: str, entry: Any) -> tuple[np.dtype, tuple[int, ...], in
         raise ValueError(f"array {name!r:.99}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"array {name!r:.99}: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+        raise ValueError(
+            f"array {name!r:.99}: expected one of {', '.join(DTYPES)}, got {dtype!r:.99}"
+        )
     if not _are_sizes(shape) or len(shape) > MOST_AXES or not all(n < LARGEST_AXIS for n in shape):
         raise ValueError(f"array {name!r:.99}: expected a shape, got {shape!r:.99}")
     if not _are_sizes(offsets) or len(offsets) != 2:
@@ -167,7 +169,7 @@ def _checked_entry(name: str, entry: Any) -> tuple[np.dtype, tuple[int, ...], in
     begin, end = offsets
     if end - begin != size:
         raise ValueError(
-            f"array {name!r:.99}: expected {size} bytes for shape {shape}, "
+            f"array {name!r:.99}: expected {size} bytes for shape {shape!r:.99}, "
             f"got data_offsets {offsets}"
         )
     return DTYPES[dtype], tuple(shape), begin, end

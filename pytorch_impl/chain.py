@@ -36,8 +36,12 @@ def steps(model: nn.Sequential) -> list[Step]:
     """
     if not _is_container(model):
         raise ValueError(f"model: expected an nn.Sequential, got {type(model).__name__}")
+    if hooks(model):
+        raise ValueError(f"model: expected no forward hooks, got {hooks(model)}")
     found = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
     _add_steps(found, model, "", dtype_of(model))
+    if len(found) == 1:
+        raise ValueError("model: expected at least one layer, got none")
     _check_own(found)
     return found
 
@@ -51,7 +55,10 @@ def build(
     or float64. Returns an `nn.Sequential`, a `Hourglass` when there is an unpool, in training
     mode. ValueError for a graph that is not a chain and for what is not in the vocabulary.
     """
+    if len(layers) < 2:
+        raise ValueError(f"layers: expected an input and a layer, got {list(layers)}")
     modules: list[nn.Module] = []
+    by_place = _by_place(shapes)
     pools: list[int] = []  # the places of those that are yet to be undone
     undone = {one["previous"][-1] + 1 for one in layers if one["layer"] == "MaxUnpool"}
     for place, one in enumerate(layers[1:], start=1):
@@ -67,8 +74,7 @@ def build(
             raise ValueError(
                 f"layers: expected the config of its MaxPool at place {place}, got {one['config']}"
             )
-        begin = f"{place}."
-        own = {key.removeprefix(begin): shapes[key] for key in shapes if key.startswith(begin)}
+        own = by_place.get(str(place), {})
         try:
             described = Entry(name, one["config"], one.get("training", {}))
             module = layer(described, own, getattr(torch, dtype))
@@ -81,27 +87,49 @@ def build(
     return (Hourglass if undone else nn.Sequential)(*modules)
 
 
+def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes of a chain's arrays, {place: {name: shape}}."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for path, shape in shapes.items():
+        place, _, name = path.partition(".")
+        found.setdefault(place, {})[name] = tuple(shape)
+    return found
+
+
+def hooks(*modules: nn.Module) -> str | None:
+    """The first of these modules with a forward hook, which is not in a model file."""
+    for one in modules:
+        if one._forward_hooks or one._forward_pre_hooks:
+            return f"{type(one).__name__} with a forward hook"
+    return None
+
+
 def _add_steps(found: list[Step], model: nn.Module, path: str, dtype: torch.dtype) -> None:
     pools: list[tuple[int, nn.Module]] = []  # those that are yet to be undone, and their places
     for key, module in model._modules.items():  # children() leaves out what comes a second time
         assert module is not None
         name, place = f"{path}{key}", len(found)
-        if _is_container(module):
+        contained = _is_container(module)
+        left_out = contained or isinstance(module, nn.Identity)
+        try:
+            described, previous = None if left_out else entry(module), [place - 1]
+            hooked = hooks(*([module] if contained else module.modules()))
+            if hooked:
+                raise UnsupportedError(hooked)
+            own = _unpadded(module)
+            if isinstance(own, MAX_POOLS) and own.return_indices:
+                expect(own, "return_indices", isinstance(model, Hourglass))
+                pools.append((place, module))
+            elif isinstance(own, MAX_UNPOOLS):
+                previous.append(_undo(pools, module) - 1)
+        except UnsupportedError as error:
+            raise ValueError(
+                f"model: expected layers that model files have, got {error} at place {place} "
+                f"({name}); they have {SUPPORTED} and components"
+            ) from None
+        if contained:
             _add_steps(found, module, f"{name}.", dtype)
-        elif not isinstance(module, nn.Identity):
-            try:
-                described, previous = entry(module), [place - 1]
-                own = _unpadded(module)
-                if isinstance(own, MAX_POOLS) and own.return_indices:
-                    expect(own, "return_indices", isinstance(model, Hourglass))
-                    pools.append((place, module))
-                elif isinstance(own, MAX_UNPOOLS):
-                    previous.append(_undo(pools, module) - 1)
-            except UnsupportedError as error:
-                raise ValueError(
-                    f"model: expected layers out of {SUPPORTED} and components, "
-                    f"got {error} at place {place} ({name})"
-                ) from None
+        elif described is not None:
             found.append(Step(_as_dict(described, previous), weights(module, dtype)))
 
 
@@ -133,10 +161,12 @@ def _unpadded(module: nn.Module) -> Any:
 
 
 def _check_own(found: list[Step]) -> None:
-    """ValueError for memory that belongs to two weights: files would come back with two."""
+    """ValueError for memory that is not there, or belongs to two weights: files would have two."""
     owners: dict[int, str] = {}
     for place, step in enumerate(found):
         for name, (view, _) in step.weights.items():
+            if view.is_meta:
+                raise ValueError(f"model: expected values, got {place}.{name} on the meta device")
             owner = owners.setdefault(view.data_ptr(), f"{place}.{name}")
             if view.numel() and owner != f"{place}.{name}":
                 raise ValueError(

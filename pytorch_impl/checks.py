@@ -84,7 +84,8 @@ def check_number(
 ) -> None:
     """ValueError unless `value` is finite, greater than `above` and at least `least`."""
     if not (math.isfinite(value) and value > above and value >= least):
-        wanted = f"a number above {above}" if above > -math.inf else f"a number of at least {least}"
+        limit = f" of at least {least}" if least > -math.inf else ""
+        wanted = f"a number above {above}" if above > -math.inf else f"a finite number{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {value}")
 
 

@@ -44,6 +44,8 @@ def from_arrays(
     """
     dtype = _dtype("arrays", arrays.values())
     if component == CHAIN:
+        if config.keys() != {"layers"}:
+            raise ValueError(f"config: expected layers, got {', '.join(config) or 'nothing'}")
         shapes = {name: array.shape for name, array in arrays.items()}
         model: nn.Module = chain.build(config["layers"], shapes, dtype)
     else:
@@ -82,6 +84,9 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"model: expected a component or an nn.Sequential, got {type(model).__name__}"
             )
+        hooked = chain.hooks(*model.modules())
+        if hooked:
+            raise ValueError(f"model: expected no forward hooks, got {hooked}")
         component, config = name, model.config
     own = _weights(model)
     _dtype("model", [weight.view for weight in own.values()])
@@ -139,7 +144,7 @@ def _describe(array: Tensor | np.ndarray) -> str:
 
 def _dtype(argument: str, arrays: Iterable[Tensor | np.ndarray]) -> str:
     """The dtype that all arrays share; PyTorch's own when there are none."""
-    dtypes = {_name(array.dtype) for array in arrays} or {"float32"}
+    dtypes = {_name(array.dtype) for array in arrays} or {_name(torch.get_default_dtype())}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         names = ", ".join(sorted(dtypes))
         raise TypeError(f"{argument}: expected float32 or float64 throughout, got {names}")

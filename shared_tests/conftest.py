@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 import pytest
@@ -21,12 +23,20 @@ from shared_tests.definition import (
 )
 
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Theano locks the directory of its compiled code: each worker has one of its own.
+    flags = os.environ.get("THEANO_FLAGS", "")
+    os.environ["THEANO_FLAGS"] = re.sub(r"(base_compiledir=[^,]*)", rf"\1/{worker}", flags)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend", choices=list(PACKAGES), help="run the tests of this backend alone"
     )
     parser.addoption("--component", help="run the tests of this component alone")
-    parser.addoption("--first-cases", action="store_true", help="run each operation's first case")
+    parser.addoption(
+        "--first-cases", action="store_true", help="run each operation's first case, in float64"
+    )
 
 
 def selected(config: pytest.Config) -> list[str]:
@@ -59,8 +69,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     rows: list[tuple[Any, ...]]
     if names & {"cell", "float64_cell"}:
         arguments = ("backend_name", "cell" if "cell" in names else "float64_cell")
-        dtypes = DTYPES if "cell" in names else DTYPES[:1]
         first = config.getoption("--first-cases")
+        dtypes = DTYPES if "cell" in names and not first else DTYPES[:1]
         rows = [
             (name, cell)
             for name in selected(config)

@@ -286,6 +286,11 @@ def test_layers_refuse(name):
         layer(x)
 
 
+def test_a_number_without_limits_is_asked_to_be_finite():
+    with pytest.raises(ValueError, match=r"^slope: expected a finite number, got inf$"):
+        LeakyReLU(Input(), slope=math.inf)
+
+
 def test_functions_take_what_layers_check():
     with pytest.raises(ValueError, match=r"^mask: expected shape"):
         gru(SERIES, *ARRAYS, mask=np.ones((2, 5)))

@@ -134,6 +134,18 @@ def test_what_a_file_says_does_not_steer_the_terminal(tmp_path):
     printed = succeeds(tmp_path, "describe", "m")
     assert "\x1b" not in printed
     assert "\u202e" not in printed
+    config = chain(("ReLU", {}), ("ReLU", {"\x1b[2J\u202e": 1}))
+    write_unchecked(tmp_path / "bad", "chain", config, {})
+    said = fails(tmp_path, "check", "bad")
+    assert said.endswith("layer 2 (ReLU): config: expected none, got \\x1b[2J\\u202e\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_failure(closed, folder):
+    command = f"{sys.executable} -m numpy_infer check {folder}/model.safetensors {closed}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "" or closed == "2>&-"
 
 
 def test_describe_into_a_pipe_that_closes(folder):
@@ -192,7 +204,8 @@ BAD_INPUTS = {
     "other width": (np.ones((3, 4), np.float32), "x: expected 5 features, got shape (3, 4)"),
     "no rows": (np.ones((0, 5), np.float32), "x: expected at least one row"),
     "a number": (np.float32(1), "expected"),
-    "whole numbers": (np.ones((3, 5), int), "got int64; --cast converts it to float32"),
+    "whole numbers": (np.ones((3, 5), int), "got int64\n"),
+    "a table": (np.ones(3, [("a", "f4")]), "x: expected"),
     "objects": (np.array([[None]]), "expected an .npy file of numbers"),
 }
 
@@ -207,6 +220,7 @@ def test_predict_says_what_is_wrong_with_its_input(name, folder):
     said = fails(folder, "predict", "model.safetensors", "bad.npy", "y.npy")
     assert said.startswith("bad.npy: ")
     assert message in said
+    assert "--cast" not in said
     assert not (folder / "y.npy").exists()
 
 
@@ -224,6 +238,8 @@ def test_predict_of_ids(tmp_path):
     np.save(tmp_path / "ids.npy", SAMPLES["reader"].x)
     np.save(tmp_path / "x.npy", np.ones((3, 5)))
     assert succeeds(tmp_path, "predict", "m", "ids.npy", "y.npy") == "y.npy: (2, 5) of float32\n"
+    succeeds(tmp_path, "predict", "m", "ids.npy", "cast.npy", "--cast")
+    assert (tmp_path / "cast.npy").read_bytes() == (tmp_path / "y.npy").read_bytes()
     said = fails(tmp_path, "predict", "m", "x.npy", "z.npy")
     assert "expected integers, got float64" in said
     assert "--cast" not in said

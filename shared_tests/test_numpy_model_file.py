@@ -289,6 +289,7 @@ EDITS = {
     "flat": (change_array(shape=[15]), r"layer 1 \(Projection\): weight: expected 2 axes"),
     "unknown type": (change_array(dtype="F33"), "expected one of F64"),
     "type that is a number": (change_array(dtype=32), "expected one of F64"),
+    "type that is a long text": (change_array(dtype="F" * 10**6), "expected one of F64"),
     "bfloat": (change_array(dtype="BF16", shape=[5, 6]), "expected one of F64"),
     "half": (change_array(dtype="F16", shape=[5, 6]), "expected float32 or float64 through"),
     "whole numbers": (change_array(dtype="I32"), "expected float32 or float64 throughout"),
@@ -330,6 +331,10 @@ EDITS = {
     "component with a newline": (change(component="a.B\n"), "layer: expected one of"),
     "other config": (change_config(seed=1), "config: expected a list of layers"),
     "no layers": (change_config(layers=[]), "config: expected a list of layers"),
+    "the input alone": (
+        change_config(layers=chain()["layers"]),
+        "a layer after the input, got none",
+    ),
     "layers that are text": (change_config(layers="Input"), "config: expected a list of layers"),
     "layers that are numbers": (change_config(layers=[1, 2]), "before its name|expected layer"),
     "one layer less": (lambda h, d: d["config"]["layers"].pop(), "expected a place in 0..2"),
@@ -523,6 +528,25 @@ def test_layers_that_can_never_run_are_refused(name, path):
         refused(path, message)
 
 
+def test_padding_that_is_not_zero_is_refused(path):
+    weights = {"1.table": np.ones((7, 3))}
+    config = chain(("Embedding", {}, {"padding": True}))
+    message = r"layer 1 \(Embedding\): table: expected zeros in row 0, got "
+    with pytest.raises(ValueError, match=message):
+        write_model(path, "chain", config, weights)
+    write_unchecked(path, "chain", config, weights)
+    refused(path, message)
+    write_model(path, "chain", chain(("Embedding", {}, {"padding": False})), weights)
+
+
+def test_layers_that_blow_up_their_input_are_refused_when_they_run(path):
+    pool = {"size": [1], "stride": [1], "padding": [[0, 2**20]], "count_padding": True}
+    write_model(path, "chain", chain(("AveragePool", pool)), {})
+    net = load_model(path)
+    with pytest.raises(ValueError, match="x: expected at most 16704 places of a layer, got"):
+        net[-1](np.ones((1, 1, 5)))
+
+
 def test_a_changed_array_is_damage(path, parts):
     header, description, body = parts
     path.write_bytes(pack(header, description, body[:-1] + b"!"))
@@ -639,9 +663,48 @@ def test_what_a_file_cannot_hold_is_not_written(config, weights, error, path):
     assert os.listdir(path.parent) == []
 
 
-def test_no_folder_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        SMALL.write(tmp_path / "none" / "model.safetensors")
+@pytest.mark.parametrize("slope", [np.float32(0.1), float("nan")])
+def test_a_config_that_json_cannot_say_is_refused_by_its_layer(slope, path):
+    config = chain(("ReLU", {}), ("LeakyReLU", {"slope": slope}))
+    wanted = r"^layer 2 \(LeakyReLU\): config: expected what JSON can say, got: "
+    with pytest.raises((TypeError, ValueError), match=wanted):
+        write_model(path, "chain", config, {})
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^config: expected what JSON can say, got: "
+    ):
+        write_model(path, "a.B", {"slope": slope}, {})
+
+
+def test_no_folder_is_an_os_error_that_names_the_file(tmp_path):
+    path = tmp_path / "none" / "model.safetensors"
+    with pytest.raises(FileNotFoundError) as caught:
+        SMALL.write(path)
+    assert caught.value.filename == str(path)
+    assert ".part" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(make, path):
+    make(path)
+    before = path.stat()
+    with pytest.raises(OSError, match="expected a regular file") as caught:
+        SMALL.write(path)
+    assert caught.value.filename == str(path)
+    assert path.stat().st_ino == before.st_ino
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_new_file_has_the_permissions_of_the_old_one(mode, path):
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        SMALL.write(path)
+    finally:
+        os.umask(before)
+    load_model(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])

@@ -48,6 +48,11 @@ def test_a_list_of_layers_is_its_last_one():
     np.testing.assert_array_equal(predict(NET[:1], X), X)
 
 
+def test_batches_of_a_size_that_numpy_computed():
+    got = predict(NET, X, batch_size=np.uint8(3))
+    np.testing.assert_array_equal(got, predict(NET, X, batch_size=3))
+
+
 def test_digits_through_a_net():
     pixels, _ = digits(97)
     net = ReLU(Projection(Input(), normal(64, 11, seed=9).astype("float32")))

@@ -296,6 +296,47 @@ def test_chain_travels(tmp_path, policy, x, channels, make, dtype):
             assert_close(found[name], array, bound, name)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [k.Flatten(), k.Dense(3)],
+        lambda: [k.ReLU(), k.Flatten(), k.Dense(3)],
+        lambda: [own.Flatten(), k.Dense(3)],
+        lambda: [keras.Sequential([k.Dropout(0.0), k.Flatten()]), k.Dense(3)],
+    ],
+)
+def test_pictures_that_are_flattened_first_are_channels_first_elsewhere(tmp_path, make):
+    model = build(make, IMAGES)
+    interchange.save_model(model, tmp_path / "model")
+    found = numpy_infer.load_model(tmp_path / "model")[-1](np.moveaxis(IMAGES, -1, 1).astype("f"))
+    assert_close(found, model(IMAGES).numpy(), 1e-5, "numpy")
+    loaded = interchange.load_model(tmp_path / "model")
+    assert_close(loaded(IMAGES.astype("f")).numpy(), model(IMAGES).numpy(), 1e-5, "loaded")
+    interchange.save_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+def test_what_else_is_flattened_first_is_the_same_array_everywhere(tmp_path):
+    model = build(lambda: [k.Flatten(), k.Dense(3)], SERIES)
+    interchange.save_model(model, tmp_path / "model")
+    x = SERIES.astype("float32")
+    found = numpy_infer.load_model(tmp_path / "model")[-1](x)
+    assert_close(found, model(x).numpy(), 1e-5, "numpy")
+    assert_close(interchange.load_model(tmp_path / "model")(x).numpy(), found, 1e-5, "loaded")
+
+
+def test_a_chain_without_weights_has_keras_own_dtype():
+    layers = [{"layer": "Input", "previous": [], "config": {}}]
+    layers.append({"layer": "ReLU", "previous": [0], "config": {}})
+    keras.config.set_floatx("float64")
+    try:
+        model = interchange.from_arrays("chain", {"layers": layers}, {})
+    finally:
+        keras.config.set_floatx("float32")
+    assert model(tf.ones((2, 3), "float64")).dtype == "float64"
+    assert interchange.from_arrays("chain", {"layers": layers}, {}).compute_dtype == "float32"
+
+
 @pytest.mark.parametrize("make", NATIVE, ids=[name_of(make) for make in NATIVE])
 def test_keras_layers_come_back_as_they_were(tmp_path, make):
     model = build(make, IMAGES.astype("float32"))

@@ -16,6 +16,7 @@ from keras import layers, ops
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import GRADIENTS, START, largest_error
+from tf2_impl import pooling
 from tf2_impl.distances import l2_normalize, paired_distances
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.sparse_projection import SparseProjection
@@ -292,6 +293,25 @@ def test_pooling_edge():
     assert layers.MaxPooling1D(2, padding="same")(x).numpy().ravel().tolist() == [1, 3, 5, 6]
     average = layers.AveragePooling1D(2, padding="same")
     assert average(ones).numpy().ravel().tolist() == [1, 1, 1]
+
+
+def test_pool_positions():
+    x = np.arange(24.0).reshape(1, 3, 4, 2)
+    _, positions = tf.nn.max_pool_with_argmax(x, 2, 2, "VALID")
+    assert positions.numpy().ravel().tolist() == [10, 11, 14, 15]
+    twice = tf.tile(x, (2, 1, 1, 1))
+    both = tf.nn.max_pool_with_argmax(twice, 2, 2, "VALID", include_batch_in_index=True)
+    assert both.argmax.numpy().ravel().tolist() == [10, 11, 14, 15, 34, 35, 38, 39]
+    assert pooling.max_pool(tf.constant(x), 2).positions.numpy().ravel().tolist() == [5, 5, 7, 7]
+
+
+def test_pool_of_nan():
+    x = np.array([np.nan, 3, np.nan, np.nan, -np.inf, -np.inf]).reshape(1, 6, 1)
+    lowest = np.finfo(np.float64).min
+    wrong = layers.MaxPooling1D(2, dtype="float64")(x).numpy().ravel()
+    assert wrong.tolist() == [3, lowest, lowest]
+    right = pooling.max_pool(tf.constant(x), 2).values.numpy().ravel()
+    np.testing.assert_array_equal(right, [np.nan, np.nan, -np.inf])
 
 
 def test_linear_weight():

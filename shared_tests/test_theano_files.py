@@ -12,11 +12,14 @@ from numpy_infer.model_file import ModelFileError, write_model
 from shared_tests.fixtures import normal
 from theano_impl import chain, interchange
 from theano_impl.activations import Dropout, Tanh
+from theano_impl.checks import check_number
 from theano_impl.embedding import Embedding
 from theano_impl.layer import Layer
 from theano_impl.normalization import BatchNorm
+from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.pooling import MaxPool, MaxUnpool
 from theano_impl.projection import Projection
+from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.triplet_loss import TripletLoss
 
 
@@ -35,6 +38,22 @@ def test_loaded_for_training(tmp_path):
     assert changed.keys() - same == {"2.mean", "2.variance"}
 
 
+def test_a_component_in_a_chain_is_loaded_for_training(tmp_path):
+    net = [SequenceEncoder(T.lmatrix(), 11, 5, 3, dropout=0.5)]
+    interchange.save_model(net, tmp_path / "model")
+    ids = np.array([[3, 1, 10], [2, 2, 9]])
+    for training in (False, True):
+        loaded = interchange.load_model(tmp_path / "model", training=training)
+        function = theano.function(loaded[0].inputs, loaded[0].output)
+        assert np.array_equal(function(ids), function(ids)) is not training
+
+
+def test_a_component_that_trains_as_it_infers_is_loaded_for_training(tmp_path):
+    interchange.save_model(PaddedEmbedding(T.lmatrix(), 11, 5), tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model", training=True)
+    assert isinstance(loaded, PaddedEmbedding)
+
+
 class Custom(Layer):
     """One that no file knows."""
 
@@ -50,7 +69,10 @@ def subclass(x):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: Custom(x), "expected layers out of Projection, .*, got Custom at place 2"),
+        (
+            lambda x: Custom(x),
+            "that model files have, got Custom at place 2; they have Projection, ",
+        ),
         (subclass, "got Projection at place 2"),
         (lambda x: TripletLoss(x, x, x), "got TripletLoss at place 2"),
         (lambda x: x, "got TensorVariable at place 2"),
@@ -71,7 +93,7 @@ def test_what_files_do_not_have_is_refused(make, message, tmp_path):
 def test_models_that_are_no_chain_are_refused(tmp_path):
     x = T.dtensor3()
     pool = MaxPool(x, [2])
-    for model in ([], [MaxUnpool(pool.output, pool)], Projection(x, 7, 5), Custom(x)):
+    for model in (5, [], [MaxUnpool(pool.output, pool)], Projection(x, 7, 5), Custom(x)):
         with pytest.raises(ValueError, match="model: expected"):
             interchange.save_model(model, tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -103,6 +125,42 @@ def entries(*rows):
 def test_what_is_no_chain_is_not_built(layers, message):
     with pytest.raises(ValueError, match=message):
         interchange.from_arrays("chain", {"layers": layers}, {})
+
+
+def test_reading_a_long_chain_takes_each_array_once():
+    """Not once for each layer: a hostile file would keep a reader busy."""
+
+    class Counted(dict):
+        asked = 0
+
+        def items(self):
+            for one in super().items():
+                Counted.asked += 1
+                yield one
+
+        def __iter__(self):
+            for one in super().__iter__():
+                Counted.asked += 1
+                yield one
+
+    layers = entries(*(("Projection", [place], {}) for place in range(20)))
+    shapes = Counted({f"{place}.weight": (2, 2) for place in range(1, 21)})
+    chain.build(layers, shapes, "float32")
+    assert Counted.asked == 20
+
+
+def test_configuration_without_layers_is_refused():
+    with pytest.raises(ValueError, match="config: expected layers, got nothing"):
+        interchange.from_arrays("chain", {}, {})
+    with pytest.raises(ValueError, match="layers: expected an input and a layer, got"):
+        interchange.from_arrays("chain", {"layers": entries()}, {})
+
+
+def test_a_number_without_limits_is_a_finite_one():
+    with pytest.raises(ValueError, match=r"^slope: expected a finite number, got nan$"):
+        check_number("slope", float("nan"))
+    with pytest.raises(ValueError, match=r"^rate: expected a finite number of at least 0, got -1$"):
+        check_number("rate", -1, least=0)
 
 
 def test_unpool_without_its_pool_is_not_built():

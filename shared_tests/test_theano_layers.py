@@ -107,6 +107,19 @@ def test_dropout_drops_when_training_alone():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dropout_of_another_dtype_than_floatx_compiles_quietly(dtype, caplog):
+    other = "float64" if dtype == "float32" else "float32"
+    with theano.config.change_flags(floatX=dtype):
+        x = T.matrix()
+        y = Dropout(x, 0.3, training=True, seed=1).output
+    with theano.config.change_flags(floatX=other):
+        found = theano.function([x], y)(np.ones((20, 10), dtype))
+    assert found.dtype == dtype
+    assert 0 < np.mean(found == 0) < 1
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("backward", [False, True])
 def test_masked_gru_stands_still(backward):
     x, mask = T.dtensor3(), T.dmatrix()

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"
 NAN = float("nan")
 COMPILED = bool(theano.config.cxx)
 # Compiling takes seconds for each graph: C is run where its own code decides, as mode FAST_RUN.
-PYTHON = theano.Mode("py")
+PYTHON = theano.Mode("py", "fast_run")
 
 
 def run(f: Callable, *values: object, mode: object = PYTHON) -> Any:

@@ -251,6 +251,14 @@ def test_padded_is_what_pytorch_does_where_it_can(tmp_path, native, bare, paddin
     assert (tmp_path / "padded").read_bytes() == (tmp_path / "native").read_bytes()
 
 
+def test_no_arrays_have_the_default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert interchange._dtype("arrays", []) == "float64"
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 MODEL_CELLS = [cell for cell in cells("torch") if cell.case.weights is not None]
 
 

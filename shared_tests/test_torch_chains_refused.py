@@ -9,13 +9,23 @@ from torch import nn
 from torch.nn.utils import prune
 
 from numpy_infer import model_file
-from pytorch_impl import interchange
+from pytorch_impl import chain, interchange
+from pytorch_impl.checks import check_number
 from pytorch_impl.layers import Hourglass, Padded
+from pytorch_impl.sparse_projection import SparseProjection
 
 
 class Doubled(nn.Sequential):
     def forward(self, x):
         return 2 * super().forward(x)
+
+
+def hooked(module: nn.Module, before: bool = False) -> nn.Module:
+    if before:
+        module.register_forward_pre_hook(lambda module, given: None)
+    else:
+        module.register_forward_hook(lambda module, given, output: 2 * output)
+    return module
 
 
 REFUSED = [
@@ -50,16 +60,20 @@ REFUSED = [
     (prune.identity(nn.Linear(2, 3), "weight"), "Linear(weight_orig=Parameter)"),
     (nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)), "ParametrizedLinear"),
     (Doubled(nn.ReLU()), "Doubled"),
+    (hooked(nn.ReLU()), "ReLU with a forward hook"),
+    (hooked(nn.Identity(), before=True), "Identity with a forward hook"),
+    (hooked(nn.Sequential(nn.ReLU())), "Sequential with a forward hook"),
+    (Padded(hooked(nn.MaxPool1d(2)), [(1, 0)]), "MaxPool1d with a forward hook"),
 ]
 
 
 @pytest.mark.parametrize(("module", "name"), REFUSED, ids=[name for _, name in REFUSED])
 def test_unsupported_layers_are_named_with_their_place(tmp_path, module, name):
     model = nn.Sequential(nn.ReLU(), nn.Identity(), nn.Sequential(OrderedDict(odd=module)))
-    with pytest.raises(ValueError, match=r"model: expected layers out of .*Linear") as error:
+    with pytest.raises(ValueError, match="model: expected layers that model files have") as error:
         interchange.save_model(model, tmp_path / "model")
-    assert f", got {name}" in str(error.value)
-    assert str(error.value).endswith(" at place 2 (2.odd)")
+    assert f" have, got {name}" in str(error.value)
+    assert " at place 2 (2.odd); they have Sequential, " in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -103,6 +117,10 @@ def spoiled_padding() -> nn.Module:
         (Doubled(nn.ReLU()), ValueError, "expected an nn.Sequential, got Doubled"),
         (overlapping(), ValueError, "a stride below its kernel_size at place 2"),
         (tied(), ValueError, r"expected weights of its own .* 3.weight that is 1.weight too"),
+        (nn.Sequential(nn.Identity()), ValueError, "expected at least one layer, got none"),
+        (hooked(nn.Sequential(nn.ReLU())), ValueError, "no forward hooks, got Sequential with"),
+        (hooked(SparseProjection(3, 2)), ValueError, "no forward hooks, got SparseProjection"),
+        (nn.Sequential(nn.Linear(3, 2, device="meta")), ValueError, "got 1.weight on the meta"),
         (spoiled_padding(), ValueError, "expected 0 in the first 1 rows of 1.table, got "),
         (nn.Sequential(nn.Linear(3, 2).half()), TypeError, "got float16"),
         (nn.Sequential(nn.Linear(3, 2).bfloat16()), TypeError, "got bfloat16"),
@@ -139,6 +157,42 @@ def test_what_is_no_chain_is_refused(layers, message):
     config = {"layers": [entry("Input", []), *layers]}
     with pytest.raises(ValueError, match=message):
         interchange.from_arrays("chain", config, {})
+
+
+def test_reading_a_long_chain_takes_each_array_once():
+    """Not once for each layer: a hostile file would keep a reader busy."""
+
+    class Counted(dict):
+        asked = 0
+
+        def items(self):
+            for one in super().items():
+                Counted.asked += 1
+                yield one
+
+        def __iter__(self):
+            for one in super().__iter__():
+                Counted.asked += 1
+                yield one
+
+    layers = [entry("Input", []), *(entry("Projection", [place]) for place in range(20))]
+    shapes = Counted({f"{place}.weight": (2, 2) for place in range(1, 21)})
+    chain.build(layers, shapes, "float32")
+    assert Counted.asked == 20
+
+
+def test_configuration_without_layers_is_refused():
+    with pytest.raises(ValueError, match="config: expected layers, got nothing"):
+        interchange.from_arrays("chain", {}, {})
+    with pytest.raises(ValueError, match="layers: expected an input and a layer, got"):
+        interchange.from_arrays("chain", {"layers": [entry("Input", [])]}, {})
+
+
+def test_a_number_without_limits_is_a_finite_one():
+    with pytest.raises(ValueError, match=r"^slope: expected a finite number, got nan$"):
+        check_number("slope", float("nan"))
+    with pytest.raises(ValueError, match=r"^rate: expected a finite number of at least 0, got -1$"):
+        check_number("rate", -1, least=0)
 
 
 def test_loading_into_a_chain_is_all_or_nothing(tmp_path):

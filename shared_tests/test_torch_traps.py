@@ -5,6 +5,7 @@ Each shows what the naive port gets, and that the right one agrees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -280,6 +281,19 @@ def test_pooling_edge():
     assert F.avg_pool1d(ones, 2, padding=1).tolist() == [[0.5, 1, 0.5]]
     left_out = F.avg_pool1d(ones, 2, padding=1, count_include_pad=False)
     assert left_out.tolist() == [[1, 1, 1]]
+
+
+def test_pool_positions():
+    x = torch.arange(24.0).reshape(1, 3, 4, 2).movedim(3, 1)
+    _, positions = F.max_pool2d(x, 2, return_indices=True)
+    assert positions.flatten().tolist() == [5, 7, 5, 7]
+
+
+def test_pool_of_nan():
+    x = torch.tensor([[math.nan, 3, -math.inf, -math.inf]])
+    pooled = F.max_pool1d(x, 2)[0]
+    assert pooled[0].isnan()
+    assert pooled[1] == -math.inf
 
 
 def test_linear_weight():

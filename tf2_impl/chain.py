@@ -49,8 +49,8 @@ def steps(model: keras.Model) -> list[Step]:
             writer.add(call)
         except UnsupportedError as error:
             raise ValueError(
-                f"model: expected layers out of {SUPPORTED} and components, "
-                f"got {error} at place {len(writer.steps)} ({call.layer.name})"
+                f"model: expected layers that model files have, got {error} at place "
+                f"{len(writer.steps)} ({call.layer.name}); they have {SUPPORTED} and components"
             ) from None
     return writer.finish()
 
@@ -65,32 +65,43 @@ def build(
     channels-last data of any size. ValueError for a graph that is not a chain, for what is not in
     the vocabulary, and for channels where features are wanted.
     """
+    if len(entries) < 2:
+        raise ValueError(f"layers: expected an input and a layer, got {list(entries)}")
     _check_chain(entries)
     lies = layouts.check_layouts(entries)
     ranks = layouts.ranks(entries, lies)
+    implied = layouts.implied(entries, ranks)
+    by_place = _by_place(shapes)
     made: list[list[keras.Layer]] = [[]]  # by place
     for place, one in enumerate(entries[1:], start=1):
         name = one["layer"]
         if name == "BatchNorm" and lies[place] == FEATURES and ranks[place] != 2:
             raise layouts.error("ChannelsFirst", entries, place)
-        begin = f"{place}."
-        own = {key.removeprefix(begin): shapes[key] for key in shapes if key.startswith(begin)}
+        own = by_place.get(str(place), {})
         described = Entry(name, one["config"], one.get("training", {}))
         where: dict[str, Any] = {"rank": ranks[place], "channels": lies[place] == CHANNELS}
         try:
-            implied = layouts.is_implied(entries, place, ranks)
-            made.append([] if implied else layers(described, own, dtype, **where))
+            made.append([] if place in implied else layers(described, own, dtype, **where))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name}): {error}") from error
     start = _input(entries, made, shapes, ranks[1], dtype)
     if any(one["layer"] == "MaxUnpool" for one in entries):
         model = _functional(entries, made, start)
     else:
-        flat = [layer for some in made for layer in some] or [keras.layers.Identity(dtype=dtype)]
+        flat = [layer for some in made for layer in some]
         model = keras.Sequential(flat if start is None else [start, *flat])
     # A model has a dtype too, the default one, and casts its input to that.
     model.dtype_policy = dtype
     return model
+
+
+def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes of a chain's arrays, {place: {name: shape}}."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for path, shape in shapes.items():
+        place, _, name = path.partition(".")
+        found.setdefault(place, {})[name] = tuple(shape)
+    return found
 
 
 def _check_chain(entries: Sequence[Mapping[str, Any]]) -> None:

@@ -49,7 +49,8 @@ class ChainWriter:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.steps = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
-        self.lies = layouts.start(_first_wants(call) for call in calls)
+        wants = [_first_wants(call) for call in calls]
+        self.lies = layouts.start(wants)
         # Each tensor between two layers: its place in the file and how it lies there.
         self.tensors = [(0, self.lies)]
         self.seen: set[int] = set()
@@ -59,6 +60,9 @@ class ChainWriter:
         # has made, in which feature i of the file is feature order[i].
         self.padding: list[list[int]] | None = None
         self.order: np.ndarray | None = None
+        if layouts.flattens_first(wants) and calls[0].shape and len(calls[0].shape) > 3:
+            self.lies = CHANNELS  # pictures, which are channels-first outside of Keras
+            self._turn()
 
     def add(self, call: Call) -> None:
         """UnsupportedError for what model files do not have; the message is its name."""
@@ -73,6 +77,8 @@ class ChainWriter:
 
     def finish(self) -> list[Step]:
         """All steps; ValueError for an order or zeros that no layer has taken."""
+        if len(self.steps) == 1:
+            raise ValueError("model: expected at least one layer, got none")
         if self.padding is not None:
             raise ValueError("model: expected a convolution behind ZeroPadding, got the end")
         if self.order is not None:

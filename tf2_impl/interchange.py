@@ -4,6 +4,9 @@ A model is a component, or a chain: a `keras.Sequential`, or a functional model 
 of the layers of docs/model_files.md. A weight is called by its path, `encoder.weight`; in a chain
 by its layer's place, `2.weight`. Keras keeps kernels, gates and convolution data in an order of
 its own; the data that a chain takes and gives is channels-last here and channels-first elsewhere.
+A chain that reaches Flatten before any layer of channels takes the same array in every package;
+nothing is turned. One with a `keras.Input` of pictures, four axes or more, is saved with a
+ChannelsLast first: elsewhere it takes them channels-first, and comes back to Keras as it was.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ def from_arrays(
     """
     dtype = _dtype("arrays", arrays.values())
     if component == CHAIN:
+        if config.keys() != {"layers"}:
+            raise ValueError(f"config: expected layers, got {', '.join(config) or 'nothing'}")
         shapes = {name: array.shape for name, array in arrays.items()}
         model = chain.build(config["layers"], shapes, dtype)
     else:
@@ -139,7 +144,7 @@ def _describe(array: np.ndarray) -> str:
 
 def _dtype(argument: str, arrays: Iterable[np.ndarray]) -> str:
     """The dtype that all arrays share; Keras's own when there are none."""
-    dtypes = {str(array.dtype) for array in arrays} or {"float32"}
+    dtypes = {str(array.dtype) for array in arrays} or {keras.config.floatx()}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         names = ", ".join(sorted(dtypes))
         raise TypeError(f"{argument}: expected float32 or float64 throughout, got {names}")

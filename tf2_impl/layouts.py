@@ -12,26 +12,28 @@ from typing import Any
 
 FEATURES, CHANNELS = "features", "channels"
 SAME = -1
-# What an entry takes, where it takes but one of them; components take features.
+AUTOENCODERS = tuple(f"conv_autoencoder.ConvAutoencoder{rank}d" for rank in (1, 2))
+SPEAKER = "speaker_encoder.SpeakerEncoder"
+# What an entry takes, where it takes but one of them; all other components take features.
 TAKES = {
     **dict.fromkeys(("Convolution", "TransposedConvolution", "MaxPool", "MaxUnpool"), CHANNELS),
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool"), CHANNELS),
     **dict.fromkeys(("Projection", "LayerNorm", "L2Normalize", "GRU"), FEATURES),
     **dict.fromkeys(("Embedding", "TopKGating", "ChannelsFirst"), FEATURES),
-    "ChannelsLast": CHANNELS,
+    **dict.fromkeys(("ChannelsLast", SPEAKER, *AUTOENCODERS), CHANNELS),
 }
 
 
 def takes(name: str, config: Mapping[str, Any]) -> str | None:
     """What an entry takes: features, channels, or None for either."""
-    if "." in name or (name in ("Softmax", "LogSoftmax") and config["axis"] == -1):
-        return FEATURES
-    return TAKES.get(name)
+    softmax = name in ("Softmax", "LogSoftmax") and config["axis"] == -1
+    return TAKES.get(name, FEATURES if "." in name or softmax else None)
 
 
 def after(name: str, config: Mapping[str, Any], before: str) -> str:
     """How the output of an entry lies, given how its input does."""
-    if name in ("Flatten", "Embedding", "ChannelsLast") or not config.get("keepdims", True):
+    ends = ("Flatten", "Embedding", "ChannelsLast", SPEAKER)
+    if name in ends or not config.get("keepdims", True):
         return FEATURES
     return CHANNELS if name == "ChannelsFirst" else before
 
@@ -50,6 +52,16 @@ def start(entries: Iterable[tuple[str, str | None]]) -> str:
             break
         normalized |= name == "BatchNorm"
     return CHANNELS if normalized else FEATURES
+
+
+def flattens_first(entries: Iterable[tuple[str, str | None]]) -> bool:
+    """Whether a Flatten comes before anything that tells how the input lies; as for `start`."""
+    for name, wanted in entries:
+        if wanted is not None or name == "BatchNorm":
+            return False
+        if name == "Flatten":
+            return True
+    return False
 
 
 def check_layouts(layers: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -84,24 +96,23 @@ def ranks(layers: Sequence[Mapping[str, Any]], lies: Sequence[str]) -> list[int 
     return found
 
 
-def is_implied(
-    layers: Sequence[Mapping[str, Any]], place: int, found: Sequence[int | None]
-) -> bool:
-    """Whether an entry is one that saving adds by itself: a turn for the sake of the next layer.
+def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) -> set[int]:
+    """The places of what saving adds by itself: turns for the sake of the next layer.
 
     found: the rank of what each entry takes.
     """
-    name = layers[place]["layer"]
-    if name not in ("ChannelsFirst", "ChannelsLast") or place + 1 == len(layers):
-        return False
-    turned = after(name, {}, "")
-    following = layers[place + 1]["layer"]
-    wanted = TAKES.get(following, FEATURES if "." in following else None)
-    if following == "Flatten" or (following == "BatchNorm" and found[place + 1] != 2):
-        wanted = CHANNELS
-    # Without anything before it, the turn itself tells how the input lies.
-    known = any(one["layer"] in TAKES or "." in one["layer"] for one in layers[1:place])
-    return known and wanted == turned
+    places = set()
+    known = False  # without anything before it, a turn itself tells how the input lies
+    for place in range(1, len(layers) - 1):
+        name, following = layers[place]["layer"], layers[place + 1]["layer"]
+        wanted = TAKES.get(following, FEATURES if "." in following else None)
+        if following == "Flatten" or (following == "BatchNorm" and found[place + 1] != 2):
+            wanted = CHANNELS
+        turns = name in ("ChannelsFirst", "ChannelsLast")
+        if known and turns and wanted == after(name, {}, ""):
+            places.add(place)
+        known = known or name in TAKES or "." in name
+    return places
 
 
 def error(missing: str, layers: Sequence[Mapping[str, Any]], place: int) -> ValueError:
@@ -118,6 +129,11 @@ def _ranks(entry: Mapping[str, Any], lies: str) -> tuple[int | None, int | None]
     if "stride" in config:
         rank = len(config["stride"]) + 2
         return rank, rank
+    if name in AUTOENCODERS:
+        rank = 3 + AUTOENCODERS.index(name)
+        return rank, rank
+    if name == SPEAKER:
+        return 3, 2
     if name == "GRU":
         return 3, 3 if config["return_sequences"] else 2
     if name == "Embedding":

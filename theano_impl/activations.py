@@ -146,8 +146,9 @@ class Dropout(Layer):
         check_floating("x", x)
         self.output = x
         if training and rate > 0:
-            kept = RandomStream(seed).uniform(size=x.shape) >= rate
-            self.output = T.switch(kept, x / _typed(1 - rate, x), _typed(0, x))
+            # Not uniform: its dtype is floatX, once when built and once when compiled.
+            kept = RandomStream(seed).bernoulli(1 - rate, size=x.shape)
+            self.output = T.switch(T.neq(kept, 0), x / _typed(1 - rate, x), _typed(0, x))
 
 
 def _typed(value: float, x: TensorVariable) -> np.ndarray:

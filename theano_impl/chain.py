@@ -15,7 +15,7 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.components import component_class, component_name
+from theano_impl.components import component_class, component_name, training_option
 from theano_impl.layer import Layer
 from theano_impl.pooling import MaxPool, MaxUnpool
 from theano_impl.vocabulary import KINDS
@@ -31,9 +31,13 @@ class Step(NamedTuple):
 def steps(model: Sequence[Layer]) -> list[Step]:
     """What a model file says of a chain, layer by layer, the input first.
 
-    ValueError for a layer that model files do not have, and for one that is not built on the one
-    before it.
+    The input is what the first layer is built on: what has been computed before it is not part of
+    the chain. ValueError for a layer that model files do not have, and for one that is not built
+    on the one before it.
     """
+    if not isinstance(model, Sequence):
+        name = type(model).__name__
+        raise ValueError(f"model: expected a component or a list of layers, got {name}")
     found = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
     for place, layer in enumerate(model, start=1):
         name = _layer_name(layer, place)
@@ -72,13 +76,10 @@ def build(
         raise ValueError(f"layers: expected an input and a layer, got {list(layers)}")
     x = symbolic_input(layers[1:], dtype) if inputs is None else _only(inputs)
     net: list[Layer] = []
+    by_place = _by_place(shapes)
     with theano.config.change_flags(floatX=dtype):
         for place, entry in enumerate(layers[1:], start=1):
-            own = {
-                name.partition(".")[2]: tuple(shape)
-                for name, shape in shapes.items()
-                if name.startswith(f"{place}.")
-            }
+            own = by_place.get(str(place), {})
             try:
                 net.append(_layer(entry, place, own, x, net, training))
             except (TypeError, ValueError) as error:
@@ -106,6 +107,15 @@ def symbolic_input(layers: Sequence[Mapping[str, Any]], dtype: str) -> TensorVar
     return T.TensorType(dtype, (False,) * ndim)("x")
 
 
+def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes of a chain's arrays, {place: {name: shape}}."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for path, shape in shapes.items():
+        place, _, name = path.partition(".")
+        found.setdefault(place, {})[name] = tuple(shape)
+    return found
+
+
 def _layer(
     entry: Mapping[str, Any],
     place: int,
@@ -125,7 +135,8 @@ def _layer(
     if name not in KINDS:
         if "." not in name:
             raise ValueError(f"layers: expected {_supported()}, got {name!r:.99}")
-        return component_class(name)(x, **config)
+        component = component_class(name)
+        return component(x, **config, **training_option(component, training))
     kind = KINDS[name]
     kept = entry.get("training", {})
     if config.keys() != set(kind.config) or kept.keys() != set(kind.training):
@@ -135,8 +146,8 @@ def _layer(
         )
     if name == "MaxUnpool":
         return MaxUnpool(x, _pool(net, pooled, config))
-    options = {**config, **kept, **kind.sizes(shapes)}
-    return kind.layer(x, **options, **({"training": training} if kind.switches else {}))
+    options = {**config, **kept, **kind.sizes(shapes), **training_option(kind.layer, training)}
+    return kind.layer(x, **options)
 
 
 def _pool(net: Sequence[Layer], pooled: Sequence[int], config: Mapping[str, Any]) -> MaxPool:
@@ -155,7 +166,8 @@ def _layer_name(layer: Any, place: int) -> str:
     component = component_name(layer) if isinstance(layer, Layer) else None
     if component is None or len(layer.inputs) != 1 or not layer.params:
         raise ValueError(
-            f"model: expected layers out of {_supported()}, got {name} at place {place}"
+            f"model: expected layers that model files have, got {name} at place {place}; "
+            f"they have {_supported()}"
         )
     return component
 

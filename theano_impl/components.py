@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from typing import Any
 
 from theano_impl.layer import Layer
 from theano_impl.vocabulary import KINDS
@@ -15,6 +17,12 @@ def component_name(layer: Layer) -> str | None:
     package, _, file = type(layer).__module__.partition(".")
     own = package == __package__ and type(layer) not in PLAIN
     return f"{file}.{type(layer).__name__}" if own else None
+
+
+def training_option(layer_class: type[Layer], training: bool) -> dict[str, Any]:
+    """The constructor's `training`, where it has one and it is to be True."""
+    switched = training and "training" in inspect.signature(layer_class).parameters
+    return {"training": True} if switched else {}
 
 
 def component_class(component: str) -> type[Layer]:

@@ -17,7 +17,7 @@ from theano.tensor.var import TensorVariable
 
 from numpy_infer import model_file
 from theano_impl import chain
-from theano_impl.components import component_class, component_name
+from theano_impl.components import component_class, component_name, training_option
 from theano_impl.layer import Layer
 
 CHAIN = "chain"
@@ -60,7 +60,7 @@ def from_arrays(
         model_class = component_class(component)
         if inputs is None:
             inputs = model_class.symbolic_inputs(dtype)
-        options = {**config, "training": True} if training else config
+        options = {**config, **training_option(model_class, training)}
         with theano.config.change_flags(floatX=dtype):
             model = model_class(*inputs, **options)
     load_arrays(model, arrays)
@@ -82,7 +82,9 @@ def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]
 def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
-    At every moment the path holds the old file or the new one, whole. ValueError for a model that
+    What is computed before a chain's first layer, as the x / 10 of `Projection(x / 10, 7, 5)`, is
+    not in the file: its input is that layer's. At every moment the path holds the old file or the
+    new one, whole. ValueError for a model that
     is neither and for a layer that model files do not have, TypeError for weights that are not
     all float32 or all float64; nothing has been written by then.
     """

@@ -23,14 +23,13 @@ class Kind(NamedTuple):
     """What a file's entry holds of a layer's config, and how the rest follows from its arrays.
 
     config, training: the names of the constructor's arguments. sizes: from the shapes of the
-    arrays to the other arguments. switches: whether the constructor takes `training`.
+    arrays to the other arguments.
     """
 
     layer: type[Any]
     config: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
     sizes: Callable[[Shapes], dict[str, Any]] = lambda shapes: {}
-    switches: bool = False
 
 
 def _shape(shapes: Shapes, name: str, *axes: int) -> tuple[int, ...]:
@@ -96,7 +95,7 @@ KINDS = {
         Kind(AveragePool, (*POOL, "count_padding")),
         Kind(GlobalAveragePool, ("keepdims",)),
         Kind(GlobalMaxPool, ("keepdims",)),
-        Kind(BatchNorm, ("epsilon",), ("momentum",), _batch_norm, switches=True),
+        Kind(BatchNorm, ("epsilon",), ("momentum",), _batch_norm),
         Kind(LayerNorm, ("epsilon",), sizes=_layer_norm),
         Kind(L2Normalize, ("epsilon",)),
         Kind(Embedding, (), ("padding",), _embedding),
@@ -104,7 +103,7 @@ KINDS = {
         Kind(Flatten),
         Kind(ChannelsFirst),
         Kind(ChannelsLast),
-        Kind(act.Dropout, (), ("rate",), switches=True),
+        Kind(act.Dropout, (), ("rate",)),
         Kind(act.ReLU),
         Kind(act.Sigmoid),
         Kind(act.Tanh),
