@@ -90,7 +90,7 @@ for name in BACKENDS:
 
 @nox.session(name="tests-theano-c")
 def tests_theano_c(session: nox.Session) -> None:
-    """Theano's C mode: the first case of every operation (the report runs all), and the traps."""
+    """Theano's C mode: the first case of every component (the report runs all), and the traps."""
     files = ("shared_tests/test_agreement.py", "shared_tests/test_theano_traps.py")
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)

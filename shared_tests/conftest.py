@@ -15,13 +15,13 @@ from shared_tests.definition import (
     INFERENCE_ONLY,
     PACKAGES,
     BadInput,
+    Cell,
     Definition,
     Mutant,
     Operation,
     cells,
     definitions,
 )
-
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Theano locks the directory of its compiled code: each worker has one of its own.
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--component", help="run the tests of this component alone")
     parser.addoption(
-        "--first-cases", action="store_true", help="run each operation's first case, in float64"
+        "--first-cases", action="store_true", help="run each component's first case, in float64"
     )
 
 
@@ -69,14 +69,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     rows: list[tuple[Any, ...]]
     if names & {"cell", "float64_cell"}:
         arguments = ("backend_name", "cell" if "cell" in names else "float64_cell")
-        first = config.getoption("--first-cases")
-        dtypes = DTYPES if "cell" in names and not first else DTYPES[:1]
-        rows = [
-            (name, cell)
+        dtypes = DTYPES if "cell" in names else DTYPES[:1]
+        chosen_cells = {
+            name: [cell for cell in cells(name, component) if cell.dtype in dtypes]
             for name in selected(config)
-            for cell in cells(name, component)
-            if cell.dtype in dtypes and (not first or cell.case is cell.operation.cases[0])
-        ]
+        }
+        if config.getoption("--first-cases"):
+            chosen_cells = {name: first_of_each(own) for name, own in chosen_cells.items()}
+        rows = [(name, cell) for name, own in chosen_cells.items() for cell in own]
     elif "model_cell" in names:
         arguments = ("framework_name", "model_cell")
         rows = [
@@ -115,6 +115,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     ids = ["-".join(map(describe, row)) for row in rows]
     metafunc.parametrize(arguments, rows, ids=ids)
+
+
+def first_of_each(chosen: list[Cell]) -> list[Cell]:
+    """The first cell of each component."""
+    return list({cell.component: cell for cell in reversed(chosen)}.values())
 
 
 def describe(value: Any) -> str:
