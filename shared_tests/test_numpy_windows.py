@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -316,7 +317,6 @@ def test_global_pools(dtype, space, keepdims):
 
 
 def test_a_convolution_takes_no_more_memory_than_a_few_blocks():
-    tracemalloc = pytest.importorskip("tracemalloc")
     x, weight = normal(8, 16, 96, 96, seed=1), normal(2, 16, 5, 5, seed=2)
     net = Convolution(Input(), weight, stride=[1, 1], padding=[[0, 0]] * 2, dilation=[1, 1])
     tracemalloc.start()

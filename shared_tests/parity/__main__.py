@@ -50,7 +50,8 @@ class Job:
 
     def environment(self, theano_cache: Path) -> dict[str, str]:
         # Theano locks its compile directory: processes that share one take turns.
-        return {"THEANO_FLAGS": f"base_compiledir={theano_cache / (self.component or 'all')}"}
+        flags = [f"base_compiledir={theano_cache / (self.component or 'all')}"]
+        return {"THEANO_FLAGS": ",".join([*flags, os.environ.get("THEANO_FLAGS", "")]).strip(",")}
 
 
 def main() -> int:
