@@ -90,9 +90,7 @@ TO_TFLITE = """
 import sys; import tensorflow as tf
 from tf2_impl.interchange import load_model
 net = load_model(sys.argv[1])
-call = tf.function(lambda x: net(x), input_signature=[tf.TensorSpec((1, 2000), tf.float32)])
-converter = tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()], net)
-open(sys.argv[2], "wb").write(converter.convert())
+open(sys.argv[2], "wb").write(tf.lite.TFLiteConverter.from_keras_model(net).convert())
 """
 
 
