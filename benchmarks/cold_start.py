@@ -90,6 +90,7 @@ TO_TFLITE = """
 import sys; import tensorflow as tf
 from tf2_impl.interchange import load_model
 net = load_model(sys.argv[1])
+net(tf.zeros((1, 2000)))  # so that its input's shape is known
 open(sys.argv[2], "wb").write(tf.lite.TFLiteConverter.from_keras_model(net).convert())
 """
 
