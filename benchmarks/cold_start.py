@@ -27,9 +27,10 @@ from numpy_infer.model_file import write_model
 SIZES = (2000, 64, 64, 16)
 FLOOR = "import numpy alone"
 X = "x = np.linspace(-1, 1, 2000, dtype=np.float32)[None]; "
-SHOW = "; np.save(sys.argv[2], np.asarray(y))"
+SHOW = "; len(sys.argv) > 2 and np.save(sys.argv[2], np.asarray(y))"
 START = "import sys; import numpy as np; " + X
-# What each runs: (environment, file, program); sys.argv is the file and where its output goes.
+# What each runs: (environment, file, program); sys.argv is the file and, unless it is timed, where
+# its output goes.
 PROGRAMS = {
     FLOOR: ("numpy", "safetensors", "import numpy"),
     "numpy_infer": (
@@ -108,7 +109,7 @@ def main() -> None:
         for _ in track(range(arguments.rounds), "rounds"):
             for name in PROGRAMS:
                 start = time.perf_counter()
-                run_program(name, interpreters, files)
+                run_program(name, interpreters, files, save=False)
                 seconds[name].append(time.perf_counter() - start)
     show(seconds)
 
@@ -137,18 +138,20 @@ def check_equal(interpreters: dict[str, str], files: dict[str, Path]) -> None:
     """AssertionError unless all predict the same."""
     outputs = {}
     for name in PROGRAMS:
-        path = run_program(name, interpreters, files)
+        path = run_program(name, interpreters, files, save=True)
         if name != FLOOR:
             outputs[name] = np.load(path)
     for name, output in outputs.items():
         np.testing.assert_allclose(output, outputs["numpy_infer"], rtol=0, atol=1e-5, err_msg=name)
 
 
-def run_program(name: str, interpreters: dict[str, str], files: dict[str, Path]) -> Path:
+def run_program(
+    name: str, interpreters: dict[str, str], files: dict[str, Path], *, save: bool
+) -> Path:
     """One fresh process; the file of its output."""
     environment, suffix, program = PROGRAMS[name]
     output = files[suffix].parent / "output.npy"
-    run(interpreters[environment], program, files[suffix], output)
+    run(interpreters[environment], program, files[suffix], *[output] * save)
     return output
 
 

@@ -57,6 +57,8 @@ class Job:
 def main() -> int:
     arguments = parse()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a log has room for whole names
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
     chosen = {
         name: path
