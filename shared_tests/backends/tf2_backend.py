@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from shared_tests.backends import FileRun, Run, versions
+from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.definition import Case, SparseInput, model_name, upstream
 from tf2_impl import interchange
 
@@ -23,6 +24,9 @@ class Tf2Backend:
         return versions("tensorflow_cpu", "keras", "numpy")
 
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        if name in TOOLS:
+            target = getattr(importlib.import_module(f"tf2_impl.{component}"), name)
+            return TOOLS[name](target, case), {}
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
         sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
         function = build(component, name, case)

@@ -18,6 +18,7 @@ import theano.tensor as T
 from theano.graph.basic import Variable
 
 from shared_tests.backends import FileRun, Run, versions
+from shared_tests.backends.theano_tools import TOOLS
 from shared_tests.definition import CHAIN, Case, SparseInput, model_name
 from theano_impl import interchange
 from theano_impl.layer import Layer
@@ -34,6 +35,8 @@ class TheanoBackend:
 
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         module = importlib.import_module(f"theano_impl.{component}")
+        if name in TOOLS:
+            return TOOLS[name](getattr(module, name), case), {}
         arrays = {key: value for key, value in case.inputs.items() if is_array(value)}
         if not arrays:
             return {"output": getattr(module, name)(*case.inputs.values(), **case.options)}, {}

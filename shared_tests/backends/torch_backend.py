@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytorch_impl import interchange
 from shared_tests.backends import FileRun, Run, versions
+from shared_tests.backends.torch_tools import TOOLS
 from shared_tests.definition import Case, SparseInput, model_name, upstream
 
 
@@ -23,6 +24,9 @@ class TorchBackend:
         return versions("torch", "numpy")
 
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        if name in TOOLS:
+            target = getattr(importlib.import_module(f"pytorch_impl.{component}"), name)
+            return TOOLS[name](target, case), {}
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
         sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
         for value in sources.values():
