@@ -35,7 +35,8 @@ class CharWordEncoder(nn.Module):
     """Padded ids of characters to one vector for each word, all words at once.
 
     vocabulary_size counts the padding's row 0. char_dim: of the characters' vectors, n_filters: of
-    the words'. width: how many characters a filter sees.
+    the words'. width: how many characters a filter sees. sparse asks for a sparse gradient of the
+    table.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CharWordEncoder(nn.Module):
         char_dim: int = 15,
         n_filters: int = 10,
         width: int = 3,
+        sparse: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -59,6 +61,7 @@ class CharWordEncoder(nn.Module):
             "width": width,
         }
         self.width = width
+        self.sparse = sparse
         start = generator(seed)
         self.table = embedding_table(vocabulary_size, char_dim, generator=start)
         self.convolution = nn.utils.skip_init(nn.Conv1d, char_dim, n_filters, width)
@@ -77,7 +80,8 @@ class CharWordEncoder(nn.Module):
         ids = F.pad(ids, (0, max(0, self.width - ids.shape[1])))
         real = ids != 0
         check_right_padded("ids", real)
-        vectors = F.embedding(ids.long(), self.table).masked_fill(~real[..., None], 0)
+        vectors = F.embedding(ids.long(), self.table, sparse=self.sparse)
+        vectors = vectors.masked_fill(~real[..., None], 0)
         found = self.convolution(vectors.mT)
         lengths = real.sum(1, keepdim=True)
         windows = torch.arange(found.shape[2], device=ids.device)
@@ -106,12 +110,13 @@ class SentenceEncoder(nn.Module):
         n_filters: int = 10,
         width: int = 3,
         reverse: bool = False,
+        sparse: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
         check_count("hidden", hidden)
         sizes = {"char_dim": char_dim, "n_filters": n_filters, "width": width}
-        self.words = CharWordEncoder(vocabulary_size, **sizes, seed=seed)
+        self.words = CharWordEncoder(vocabulary_size, **sizes, sparse=sparse, seed=seed)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "hidden": hidden,

@@ -27,7 +27,7 @@ class SequenceEncoder(nn.Module):
 
     vocabulary_size counts the padding's row 0. out_features: a projection follows, of that width.
     dropout: the share of the embeddings' entries that are zero in training. reverse: from the
-    last real id to the first.
+    last real id to the first. sparse asks for a sparse gradient of the table.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class SequenceEncoder(nn.Module):
         out_features: int | None = None,
         dropout: float = 0.1,
         reverse: bool = False,
+        sparse: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class SequenceEncoder(nn.Module):
             "reverse": reverse,
         }
         self.reverse = reverse
+        self.sparse = sparse
         start = generator(seed)
         self.table = embedding_table(vocabulary_size, embedding_dim, generator=start)
         self.dropout = nn.Dropout(dropout)
@@ -80,7 +82,7 @@ class SequenceEncoder(nn.Module):
             ids = ids.new_zeros(ids.shape[0], 1)
         real = ids != 0
         check_right_padded("ids", real)
-        vectors = self.dropout(F.embedding(ids.long(), self.table, padding_idx=0))
+        vectors = self.dropout(F.embedding(ids.long(), self.table, sparse=self.sparse))
         states = last_states(self.gru, vectors, real.sum(1), reverse=self.reverse)
         return states if self.projection is None else self.projection(states)
 

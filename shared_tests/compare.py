@@ -21,10 +21,14 @@ GRADIENT_TOLERANCE = {
     ("model", "float32"): 1e-4,
 }
 DIFFERENCE_TOLERANCE = 1e-6
+# A hundred steps, backend against backend, in float64.
+TRAINING_TOLERANCE = 1e-8
 
 
 def tolerance(quantity: str, kind: str, dtype: str, *, reference: bool) -> float:
     """How large an error may be; `reference` when one side is the definition."""
+    if quantity.startswith("training:"):
+        return TRAINING_TOLERANCE
     if quantity.startswith(("value:", "travel:")):
         return VALUE_TOLERANCE[kind, dtype]
     bound = GRADIENT_TOLERANCE[kind, dtype]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from shared_tests.definition import PACKAGES, Case
+from shared_tests.trainings import Training
 
 FRAMEWORKS = {"torch": "torch", "tf2": "tensorflow", "theano": "theano", "numpy": "numpy"}
 
@@ -55,6 +57,15 @@ def installed() -> list[str]:
 def backend(name: str) -> Backend:
     """The adapter of this name."""
     return importlib.import_module(f"shared_tests.backends.{name}_backend").BACKEND
+
+
+def trainer(name: str) -> Callable[[Training, str, str], dict[str, np.ndarray]]:
+    """What runs a training with an optimizer, in a dtype, in the framework of this name.
+
+    Its arrays are `losses`, (steps,), and of each parameter, under its canonical name, what it is
+    after the last step, `parameter NAME`, and the optimizer's state, such as `memory NAME`.
+    """
+    return importlib.import_module(f"shared_tests.backends.{name}_training").train
 
 
 def versions(*packages: str) -> dict[str, str]:

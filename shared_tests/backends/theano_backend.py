@@ -65,23 +65,27 @@ class TheanoBackend:
         return dict(zip(outputs, found, strict=True)), interchange.to_arrays(model)
 
 
+def build_graph(
+    module: Any, component: str, name: str, case: Case, symbols: dict[str, Variable]
+) -> tuple[Any, dict[str, Variable]]:
+    """The model, if there is one, and the named outputs."""
+    if case.weights is None:
+        result = getattr(module, name)(*symbols.values(), **case.options)
+        return None, named(result.output if isinstance(result, Layer) else result)
+    # What a layer may be built without, it takes by name.
+    accepted = {} if component == CHAIN else inspect.signature(getattr(module, name)).parameters
+    optional = {key: one for key, one in symbols.items() if is_keyword(accepted.get(key))}
+    inputs = [one for key, one in symbols.items() if key not in optional]
+    options = {**case.options, **optional}
+    built = model_name(component, name)
+    model = interchange.from_arrays(built, options, case.weights, inputs=inputs)
+    return model, named(last(model).output)
+
+
 def compile_graph(module: Any, component: str, name: str, case: Case, differentiate: bool):
     """(function, model, names of the outputs, names of what is differentiated)"""
     symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
-    model = None
-    if case.weights is not None:
-        # What a layer may be built without, it takes by name.
-        accepted = {} if component == CHAIN else inspect.signature(getattr(module, name)).parameters
-        optional = {key: one for key, one in symbols.items() if is_keyword(accepted.get(key))}
-        inputs = [one for key, one in symbols.items() if key not in optional]
-        options = {**case.options, **optional}
-        built = model_name(component, name)
-        model = interchange.from_arrays(built, options, case.weights, inputs=inputs)
-        result = last(model).output
-    else:
-        result = getattr(module, name)(*symbols.values(), **case.options)
-        result = result.output if isinstance(result, Layer) else result
-    outputs = named(result)
+    model, outputs = build_graph(module, component, name, case, symbols)
     sources = {}
     if differentiate:
         sources = {key: one for key, one in symbols.items() if is_dense_float(one)}

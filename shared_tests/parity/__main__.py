@@ -19,11 +19,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared_tests.definition import PACKAGES, cells, definitions
+from shared_tests.defaults import variants
+from shared_tests.definition import INFERENCE_ONLY, PACKAGES, cells, definitions
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
 from shared_tests.parity.run import DONE, REFERENCE, journeys
 from shared_tests.parity.table import print_table
+from shared_tests.trainings import training_runs
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,32 @@ class Job:
     path: Path
     interpreter: str
     loads: tuple[str, ...] | None = None  # whose models it loads, once they are saved
+    defaults: bool = False  # whether it shows what the framework's own defaults cost
 
     def command(self) -> list[str]:
         narrowed = ["--component", self.component] if self.component else []
         loads = [] if self.loads is None else ["--load", *self.loads]
         places = [self.backend, str(self.path), str(self.path.parent)]
-        return [self.interpreter, "-m", "shared_tests.parity.run", *places, *narrowed, *loads]
+        options = [*narrowed, *loads, *(["--defaults"] if self.defaults else [])]
+        return [self.interpreter, "-m", "shared_tests.parity.run", *places, *options]
 
     def steps(self) -> int:
         """How many lines it will print."""
+        if self.defaults:
+            return len(variants(self.backend))
         if self.loads is not None:
             return len(journeys(self.backend, self.component, self.loads))
-        return len(cells(None if self.backend == REFERENCE else self.backend, self.component))
+        if self.backend == REFERENCE:
+            return len(cells(component=self.component))
+        trained = training_runs(self.backend, self.component)
+        return len(cells(self.backend, self.component)) + len(trained)
+
+    def done(self) -> str:
+        """What to say when it has ended."""
+        if self.defaults:
+            return f"{self.backend}: trained with its own defaults"
+        what = "measured" if self.loads is None else "loaded the models of the others"
+        return f"{self.backend}, {self.component or 'all components'}: {what}"
 
     def environment(self, theano_cache: Path) -> dict[str, str]:
         # Theano locks its compile directory: processes that share one take turns.
@@ -70,6 +86,8 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
+        if not arguments.component:
+            jobs += plan_defaults(chosen, Path(folder))
         travels = list(plan(chosen, arguments.component, Path(folder), loads=tuple(chosen)))
         run_all([jobs, travels], arguments.theano_cache, console)
         jobs += travels
@@ -113,6 +131,15 @@ def plan(
             yield job
 
 
+def plan_defaults(interpreters: dict[str, str], folder: Path) -> list[Job]:
+    """A process for each framework."""
+    return [
+        Job(name, None, folder / f"{name}-defaults.npz", interpreter, defaults=True)
+        for name, interpreter in interpreters.items()
+        if name not in INFERENCE_ONLY
+    ]
+
+
 def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> None:
     """Run the jobs, as many at a time as there are cores, and show how far they are."""
     columns = (
@@ -144,8 +171,7 @@ def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> No
                     log.seek(0)
                     raise SystemExit(f"the {job.backend} backend stopped:\n{log.read()}")
             if not console.is_terminal:
-                what = "measured" if job.loads is None else "loaded the models of the others"
-                console.print(f"{job.backend}, {job.component or 'all components'}: {what}")
+                console.print(job.done())
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for jobs in rounds:

@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 
 from shared_tests.compare import error, tolerance
+from shared_tests.defaults import variants
+from shared_tests.defaults.plots import costs
 from shared_tests.definition import INFERENCE_ONLY, Cell, cells
-from shared_tests.parity.run import REFERENCE, travel
+from shared_tests.parity.run import REFERENCE, defaults_key, travel
+from shared_tests.parity.trained import compare_trainings
+
+NO_CELL = {"component": "the frameworks' own defaults", "case": "training", "dtype": "any"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,10 @@ class Results:
 
 
 def join(results: Mapping[str, Results], component: str | None = None) -> dict[str, Any]:
-    """The content of parity.json: environments, rows, missing, ok."""
+    """The content of parity.json: environments, rows, missing, divergence, defaults, ok.
+
+    The defaults are left out when one component is asked for.
+    """
     rows: list[dict[str, Any]] = []
     missing: list[dict[str, Any]] = []
     for cell in cells(component=component):
@@ -64,12 +72,36 @@ def join(results: Mapping[str, Results], component: str | None = None) -> dict[s
                 rows.append(found_row)
             else:
                 missing.append(_missing(cell, travel(source, target), target, results))
+    trained = compare_trainings(results, component)
+    rows += trained.rows
+    missing += trained.missing
+    with_defaults = {} if component else defaults_runs(results, missing)
     return {
         "environments": {name: dict(one.versions) for name, one in results.items()},
         "rows": rows,
         "missing": missing,
+        "divergence": trained.divergence,
+        "defaults": {"runs": with_defaults, "costs": costs(with_defaults)},
         "ok": bool(rows) and not missing and all(row["ok"] for row in rows),
     }
+
+
+def defaults_runs(
+    results: Mapping[str, Results], missing: list[dict[str, Any]]
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """{framework: {variant: {losses, evaluation}}}; what is not there is added to `missing`."""
+    runs: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name in [name for name in results if name not in (REFERENCE, *INFERENCE_ONLY)]:
+        runs[name] = {}
+        for variant in variants(name):
+            key = defaults_key(variant)
+            if found := results[name].quantities.get(key):
+                lists = {one: [float(f"{x:.9g}") for x in array] for one, array in found.items()}
+                runs[name][variant] = lists
+            else:
+                reason = results[name].errors.get(key, "not computed")
+                missing.append({**NO_CELL, "quantity": variant, "backend": name, "reason": reason})
+    return runs
 
 
 def _fillers(cell: Cell, quantity: str, results: Mapping[str, Results]) -> list[str]:

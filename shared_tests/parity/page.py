@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
+from shared_tests.defaults.plots import figure
+from shared_tests.parity.divergence import plot_divergence, worst_divergences
 from shared_tests.parity.run import REFERENCE
-from shared_tests.parity.table import describe, has_travelled, pairs, ratio, worst
+from shared_tests.parity.svg import as_svg
+from shared_tests.parity.table import describe, kind, pairs, ratio, worst
 
 DTYPES = ("float64", "float32")
 KINDS = {
@@ -19,6 +20,7 @@ KINDS = {
     "gradients of two backends": "#d1711f",
     "gradients and differences": "#3d8f4f",
     "models that travelled": "#8a4fb5",
+    "trainings": "#b03a48",
 }
 SMALLEST, LARGEST = 1e-19, 1e-1  # where errors of zero, and those beyond the plot, are drawn
 
@@ -31,9 +33,16 @@ def write_page(report: dict[str, Any], path: Path) -> None:
     page = environment.get_template("page.html").render(
         report=report,
         components=[section(report, name) for name in names(report)],
+        costs=report["defaults"]["costs"],
+        defaults=defaults_plot(report["defaults"]["runs"]),
         failing=[describe(row) for row in report["rows"] if not row["ok"]],
     )
     path.write_text(page)
+
+
+def defaults_plot(runs: dict[str, Any]) -> str | None:
+    """The trainings with the frameworks' own defaults; none in a report on one component."""
+    return as_svg(figure(runs)) if runs else None
 
 
 def names(report: dict[str, Any]) -> list[str]:
@@ -43,6 +52,7 @@ def names(report: dict[str, Any]) -> list[str]:
 def section(report: dict[str, Any], component: str) -> dict[str, Any]:
     """What the page shows of one component."""
     rows = [row for row in report["rows"] if row["component"] == component]
+    divergence = [one for one in report["divergence"] if one["component"] == component]
     sides = list(dict.fromkeys(side for pair in pairs(rows) for side in pair))
     matrix = [
         [
@@ -59,25 +69,26 @@ def section(report: dict[str, Any], component: str) -> dict[str, Any]:
         "matrix": matrix,
         "ratio": ratio,
         "plot": plot(rows),
+        "trainings": worst_divergences(divergence),
+        "divergence": plot_divergence(divergence) if divergence else None,
     }
 
 
 def plot(rows: list[dict[str, Any]]) -> str:
     """Every error as a dot, one strip per dtype and kind, as SVG; lines are the tolerances."""
-    matplotlib.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(8, 2.9), layout="constrained")
     axes = figure.subplots()
     for bottom, dtype in enumerate(reversed(DTYPES)):
-        for number, (kind, color) in enumerate(KINDS.items()):
-            chosen = [row for row in rows if row["dtype"] == dtype and kind_of(row) == kind]
-            height = bottom + 0.24 * (1.5 - number)
+        for number, (name, color) in enumerate(KINDS.items()):
+            chosen = [row for row in rows if row["dtype"] == dtype and kind_of(row) == name]
+            height = bottom + 0.19 * (2 - number)
             errors = [min(max(float(row["error"]), SMALLEST), LARGEST) for row in chosen]
             axes.scatter(errors, [height] * len(errors), s=14, alpha=0.35, color=color, lw=0)
             bounds = {row["tolerance"] for row in chosen}
-            axes.vlines(list(bounds), height - 0.1, height + 0.1, color=color, lw=2)
-    for kind, color in KINDS.items():
-        axes.scatter([], [], s=14, color=color, label=kind)
-    axes.legend(loc="upper center", ncols=4, frameon=False, bbox_to_anchor=(0.5, 1.3))
+            axes.vlines(list(bounds), height - 0.08, height + 0.08, color=color, lw=2)
+    for name, color in KINDS.items():
+        axes.scatter([], [], s=14, color=color, label=name)
+    axes.legend(loc="upper center", ncols=5, frameon=False, bbox_to_anchor=(0.5, 1.3))
     axes.set_xscale("log")
     axes.set_xlim(SMALLEST / 3, LARGEST * 3)
     exponents = range(-16, 0, 3)
@@ -88,15 +99,13 @@ def plot(rows: list[dict[str, Any]]) -> str:
     axes.set_ylim(-0.5, 1.5)
     axes.set_xlabel("error (a line is the tolerance)")
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "<svg" + buffer.getvalue().partition("<svg")[2]
+    return as_svg(figure)
 
 
 def kind_of(row: dict[str, Any]) -> str:
-    values, gradients, differences, travels = KINDS
+    values, gradients, differences, travels, trainings = KINDS
     if row["quantity"].startswith("value:"):
         return values
-    if has_travelled(row):
-        return travels
+    if kind(row) != "computed":
+        return travels if kind(row) == "travelled" else trainings
     return differences if row["a"] == REFERENCE else gradients

@@ -1,13 +1,14 @@
 """Runs one backend, or the reference, over its cells and leaves the quantities in a file.
 
-First it measures its cells and saves the models that travel; when all have done so, it loads
-those of the others. It runs in the backend's own environment: NumPy and the framework are all it
-may import.
+First it measures its cells, saves the models that travel and runs the trainings; when all have
+done so, it loads the models of the others. What its defaults cost is a run by itself. It runs in
+the backend's own environment: NumPy and the framework are all it may import.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,16 +17,24 @@ from typing import Any
 import numpy as np
 
 from shared_tests.backends import backend as load_backend
+from shared_tests.backends import trainer
+from shared_tests.defaults import variants
 from shared_tests.definition import INFERENCE_ONLY, Arrays, Cell, cells
 from shared_tests.measure import expected, measured
+from shared_tests.trainings import TrainingRun, training_runs
 
 REFERENCE = "reference"
 DONE = "one more case done"  # a line for each, for whoever waits
 
 
-def key(cell: Cell, quantity: str) -> str:
-    """What a quantity of a cell is called in the file."""
+def key(cell: Cell | TrainingRun, quantity: str) -> str:
+    """What a quantity of a cell or of a training is called in the file."""
     return f"{cell}|{quantity}"
+
+
+def defaults_key(variant: str) -> str:
+    """What a training with a framework's own defaults is called in the file."""
+    return f"defaults-{variant}"
 
 
 class Run:
@@ -49,6 +58,17 @@ class Run:
                 path = model_path(self.models, self.name, cell)
                 self.backend.save(cell.component, cell.operation.name, case, path)
         self.arrays |= {key(cell, quantity): array for quantity, array in found.items()}
+
+    def train(self, run: TrainingRun) -> None:
+        """The losses of a training, and what it leaves."""
+        found = trainer(self.name)(run.training, run.optimizer, run.dtype)
+        self.arrays |= {key(run, quantity): array for quantity, array in found.items()}
+
+    def run_defaults(self, variant: str) -> None:
+        """A training with one of the framework's own defaults let in."""
+        module = importlib.import_module(f"shared_tests.defaults.{self.name}_runs")
+        found = module.run(variant)
+        self.arrays |= {f"{defaults_key(variant)}|{name}": array for name, array in found.items()}
 
     def load(self, cell: Cell, source: str) -> None:
         """The outputs of the model that another backend has saved; its arrays as they were."""
@@ -105,13 +125,19 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("models", type=Path, help="the folder of the models that travel")
     parser.add_argument("--component")
+    parser.add_argument("--defaults", action="store_true", help="show what its defaults cost")
     parser.add_argument("--load", nargs="*", metavar="BACKEND", help="load what these have saved")
     arguments = parser.parse_args()
     name, component = arguments.backend, arguments.component
     found = Run(name, arguments.models)
-    if arguments.load is None:
+    if arguments.defaults:
+        for variant in variants(name):
+            found.attempt(defaults_key(variant), found.run_defaults, variant)
+    elif arguments.load is None:
         for cell in cells(None if name == REFERENCE else name, component):
             found.attempt(str(cell), found.measure, cell)
+        for run in training_runs(name, component) if name != REFERENCE else ():
+            found.attempt(str(run), found.train, run)
     else:
         for cell, source in journeys(name, component, arguments.load):
             found.attempt(f"{cell}|{travel(source, name)}", found.load, cell, source)

@@ -39,6 +39,7 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         table.add_column(backend, justify="right")
     table.add_column("each other", justify="right")
     table.add_column("travelled", justify="right")
+    table.add_column("trained", justify="right")
     for component in dict.fromkeys(row["component"] for row in rows):
         own = [row for row in rows if row["component"] == component]
         marks = [
@@ -46,9 +47,9 @@ def print_table(report: dict[str, Any], console: Console) -> None:
             for backend in backends
         ]
         others = [row for row in own if row["a"] != REFERENCE]
-        each_other = mark(worst(row for row in others if not has_travelled(row)))
-        travelled = mark(worst(row for row in others if has_travelled(row)))
-        table.add_row(component, str(len(own)), *marks, each_other, travelled)
+        kinds = ("computed", "travelled", "trained")
+        shared = [mark(worst(row for row in others if kind(row) == one)) for one in kinds]
+        table.add_row(component, str(len(own)), *marks, *shared)
     console.print(table)
     failing = [row for row in rows if not row["ok"]]
     for row in failing[:SHOWN]:
@@ -65,8 +66,10 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     )
 
 
-def has_travelled(row: dict[str, Any]) -> bool:
-    return row["quantity"].startswith("travel:")
+def kind(row: dict[str, Any]) -> str:
+    """How what a row compares came about."""
+    kinds = {"travel": "travelled", "training": "trained"}
+    return kinds.get(row["quantity"].partition(":")[0], "computed")
 
 
 def mark(row: dict[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from shared_tests.measure import expected
 from shared_tests.parity.join import Results, join
 from shared_tests.parity.page import write_page
 from shared_tests.parity.run import REFERENCE, journeys, travel
+from shared_tests.trainings import STEPS, training_runs
 
 COMPONENT = "distances"
 CELL = "distances-cosine_similarity-all pairs-float32"
@@ -29,6 +30,11 @@ def exact(component):
             }
             for cell in cells(backend, component)
         }
+        for run in training_runs(backend, component):
+            quantities[str(run)] = {
+                "losses": np.linspace(2, 1, STEPS).astype(run.dtype),
+                "parameter table": np.ones((2, 3), run.dtype),
+            }
         for cell, source in journeys(backend, component, tuple(PACKAGES)):
             name = f"{travel(source, backend)}:output"
             quantities[str(cell)][name] = quantities[str(cell)]["value:output"].copy()
@@ -118,6 +124,57 @@ def test_a_model_that_arrived_changed_is_not_ok(travels):
     report = join(travels, MODEL)
     (row,) = [row for row in report["rows"] if not row["ok"]]
     assert (row["quantity"], row["a"], row["b"]) == ("travel:torch>tf2", "torch", "tf2")
+
+
+def test_trainings_agree_between_frameworks(travels):
+    report = join(travels, MODEL)
+    trained = [row for row in report["rows"] if row["quantity"].startswith("training:")]
+    pairs = {("torch", "tf2"), ("torch", "theano"), ("tf2", "theano")}
+    assert {(row["quantity"], row["a"], row["b"]) for row in trained} == {
+        (f"training:{optimizer}", *pair) for optimizer in ("sgd", "smorms3") for pair in pairs
+    }
+    assert {row["dtype"] for row in trained} == {"float64"}
+    shown = {(one["quantity"], one["dtype"], len(one["steps"])) for one in report["divergence"]}
+    assert shown == {
+        (f"training:{optimizer}", dtype, STEPS)
+        for optimizer in ("sgd", "smorms3")
+        for dtype in ("float64", "float32")
+    }
+
+
+@pytest.mark.parametrize("quantity", ["losses", "parameter table"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_training_that_drifts_off_is_not_ok_in_float64(travels, quantity, dtype):
+    (run,) = [
+        run
+        for run in training_runs(component=MODEL)
+        if (run.optimizer, run.dtype) == ("smorms3", dtype)
+    ]
+    travels["tf2"].quantities[str(run)][quantity][-1] += 1e-6
+    report = join(travels, MODEL)
+    bad = [(row["quantity"], row["a"], row["b"]) for row in report["rows"] if not row["ok"]]
+    wanted = [("training:smorms3", *pair) for pair in (("torch", "tf2"), ("tf2", "theano"))]
+    assert bad == (wanted if dtype == "float64" else [])
+    drifted = {
+        (one["a"], one["b"])
+        for one in report["divergence"]
+        if one["worst"] > 0 and one["dtype"] == dtype and one["quantity"] == "training:smorms3"
+    }
+    assert drifted == {("torch", "tf2"), ("tf2", "theano")}
+
+
+def test_a_training_that_stopped_is_not_ok(travels):
+    run = training_runs("theano", MODEL)[0]
+    del travels["theano"].quantities[str(run)]
+    travels["theano"].errors[str(run)] = "ValueError: no"
+    report = join(travels, MODEL)
+    assert not report["ok"]
+    (entry,) = report["missing"]
+    assert (entry["backend"], entry["quantity"], entry["reason"]) == (
+        "theano",
+        "training:sgd",
+        "ValueError: no",
+    )
 
 
 def test_nothing_compared_is_not_ok(results):

@@ -1,0 +1,103 @@
+"""SMORMS3: a step size for every entry, from how steady its gradient has been.
+
+    r         = 1 / (1 + memory), with memory 1 at first, before it moves
+    gradient ← (1 − r) · gradient + r · x
+    square   ← (1 − r) · square + r · x²
+    ratio     = gradient² / (square + epsilon)
+    memory   ← 1 + memory · (1 − ratio)
+    p        ← p − min(lr, ratio) · x / (√square + epsilon)
+
+x is the gradient of the parameter p; memory is the number of steps that the two means look back on.
+
+Sources: Funk 2015 (RMSprop loses to SMORMS3: beware the epsilon); seed topic, implementing the
+SMORMS3 optimizer in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytorch_impl.checks import check_number
+
+
+class SMORMS3(torch.optim.Optimizer):
+    """The optimizer, for dense and sparse gradients.
+
+    params: tensors, or groups of them, each with an lr and an epsilon of its own if it likes. The
+    state of a parameter are three tensors of its shape: `memory`, `gradient` and `square`.
+
+    Of a sparse gradient, entries of the same row are summed, and only the rows that are in it move,
+    with their state. For the others it is as if the step had not been, where a dense gradient of
+    zero leaves the parameter but moves the state: square and gradient decay, and memory grows.
+    The two are equal when every row is in every gradient. The work and the memory of such a step
+    grow with the rows in the gradient, not with the table.
+
+    ValueError for an lr that is negative or an epsilon that is not positive.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 0.0025,
+        epsilon: float = 1e-16,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "epsilon": epsilon})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Another group of parameters; lr and epsilon are the optimizer's where it has none."""
+        options = {**self.defaults, **param_group}
+        check_number("lr", options["lr"], least=0)
+        check_number("epsilon", options["epsilon"], above=0)
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every parameter that has a gradient; returns what the closure does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group["lr"], group["epsilon"])
+        return loss
+
+    def _update(self, parameter: Tensor, x: Tensor, lr: float, epsilon: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["memory"] = torch.ones_like(parameter)
+            state["gradient"] = torch.zeros_like(parameter)
+            state["square"] = torch.zeros_like(parameter)
+        tensors = (parameter, state["memory"], state["gradient"], state["square"])
+        if not x.is_sparse:
+            _advance(*tensors, x, lr, epsilon)
+            return
+        x = x.coalesce()
+        rows = tuple(x.indices())
+        touched = [one[rows] for one in tensors]
+        _advance(*touched, x.values(), lr, epsilon)
+        for one, moved in zip(tensors, touched, strict=True):
+            one[rows] = moved
+
+
+def _advance(
+    parameter: Tensor,
+    memory: Tensor,
+    gradient: Tensor,
+    square: Tensor,
+    x: Tensor,
+    lr: float,
+    epsilon: float,
+) -> None:
+    """One step by the rule above, in place."""
+    r = 1 / (1 + memory)
+    gradient.lerp_(x, r)
+    square.lerp_(x**2, r)
+    ratio = gradient**2 / (square + epsilon)
+    memory.mul_(1 - ratio).add_(1)
+    parameter.sub_(ratio.clamp(max=lr) * x / (square.sqrt() + epsilon))

@@ -1,0 +1,114 @@
+"""SMORMS3: a step size for every entry, from how steady its gradient has been.
+
+    r         = 1 / (1 + memory), with memory 1 at first, before it moves
+    gradient ← (1 − r) · gradient + r · x
+    square   ← (1 − r) · square + r · x²
+    ratio     = gradient² / (square + epsilon)
+    memory   ← 1 + memory · (1 − ratio)
+    p        ← p − min(lr, ratio) · x / (√square + epsilon)
+
+x is the gradient of the parameter p; memory is the number of steps that the two means look back on.
+
+Sources: Funk 2015 (RMSprop loses to SMORMS3: beware the epsilon); seed topic, implementing the
+SMORMS3 optimizer in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import theano
+import theano.tensor as T
+from theano.compile.sharedvalue import SharedVariable
+from theano.tensor.var import TensorVariable
+
+from theano_impl.checks import check_number
+from theano_impl.optimizer import Optimizer
+from theano_impl.sparse_gradients import sparse_rows
+
+
+class SMORMS3(Optimizer):
+    """The optimizer, for dense gradients and those of lookups in a table.
+
+    params: floating shared variables. `.state[param]` are three shared variables of its shape by
+    name, `memory`, `gradient` and `square`; `.lr` is one too, to be set between steps.
+
+    A gradient is sparse when its graph only increments rows (see `sparse_gradients`). Increments
+    of the same row are summed, and only the rows that are in it move, with their state. For the
+    others it is as if the step had not been, where a dense gradient of zero leaves the parameter
+    but moves the state: square and gradient decay, and memory grows. The two are equal when every
+    row is in every gradient. The work and the memory of such a step grow with the rows in the
+    gradient, not with the table.
+
+    ValueError for no params, an lr that is negative or an epsilon that is not positive.
+    """
+
+    def __init__(
+        self, params: Sequence[SharedVariable], lr: float = 0.0025, epsilon: float = 1e-16
+    ) -> None:
+        super().__init__(params)
+        check_number("lr", lr, least=0)
+        check_number("epsilon", epsilon, above=0)
+        self.lr = theano.shared(np.asarray(lr, "float64"), name="lr")
+        self.epsilon = epsilon
+        self.state = {param: _fresh_state(param) for param in self.params}
+
+    def updates(
+        self, loss_or_gradients: TensorVariable | Sequence[TensorVariable]
+    ) -> OrderedDict[SharedVariable, TensorVariable]:
+        """What one step changes, for `theano.function(..., updates=...)`.
+
+        loss_or_gradients: a scalar, or the gradient of each parameter.
+        """
+        changes = OrderedDict()
+        gradients = self.gradients(loss_or_gradients)
+        for param, gradient in zip(self.params, gradients, strict=True):
+            variables = (param, *self.state[param].values())
+            lr, epsilon = T.cast(self.lr, param.dtype), np.asarray(self.epsilon, param.dtype)
+            rows = sparse_rows(gradient)
+            if rows is None:
+                moved = _advanced(*variables, gradient, lr, epsilon)
+            else:
+                touched = [one[rows.ids] for one in variables]
+                moved = map(T.set_subtensor, touched, _advanced(*touched, rows.values, lr, epsilon))
+            changes.update(zip(variables, moved, strict=True))
+        return changes
+
+    def shared_variables(self) -> dict[str, SharedVariable]:
+        """`lr`, and `0.memory`, `0.gradient`, `0.square` and so on for each parameter."""
+        state = {
+            f"{place}.{name}": one
+            for place, param in enumerate(self.params)
+            for name, one in self.state[param].items()
+        }
+        return {"lr": self.lr, **state}
+
+
+def _fresh_state(param: SharedVariable) -> dict[str, SharedVariable]:
+    starts = {"memory": np.ones_like, "gradient": np.zeros_like, "square": np.zeros_like}
+    value = param.get_value(borrow=True)
+    return {
+        name: theano.shared(start(value), name=name, broadcastable=param.broadcastable)
+        for name, start in starts.items()
+    }
+
+
+def _advanced(
+    parameter: TensorVariable,
+    memory: TensorVariable,
+    gradient: TensorVariable,
+    square: TensorVariable,
+    x: TensorVariable,
+    lr: TensorVariable,
+    epsilon: TensorVariable,
+) -> tuple[TensorVariable, TensorVariable, TensorVariable, TensorVariable]:
+    """parameter, memory, gradient and square after one step by the rule above."""
+    r = 1 / (1 + memory)
+    gradient = (1 - r) * gradient + r * x
+    square = (1 - r) * square + r * x**2
+    ratio = gradient**2 / (square + epsilon)
+    memory = 1 + memory * (1 - ratio)
+    parameter = parameter - T.minimum(lr, ratio) * x / (T.sqrt(square) + epsilon)
+    return parameter, memory, gradient, square
