@@ -11,7 +11,6 @@ import pytest
 from shared_tests.backends import Backend, installed
 from shared_tests.backends import backend as load_backend
 from shared_tests.definition import (
-    DTYPES,
     INFERENCE_ONLY,
     PACKAGES,
     BadInput,
@@ -67,13 +66,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [one for one in definitions() if component in (None, one.component)]
     arguments: tuple[str, ...]
     rows: list[tuple[Any, ...]]
-    if names & {"cell", "float64_cell"}:
-        arguments = ("backend_name", "cell" if "cell" in names else "float64_cell")
-        dtypes = DTYPES if "cell" in names else DTYPES[:1]
-        chosen_cells = {
-            name: [cell for cell in cells(name, component) if cell.dtype in dtypes]
-            for name in selected(config)
-        }
+    if "cell" in names:
+        arguments = ("backend_name", "cell")
+        chosen_cells = {name: cells(name, component) for name in selected(config)}
         if config.getoption("--first-cases"):
             chosen_cells = {name: first_of_each(own) for name, own in chosen_cells.items()}
         rows = [(name, cell) for name, own in chosen_cells.items() for cell in own]

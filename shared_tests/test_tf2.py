@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from numpy_infer.model_file import load_model
-from shared_tests.backends.tf2_backend import build, call, to_native
-from shared_tests.compare import assert_close, tolerance
+from shared_tests.backends.tf2_backend import build
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
 from shared_tests.definition import cells
@@ -30,50 +29,6 @@ from tf2_impl.top_k_gating import MixtureOfExperts
 from tf2_impl.triplet_loss import TripletLoss
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
-
-
-def unknown(value):
-    """The signature of a tensor whose every size is known only when the graph runs."""
-    shape = [None] * len(value.shape)
-    if isinstance(value, tf.SparseTensor):
-        return tf.SparseTensorSpec(shape, value.dtype)
-    return tf.TensorSpec(shape, value.dtype)
-
-
-def test_graph_of_unknown_sizes_gives_what_eager_gives(backend_name, float64_cell):
-    cell = float64_cell
-    case = cell.case.cast(cell.dtype)
-    inputs = [to_native(value) for value in case.inputs.values()]
-    if not tf.is_tensor(inputs[0]) and not isinstance(inputs[0], tf.SparseTensor):
-        assert cell.operation.name == "pad_token_lists"  # lists, before any tensor is made
-        return
-    function = build(cell.component, cell.operation.name, case)
-
-    def outputs(*values):
-        return call(function, dict(zip(case.inputs, values, strict=True)), case)
-
-    eager = outputs(*inputs)
-    graph = tf.function(outputs, input_signature=[unknown(value) for value in inputs])
-    for name, value in graph(*inputs).items():
-        bound = tolerance(f"value:{name}", cell.operation.kind, cell.dtype, reference=False)
-        assert_close(value.numpy(), eager[name].numpy(), bound, name)
-
-
-def test_bad_input_in_a_graph_of_unknown_sizes(backend_name, definition, operation, bad_input):
-    """What eager mode refuses, a graph refuses: while traced, by an assertion or by a kernel."""
-    case = bad_input.applied(operation.cases[0])
-    native = [to_native(value) for value in case.inputs.values()]
-    if operation.name == "pad_token_lists":
-        return  # lists, before any tensor is made
-
-    def run():
-        function = build(definition.component, operation.name, case)
-        tf.function(function, input_signature=[unknown(value) for value in native])(*native)
-
-    with pytest.raises((bad_input.error, tf.errors.InvalidArgumentError)) as caught:
-        run()
-    if caught.type is not tf.errors.InvalidArgumentError:
-        assert f"{bad_input.argument}: expected" in str(caught.value)
 
 
 CLASSES = [

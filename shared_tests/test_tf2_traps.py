@@ -422,6 +422,42 @@ def test_weight_decay():
     assert largest_error(found, inside) == pytest.approx(0.018, rel=1e-2)
 
 
+def sparse_step(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable, ids: tuple, values: tuple
+) -> None:
+    """A step on a gradient of these rows, in which an id may come twice."""
+    rows = tf.constant(values, variable.dtype)[:, None]
+    optimizer.apply([tf.IndexedSlices(rows, tf.constant(ids), variable.shape)], [variable])
+
+
+def test_repeated_rows():
+    for name in ("Adam", "RMSprop", "Adagrad"):
+        kind = getattr(keras.optimizers, name)
+        squared_first, added_first, once = (keras.Variable(np.zeros((3, 1))) for _ in range(3))
+        sparse_step(kind(), squared_first, (1, 1), (2, 3))
+        kind().apply([tf.constant([[0.0], [5.0], [0.0]])], [once])
+        slices = tf.IndexedSlices(tf.constant([[2.0], [3.0]]), tf.constant([1, 1]), (3, 1))
+        kind().apply([tf.convert_to_tensor(slices)], [added_first])
+        np.testing.assert_array_equal(added_first, once)
+        assert largest_error(squared_first.numpy(), once.numpy()) > 1e-5
+        if name == "RMSprop":
+            further = squared_first.numpy()[1, 0] / once.numpy()[1, 0]
+            assert further == pytest.approx((25 / 13) ** 0.5, rel=1e-3)
+
+
+def test_absent_rows():
+    sparse, dense = (keras.Variable(np.zeros((3, 1)), dtype="float64") for _ in range(2))
+    optimizer = keras.optimizers.Adam()
+    sparse_step(optimizer, sparse, (1,), (1,))
+    before = sparse.numpy()[1, 0]
+    sparse_step(optimizer, sparse, (2,), (1,))
+    assert abs(sparse.numpy()[1, 0] - before) == pytest.approx(6.7e-4, rel=1e-2)
+    optimizer = keras.optimizers.Adam()
+    for row in (1, 2):
+        optimizer.apply([tf.constant(np.eye(3)[:, row : row + 1])], [dense])
+    assert largest_error(sparse.numpy(), dense.numpy()) < SETTINGS_ERROR
+
+
 def test_default_dtypes():
     assert tf.constant(1.5).dtype == tf.float32
     assert tf.constant(1).dtype == tf.range(3).dtype == tf.int32

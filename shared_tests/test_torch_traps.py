@@ -394,3 +394,30 @@ def test_python_float():
     assert naive.item() - 0.1 == pytest.approx(1.49e-9, rel=1e-2)
     assert right.item() == 0.1
     assert (torch.ones(1, dtype=torch.float64) * 0.1).item() == 0.1
+
+
+def sparse_step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: dict) -> None:
+    """A step on a gradient of these rows, in which an id may come twice."""
+    ids, values = torch.tensor(list(rows["ids"])), torch.tensor(rows["values"]).double()
+    parameter.grad = torch.sparse_coo_tensor(ids[None], values[:, None], parameter.shape)
+    optimizer.step()
+
+
+def test_repeated_rows():
+    for kind in (torch.optim.SparseAdam, torch.optim.Adagrad):
+        parameters = [nn.Parameter(torch.zeros(3, 1).double()) for _ in range(2)]
+        twice, once = parameters
+        sparse_step(kind([twice]), twice, {"ids": (1, 1), "values": (2, 3)})
+        sparse_step(kind([once]), once, {"ids": (1,), "values": (5,)})
+        assert torch.equal(twice, once)
+
+
+def test_absent_rows():
+    parameter = nn.Parameter(torch.zeros(3, 1).double())
+    optimizer = torch.optim.SparseAdam([parameter])
+    sparse_step(optimizer, parameter, {"ids": (1,), "values": (1,)})
+    before = parameter.detach().clone()
+    sparse_step(optimizer, parameter, {"ids": (2,), "values": (1,)})
+    assert torch.equal(parameter[1], before[1])
+    with pytest.raises(RuntimeError, match="sparse gradients"):
+        sparse_step(torch.optim.Adam([parameter]), parameter, {"ids": (1,), "values": (1,)})

@@ -22,10 +22,11 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.checks import check_number
+from tf2_impl.optimizer import Gradient, Optimizer, sum_rows
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SMORMS3(keras.optimizers.Optimizer):
+class SMORMS3(Optimizer):
     """The optimizer, for dense gradients and `tf.IndexedSlices`.
 
     learning_rate: a number, a Keras schedule or a callable. Keras keeps a number in its floatx,
@@ -36,8 +37,8 @@ class SMORMS3(keras.optimizers.Optimizer):
     with their state. For the others it is as if the step had not been, where a dense gradient of
     zero leaves the variable but moves the state: square and gradient decay, and memory grows.
     The two are equal when every row is in every gradient. The work and the memory of such a step
-    grow with the rows in the gradient, not with the table; but Keras's own accumulation of
-    gradients, weight decay and moving averages make it dense.
+    grow with the rows in the gradient, not with the table; but with Keras's own accumulation of
+    gradients, loss scale, weight decay or moving averages it is dense.
 
     ValueError for a learning_rate that is negative or an epsilon that is not positive.
     """
@@ -65,23 +66,22 @@ class SMORMS3(keras.optimizers.Optimizer):
         )
 
     def update_step(
-        self,
-        gradient: tf.Tensor | tf.IndexedSlices,
-        variable: tf.Variable,
-        learning_rate: tf.Tensor,
+        self, gradient: Gradient, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """One step of one variable, of all its rows or of those in the slices."""
         place = self._get_variable_index(variable)
-        variables = (variable, self.memory[place], self.gradient[place], self.square[place])
+        # A Keras variable would be read whole where some rows of TensorFlow's are.
+        state = (one[place].value for one in (self.memory, self.gradient, self.square))
+        variables = (variable, *state)
         lr = tf.cast(learning_rate, variable.dtype)
         # tf.cast would make a float32 of the number first.
         epsilon = tf.constant(self.epsilon, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            rows, places = tf.unique(gradient.indices)
-            x = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
-            touched = [tf.gather(one, rows) for one in variables]
-            for one, moved in zip(variables, _advanced(*touched, x, lr, epsilon), strict=True):
-                self.assign(one, tf.IndexedSlices(moved, rows))
+            slices = sum_rows(gradient)
+            touched = [tf.gather(one, slices.indices) for one in variables]
+            moved = _advanced(*touched, slices.values, lr, epsilon)
+            for one, rows in zip(variables, moved, strict=True):
+                self.assign(one, tf.IndexedSlices(rows, slices.indices))
         else:
             moved = _advanced(*map(tf.convert_to_tensor, variables), gradient, lr, epsilon)
             for one, value in zip(variables, moved, strict=True):

@@ -33,7 +33,7 @@ def sparse_rows(gradient: TensorVariable) -> Rows | None:
     # Theano counts a negative id from the end; here each row is to have one number.
     size = gradient.shape[0]
     every = T.concatenate([T.cast(ids, "int64") for ids, _ in increments])
-    every = T.switch(every < 0, every + size, every)
+    every = T.switch((every < 0) & (every >= -size), every + size, every)
     ids, places = Unique(return_inverse=True)(every)
     row = [gradient.shape[axis] for axis in range(1, gradient.ndim)]
     values = T.zeros((ids.shape[0], *row), gradient.dtype)

@@ -10,13 +10,166 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 
 # isort: split
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import theano
+import theano.tensor as T
 
+from shared_tests import verdicts
 from shared_tests.definition import Case
+from shared_tests.figures import layer_names, named_flows, read_bars
+from theano_impl import interchange
+from theano_impl.smorms3 import SMORMS3
+from theano_impl.sparse_gradients import sparse_rows
+
+STATE = ("memory", "gradient", "square")
 
 Tool = Callable[[Any, Case], dict[str, np.ndarray]]
 
 
-TOOLS: dict[str, Tool] = {}
+def inverse_frequency_weights(target: Any, case: Case) -> dict[str, np.ndarray]:
+    with theano.config.change_flags(floatX=str(case.inputs["like"].dtype)):
+        return {"output": target(case.inputs["counts"])}
+
+
+def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
+    table, upstream, ids, weights = map(theano.shared, case.inputs.values())
+    looked_up = table[ids]
+    if not case.options["sparse"]:
+        every = T.arange(table.shape[0])
+        looked_up = T.dot(T.cast(T.eq(ids[:, None], every), table.dtype), table)
+    gradient = T.grad(T.sum(looked_up * upstream), table)
+    (found,) = target([gradient], weights)
+    sparse = np.array(sparse_rows(found) is not None)
+    return {"gradient": theano.function([], found)(), "sparse": sparse}
+
+
+def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
+    net, upstream = chain(case), case.inputs["upstream"]
+    params = [param for layer in net for param in layer.params]
+    gradients = T.grad(T.sum(net[-1].output * upstream), params)
+    flow = target(gradients, params)
+    found = theano.function(net[0].inputs, flow)(case.inputs["x"])
+    return flow_outputs({name: found[name] for name in flow}, upstream.dtype)
+
+
+def chain(case: Case) -> Any:
+    weights = {name: one for name, one in case.inputs.items() if "." in name and one is not None}
+    return interchange.from_arrays("chain", {"layers": case.options["layers"]}, weights)
+
+
+def flow_outputs(flow: dict[str, Any], dtype: Any) -> dict[str, np.ndarray]:
+    values = np.array([float(one) for one in flow.values()])
+    return {"flow": values.astype(dtype), "share": (values / values.max()).astype(dtype)}
+
+
+def plot_gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
+    flow = case.inputs["flow"]
+    if not isinstance(flow, np.ndarray):
+        return target(flow)
+    steps = named_flows(flow, np.asarray)
+    figure = target(steps[0] if flow.ndim == 1 else steps, **case.options)
+    return read_bars(figure, flow.dtype)
+
+
+def blocked_layers(target: Any, case: Case) -> dict[str, np.ndarray]:
+    flows = case.inputs["flows"]
+    if not isinstance(flows, np.ndarray):
+        return target(flows)
+    found = target(named_flows(flows, np.asarray), **case.options)
+    return {"blocked": np.isin(layer_names(flows.shape[1]), found)}
+
+
+def smorms3(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """A step with each gradient of the case, or with that of a lookup of its ids."""
+    start, *per_step = case.inputs.values()
+    parameter = theano.shared(start)
+    optimizer = target([parameter], **case.options)
+    symbols = [T.TensorType(str(one.dtype), (False,) * (one.ndim - 1))() for one in per_step]
+    gradient = symbols[0]
+    if "ids" in case.inputs:
+        ids, rows = symbols
+        gradient = T.grad(T.sum(parameter[ids] * rows), parameter)
+    step = theano.function(symbols, updates=optimizer.updates([gradient]))
+    for inputs in zip(*per_step, strict=True):
+        step(*inputs)
+    named = {"parameter": parameter, **optimizer.state[parameter]}
+    return {name: one.get_value() for name, one in named.items()}
+
+
+def check_initial_loss(target: Any, case: Case) -> dict[str, np.ndarray]:
+    loss = case.inputs["loss"]
+    verdict = target(loss, **case.options)
+    return verdicts.outputs(verdict, loss.dtype)
+
+
+def sanity_check(target: Any, case: Case) -> dict[str, np.ndarray]:
+    return verdict_and_weights(target, case)[0]
+
+
+def check_overfits(target: Any, case: Case) -> dict[str, np.ndarray]:
+    found, weights = verdict_and_weights(target, case)
+    return {**found, "weights": np.concatenate([one.ravel() for one in weights])}
+
+
+def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """What a check finds of the chain of a case, and the weights after it."""
+    x, labels = case.inputs["x"], case.inputs["labels"]
+    net = chain(case)
+    params = []
+    for place, layer in enumerate(net, start=1):
+        for param in layer.params:
+            param.name = f"{place}.{param.name}"
+            params.append(param)
+    inputs = [*net[0].inputs, T.lvector("labels")]
+    output = net[-1].output
+    if case.options["loss"] == "hidden":
+        loss = T.mean(net[-2].output ** 2)
+    elif case.options["loss"] == "root":
+        loss = 1 + T.sqrt(T.mean(output))
+    else:
+        shifted = output - T.max(output, axis=1, keepdims=True)
+        logs = shifted - T.log(T.sum(T.exp(shifted), axis=1, keepdims=True))
+        loss = -T.mean(logs[T.arange(output.shape[0]), inputs[1]])
+    trained = [param for param in params if verdicts.trains(case, int(param.name[0]))]
+    verdict = target(loss, trained, inputs, **verdicts.arguments(case, x, labels))
+    names = [param.name for param in params]
+    return verdicts.outputs(verdict, x.dtype, names), [one.get_value() for one in params]
+
+
+def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """Steps of a table that is looked up and a weight with given gradients, each at its rate."""
+    per_step = [case.inputs[name] for name in ("ids", "rows", "gradients")]
+    shared = {name: theano.shared(case.inputs[name]) for name in ("table", "weight")}
+    rates = {kind: case.options.get(f"{kind}_lr", 0.0025) for kind in ("sparse", "dense")}
+    inner = {kind: partial(SMORMS3, lr=rate) for kind, rate in rates.items()}
+    chosen = {kind: case.options.get(kind, inner[kind]) for kind in inner}
+    optimizer = target(list(shared.values()), **chosen)
+    symbols = [T.TensorType(str(one.dtype), (False,) * (one.ndim - 1))() for one in per_step]
+    ids, rows, gradient = symbols
+    loss = T.sum(shared["table"][ids] * rows) + T.sum(shared["weight"] * gradient)
+    step = theano.function(symbols, updates=optimizer.updates(loss))
+    for inputs in zip(*per_step, strict=True):
+        step(*inputs)
+    outputs = dict(shared)
+    for name, parameter in shared.items():
+        state = optimizer.state.get(parameter, dict.fromkeys(STATE, parameter))
+        outputs |= {f"{name} {kind}": array for kind, array in state.items()}
+    return {name: one.get_value() for name, one in outputs.items()}
+
+
+TOOLS: dict[str, Tool] = {
+    "inverse_frequency_weights": inverse_frequency_weights,
+    "scale_gradients_by_frequency": scale_gradients_by_frequency,
+    "gradient_flow": gradient_flow,
+    "plot_gradient_flow": plot_gradient_flow,
+    "blocked_layers": blocked_layers,
+    "SMORMS3": smorms3,
+    "check_initial_loss": check_initial_loss,
+    "check_overfits": check_overfits,
+    "check_gradients_reach": sanity_check,
+    "check_finite": sanity_check,
+    "SparseDenseOptimizer": sparse_dense_optimizer,
+}

@@ -6,14 +6,171 @@ and the case, and returns the named outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from pytorch_impl import interchange
+from pytorch_impl.smorms3 import SMORMS3
+from shared_tests import verdicts
 from shared_tests.definition import Case
+from shared_tests.figures import layer_names, named_flows, read_bars
+
+STATE = ("memory", "gradient", "square")
 
 Tool = Callable[[Any, Case], dict[str, np.ndarray]]
 
 
-TOOLS: dict[str, Tool] = {}
+def inverse_frequency_weights(target: Any, case: Case) -> dict[str, np.ndarray]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.from_numpy(case.inputs["like"]).dtype)
+    try:
+        return {"output": target(torch.from_numpy(case.inputs["counts"])).numpy()}
+    finally:
+        torch.set_default_dtype(before)
+
+
+def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
+    table, upstream, ids, weights = map(torch.from_numpy, case.inputs.values())
+    table = nn.Parameter(table.clone())
+    (F.embedding(ids, table, sparse=case.options["sparse"]) * upstream).sum().backward()
+    target([nn.Parameter(table.detach()), table], weights)  # one without a gradient before it
+    assert table.grad is not None
+    return {"gradient": table.grad.to_dense().numpy(), "sparse": np.array(table.grad.is_sparse)}
+
+
+def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
+    x, upstream = torch.tensor(case.inputs["x"]), torch.from_numpy(case.inputs["upstream"])
+    model = chain(case)
+    for module in model:
+        if isinstance(module, nn.Embedding):
+            module.sparse = True
+    model(x.requires_grad_(x.is_floating_point())).backward(upstream)
+    return flow_outputs(target(model), upstream.numpy().dtype)
+
+
+def chain(case: Case) -> Any:
+    weights = {name: one for name, one in case.inputs.items() if "." in name and one is not None}
+    return interchange.from_arrays("chain", {"layers": case.options["layers"]}, weights)
+
+
+def flow_outputs(flow: dict[str, Any], dtype: Any) -> dict[str, np.ndarray]:
+    values = np.array([float(one) for one in flow.values()])
+    return {"flow": values.astype(dtype), "share": (values / values.max()).astype(dtype)}
+
+
+def plot_gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
+    flow = case.inputs["flow"]
+    if not isinstance(flow, np.ndarray):
+        return target(flow)
+    steps = named_flows(flow, float)
+    figure = target(steps[0] if flow.ndim == 1 else steps, **case.options)
+    return read_bars(figure, flow.dtype)
+
+
+def blocked_layers(target: Any, case: Case) -> dict[str, np.ndarray]:
+    flows = case.inputs["flows"]
+    if not isinstance(flows, np.ndarray):
+        return target(flows)
+    found = target(named_flows(flows, float), **case.options)
+    return {"blocked": np.isin(layer_names(flows.shape[1]), found)}
+
+
+def smorms3(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """A step with each gradient of the case, or with the sparse one of its ids and rows."""
+    parameter = torch.tensor(case.inputs["parameter"], requires_grad=True)
+    optimizer = target([parameter], **case.options)
+    for gradient in gradients(case, parameter):
+        parameter.grad = gradient
+        optimizer.step()
+    named = {"parameter": parameter.detach(), **optimizer.state[parameter]}
+    return {name: one.numpy() for name, one in named.items()}
+
+
+def gradients(case: Case, parameter: Tensor) -> Iterator[Tensor]:
+    """One for each step: dense, or sparse and not yet coalesced."""
+    if "ids" not in case.inputs:
+        yield from torch.tensor(case.inputs["gradients"])
+        return
+    for ids, rows in zip(case.inputs["ids"], case.inputs["rows"], strict=True):
+        yield torch.sparse_coo_tensor(
+            torch.from_numpy(ids)[None], torch.from_numpy(rows), parameter.shape
+        )
+
+
+def check_initial_loss(target: Any, case: Case) -> dict[str, np.ndarray]:
+    loss = case.inputs["loss"]
+    if not isinstance(loss, np.ndarray):
+        return target(loss, **case.options)
+    return verdicts.outputs(
+        target(torch.tensor(loss, requires_grad=True), **case.options), loss.dtype
+    )
+
+
+def sanity_check(target: Any, case: Case) -> dict[str, np.ndarray]:
+    return verdict_and_weights(target, case)[0]
+
+
+def check_overfits(target: Any, case: Case) -> dict[str, np.ndarray]:
+    found, weights = verdict_and_weights(target, case)
+    return {**found, "weights": np.concatenate([one.ravel() for one in weights])}
+
+
+def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """What a check finds of the chain of a case, and the weights after it."""
+    x, labels = torch.tensor(case.inputs["x"]), torch.tensor(case.inputs["labels"])
+    model = chain(case)
+    for place, module in enumerate(model, start=1):
+        module.requires_grad_(verdicts.trains(case, place))
+
+    def compute_loss(model: Any, x: Tensor, labels: Tensor) -> Tensor:
+        if case.options["loss"] == "hidden":
+            return (model[:2](x) ** 2).mean()
+        if case.options["loss"] == "root":
+            return 1 + model(x).mean().sqrt()
+        return F.cross_entropy(model(x), labels)
+
+    verdict = target(model, compute_loss, **verdicts.arguments(case, x, labels))
+    names = [name for name, _ in model.named_parameters()]
+    weights = interchange.to_arrays(model)
+    return verdicts.outputs(verdict, x.numpy().dtype, names), list(weights.values())
+
+
+def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """Steps of a table with sparse gradients and a weight with dense ones, each at its rate."""
+    names = ("table", "weight")
+    parameters = [torch.tensor(case.inputs[name], requires_grad=True) for name in names]
+    rates = {f"{kind}_lr": case.options.get(f"{kind}_lr", 0.0025) for kind in ("sparse", "dense")}
+    inner = {kind: partial(SMORMS3, lr=rates[f"{kind}_lr"]) for kind in ("sparse", "dense")}
+    optimizer = target(parameters, **{kind: case.options.get(kind, inner[kind]) for kind in inner})
+    dense = map(torch.from_numpy, case.inputs["gradients"])
+    for found in zip(gradients(case, parameters[0]), dense, strict=True):
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    outputs = {}
+    for name, parameter in zip(names, parameters, strict=True):
+        state = optimizer.state.get(parameter, dict.fromkeys(STATE, parameter.detach()))
+        named = {f"{name} {kind}": one for kind, one in state.items()}
+        outputs |= {name: parameter.detach(), **named}
+    return {name: one.numpy() for name, one in outputs.items()}
+
+
+TOOLS: dict[str, Tool] = {
+    "inverse_frequency_weights": inverse_frequency_weights,
+    "scale_gradients_by_frequency": scale_gradients_by_frequency,
+    "gradient_flow": gradient_flow,
+    "plot_gradient_flow": plot_gradient_flow,
+    "blocked_layers": blocked_layers,
+    "SMORMS3": smorms3,
+    "check_initial_loss": check_initial_loss,
+    "check_overfits": check_overfits,
+    "check_gradients_reach": sanity_check,
+    "check_finite": sanity_check,
+    "SparseDenseOptimizer": sparse_dense_optimizer,
+}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from shared_tests.parity.svg import as_svg
 from shared_tests.parity.trained import JUDGED
 
 COLORS = {
@@ -17,8 +17,8 @@ COLORS = {
 SMALLEST, LARGEST = 1e-19, 1.0  # where differences of zero, and those beyond the plot, are drawn
 
 
-def plot_divergence(divergence: list[dict[str, Any]]) -> str:
-    """A panel for each training and optimizer, over the steps, as SVG."""
+def plot_divergence(divergence: list[dict[str, Any]]) -> Figure:
+    """The largest difference up to each step: a panel for each training and optimizer."""
     trainings = list(dict.fromkeys(one["case"] for one in divergence))
     optimizers = list(dict.fromkeys(one["quantity"] for one in divergence))
     height = 2.3 * len(trainings) + 0.5
@@ -29,7 +29,7 @@ def plot_divergence(divergence: list[dict[str, Any]]) -> str:
             chosen = [one for one in divergence if one["case"] == training]
             draw(axes, [one for one in chosen if one["quantity"] == optimizer])
             axes.set_title(f"{training}, {optimizer.partition(':')[2]}", fontsize=9)
-        row[0].set_ylabel("difference of the losses")
+        row[0].set_ylabel("losses differ so far by")
     for axes in grid[-1]:
         axes.set_xlabel("step")
     for (a, b), color in COLORS.items():
@@ -37,12 +37,13 @@ def plot_divergence(divergence: list[dict[str, Any]]) -> str:
     grid[0, 0].plot([], [], color="#777", label="float64")
     grid[0, 0].plot([], [], color="#777", linestyle=":", label="float32")
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    return as_svg(figure)
+    return figure
 
 
 def draw(axes: Any, lines: list[dict[str, Any]]) -> None:
     for one in lines:
-        steps = [min(max(float(step), SMALLEST), LARGEST) for step in one["steps"]]
+        so_far = accumulate((float(step) for step in one["steps"]), max)
+        steps = [min(max(worst, SMALLEST), LARGEST) for worst in so_far]
         style = "-" if one["dtype"] == JUDGED else ":"
         color = COLORS[one["a"], one["b"]]
         axes.plot(range(1, len(steps) + 1), steps, color=color, linestyle=style, lw=1)

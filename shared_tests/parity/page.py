@@ -70,7 +70,7 @@ def section(report: dict[str, Any], component: str) -> dict[str, Any]:
         "ratio": ratio,
         "plot": plot(rows),
         "trainings": worst_divergences(divergence),
-        "divergence": plot_divergence(divergence) if divergence else None,
+        "divergence": as_svg(plot_divergence(divergence)) if divergence else None,
     }
 
 

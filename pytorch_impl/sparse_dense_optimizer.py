@@ -1,0 +1,186 @@
+"""One optimizer for sparse gradients and one for dense ones, driven as if they were one.
+
+    opt = SparseDenseOptimizer(model.parameters(), sparse=SparseAdam, dense=Adam)
+
+Which of the two moves a parameter, its first gradient says.
+
+Source: seed topic, combining dense and sparse gradients in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+KINDS = ("sparse", "dense")
+
+
+class SparseDenseOptimizer(Optimizer):
+    """An optimizer that finds out by itself which parameters get which kind of gradient.
+
+    params: tensors, named or not, or groups of them. sparse, dense: functions of groups that make
+    an optimizer, such as `torch.optim.SparseAdam` or `functools.partial(SMORMS3, lr=3e-4)`; the two
+    are the attributes `.sparse` and `.dense`.
+
+    `param_groups` are the groups of `.sparse`, then those of `.dense`: every group is in both, each
+    with the rate and the parameters of its own, so schedules of the rate move both. A parameter is
+    in one of them, in that of `.dense` until a sparse gradient comes. `state` holds the state of
+    both.
+
+    TypeError for what does not make an optimizer, ValueError for no parameters.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        sparse: Callable[[list[dict[str, Any]]], Optimizer],
+        dense: Callable[[list[dict[str, Any]]], Optimizer],
+    ) -> None:
+        groups = list(params)
+        if not groups:
+            raise ValueError("params: expected at least one tensor or group, got none")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        groups = [{**group, "params": _listed(group["params"])} for group in groups]
+        self.sparse = _made("sparse", sparse, groups)
+        self.dense = _made("dense", dense, groups)
+        self._members: list[list[Tensor]] = []
+        self._names: dict[Tensor, str] = {}
+        self._kinds: dict[Tensor, str] = {}
+        for group in self.dense.param_groups:
+            self._remember(group)
+        self._place()
+        # Optimizer.__init__ would keep groups and a state beside those of the two. This makes the
+        # rest, as it does for an optimizer that is unpickled.
+        super().__setstate__({"defaults": {}})
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return [*self.sparse.param_groups, *self.dense.param_groups]
+
+    @property
+    def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
+        return {**self.sparse.state, **self.dense.state}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of both; returns what the closure does.
+
+        ValueError, before anything has moved, for a gradient of another kind than the first that
+        its parameter got.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._learn_kinds()
+        self.sparse.step()
+        self.dense.step()
+        return loss
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Another group of parameters, for both."""
+        group = {**param_group, "params": _listed(param_group["params"])}
+        new = [one[1] if isinstance(one, tuple) else one for one in group["params"]]
+        if set(self._every()).intersection(new):
+            raise ValueError("param_group: expected new parameters, got one that is in a group")
+        self.sparse.add_param_group(_copied(group))
+        self.dense.add_param_group(_copied(group))
+        self._remember(self.dense.param_groups[-1])
+        self._place()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an optimizer's has, and in `kinds` that of each parameter, None if not yet known."""
+        return {**super().state_dict(), "kinds": [self._kinds.get(one) for one in self._every()]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`, also when no gradient has come yet.
+
+        ValueError, before anything has changed, for that of other groups of parameters.
+        """
+        before, every, kinds = self._kinds, self._every(), state_dict.get("kinds", ())
+        if len(kinds) != len(every):
+            wanted = f"the kinds of {len(every)} parameters"
+            raise ValueError(f"state_dict: expected {wanted}, got {len(kinds)}")
+        self._kinds = {one: kind for one, kind in zip(every, kinds, strict=True) if kind}
+        self._place()
+        try:
+            super().load_state_dict(state_dict)
+        except ValueError:
+            self._kinds = before
+            self._place()
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("defaults", "sparse", "dense", "_members", "_names", "_kinds")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "param_groups" not in state:  # unpickled
+            super().__setstate__(state)
+            return
+        # load_state_dict ends here, with the groups and the state of both.
+        groups, count = state["param_groups"], len(self.sparse.param_groups)
+        for one, own in ((self.sparse, groups[:count]), (self.dense, groups[count:])):
+            members = [parameter for group in own for parameter in group["params"]]
+            kept = {each: state["state"][each] for each in members if each in state["state"]}
+            one.__setstate__({"state": defaultdict(dict, kept), "param_groups": own})
+
+    def _remember(self, group: dict[str, Any]) -> None:
+        self._members.append(list(group["params"]))
+        self._names |= zip(group["params"], group.get("param_names", ()), strict=False)
+
+    def _every(self) -> list[Tensor]:
+        return [one for members in self._members for one in members]
+
+    def _learn_kinds(self) -> None:
+        found = {}
+        for place, one in enumerate(self._every()):
+            if one.grad is None:
+                continue
+            kind = "dense" if one.grad.layout is torch.strided else "sparse"
+            known = self._kinds.get(one, kind)
+            if kind != known:
+                name = self._names.get(one, place)
+                what = f"a {known} gradient of parameter {name}, of shape {tuple(one.shape)}"
+                raise ValueError(f"params: expected {what}, as before, got a {kind} one")
+            found[one] = kind
+        if found.keys() - self._kinds.keys():
+            self._kinds |= found
+            self._place()
+
+    def _place(self) -> None:
+        """Put every parameter in the groups of its own optimizer, in the order they came in."""
+        for kind, one in zip(KINDS, (self.sparse, self.dense), strict=True):
+            for group, members in zip(one.param_groups, self._members, strict=True):
+                own = [member for member in members if self._kinds.get(member, "dense") == kind]
+                group["params"][:] = own
+                if "param_names" in group:
+                    group["param_names"] = [self._names[member] for member in own]
+
+
+def _listed(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    return [params] if isinstance(params, Tensor) else list(params)
+
+
+def _copied(group: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer keeps the group it is given, and writes into it."""
+    return {**group, "params": list(group["params"])}
+
+
+def _made(
+    name: str,
+    make: Callable[[list[dict[str, Any]]], Optimizer],
+    groups: Sequence[dict[str, Any]],
+) -> Optimizer:
+    if not callable(make):
+        raise TypeError(f"{name}: expected a function of groups, got {type(make).__name__}")
+    made = make([_copied(group) for group in groups])
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"{name}: expected it to make an Optimizer, got {type(made).__name__}")
+    return made

@@ -1,0 +1,259 @@
+"""One process of a strategy: each loss of the gathered batch, and the gradients behind it.
+
+    python -m shared_tests.distributed.tf2_worker FOLDER REPLICAS [mutants | fail]
+
+With TF_CONFIG it is one worker of a MultiWorkerMirroredStrategy, without it the whole of a
+MirroredStrategy over so many logical CPUs. Leaves FOLDER/REPLICA.npz for each replica it has.
+`mutants` runs the mistakes below instead, `fail` ends the last worker with an error while the
+others wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
+from tf2_impl.distributed import gather_batch
+from tf2_impl.soft_nearest_neighbor_loss import (
+    SoftNearestNeighborLoss,
+    soft_nearest_neighbor_loss,
+)
+from tf2_impl.triplet_loss import all_triplets_loss, triplet_loss
+from tf2_impl.triplet_mining import Triplets, batch_hard_triplets, semi_hard_triplets
+
+Gather = Callable[..., tuple[tf.Tensor, ...]]
+Parameters = dict[str, tf.Variable]
+# A loss from (parameters, pixels, labels, gather), with what else is to be compared.
+Loss = Callable[[Parameters, tf.Tensor, tf.Tensor, Gather], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+DTYPES = ("float16", "float32", "float64", "int32", "int64")
+
+
+def encode(parameters: Parameters, pixels: tf.Tensor) -> tf.Tensor:
+    hidden = tf.tanh(pixels @ parameters["first"] + parameters["first_bias"])
+    return hidden @ parameters["second"]
+
+
+def plain(function: Callable[..., tf.Tensor], **options: Any) -> Loss:
+    """A function of embeddings and labels."""
+
+    def loss(parameters, pixels, labels, gather):
+        return function(*gather(encode(parameters, pixels), labels), **options), {}
+
+    return loss
+
+
+def mined(mine: Callable[..., Triplets], distance: str) -> Loss:
+    """The triplets that are mined from the whole batch."""
+
+    def loss(parameters, pixels, labels, gather):
+        embeddings, labels = gather(encode(parameters, pixels), labels)
+        triplets = mine(embeddings, labels, distance=distance)
+        rows = (tf.gather(embeddings, index) for index in triplets)
+        return triplet_loss(*rows, distance=distance), triplets._asdict()
+
+    return loss
+
+
+def given(parameters, pixels, labels, gather):
+    """Triplets whose rows stand side by side on a replica: three tensors gathered in one call."""
+    changed = (pixels, tf.roll(pixels, 1, axis=1), tf.reverse(pixels, [1]))
+    return triplet_loss(*gather(*(encode(parameters, x) for x in changed)), margin=0.9), {}
+
+
+LOSSES: dict[str, Loss] = {
+    "soft nearest neighbors": plain(soft_nearest_neighbor_loss, temperature=3.0),
+    "in blocks": plain(soft_nearest_neighbor_loss, distance="euclidean", block_size=7),
+    "all triplets": plain(all_triplets_loss, distance="euclidean"),
+    "batch hard": mined(batch_hard_triplets, "sqeuclidean"),
+    "semi-hard": mined(semi_hard_triplets, "cosine"),
+    "given triplets": given,
+}
+
+
+def variables() -> Parameters:
+    return {name: tf.Variable(array) for name, array in WEIGHTS.items()}
+
+
+def alone(loss: str) -> dict[str, np.ndarray]:
+    """Loss, triplets and gradients in one process that has all rows and gathers nothing."""
+    parameters = variables()
+    with tf.GradientTape() as tape:
+        value, others = LOSSES[loss](
+            parameters, tf.constant(PIXELS), tf.constant(LABELS), lambda *tensors: tensors
+        )
+    gradients = tape.gradient(value, parameters)
+    return {name: x.numpy() for name, x in named(value, others, gradients).items()}
+
+
+def named(
+    loss: tf.Tensor, others: dict[str, tf.Tensor], gradients: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    return {"loss": loss, **others, **{f"gradient of {k}": v for k, v in gradients.items()}}
+
+
+def marked(dtype: str, replica: int) -> np.ndarray:
+    """Rows that say whose they are: 2 of replica 0, 3 of replica 1, and so on."""
+    return np.full((2 + replica, 1), replica, dtype)
+
+
+class Replicas:
+    """A strategy, and what each of its replicas in this process found."""
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self.strategy = strategy
+        resolver = strategy.cluster_resolver
+        count = strategy.num_replicas_in_sync
+        own = [resolver.task_id] if resolver else range(count)
+        self.splits = SPLITS[count]
+        self.found: dict[int, dict[str, np.ndarray]] = {replica: {} for replica in own}
+
+    def values(self, part: Callable[[int], np.ndarray]) -> Any:
+        """A value of its own for every replica."""
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(part(context.replica_id_in_sync_group))
+        )
+
+    def keep(self, prefix: str, values: dict[str, Any]) -> None:
+        for quantity, value in values.items():
+            local = self.strategy.experimental_local_results(value)
+            for found, one in zip(self.found.values(), local, strict=True):
+                found[prefix + quantity] = one.numpy()
+
+    def measure(self, loss: str, gather: Gather, splits: dict[str, tuple[int, ...]]) -> None:
+        with self.strategy.scope():
+            parameters = variables()
+
+        def step(split: tf.Tensor) -> dict[str, tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            start = tf.reduce_sum(split[: context.replica_id_in_sync_group])
+            rows = slice(start, start + split[context.replica_id_in_sync_group])
+            with tf.GradientTape() as tape:
+                pixels, labels = tf.constant(PIXELS)[rows], tf.constant(LABELS)[rows]
+                value, others = LOSSES[loss](parameters, pixels, labels, gather)
+                share = value / context.num_replicas_in_sync
+            gradients = tape.gradient(share, parameters)
+            return named(value, others, context.all_reduce("sum", gradients))
+
+        @tf.function(autograph=False)
+        def run(split: tf.Tensor) -> dict[str, Any]:
+            return self.strategy.run(step, args=(split,))
+
+        for name, split in splits.items():
+            self.keep(key(name, loss, ""), run(tf.constant(split)))
+
+    def train_keras(self) -> None:
+        """A step of a Keras optimizer on Keras layers, which every worker draws for itself."""
+        with self.strategy.scope():
+            layers = [keras.layers.Dense(11, "tanh"), keras.layers.Dense(5, use_bias=False)]
+            encoder = keras.Sequential([keras.Input((64,)), *layers])
+            criterion = SoftNearestNeighborLoss(temperature=3.0, learn_temperature=True)
+            trained = encoder.trainable_variables + criterion.trainable_variables
+            optimizer = keras.optimizers.SGD(learning_rate=1.0)
+            optimizer.build(trained)
+
+        def step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = criterion(*gather_batch(encoder(pixels), labels))
+                share = loss / self.strategy.num_replicas_in_sync
+            gradients = tape.gradient(share, trained)
+            optimizer.apply_gradients(zip(gradients, trained, strict=True))
+            return loss
+
+        rows = self.splits[list(self.splits)[-1]]
+        pixels = self.values(lambda replica: PIXELS[own_rows(rows, replica)])
+        labels = self.values(lambda replica: LABELS[own_rows(rows, replica)])
+        names = ("first", "first_bias", "second", "inverse_temperature")
+        for moment in ("before", "after"):
+            arrays = dict(zip(names, trained, strict=True))
+            self.keep(f"keras {moment} ", {name: one.value for name, one in arrays.items()})
+            if moment == "before":
+                tf.function(lambda: self.strategy.run(step, args=(pixels, labels)))()
+
+    def gather_kinds(self) -> None:
+        """Rows of each dtype, in one call."""
+        rows = [self.values(partial(marked, dtype)) for dtype in DTYPES]
+        joined = tf.function(lambda: self.strategy.run(gather_batch, args=rows))()
+        self.keep("", dict(zip(DTYPES, joined, strict=True)))
+
+    def refuse_widths(self) -> None:
+        """What replicas that differ in width get."""
+        different = self.values(lambda replica: np.zeros((2, 3 + replica)))
+        try:
+            tf.function(lambda: self.strategy.run(gather_batch, args=(different,)))()
+        except tf.errors.OpError as error:
+            for found in self.found.values():
+                found["width"] = np.array(error.message)
+
+
+def own_gradient_only(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """A mistake: the rows of the others as constants, without the gradient that they send."""
+    context = tf.distribute.get_replica_context()
+    joined = []
+    for x in tensors:
+        whole = tf.stop_gradient(context.all_gather(tf.identity(x), axis=0))
+        counts = context.all_gather(tf.identity(tf.shape(x)[:1]), axis=0)
+        start = tf.reduce_sum(counts[: context.replica_id_in_sync_group])
+        joined.append(tf.concat([whole[:start], x, whole[start + tf.shape(x)[0] :]], axis=0))
+    return tuple(joined)
+
+
+def in_reverse(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """A mistake: the rows in another order."""
+    return tuple(tf.reverse(x, [0]) for x in gather_batch(*tensors))
+
+
+def not_divided(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """A mistake: a gradient for the loss that was not divided by the number of replicas."""
+    count = tf.distribute.get_replica_context().num_replicas_in_sync
+    scaled = tf.grad_pass_through(lambda x: x / count)  # value of a share, gradient of the whole
+    return tuple(scaled(x * count) if x.dtype.is_floating else x for x in gather_batch(*tensors))
+
+
+MUTANTS: dict[str, Gather] = {
+    "own gradient only": own_gradient_only,
+    "rows in reverse": in_reverse,
+    "not divided": not_divided,
+}
+MUTANT_LOSSES = ("soft nearest neighbors", "batch hard", "given triplets")
+
+
+def main(folder: str, count: str, *modes: str) -> None:
+    keras.config.set_floatx("float64")
+    # Each graph runs three times: to optimize it takes longer.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    strategy: tf.distribute.Strategy
+    if "TF_CONFIG" in os.environ:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        if "fail" in modes and strategy.cluster_resolver.task_id == int(count) - 1:
+            raise RuntimeError("this worker was told to fail")
+    else:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        logical = [tf.config.LogicalDeviceConfiguration()] * int(count)
+        tf.config.set_logical_device_configuration(cpu, logical)
+        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
+    replicas = Replicas(strategy)
+    if "mutants" in modes:
+        for name, gather in MUTANTS.items():
+            for loss in MUTANT_LOSSES:
+                replicas.measure(loss, gather, {name: replicas.splits["uneven"]})
+    else:
+        for loss in LOSSES:
+            replicas.measure(loss, gather_batch, replicas.splits)
+        replicas.train_keras()
+        replicas.gather_kinds()
+        if int(count) == 2:
+            replicas.refuse_widths()
+    for replica, found in replicas.found.items():
+        save(f"{folder}/{replica}.npz", found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

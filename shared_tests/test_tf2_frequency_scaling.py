@@ -1,0 +1,95 @@
+"""Frequency scaling in TensorFlow: IndexedSlices stay, in a graph too."""
+
+from __future__ import annotations
+
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from shared_tests.fixtures import docstring_tokens
+from tf2_impl.frequency_scaling import inverse_frequency_weights, scale_gradients_by_frequency
+from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+
+LISTS = docstring_tokens(textwrap, vocabulary_size=53)
+
+
+def counts() -> tf.Tensor:
+    return tf.math.bincount(tf.reshape(pad_token_lists(LISTS), [-1]), minlength=53)
+
+
+def test_over_all_tokens_the_mean_weight_is_between_one_and_two():
+    tokens, weights = counts().numpy(), inverse_frequency_weights(counts()).numpy()
+    assert weights.dtype == np.float32
+    assert 1 < tokens[1:] @ weights[1:] / tokens[1:].sum() < 2
+    assert (weights[1:] >= 1).all()
+    assert weights.max() <= tokens[1:].mean()
+    rare = weights > 1  # what these learn is what an average one learns
+    np.testing.assert_allclose(weights[rare] * tokens[rare], tokens[1:].mean(), rtol=1e-6)
+    assert rare.sum() == 37
+
+
+def test_arrays_of_numpy_are_counts_too():
+    assert inverse_frequency_weights(np.array([9, 1, 3])).numpy().tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_a_training_step(in_graph):
+    weights = tf.cast(inverse_frequency_weights(counts()), tf.float64)
+    embed = PaddedEmbedding(53, 5, seed=1, dtype="float64")
+    head = keras.layers.Dense(2, dtype="float64")
+    head.build((None, 5))
+    variables = [*embed.trainable_variables, *head.trainable_variables]
+    optimizer = keras.optimizers.SGD(0.5)
+    optimizer.build(variables)
+
+    def step(ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(head(embed(ids)) ** 2)
+        table, *others = tape.gradient(loss, variables)
+        (scaled,) = scale_gradients_by_frequency([table], weights)
+        assert isinstance(scaled, tf.IndexedSlices)
+        assert scaled.values.shape.rank == 2
+        optimizer.apply_gradients(zip([scaled, *others], variables, strict=True))
+        return tf.convert_to_tensor(table), tf.convert_to_tensor(scaled)
+
+    if in_graph:
+        step = tf.function(step, input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    before = embed.table.numpy()
+    table, scaled = step(pad_token_lists(LISTS))
+    np.testing.assert_allclose(scaled, table * weights[:, None], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(embed.table, before - 0.5 * scaled, rtol=0, atol=1e-14)
+    assert abs(scaled.numpy()).max() > 0
+
+
+def test_cost_grows_with_the_rows_present():
+    def scaled(rows, ids, weights):
+        slices = tf.IndexedSlices(rows, ids, tf.constant([100_003, 2]))
+        return scale_gradients_by_frequency([slices], weights)[0].values
+
+    rows, ids = tf.ones((3, 2)), tf.constant([7, 3, 7])
+    graph = tf.function(scaled).get_concrete_function(rows, ids, tf.ones(100_003))
+    made = [one for node in graph.graph.get_operations() for one in node.outputs]
+    large = [one.name for one in made if 100_003 in one.shape]
+    assert large == ["weights:0"]
+    assert graph(rows, ids, tf.fill([100_003], 2.0)).numpy().tolist() == 3 * [[2, 2]]
+
+
+def test_an_unknown_vocabulary_is_taken_as_it_comes():
+    slices = tf.IndexedSlices(tf.ones((2, 3)), tf.constant([1, 0]))
+    (found,) = scale_gradients_by_frequency([slices], tf.constant([5.0, 7.0]))
+    assert found.values.numpy().tolist() == [3 * [7], 3 * [5]]
+    assert found.dense_shape is None
+
+
+def test_error_says_which_gradient():
+    gradients = [tf.ones((5, 2)), tf.ones((7, 2))]
+    with pytest.raises(ValueError, match=r"weights: expected .* gradient 1, \(7, 2\), got"):
+        scale_gradients_by_frequency(gradients, tf.ones(5))
+
+
+def test_more_axes():
+    (found,) = scale_gradients_by_frequency([tf.ones((3, 2, 5))], tf.constant([0.0, 2.0, 3.0]))
+    assert found[:, 1, 4].numpy().tolist() == [0, 2, 3]

@@ -1,0 +1,78 @@
+"""Graphs whose every size is known only when they run do what eager TensorFlow does."""
+
+import pytest
+import tensorflow as tf
+
+from shared_tests.backends.tf2_backend import build, call, to_native
+from shared_tests.backends.tf2_tools import TOOLS
+from shared_tests.compare import assert_close, tolerance
+from shared_tests.conftest import describe
+from shared_tests.definition import Cell, definitions
+
+# What takes lists before any tensor is made, and what is no function of tensors.
+NOT_IN_GRAPHS = ("pad_token_lists", *TOOLS)
+
+
+def pytest_generate_tests(metafunc):
+    """A test for each cell, and for each bad input, of what runs in a graph."""
+    component = metafunc.config.getoption("--component")
+    operations = [
+        (definition, operation)
+        for definition in definitions()
+        if component in (None, definition.component)
+        for operation in definition.operations
+        if "tf2" in operation.backends() and operation.name not in NOT_IN_GRAPHS
+    ]
+    if "graph_cell" in metafunc.fixturenames:
+        argument = "graph_cell"
+        rows = [
+            Cell(definition.component, operation, case, "float64")
+            for definition, operation in operations
+            for case in operation.cases
+        ]
+        ids = [str(row) for row in rows]
+    else:
+        argument = "graph_bad_input"
+        rows = [(*one, bad) for one in operations for bad in one[1].bad_inputs]
+        ids = ["-".join(map(describe, row)) for row in rows]
+    metafunc.parametrize(argument, rows, ids=ids)
+
+
+def unknown(value):
+    """The signature of a tensor whose every size is known only when the graph runs."""
+    shape = [None] * len(value.shape)
+    if isinstance(value, tf.SparseTensor):
+        return tf.SparseTensorSpec(shape, value.dtype)
+    return tf.TensorSpec(shape, value.dtype)
+
+
+def test_values(graph_cell):
+    cell = graph_cell
+    case = cell.case.cast(cell.dtype)
+    inputs = [to_native(value) for value in case.inputs.values()]
+    function = build(cell.component, cell.operation.name, case)
+
+    def outputs(*values):
+        return call(function, dict(zip(case.inputs, values, strict=True)), case)
+
+    eager = outputs(*inputs)
+    graph = tf.function(outputs, input_signature=[unknown(value) for value in inputs])
+    for name, value in graph(*inputs).items():
+        bound = tolerance(f"value:{name}", cell.operation.kind, cell.dtype, reference=False)
+        assert_close(value.numpy(), eager[name].numpy(), bound, name)
+
+
+def test_bad_input(graph_bad_input):
+    """What eager mode refuses, a graph refuses: while traced, by an assertion or by a kernel."""
+    definition, operation, bad_input = graph_bad_input
+    case = bad_input.applied(operation.cases[0])
+    native = [to_native(value) for value in case.inputs.values()]
+
+    def run():
+        function = build(definition.component, operation.name, case)
+        tf.function(function, input_signature=[unknown(value) for value in native])(*native)
+
+    with pytest.raises((bad_input.error, tf.errors.InvalidArgumentError)) as caught:
+        run()
+    if caught.type is not tf.errors.InvalidArgumentError:
+        assert f"{bad_input.argument}: expected" in str(caught.value)

@@ -1,0 +1,232 @@
+"""Checks to run before a long training, because one that is wrong fails silently.
+
+    initial loss    |loss − log classes| ≤ tolerance · log classes, before training
+    overfits        trained on one tiny batch alone, loss ≤ share · the first loss
+    gradients       of every parameter, finite and not all zeros
+    finite          no NaN and no infinity, from the batch to the gradients
+
+They report and do not raise, and leave the model as it was.
+
+Source: A. Karpathy, A Recipe for Training Neural Networks, 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf2_impl import sanity_messages
+from tf2_impl.checks import check_count, check_number
+from tf2_impl.smorms3 import SMORMS3
+
+
+class Verdict(NamedTuple):
+    """What a check found; `if verdict:` asks whether all is well.
+
+    message: for people, what was expected and found, the usual cause and what to try first.
+    figures: the numbers and names that it rests on.
+    """
+
+    ok: bool
+    message: str
+    figures: Mapping[str, Any]
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def check_initial_loss(loss: tf.Tensor | float, classes: int, *, tolerance: float = 0.1) -> Verdict:
+    """Whether an untrained classifier starts with the loss of equal chances, −log(1/classes).
+
+    loss: mean cross-entropy over rows, in nats: a number or a tensor of one. tolerance: how far
+    it may be off, as a share of what is expected. Figures: found, expected. TypeError for
+    anything but a number, ValueError for several, no class or a negative tolerance.
+    """
+    if not isinstance(loss, tf.Tensor | np.ndarray | Real):
+        raise TypeError(f"loss: expected a number, got {type(loss).__name__}")
+    if not isinstance(loss, Real) and loss.ndim:
+        raise ValueError(f"loss: expected one number, got shape {tuple(loss.shape)}")
+    check_count("classes", classes)
+    check_number("tolerance", tolerance, least=0)
+    found, expected = float(loss), math.log(classes)
+    ok = abs(found - expected) <= tolerance * expected
+    message = sanity_messages.initial_loss(found, expected, classes, ok)
+    return Verdict(ok, message, {"found": found, "expected": expected})
+
+
+def check_overfits(
+    model: keras.Layer,
+    compute_loss: Callable[..., tf.Tensor],
+    batch: Sequence[Any],
+    *,
+    steps: int = 500,
+    share: float = 0.01,
+    lr: float = 0.01,
+) -> Verdict:
+    """Whether training on one batch alone brings the loss below a share of its start.
+
+    compute_loss(model, *batch) returns the loss, one number of at least 0; a handful of rows is
+    best. SMORMS3 with rate lr trains a built model under `tf.function`, for `steps` steps or until
+    the loss is low enough. Then all variables of the model, its seed generators too, are put back,
+    also when compute_loss raises; TensorFlow's own random state is not. Figures: losses, before
+    the first step and after each; target. ValueError for a batch that is empty, a model without
+    weights yet, a share outside 0..1, and for steps or lr out of range.
+    """
+    _check_arguments(model, batch)
+    check_count("steps", steps)
+    check_number("share", share, above=0)
+    if share >= 1:
+        raise ValueError(f"share: expected a number below 1, got {share}")
+    check_number("lr", lr, above=0)
+    variables = model.trainable_variables
+    if not variables:
+        figures = {"losses": [], "target": math.nan}
+        return Verdict(False, sanity_messages.no_parameters(), figures)
+    losses: list[float] = []
+    with _unchanged(model):
+        optimizer = SMORMS3(lr)
+        optimizer.build(variables)
+
+        @tf.function
+        def train() -> tf.Tensor:
+            loss, gradients = _loss_and_gradients(model, compute_loss, batch)
+            pairs = zip(gradients, variables, strict=True)
+            if reached := [pair for pair in pairs if pair[0] is not None]:
+                optimizer.apply_gradients(reached)
+            return loss
+
+        for _ in range(steps + 1):
+            losses.append(float(train()))  # before the step
+            if not math.isfinite(losses[-1]) or losses[-1] <= share * losses[0]:
+                break
+    target = share * losses[0]
+    ok = 0 < losses[0] < math.inf and losses[-1] <= target
+    message = sanity_messages.overfits(losses, share)
+    return Verdict(ok, message, {"losses": losses, "target": target})
+
+
+def check_gradients_reach(
+    model: keras.Layer, compute_loss: Callable[..., tf.Tensor], batch: Sequence[Any]
+) -> Verdict:
+    """Whether every parameter gets a gradient, finite and not all zeros.
+
+    compute_loss and batch as for `check_overfits`. Variables that are not trainable are left out.
+    Nothing of the model changes. Figures: the paths of the variables that are reached, missing (no
+    gradient), zero, not_finite and left_out. ValueError for a batch that is empty.
+    """
+    _check_arguments(model, batch)
+    trained = [one.path for one in model.trainable_variables]
+    with _unchanged(model):
+        _, gradients = _loss_and_gradients(model, compute_loss, batch)
+    found = [(name, _reach(one)) for name, one in zip(trained, gradients, strict=True)]
+    figures = {
+        reach: [name for name, own in found if own == reach]
+        for reach in ("reached", "missing", "zero", "not_finite")
+    }
+    figures["left_out"] = [one.path for one in model.non_trainable_weights]
+    if not found:
+        return Verdict(False, sanity_messages.no_parameters(), figures)
+    ok = len(figures["reached"]) == len(found)
+    return Verdict(ok, sanity_messages.gradients_reach(**figures), figures)
+
+
+def check_finite(
+    model: keras.Layer, compute_loss: Callable[..., tf.Tensor], batch: Sequence[Any]
+) -> Verdict:
+    """Whether the batch, the weights, the loss and the gradients are free of NaN and infinity.
+
+    compute_loss and batch as for `check_overfits`; the weights are trained or not.
+    Nothing of the model changes. Figures: the names that hold NaN or infinity in each of batch,
+    weights, loss and gradients; where it began is the first. ValueError for a batch that is empty.
+    """
+    _check_arguments(model, batch)
+    trained = [one.path for one in model.trainable_variables]
+    with _unchanged(model):
+        loss, gradients = _loss_and_gradients(model, compute_loss, batch)
+    looked_at = {
+        "batch": [(f"batch[{place}]", one) for place, one in enumerate(batch)],
+        "weights": [(one.path, one.value) for one in model.weights],
+        "loss": [("the loss", loss)],
+        "gradients": [
+            (f"the gradient of {name}", one) for name, one in zip(trained, gradients, strict=True)
+        ],
+    }
+    figures = {
+        kind: [name for name, one in named if not _is_finite(one)]
+        for kind, named in looked_at.items()
+    }
+    return Verdict(not any(figures.values()), sanity_messages.finite(figures), figures)
+
+
+@contextmanager
+def _unchanged(model: keras.Layer) -> Iterator[None]:
+    """Whatever runs inside, the variables of a model are afterwards as they were."""
+    values = [(variable, variable.numpy()) for variable in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+
+
+def _check_arguments(model: keras.Layer, batch: Sequence[Any]) -> None:
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"model: expected a Keras model or layer, got {type(model).__name__}")
+    if not (model.built or model.weights):  # a Sequential of built layers need not be built
+        raise ValueError("model: expected one that is built, got one that has seen no input")
+    if not isinstance(batch, list | tuple):
+        raise TypeError(f"batch: expected a list or a tuple, got {type(batch).__name__}")
+    if not batch:
+        raise ValueError("batch: expected at least one array, got none")
+    for shape in (tuple(getattr(one, "shape", ())) for one in batch):
+        if shape and shape[0] == 0:
+            raise ValueError(f"batch: expected at least one row, got shape {shape}")
+
+
+def _loss_and_gradients(
+    model: keras.Layer, compute_loss: Callable[..., tf.Tensor], batch: Sequence[Any]
+) -> tuple[tf.Tensor, list[tf.Tensor | tf.IndexedSlices | None]]:
+    """The loss, and the gradient of each trainable variable, None where there is none."""
+    variables = len(model.variables)
+    with tf.GradientTape() as tape:
+        loss = compute_loss(model, *batch)
+    if len(model.variables) != variables:
+        raise ValueError(
+            "model: expected one that is built, got one that makes weights when called"
+        )
+    if not isinstance(loss, tf.Tensor):
+        raise TypeError(f"compute_loss: expected a tf.Tensor, got {type(loss).__name__}")
+    if loss.shape.rank:
+        raise ValueError(f"compute_loss: expected one number, got shape {tuple(loss.shape)}")
+    return loss, tape.gradient(loss, [one.value for one in model.trainable_variables])
+
+
+def _reach(gradient: tf.Tensor | tf.IndexedSlices | None) -> str:
+    """How a gradient reaches its parameter."""
+    if gradient is None:
+        return "missing"
+    if not _is_finite(gradient):
+        return "not_finite"
+    return "reached" if bool(tf.reduce_any(_entries(gradient) != 0)) else "zero"
+
+
+def _entries(x: Any) -> tf.Tensor:
+    """All entries of a dense tensor, the stored ones of a sparse or ragged one."""
+    if isinstance(x, tf.RaggedTensor):
+        return x.flat_values
+    sparse = isinstance(x, tf.IndexedSlices | tf.SparseTensor)
+    return tf.convert_to_tensor(x.values if sparse else x)
+
+
+def _is_finite(x: Any) -> bool:
+    if not hasattr(x, "dtype"):
+        return True
+    x = _entries(x)
+    return not x.dtype.is_floating or bool(tf.reduce_all(tf.math.is_finite(x)))
