@@ -1,6 +1,6 @@
 """Everything that is run: `nox` for all tests, lint and types; `nox -s parity` for the report.
 
-`nox -s bench` times the runtime's start against its peers.
+`nox -s bench` times the components against their peers and their floors.
 
 Sessions share one environment per file in `requirements/`, kept under `.nox` and remade when its
 pins change. What follows `--` goes to pytest, or to the parity report.
@@ -128,8 +128,15 @@ def parity(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Time the start of the NumPy runtime against its peers."""
-    names = ("numpy", "torch", "tf2", "bench")
+    """Time every component against its peers and the floor, and the start of the runtime.
+
+    nox -s bench -- --quick    --only soft_nearest_neighbor_loss    narrows it
+    """
+    names = ("numpy", "torch", "tf2", "theano", "bench")
     interpreters = [f"--python={name}={python(session, name)}" for name in names]
-    command = [python(session, "project"), "-m", "benchmarks.cold_start"]
-    session.run(*command, *interpreters, *session.posargs)
+    project = python(session, "project")
+    cache = f"--theano-cache={THEANO_CACHE}"
+    session.run(project, "-m", "benchmarks", cache, *interpreters, *session.posargs)
+    if "--only" not in session.posargs:
+        rounds = ["--rounds=5"] if "--quick" in session.posargs else []
+        session.run(project, "-m", "benchmarks.cold_start", *interpreters, *rounds)
