@@ -32,7 +32,7 @@ class SMORMS3(torch.optim.Optimizer):
 
     Of a sparse gradient, entries of the same row are summed, and only the rows that are in it move,
     with their state. For the others it is as if the step had not been, where a dense gradient of
-    zero leaves the parameter but moves the state: square and gradient decay, and memory grows.
+    zero leaves the parameter but moves the state: gradient and square decay, and memory changes.
     The two are equal when every row is in every gradient. The work and the memory of such a step
     grow with the rows in the gradient, not with the table.
 
@@ -73,28 +73,21 @@ class SMORMS3(torch.optim.Optimizer):
             state["memory"] = torch.ones_like(parameter)
             state["gradient"] = torch.zeros_like(parameter)
             state["square"] = torch.zeros_like(parameter)
-        tensors = (parameter, state["memory"], state["gradient"], state["square"])
+        tensors = [parameter, state["memory"], state["gradient"], state["square"]]
         if not x.is_sparse:
-            _advance(*tensors, x, lr, epsilon)
+            _advance(tensors, x, lr, epsilon)
             return
         x = x.coalesce()
         rows = tuple(x.indices())
         touched = [one[rows] for one in tensors]
-        _advance(*touched, x.values(), lr, epsilon)
+        _advance(touched, x.values(), lr, epsilon)
         for one, moved in zip(tensors, touched, strict=True):
             one[rows] = moved
 
 
-def _advance(
-    parameter: Tensor,
-    memory: Tensor,
-    gradient: Tensor,
-    square: Tensor,
-    x: Tensor,
-    lr: float,
-    epsilon: float,
-) -> None:
-    """One step by the rule above, in place."""
+def _advance(tensors: list[Tensor], x: Tensor, lr: float, epsilon: float) -> None:
+    """One step of parameter, memory, gradient and square by the rule above, in place."""
+    parameter, memory, gradient, square = tensors
     r = 1 / (1 + memory)
     gradient.lerp_(x, r)
     square.lerp_(x**2, r)

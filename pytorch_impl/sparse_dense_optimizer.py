@@ -60,11 +60,11 @@ class SparseDenseOptimizer(Optimizer):
         super().__setstate__({"defaults": {}})
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[dict[str, Any]]:
         return [*self.sparse.param_groups, *self.dense.param_groups]
 
     @property
-    def state(self) -> dict[Tensor, Any]:  # type: ignore[override]
+    def state(self) -> dict[Tensor, Any]:
         return {**self.sparse.state, **self.dense.state}
 
     @torch.no_grad()

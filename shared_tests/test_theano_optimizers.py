@@ -4,6 +4,7 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 
 # isort: split
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ IDS = [
     pad_token_lists([[5, 8], [1, 4, 6, 3, 3], [9], [2, 7, 5]]),
     pad_token_lists([[8, 1, 1, 5, 2], [6], [4, 3], [10, 9, 7]]),
 ]
-BOTH = {"sparse": partial(SMORMS3, lr=0.05), "dense": partial(SMORMS3, lr=0.02)}
+BOTH: dict[str, Any] = {"sparse": partial(SMORMS3, lr=0.05), "dense": partial(SMORMS3, lr=0.02)}
 FAST_RUN = theano.Mode("py", "fast_run")
 MAKERS = [partial(SMORMS3, lr=0.05), partial(SparseDenseOptimizer, **BOTH)]
 

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ IDS = [
         [[8, 1, 1, 5, 2], [6], [4, 3], [10, 9, 7]],
     )
 ]
-BOTH = {"sparse": partial(SMORMS3, lr=0.05), "dense": partial(SMORMS3, lr=0.02)}
+BOTH: dict[str, Any] = {"sparse": partial(SMORMS3, lr=0.05), "dense": partial(SMORMS3, lr=0.02)}
 PAIRS = [
     BOTH,
     {"sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam},

@@ -15,7 +15,7 @@ SMORMS3 optimizer in PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -35,7 +35,7 @@ class SMORMS3(Optimizer):
 
     Of IndexedSlices, entries of the same row are summed, and only the rows that are in them move,
     with their state. For the others it is as if the step had not been, where a dense gradient of
-    zero leaves the variable but moves the state: square and gradient decay, and memory grows.
+    zero leaves the variable but moves the state: gradient and square decay, and memory changes.
     The two are equal when every row is in every gradient. The work and the memory of such a step
     grow with the rows in the gradient, not with the table; but with Keras's own accumulation of
     gradients, loss scale, weight decay or moving averages it is dense.
@@ -79,11 +79,12 @@ class SMORMS3(Optimizer):
         if isinstance(gradient, tf.IndexedSlices):
             slices = sum_rows(gradient)
             touched = [tf.gather(one, slices.indices) for one in variables]
-            moved = _advanced(*touched, slices.values, lr, epsilon)
+            moved = _advanced(touched, slices.values, lr, epsilon)
             for one, rows in zip(variables, moved, strict=True):
                 self.assign(one, tf.IndexedSlices(rows, slices.indices))
         else:
-            moved = _advanced(*map(tf.convert_to_tensor, variables), gradient, lr, epsilon)
+            whole = [tf.convert_to_tensor(one) for one in variables]
+            moved = _advanced(whole, gradient, lr, epsilon)
             for one, value in zip(variables, moved, strict=True):
                 self.assign(one, value)
 
@@ -92,15 +93,10 @@ class SMORMS3(Optimizer):
 
 
 def _advanced(
-    parameter: tf.Tensor,
-    memory: tf.Tensor,
-    gradient: tf.Tensor,
-    square: tf.Tensor,
-    x: tf.Tensor,
-    lr: tf.Tensor,
-    epsilon: tf.Tensor,
+    variables: Sequence[tf.Tensor], x: tf.Tensor, lr: tf.Tensor, epsilon: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """parameter, memory, gradient and square after one step by the rule above."""
+    parameter, memory, gradient, square = variables
     r = 1 / (1 + memory)
     gradient = (1 - r) * gradient + r * x
     square = (1 - r) * square + r * x**2

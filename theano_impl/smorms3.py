@@ -38,7 +38,7 @@ class SMORMS3(Optimizer):
     A gradient is sparse when its graph only increments rows (see `sparse_gradients`). Increments
     of the same row are summed, and only the rows that are in it move, with their state. For the
     others it is as if the step had not been, where a dense gradient of zero leaves the parameter
-    but moves the state: square and gradient decay, and memory grows. The two are equal when every
+    but moves the state: gradient and square decay, and memory changes. The two are equal when every
     row is in every gradient. The work and the memory of such a step grow with the rows in the
     gradient, not with the table.
 
@@ -62,18 +62,19 @@ class SMORMS3(Optimizer):
 
         loss_or_gradients: a scalar, or the gradient of each parameter.
         """
-        changes = OrderedDict()
+        changes: OrderedDict[SharedVariable, TensorVariable] = OrderedDict()
         gradients = self.gradients(loss_or_gradients)
         for param, gradient in zip(self.params, gradients, strict=True):
             variables = (param, *self.state[param].values())
             lr, epsilon = T.cast(self.lr, param.dtype), np.asarray(self.epsilon, param.dtype)
             rows = sparse_rows(gradient)
             if rows is None:
-                moved = _advanced(*variables, gradient, lr, epsilon)
+                moved = _advanced(variables, gradient, lr, epsilon)
+                changes.update(zip(variables, moved, strict=True))
             else:
                 touched = [one[rows.ids] for one in variables]
-                moved = map(T.set_subtensor, touched, _advanced(*touched, rows.values, lr, epsilon))
-            changes.update(zip(variables, moved, strict=True))
+                moved = _advanced(touched, rows.values, lr, epsilon)
+                changes.update(zip(variables, map(T.set_subtensor, touched, moved), strict=True))
         return changes
 
     def shared_variables(self) -> dict[str, SharedVariable]:
@@ -96,15 +97,13 @@ def _fresh_state(param: SharedVariable) -> dict[str, SharedVariable]:
 
 
 def _advanced(
-    parameter: TensorVariable,
-    memory: TensorVariable,
-    gradient: TensorVariable,
-    square: TensorVariable,
+    variables: Sequence[TensorVariable],
     x: TensorVariable,
     lr: TensorVariable,
     epsilon: TensorVariable,
 ) -> tuple[TensorVariable, TensorVariable, TensorVariable, TensorVariable]:
     """parameter, memory, gradient and square after one step by the rule above."""
+    parameter, memory, gradient, square = variables
     r = 1 / (1 + memory)
     gradient = (1 - r) * gradient + r * x
     square = (1 - r) * square + r * x**2

@@ -26,8 +26,8 @@ class SparseDenseOptimizer(Optimizer):
 
     params: floating shared variables. sparse, dense: functions of a list of them that make an
     `Optimizer`, such as `SMORMS3`. They are called by the first `updates`, which sees the
-    gradients; `.sparse` and `.dense` are then the two, or None for one that no parameter needs,
-    and the state can be saved and loaded.
+    gradients; from then on `.sparse` and `.dense` are the two, or None for one that no parameter
+    needs, `.state` is that of both, and it can be saved and loaded.
 
     TypeError for what does not make an optimizer, ValueError for no parameters.
     """
@@ -46,6 +46,7 @@ class SparseDenseOptimizer(Optimizer):
                 raise TypeError(f"{name}: expected a function of parameters, got {got}")
         self.sparse: Optimizer | None = None
         self.dense: Optimizer | None = None
+        self.state = {}
         self._kinds: list[str] = []
 
     def updates(
@@ -64,19 +65,10 @@ class SparseDenseOptimizer(Optimizer):
             if kind != known:
                 what = f"a {known} gradient of parameter {place}, {self.params[place]}"
                 raise ValueError(f"loss_or_gradients: expected {what}, as before, got a {kind} one")
-        changes = OrderedDict()
+        changes: OrderedDict[SharedVariable, TensorVariable] = OrderedDict()
         for one in filter(None, (self.sparse, self.dense)):
             changes.update(one.updates([gradients[self.params.index(p)] for p in one.params]))
         return changes
-
-    @property
-    def state(self) -> dict[SharedVariable, dict[str, SharedVariable]]:
-        """The state of each parameter by name, of both."""
-        return {
-            param: state
-            for one in filter(None, (self.sparse, self.dense))
-            for param, state in one.state.items()
-        }
 
     def shared_variables(self) -> dict[str, SharedVariable]:
         """Those of the two, with `sparse.` and `dense.` before their names."""
@@ -98,4 +90,5 @@ class SparseDenseOptimizer(Optimizer):
                     got = type(made[kind]).__name__
                     raise TypeError(f"{kind}: expected it to make an Optimizer, got {got}")
         self.sparse, self.dense = made.get("sparse"), made.get("dense")
+        self.state = {param: one for inner in made.values() for param, one in inner.state.items()}
         self._kinds = kinds

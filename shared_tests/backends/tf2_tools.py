@@ -170,7 +170,7 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     dense = map(tf.constant, case.inputs["gradients"])
     for found in zip(gradients(case), dense, strict=True):
         optimizer.apply(found, variables)
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for place, (name, kind) in enumerate(zip(names, ("sparse", "dense"), strict=True)):
         one = getattr(optimizer, kind)
         state = {f"{name} {what}": getattr(one, what)[place] for what in STATE}

@@ -153,7 +153,7 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
         optimizer.step()
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for name, parameter in zip(names, parameters, strict=True):
         state = optimizer.state.get(parameter, dict.fromkeys(STATE, parameter.detach()))
         named = {f"{name} {kind}": one for kind, one in state.items()}

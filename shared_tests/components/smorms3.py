@@ -37,7 +37,7 @@ def smorms3(parameter, gradients=None, ids=None, rows=None, lr=0.0025, epsilon=1
 
 def sums(ids, rows):
     """{row: sum of its gradients} of one step."""
-    found: dict[int, np.ndarray] = {}
+    found = {}
     for row, x in zip(ids.tolist(), rows, strict=True):
         found[row] = found.get(row, 0) + x
     return found

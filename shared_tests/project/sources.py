@@ -15,14 +15,12 @@ HELPERS = {
     "initializers",  # ways to draw random numbers
     "keras_loss",  # tf2: a base class
     "layer",  # theano: a base class
-    "optimizer",  # theano and tf2: a base class
     "sanity_messages",  # plain text, the same file in each
     "setup",  # theano: what it needs to run
-    "sparse_gradients",  # theano: found in the graph
     "ties",
     # trainings
     "distributed",  # torch and tf2: one batch of many processes
-    "optimizer",  # theano: a base class
+    "optimizer",  # theano and tf2: a base class
     "sparse_gradients",  # theano: rows of a gradient, found in its graph
     # model files: how a framework's own layers are described, and built again
     "calls",
