@@ -10,6 +10,7 @@ import numpy_infer
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.definition import DTYPES, cells, model_name, upstream
 from shared_tests.fixtures import normal
+from shared_tests.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl import layers as own
 from tf2_impl.convolution import Convolution, TransposedConvolution
@@ -328,11 +329,8 @@ def test_what_else_is_flattened_first_is_the_same_array_everywhere(tmp_path):
 def test_a_chain_without_weights_has_keras_own_dtype():
     layers = [{"layer": "Input", "previous": [], "config": {}}]
     layers.append({"layer": "ReLU", "previous": [0], "config": {}})
-    keras.config.set_floatx("float64")
-    try:
+    with floatx("float64"):
         model = interchange.from_arrays("chain", {"layers": layers}, {})
-    finally:
-        keras.config.set_floatx("float32")
     assert model(tf.ones((2, 3), "float64")).dtype == "float64"
     assert interchange.from_arrays("chain", {"layers": layers}, {}).compute_dtype == "float32"
 

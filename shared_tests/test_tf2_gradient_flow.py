@@ -34,7 +34,7 @@ def test_names_and_what_is_a_bias():
         [
             keras.layers.Embedding(5, 4, name="words"),
             keras.layers.LayerNormalization(name="norm"),
-            keras.layers.Bidirectional(keras.layers.GRU(3), name="both"),
+            keras.layers.Bidirectional(keras.layers.GRU(3, name="gru"), name="both"),
             keras.layers.Dense(2, name="bias_net"),  # a layer of that name is no bias
         ],
         name="model",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.fixtures import normal
+from shared_tests.floatx import floatx
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer
@@ -21,10 +22,8 @@ STATE = ("memory", "gradient", "square")
 @pytest.fixture(autouse=True)
 def _float64():
     """Of the rates, and of the layers."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
+    with floatx("float64"):
+        yield
 
 
 def both(**options):

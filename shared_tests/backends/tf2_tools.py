@@ -16,6 +16,7 @@ import tensorflow as tf
 from shared_tests import verdicts
 from shared_tests.definition import Case
 from shared_tests.figures import layer_names, named_flows, read_bars
+from shared_tests.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl.smorms3 import SMORMS3
 
@@ -25,12 +26,8 @@ Tool = Callable[[Any, Case], dict[str, np.ndarray]]
 
 
 def inverse_frequency_weights(target: Any, case: Case) -> dict[str, np.ndarray]:
-    before = keras.config.floatx()
-    keras.config.set_floatx(str(case.inputs["like"].dtype))
-    try:
+    with floatx(str(case.inputs["like"].dtype)):
         return {"output": target(tf.constant(case.inputs["counts"])).numpy()}
-    finally:
-        keras.config.set_floatx(before)
 
 
 def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -86,13 +83,9 @@ def blocked_layers(target: Any, case: Case) -> dict[str, np.ndarray]:
 def smorms3(target: Any, case: Case) -> dict[str, np.ndarray]:
     """A step with each gradient of the case, or with the slices of its ids and rows."""
     start = case.inputs["parameter"]
-    before = keras.config.floatx()
-    keras.config.set_floatx(str(start.dtype))  # of the learning rate
-    try:
+    with floatx(str(start.dtype)):
         renamed = {"lr": "learning_rate"}
         optimizer = target(**{renamed.get(key, key): one for key, one in case.options.items()})
-    finally:
-        keras.config.set_floatx(before)
     parameter = keras.Variable(start, dtype=str(start.dtype))
     optimizer.build([parameter])
     for gradient in gradients(case):
@@ -144,12 +137,8 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, last(hidden))
         return tf.reduce_mean(losses)
 
-    before = keras.config.floatx()
-    keras.config.set_floatx(x.dtype.name)  # of the learning rate
-    try:
+    with floatx(x.dtype.name):
         verdict = target(model, compute_loss, **verdicts.arguments(case, x, labels))
-    finally:
-        keras.config.set_floatx(before)
     weights = interchange.to_arrays(model)
     return verdicts.outputs(verdict, x.dtype.as_numpy_dtype, names), list(weights.values())
 
@@ -157,15 +146,11 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
 def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     """Steps of a table with slices and a weight with dense gradients, each at its rate."""
     names, dtype = ("table", "weight"), str(case.inputs["table"].dtype)
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)  # of the learning rates
-    try:
+    with floatx(dtype):
         inner = {
             kind: SMORMS3(case.options.get(f"{kind}_lr", 0.0025)) for kind in ("sparse", "dense")
         }
         optimizer = target(**{kind: case.options.get(kind, inner[kind]) for kind in inner})
-    finally:
-        keras.config.set_floatx(before)
     variables = [keras.Variable(case.inputs[name], dtype=dtype, name=name) for name in names]
     dense = map(tf.constant, case.inputs["gradients"])
     for found in zip(gradients(case), dense, strict=True):

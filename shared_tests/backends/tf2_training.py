@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from shared_tests.backends.tf2_backend import build, call, to_native
+from shared_tests.floatx import floatx
 from shared_tests.trainings import STATES, STEPS, Training
 from tf2_impl import interchange
 
@@ -26,17 +26,6 @@ class Native:
     @staticmethod
     def mean(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(x)
-
-
-@contextmanager
-def floatx(dtype: str) -> Iterator[None]:
-    """Keras optimizers keep their rate in this dtype, whatever that of the parameters."""
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
 
 
 def train(training: Training, optimizer: str, dtype: str) -> dict[str, np.ndarray]:

@@ -6,8 +6,7 @@ are pinned they are written here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 
 import keras
@@ -31,6 +30,7 @@ from shared_tests.defaults import (
     Variant,
     start,
 )
+from shared_tests.floatx import floatx
 
 SEED = 0
 DENSE = ("hidden", "output")
@@ -136,19 +136,6 @@ def optimizer(variant: Variant) -> keras.optimizers.Optimizer | None:
         case "decay" if variant.has("weight-decay"):
             return keras.optimizers.Adam(epsilon=SMALL, weight_decay=DECAY)
     return None
-
-
-@contextmanager
-def floatx(name: str) -> Iterator[None]:
-    """Keras keeps the settings of its optimizers in this dtype, and layers that name none."""
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(name)
-    keras.config.set_dtype_policy(name)  # it holds what floatx was when a layer was first made
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-        keras.config.set_dtype_policy(policy)
 
 
 @cache
