@@ -54,8 +54,9 @@ def _increments(gradient: TensorVariable) -> list[tuple[TensorVariable, TensorVa
         zeros, increment, ids = inputs
         before = _increments(zeros)
         return None if before is None else [*before, (ids, increment)]
-    same = all(one.broadcastable == gradient.broadcastable for one in inputs)
-    if isinstance(op, Elemwise) and isinstance(op.scalar_op, Add | Cast) and same:
+    if isinstance(op, Elemwise) and isinstance(op.scalar_op, Add | Cast):
+        if any(one.broadcastable != gradient.broadcastable for one in inputs):
+            return None
         parts = [_increments(one) for one in inputs]
         return None if None in parts else [pair for part in parts for pair in part or ()]
     return None
