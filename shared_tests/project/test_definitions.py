@@ -4,6 +4,7 @@ import numpy as np
 
 from shared_tests.definition import CHAIN, PACKAGES, Definition, cells, definitions
 from shared_tests.project.sources import ROOT, components, public, trees
+from shared_tests.trainings import TRAININGS
 
 # Writes files of TensorBoard, where that exists: tested there.
 WITHOUT_OPERATION = {"write_gradient_flow"}
@@ -57,6 +58,17 @@ def test_at_least_three_mutants_in_every_package(definition: Definition):
         assert len(edits) >= 3
     for mutant in definition.mutants:
         assert definition.cell(mutant.operation, mutant.case)
+
+
+def test_what_has_weights_is_trained(definition: Definition):
+    """In every framework, from the same start; see trainings.py."""
+    trained = definition.component in {training.component for training in TRAININGS}
+    weighted = any(
+        case.weights and set(case.weights) - set(case.fixed)
+        for operation in definition.operations
+        for case in operation.cases
+    )
+    assert trained or not weighted
 
 
 def test_cells_have_names_of_their_own():
