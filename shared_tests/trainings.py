@@ -43,7 +43,7 @@ def distance_to_target(native: Native, outputs: Mapping[str, Any], batch: Mappin
 
 def faint(native: Native, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
     """Gradients as small as the square root of SMORMS3's epsilon: where that stands, shows."""
-    return 1e-8 * distance_to_target(native, outputs, batch)
+    return 2**-27 * distance_to_target(native, outputs, batch)  # exact in float32 too
 
 
 def own_loss(native: Native, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
@@ -128,18 +128,20 @@ class Training:
         return [case.cast(dtype) for case in cases]
 
 
-def drawn(n: int, **shapes: tuple[int, ...]) -> list[dict[str, Any]]:
-    """n batches of normal numbers."""
+def drawn(n: int, *, first: int = 1, **shapes: tuple[int, ...]) -> list[dict[str, Any]]:
+    """n batches of normal numbers; `first` is the number of the first one."""
     named = list(enumerate(shapes.items()))
     return [
         {name: normal(*shape, seed=10 * batch + place) for place, (name, shape) in named}
-        for batch in range(1, n + 1)
+        for batch in range(first, first + n)
     ]
 
 
-def given(name: str, values: Sequence[Any], **shapes: tuple[int, ...]) -> list[dict[str, Any]]:
+def given(
+    name: str, values: Sequence[Any], *, first: int = 1, **shapes: tuple[int, ...]
+) -> list[dict[str, Any]]:
     """A batch for each of these values, with normal numbers beside it."""
-    beside = drawn(len(values), **shapes)
+    beside = drawn(len(values), first=first, **shapes)
     return [{name: np.asarray(one), **rest} for one, rest in zip(values, beside, strict=True)]
 
 
@@ -161,7 +163,7 @@ BRACKETS = (
     [[3, 4], [0, 1], [3, 5], [2, 5], [2, 6], [0, 6]],
 )
 POINT_LABELS = ([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2], [1, 1, 0, 2, 2, 0, 0, 2, 1, 0, 2])
-QUERY_LABELS = ([0, 1, 2, 0, 1, 2, 0], [2, 1, 1, 0, 0, 2, 1])
+QUERY_LABELS = ([0, 1, 2, 0, 1, 2, 0], [1, 2, 0, 1, 2, 0, 1])
 LEVEL_LABELS = ([[1, 0, 4], [0, 2, 1], [1, 1, 0]], [[0, 1, 3], [0, 0, 2], [1, 2, 4]])
 SPARSE = [
     {"x": SparseInput(x * (x > 0.5)), "target": normal(11, 5, seed=seed + 5)}
@@ -201,7 +203,9 @@ TRAININGS = (
     Training(
         "feedback_network",
         ("feedback_network", "FeedbackNetwork", "three levels"),
-        given("labels", LEVEL_LABELS, x=(3, 7)),
+        # Of seven draws one in which no activation comes near relu's kink, where SMORMS3 makes
+        # steps of rounding errors: see `smorms3` in docs/porting.md.
+        given("labels", LEVEL_LABELS, first=11, x=(3, 7)),
         levels,
     ),
     Training(
@@ -261,7 +265,7 @@ TRAININGS = (
         ("sparse_projection", "SparseProjection", "full"),
         drawn(3, x=(11, 7), target=(11, 5)),
         faint,
-        rate=5e6,
+        rate=2.0**22,
     ),
     Training(
         "speaker_encoder",
