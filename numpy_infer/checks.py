@@ -15,7 +15,7 @@ def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None
     """TypeError unless `x` is a floating array; ValueError unless it has `ndim` axes."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(x).__name__}")
-    if not np.issubdtype(x.dtype, np.floating):
+    if x.dtype.kind != "f":
         raise TypeError(f"{name}: expected floating point numbers, got {x.dtype}")
     check_rank(name, x, ndim=ndim)
 

@@ -24,6 +24,7 @@ class Layer:
             if not isinstance(layer, Layer):
                 raise TypeError(f"previous: expected a Layer, got {type(layer).__name__}")
         self.previous = previous
+        self._order: Steps | None = None  # found by the first call
 
     def forward(self, *values: Any) -> Any:
         """The layer's output, given those of the layers it is built on."""
@@ -31,20 +32,34 @@ class Layer:
 
     def __call__(self, value: Any) -> Any:
         """The output when every `Input` below has this value."""
-        outputs: dict[Layer, Any] = {}
-        pending = [self]
-        while pending:  # a stack of our own: deep nets outgrow Python's
-            layer = pending[-1]
+        outputs: list[Any] = []
+        order, last = self._steps()
+        for layer, places in order:
             if isinstance(layer, Input):
-                outputs[layer] = value
-            missing = [one for one in layer.previous if one not in outputs]
-            if missing:
-                pending.extend(missing)
-                continue
-            if layer not in outputs:
-                outputs[layer] = layer.forward(*(outputs[one] for one in layer.previous))
-            pending.pop()
-        return outputs[self]
+                outputs.append(value)
+            else:
+                outputs.append(layer.forward(*[outputs[place] for place in places]))
+        return self.forward(*[outputs[place] for place in last])
+
+    def _steps(self) -> Steps:
+        """What a call evaluates before this layer, and at which steps the layer's values come."""
+        if self._order is None:
+            order: dict[Layer, list[int]] = {}
+            steps: dict[Layer, int] = {}
+            pending = [self]
+            while pending:  # a stack of our own: deep nets outgrow Python's
+                layer = pending[-1]
+                missing = [one for one in layer.previous if one not in steps]
+                if missing:
+                    pending.extend(missing)
+                    continue
+                if layer not in steps:
+                    steps[layer] = len(steps)
+                    order[layer] = [steps[one] for one in layer.previous]
+                pending.pop()
+            del order[self]  # or the net would refer to itself, and go only when it is looked for
+            self._order = [*order.items()], [steps[one] for one in self.previous]
+        return self._order
 
 
 class Input(Layer):
@@ -52,3 +67,10 @@ class Input(Layer):
 
     def __init__(self) -> None:
         super().__init__()
+
+    def __call__(self, value: Any) -> Any:
+        return value
+
+
+# Layers in order, each with the steps at which its values come; and those of the last one.
+Steps = tuple[list[tuple[Layer, list[int]]], list[int]]

@@ -32,6 +32,7 @@ KIND = "neighbor_memory"
 VOTES = 5
 ROWS = 512  # queries at once
 TILE = 1024  # vectors at once: the tile of products stays in the cache
+WAITING = 4  # times a tile's width candidates may wait before they raise the bound
 CROWDED = 8  # times k candidates for a query are too many to carry along
 UNIT = 1e-3  # how far from 1 the length of a stored vector may be
 
@@ -131,29 +132,35 @@ class NeighborMemory:
         memory = np.empty(len(unit) * width, unit.dtype)
         mask = np.empty(len(unit) * width, bool)
         best = np.full((len(unit), k), -np.inf, unit.dtype)
-        rows, columns = np.zeros((2, 0), np.int64)
-        products = np.zeros(0, unit.dtype)
+        bound = np.empty(0, unit.dtype)
+        kept = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, unit.dtype)]
+        waiting: list[tuple[np.ndarray, ...]] = []
         for start in range(0, len(self), width):
             part = self.vectors[start : start + width]
             size = len(unit) * len(part)
             tile = memory[:size].reshape(len(unit), len(part))
             np.matmul(unit, part.T, out=tile)
-            bound = best[:, 0] if start else _low_bound(tile, k)
+            bound = bound if start else _low_bound(tile, k)
             np.greater_equal(tile, (bound - slack)[:, None], out=mask[:size].reshape(tile.shape))
             places = np.flatnonzero(mask[:size])
-            new, values = places // len(part), memory[places]
-            best = _merged(best, new, values)
-            rows = np.concatenate([rows, new])
-            columns = np.concatenate([columns, places % len(part) + start])
-            products = np.concatenate([products, values])
-            if len(rows) > CROWDED * best.size or start + width >= len(self):
-                kept = products >= (best[:, 0] - slack)[rows]
-                rows, columns, products = self._ranked(unit, rows[kept], columns[kept], k)
-        return columns.reshape(-1, k), products.reshape(-1, k)
+            rows, columns = np.divmod(places, len(part))
+            waiting.append((rows, columns + start, memory[places]))
+            last = start + width >= len(self)
+            if last or sum(len(one[0]) for one in waiting) > WAITING * width:
+                new = [np.concatenate(parts) for parts in zip(*waiting, strict=True)]
+                waiting = []
+                best = _merged(best, new[0], new[2])
+                bound = best[:, 0]
+                every = [np.concatenate(pair) for pair in zip(kept, new, strict=True)]
+                close = every[2] >= (bound - slack)[every[0]]
+                kept = [one[close] for one in every]
+                if last or len(kept[0]) > CROWDED * best.size:
+                    kept = self._ranked(unit, kept[0], kept[1], k)
+        return kept[1].reshape(-1, k), kept[2].reshape(-1, k)
 
     def _ranked(
         self, unit: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> list[np.ndarray]:
         """The k best of each query among these pairs, with their cosines, in order.
 
         The cosines are rounded alike wherever they stand, so that equal vectors tie.
@@ -162,11 +169,13 @@ class NeighborMemory:
         order = np.lexsort((columns, -cosines, rows))
         rows, columns, cosines = rows[order], columns[order], cosines[order]
         kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
-        return rows[kept], columns[kept], cosines[kept]
+        return [rows[kept], columns[kept], cosines[kept]]
 
 
 def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The largest values of each row, the least first, once these are among them; rows ascend."""
+    """The largest values of each row, the least first, once these are among them."""
+    order = rows.argsort(kind="stable")
+    rows, values = rows[order], values[order]
     counts = np.bincount(rows, minlength=len(best))
     place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
     most = counts.max()
@@ -180,8 +189,6 @@ def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarra
 def _low_bound(tile: np.ndarray, k: int) -> np.ndarray:
     """Something below the k-th largest of each row, but not far: the k-th of maxima of groups."""
     groups = min(8 * k, tile.shape[1])
-    if groups < k:
-        return np.full(len(tile), -np.inf, tile.dtype)
     depth = tile.shape[1] // groups
     largest = tile[:, : depth * groups].reshape(len(tile), depth, groups).max(axis=1)
     return np.partition(largest, groups - k, axis=1)[:, groups - k]

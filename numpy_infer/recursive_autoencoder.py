@@ -27,7 +27,6 @@ from numpy_infer.checks import (
     check_width,
 )
 from numpy_infer.layer import Layer
-from numpy_infer.ties import first_minimum
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -111,54 +110,67 @@ class RecursiveAutoencoder(Layer):
         check_dtype("vectors", vectors, self.encoder_weight.dtype)
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.encoder_weight.shape[1])
-        return self._replay(vectors, self._search(vectors))
+        merges, embeddings = self._search(vectors)
+        children = embeddings[merges].reshape(len(merges), 2 * vectors.shape[1])
+        errors = self._errors(children, embeddings[len(vectors) :])
+        scores = np.zeros(len(embeddings), vectors.dtype)
+        for node, ((left, right), error) in enumerate(
+            zip(merges, errors, strict=True), len(vectors)
+        ):
+            scores[node] = error + scores[left] + scores[right]
+        return Tree(merges, embeddings, scores)
 
-    def _search(self, vectors: np.ndarray) -> np.ndarray:
-        """The merges: node i's parent takes its place, the place of node j is left empty."""
-        n = len(vectors)
+    def _search(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The merges, and all embeddings: node i's parent takes its place, that of j is left."""
+        n, dim = vectors.shape
         reach = 1 if self.pairs == "adjacent" else n
-        nodes, ids, alive = vectors.copy(), np.arange(n), np.ones(n, bool)
-        scores = np.zeros(n, vectors.dtype)
+        nodes, scores = self._nodes(vectors), np.zeros(n, vectors.dtype)
+        ids, places = list(range(n)), np.arange(n)
         size = _size(vectors)
         costs = np.full((n, n), np.inf, vectors.dtype)  # of the pairs i < j that may be merged
-        gap = np.arange(n) - np.arange(n)[:, None]
+        gap = places - places[:, None]
         lower, upper = np.nonzero((gap > 0) & (gap <= reach))
         costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
         merges = np.empty((n - 1, 2), np.int64)
-        for t in range(n - 1):
-            flat = costs.ravel()
-            i, j = divmod(int(first_minimum(flat, _rounding_error(flat.min(), size))), n)
-            merges[t] = ids[[i, j]]
-            nodes[i] = self._parents(np.concatenate([nodes[i], nodes[j]]))
-            scores[i], ids[i], alive[j] = costs[i, j], n + t, False
+        embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
+        for node in range(n, 2 * n - 1):
+            best = costs.min()
+            tied = costs <= best + _rounding_error(best, size)
+            i, j = divmod(int(tied.argmax()), n)
+            merges[node - n] = ids[i], ids[j]
+            embeddings[node] = parent = self._parents(nodes[i], nodes[j])
+            nodes[i], scores[i], ids[i] = self._nodes(parent), costs[i, j], node
             costs[j], costs[:, j] = np.inf, np.inf
-            partners = _partners(alive, i, reach)
+            places = places[places != j]
+            partners = _partners(places, i, reach)
             lower, upper = np.minimum(partners, i), np.maximum(partners, i)
             costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
-        return merges
+        return merges, embeddings
 
-    def _replay(self, vectors: np.ndarray, merges: np.ndarray) -> Tree:
-        n, dim = vectors.shape
-        embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
-        scores = np.zeros(2 * n - 1, vectors.dtype)
-        for node, pair in enumerate(merges, start=n):
-            children = embeddings[pair].ravel()
-            embeddings[node] = self._parents(children)
-            scores[node] = self._errors(children, embeddings[node]) + scores[pair].sum()
-        return Tree(merges, embeddings, scores)
+    def _nodes(self, embeddings: np.ndarray) -> np.ndarray:
+        """(..., 3·dim): their products with the encoder as left and as right child, and they.
+
+        What a pair brings to its parent is then a sum, and no product for each pair.
+        """
+        left, right = np.split(self.encoder_weight, 2)
+        shares = embeddings @ left + self.encoder_bias, embeddings @ right
+        return np.concatenate([*shares, embeddings], axis=-1)
 
     def _pair_scores(
         self, nodes: np.ndarray, scores: np.ndarray, i: np.ndarray, j: np.ndarray
     ) -> np.ndarray:
         """The scores that the parents of nodes i and j would have, for arrays of places."""
-        children = np.concatenate([nodes[i], nodes[j]], axis=1)
-        found = self._errors(children, self._parents(children)) + scores[i] + scores[j]
+        left, right = nodes[i], nodes[j]
+        start = 2 * len(self.encoder_bias)
+        children = np.concatenate([left[:, start:], right[:, start:]], axis=1)
+        found = self._errors(children, self._parents(left, right)) + scores[i] + scores[j]
         largest = np.finfo(found.dtype).max / 2  # NaN and infinity come last, but they come
         return np.where(found < largest, found, largest)
 
-    def _parents(self, children: np.ndarray) -> np.ndarray:
-        encoded = children @ self.encoder_weight + self.encoder_bias
-        return ACTIVATIONS[self.activation](encoded)
+    def _parents(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Of rows of `_nodes`."""
+        dim = len(self.encoder_bias)
+        return ACTIVATIONS[self.activation](left[..., :dim] + right[..., dim : 2 * dim])
 
     def _errors(self, children: np.ndarray, parents: np.ndarray) -> np.ndarray:
         difference = children - (parents @ self.decoder_weight + self.decoder_bias)
@@ -181,8 +193,9 @@ def _rounding_error(best: np.ndarray, size: np.ndarray) -> np.ndarray:
     return unit * (best + np.sqrt(best) * size + unit * size * size)
 
 
-def _partners(alive: np.ndarray, place: int, reach: int) -> np.ndarray:
-    """The other living places that are at most so many living places away."""
-    rank = np.cumsum(alive)
-    away = np.abs(rank - rank[place])
-    return np.flatnonzero(alive & (away > 0) & (away <= reach))
+def _partners(places: np.ndarray, place: int, reach: int) -> np.ndarray:
+    """The other living places, in order, that are at most so many living places away."""
+    rank = int(places.searchsorted(place))
+    return np.concatenate(
+        [places[max(0, rank - reach) : rank], places[rank + 1 : rank + 1 + reach]]
+    )

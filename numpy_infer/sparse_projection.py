@@ -25,7 +25,8 @@ from numpy_infer.checks import (
 from numpy_infer.layer import Layer
 
 LAYOUTS = ("csr", "csc")
-BLOCK = 2**18  # numbers gathered at a time: a few megabytes, whatever the size of the input
+BLOCK = 2**17  # numbers gathered at a time: what a processor's cache holds
+LONG = 8  # entries of a row, on average, from which a product for each row is faster
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,15 @@ def _product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:
     for first, last in pairwise(edges):
         starts, ends = indptr[first:last], indptr[first + 1 : last + 1]
         block = slice(starts[0], ends[-1])
-        products = weight[indices[block]] * data[block, None]
-        filled = starts < ends  # reduceat takes an empty row for the first of the next one
-        sums = np.add.reduceat(products, starts[filled] - starts[0])
-        y[first:last][filled] = sums
+        values, rows = data[block], weight.take(indices[block], axis=0)
+        if len(values) >= LONG * len(starts):
+            places = pairwise([0, *(ends - starts[0]).tolist()])
+            for sums, (start, end) in zip(y[first:last], places, strict=True):
+                np.dot(values[start:end], rows[start:end], out=sums)
+        else:
+            filled = starts < ends  # reduceat takes an empty row for the first of the next one
+            products = rows * values[:, None]
+            y[first:last][filled] = np.add.reduceat(products, starts[filled] - starts[0])
     return y
 
 

@@ -70,8 +70,9 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     x_square = product.diagonal() if same else (x * x).sum(1)
     y_square = x_square if same else (y * y).sum(1)
     norms = x_square[:, None] + y_square
-    square = norms - 2 * product
-    return square.masked_fill(square <= 8 * torch.finfo(x.dtype).eps * norms.detach(), 0)
+    square = product.mul_(-2).add_(norms)
+    unsure = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
+    return square.masked_fill_(square <= unsure, 0)
 
 
 def pairwise_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tensor:

@@ -69,12 +69,13 @@ class PaddedEmbedding(nn.Module):
         """
         check_ids("ids", ids, self.table.shape[0])
         check_not_empty("ids", ids)
-        ids = ids.long()  # embedding_bag takes no narrower ones
-        if ids.shape[1] == 0:  # embedding_bag refuses rows of no length
-            ids = ids.new_zeros(ids.shape[0], 1)
-        vectors = F.embedding_bag(
-            ids, self.table, padding_idx=0, mode=self.reduce, sparse=self.sparse
-        )
+        # The real tokens alone, row after row, and where each row begins: embedding_bag's own
+        # padding_idx would go through the padding as well, forward and backward.
+        real = ids != 0
+        tokens = ids[real].long()  # embedding_bag takes no narrower ones
+        count = real.sum(1)
+        starts = count.cumsum(0) - count
+        vectors = F.embedding_bag(tokens, self.table, starts, mode=self.reduce, sparse=self.sparse)
         return l2_normalize(vectors) if self.unit_norm else vectors
 
     def extra_repr(self) -> str:

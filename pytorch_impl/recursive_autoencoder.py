@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pytorch_impl.checks import (
     check_choice,
@@ -28,7 +29,6 @@ from pytorch_impl.checks import (
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.ties import first_minimum
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -101,43 +101,67 @@ class RecursiveAutoencoder(nn.Module):
         """The merges: node i's parent takes its place, the place of node j is left empty."""
         n = len(vectors)
         reach = 1 if self.pairs == "adjacent" else n
-        ids = torch.arange(n, device=vectors.device)
-        nodes, alive = vectors.clone(), torch.ones_like(ids, dtype=torch.bool)
-        scores = vectors.new_zeros(n)
-        size = _size(vectors)
+        nodes, scores = self._nodes(vectors), vectors.new_zeros(n)
+        ids, places, merges = list(range(n)), list(range(n)), []
+        size, unit = _size(vectors).item(), TIED * torch.finfo(vectors.dtype).eps
         costs = vectors.new_full((n, n), math.inf)  # of the pairs i < j that may be merged
-        gap = ids - ids[:, None]
+        gap = torch.arange(n, device=vectors.device)
+        gap = gap - gap[:, None]
         lower, upper = ((gap > 0) & (gap <= reach)).nonzero(as_tuple=True)
         costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
-        merges = ids.new_empty(n - 1, 2)
-        for t in range(n - 1):
-            flat = costs.flatten()
-            i, j = divmod(int(first_minimum(flat, _rounding_error(flat.min(), size))), n)
-            merges[t] = ids[[i, j]]
-            nodes[i] = self._parents(torch.cat([nodes[i], nodes[j]]))
-            scores[i], ids[i], alive[j] = costs[i, j], n + t, False
+        for node in range(n, 2 * n - 1):
+            best = costs.min().item()
+            tied = costs <= best + _rounding_error(best, size, unit)
+            i, j = divmod(int(tied.to(torch.int8).argmax()), n)
+            merges.append((ids[i], ids[j]))
+            parent = self._joined(nodes[i], nodes[j])
+            nodes[i], scores[i], ids[i] = self._nodes(parent), costs[i, j], node
             costs[j], costs[:, j] = math.inf, math.inf
-            partners = _partners(alive, i, reach)
+            places = [place for place in places if place != j]
+            partners = gap.new_tensor(_partners(places, i, reach))
             lower, upper = partners.clamp(max=i), partners.clamp(min=i)
             costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
-        return merges
+        return gap.new_tensor(merges).reshape(n - 1, 2)
 
     def _replay(self, vectors: Tensor, merges: Tensor) -> Tree:
-        embeddings = list(vectors)
-        scores = [vectors.new_zeros(())] * len(vectors)
-        for left, right in merges.tolist():
-            children = torch.cat([embeddings[left], embeddings[right]])
-            embeddings.append(self._parents(children))
-            error = self._errors(children, embeddings[-1])
-            scores.append(error + scores[left] + scores[right])
-        return Tree(merges, torch.stack(embeddings), torch.stack(scores))
+        """The tree, differentiable: the nodes of one height are one batch."""
+        n = len(vectors)
+        embeddings, scores = vectors, vectors.new_zeros(n)
+        places = list(range(2 * n - 1))  # of the nodes, in order of their height
+        for level in _levels(merges.tolist()):
+            pairs = merges.new_tensor([[places[child] for child in pair] for _, pair in level])
+            children = embeddings[pairs].flatten(1)
+            parents = self._parents(children)
+            errors = self._errors(children, parents)
+            for place, (node, _) in enumerate(level, len(embeddings)):
+                places[node] = place
+            embeddings = torch.cat([embeddings, parents])
+            scores = torch.cat([scores, errors + scores[pairs].sum(1)])
+        order = merges.new_tensor(places)
+        return Tree(merges, embeddings[order], scores[order])
+
+    def _nodes(self, embeddings: Tensor) -> Tensor:
+        """(..., 3·dim): their products with the encoder as left and as right child, and they.
+
+        What a pair brings to its parent is then a sum, and no product for each pair.
+        """
+        left, right = self.encoder.weight.split(self.dim, dim=1)
+        shares = F.linear(embeddings, left, self.encoder.bias), F.linear(embeddings, right)
+        return torch.cat([*shares, embeddings], dim=-1)
 
     def _pair_scores(self, nodes: Tensor, scores: Tensor, i: Tensor, j: Tensor) -> Tensor:
         """The scores that the parents of nodes i and j would have, for vectors of places."""
-        children = torch.cat([nodes[i], nodes[j]], dim=1)
-        found = self._errors(children, self._parents(children)) + scores[i] + scores[j]
+        left, right = nodes[i], nodes[j]
+        children = torch.cat([left[:, 2 * self.dim :], right[:, 2 * self.dim :]], dim=1)
+        parents = self._joined(left, right)
+        found = self._errors(children, parents) + scores[i] + scores[j]
         largest = torch.finfo(found.dtype).max / 2  # NaN and infinity come last, but they come
         return torch.where(found < largest, found, largest)
+
+    def _joined(self, left: Tensor, right: Tensor) -> Tensor:
+        """The parents of rows of `_nodes`."""
+        encoded = left[..., : self.dim] + right[..., self.dim : 2 * self.dim]
+        return ACTIVATIONS[self.activation](encoded)
 
     def _parents(self, children: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation](self.encoder(children))
@@ -155,18 +179,29 @@ def _size(vectors: Tensor) -> Tensor:
     return squares.where(squares.isfinite(), 0).max().sqrt()
 
 
-def _rounding_error(best: Tensor, size: Tensor) -> Tensor:
+def _rounding_error(best: float, size: float, unit: float) -> float:
     """How far above the best score an equal one may lie.
 
     A score is half the square of a difference whose entries are rounded by the vectors' size:
     near a perfect reconstruction that is far more than a rounding of the score itself.
     """
-    unit = TIED * torch.finfo(best.dtype).eps
-    return unit * (best + best.sqrt() * size + unit * size.square())
+    return unit * (best + math.sqrt(best) * size + unit * size**2)
 
 
-def _partners(alive: Tensor, place: int, reach: int) -> Tensor:
-    """The other living places that are at most so many living places away."""
-    rank = alive.cumsum(0)
-    away = (rank - rank[place]).abs()
-    return (alive & (away > 0) & (away <= reach)).nonzero().squeeze(1)
+def _partners(places: list[int], place: int, reach: int) -> list[int]:
+    """The other living places, in order, that are at most so many living places away."""
+    rank = places.index(place)
+    return places[max(0, rank - reach) : rank] + places[rank + 1 : rank + 1 + reach]
+
+
+def _levels(merges: list[list[int]]) -> list[list[tuple[int, list[int]]]]:
+    """The merges, each with the node it makes, by the height of that node, the lowest first."""
+    leaves = len(merges) + 1
+    heights = [0] * leaves
+    levels: list[list[tuple[int, list[int]]]] = []
+    for node, (left, right) in enumerate(merges, leaves):
+        heights.append(1 + max(heights[left], heights[right]))
+        if heights[-1] > len(levels):
+            levels.append([])
+        levels[heights[-1] - 1].append((node, [left, right]))
+    return levels

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from pytorch_impl.checks import (
@@ -27,6 +28,9 @@ from pytorch_impl.checks import (
 from pytorch_impl.distances import DISTANCES, pairwise_distances
 
 REDUCTIONS = ("mean", "sum", "none")
+# Up to this ‖x‖² / T, exp(−D / T) neither overflows nor vanishes in float32.
+NEAR = 16.0
+ROWS = 128  # of a block where none is asked for: it stays in the cache
 
 
 def soft_nearest_neighbor_loss(
@@ -44,8 +48,9 @@ def soft_nearest_neighbor_loss(
     scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
     cosine. reduction: mean over the anchors that share their label with another, sum, or none
     for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
-    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
-    the gradient. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    memory is n · block_size instead of n²: the rows are computed in blocks. Squared distances
+    that are small against the temperature take a quicker way, whose gradient cannot be
+    differentiated again. TypeError for integers, ValueError for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -55,6 +60,21 @@ def soft_nearest_neighbor_loss(
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
     _check_temperature(temperature, embeddings)
+    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
+    paired = (sizes[classes] > 1).to(embeddings.dtype)
+    weights = paired / paired.sum().clamp_min(1) if reduction == "mean" else paired
+    if distance == "sqeuclidean" and embeddings.dtype in (torch.float32, torch.float64):
+        scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
+        centered = embeddings - embeddings.detach().mean(0)
+        if 0 <= centered.detach().square().sum(1).amax() / scale.detach() <= NEAR:
+            # Sorted by class, the partners of a block stand in one narrow window.
+            order = classes.argsort(stable=True)
+            ends = sizes.cumsum(0)
+            windows = torch.stack([ends - sizes, ends], 1)[classes[order]]
+            given = (centered[order], scale, windows, weights[order], block_size or ROWS)
+            if reduction == "none":
+                return _NearLosses.apply(*given)[order.argsort()]
+            return _NearLoss.apply(*given, torch.is_grad_enabled())
     rows = torch.arange(embeddings.shape[0], device=labels.device)
     if block_size is None:
         losses = _anchor_losses(rows, embeddings, labels, temperature, distance)
@@ -75,10 +95,98 @@ def soft_nearest_neighbor_loss(
         losses = torch.cat(list(blocks))
     if reduction == "none":
         return losses
-    if reduction == "sum":
-        return losses.sum()
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    return losses.sum() / (sizes[classes] > 1).sum().clamp_min(1)
+    return losses.sum() / paired.sum().clamp_min(1) if reduction == "mean" else losses.sum()
+
+
+class _NearLoss(torch.autograd.Function):
+    """The weighted sum of the losses: its gradient is known up to a factor, and made at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        temperature: Tensor,
+        windows: Tensor,
+        weights: Tensor,
+        rows: int,
+        differentiate: bool,
+    ) -> Tensor:
+        losses, gradient = _near(x, temperature, windows, rows, weights if differentiate else None)
+        if gradient is not None:
+            ctx.save_for_backward(gradient, _by_temperature(x, temperature, gradient))
+        return losses @ weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        of_x, of_temperature = ctx.saved_tensors
+        return upstream * of_x, upstream * of_temperature, None, None, None, None
+
+
+class _NearLosses(torch.autograd.Function):
+    """The losses one by one: the blocks are computed once more for the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, temperature: Tensor, windows: Tensor, weights: Tensor, rows: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, temperature, windows, weights)
+        ctx.rows = rows
+        return _near(x, temperature, windows, rows, None)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, temperature, windows, weights = ctx.saved_tensors
+        _, gradient = _near(x, temperature, windows, ctx.rows, upstream * weights)
+        return gradient, _by_temperature(x, temperature, gradient), None, None, None
+
+
+def _by_temperature(x: Tensor, temperature: Tensor, gradient: Tensor) -> Tensor:
+    """The loss is a function of x / √T, which ties the two gradients together."""
+    return -(x * gradient).sum() / (2 * temperature)
+
+
+def _near(
+    x: Tensor, temperature: Tensor, windows: Tensor, rows: int, weights: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The losses of sorted points, (n,), and the gradient of their weighted sum, (n, features).
+
+    windows: (n, 2), where the class of each begins and ends. With N = exp(−D / T) and W the
+    gradient of the sum by D, that by x is 2 (W1 + Wᵀ1) x − 2 (W + Wᵀ) x: each block of N is made
+    by one product, and goes into two.
+    """
+    square = x.square().sum(1, keepdim=True)
+    one = torch.ones_like(square)
+    # D / T without the anchor's own square, which both sums share, in a single product.
+    keys = torch.cat([x, square], 1).T.contiguous()
+    queries = torch.cat([2 * x, -one], 1) / temperature
+    values = torch.cat([x, one], 1)  # the column of ones sums
+    losses, moved = torch.empty_like(x[:, 0]), torch.zeros_like(values)
+    space = x.new_empty(min(rows, len(x)), len(x))
+    starts, ends = windows[::rows, 0].tolist(), windows[:, 1].tolist()
+    for first, begin in zip(range(0, len(x), rows), starts, strict=True):
+        last = min(first + rows, len(x))
+        block, window = slice(first, last), slice(begin, ends[last - 1])
+        near = torch.mm(queries[block], keys, out=space[: last - first]).exp_()
+        near[:, block].fill_diagonal_(0)
+        column = torch.arange(window.start, window.stop, device=x.device)
+        start, end = windows[block, None].unbind(2)
+        partners = near[:, window] * ((column >= start) & (column < end))
+        by_others, by_partners = near @ values, partners @ values[window]
+        alone = end - start == 1
+        others = by_others[:, -1:].masked_fill(alone, 1)
+        same = by_partners[:, -1:].masked_fill(alone, 1)
+        losses[block] = (others / same).log()[:, 0]
+        if weights is not None:
+            weight = weights[block, None] / temperature
+            farther, closer = weight / others, weight / same
+            moved[block] += farther * by_others - closer * by_partners
+            moved.addmm_(near.T, farther * values[block])
+            moved[window].addmm_(partners.T, closer * values[block], alpha=-1)
+    if weights is None:
+        return losses, None
+    return losses, 2 * (moved[:, :-1] - moved[:, -1:] * x)
 
 
 def _anchor_losses(

@@ -7,8 +7,12 @@ Source: seed topic, sparse input data with Theano.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from pytorch_impl.checks import (
     check_count,
@@ -26,6 +30,9 @@ class SparseProjection(nn.Module):
     """Projects rows of features; those that are not stored cost nothing.
 
     weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
+    The gradient needs the places of a CSR input in the order of its columns (and the product
+    those of a CSC input in the order of its rows): sorted once, and kept as long as that tensor
+    lives and is not changed. The same batch in a later epoch is not sorted again.
     """
 
     def __init__(
@@ -51,10 +58,90 @@ class SparseProjection(nn.Module):
         check_dtype("x", x, self.weight.dtype)
         check_not_empty("x", x)
         check_width("x", x, self.weight.shape[0])
-        if x.layout != torch.strided:
-            x = x.detach()
-        y = x @ self.weight
+        if x.layout == torch.strided:
+            y = x @ self.weight
+        else:
+            if x.layout == torch.sparse_coo:
+                x = x.detach().to_sparse_csr()
+            y = _SparseProduct.apply(x, self.weight)
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+class _Lines(NamedTuple):
+    """The places of a sparse matrix line after line, as CSR or CSC has them.
+
+    starts: where each line begins, and where the last one ends. indices: the other axis's index
+    of each place. order: where the value of each place is stored.
+    """
+
+    starts: Tensor
+    indices: Tensor
+    order: Tensor
+
+
+# By the sparse tensor, held weakly: its version when its places were sorted, and these.
+_turned: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+class _SparseProduct(torch.autograd.Function):
+    """x·weight for x as CSR or CSC, which is data; both ways are sums of scaled rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _product(x, weight, across=x.layout == torch.sparse_csc)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        (x,) = ctx.saved_tensors
+        return None, _product(x, gradient, across=x.layout == torch.sparse_csr)
+
+
+def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
+    """For each line of x the sum of its values times `rows`; across: each line of the other axis.
+
+    embedding_bag does it in one pass, without the products in between. It is differentiable with
+    respect to `rows`, and so is the gradient.
+    """
+    starts, indices = _places(x)
+    values = x.values().detach()
+    if across:
+        starts, indices, order = _other_lines(x)
+        values = values[order]
+    return F.embedding_bag(
+        indices, rows, starts, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def _places(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The starts of the lines of a CSR or CSC tensor, and the indices along them."""
+    if x.layout == torch.sparse_csr:
+        return x.crow_indices(), x.col_indices()
+    return x.ccol_indices(), x.row_indices()
+
+
+def _other_lines(x: Tensor) -> _Lines:
+    """The columns of a CSR tensor or the rows of a CSC tensor; sorted once for each version."""
+    if x.is_inference():  # has no version
+        return _sorted(x)
+    version, lines = _turned.get(x, (None, None))
+    if version != x._version:
+        lines = _sorted(x)
+        _turned[x] = (x._version, lines)
+    return lines
+
+
+def _sorted(x: Tensor) -> _Lines:
+    starts, indices = _places(x)
+    axis = 1 if x.layout == torch.sparse_csr else 0
+    line = torch.arange(len(starts) - 1, dtype=indices.dtype, device=indices.device)
+    order = indices.argsort(stable=True)
+    counts = indices.bincount(minlength=x.shape[axis])
+    return _Lines(
+        F.pad(counts.cumsum(0), (1, 0)).to(indices.dtype),
+        line.repeat_interleave(starts.diff())[order],
+        order,
+    )

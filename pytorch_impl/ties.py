@@ -18,8 +18,8 @@ def rounding_error(distances: Tensor, distance: str) -> Tensor:
 
 def first_minimum(values: Tensor, tolerance: Tensor) -> Tensor:
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
-    smallest = values.min(dim=-1, keepdim=True).values
-    return (values <= smallest + tolerance).to(torch.int8).argmax(dim=-1)
+    smallest = values.amin(dim=-1, keepdim=True)
+    return (values <= smallest + tolerance).view(torch.int8).argmax(dim=-1)
 
 
 def tied_ranks(values: Tensor, tolerance: Tensor) -> Tensor:

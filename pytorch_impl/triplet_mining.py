@@ -32,6 +32,7 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
+from pytorch_impl.classmates import classmates
 from pytorch_impl.distances import (
     DISTANCES,
     paired_distances,
@@ -65,11 +66,14 @@ def batch_hard_triplets(
     embeddings: (n, features); labels: (n,) integers. Anchors ascend; there may be none.
     TypeError for integer embeddings, ValueError for an empty batch, NaN or infinity.
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances = _search_batch(embeddings, labels, distance)
     tolerance = rounding_error(distances, _comparable(distance))
-    farthest = first_minimum(distances.neg().masked_fill(~positive, math.inf), tolerance)
-    nearest = first_minimum(distances.masked_fill(~negative, math.inf), tolerance)
-    (anchors,) = (positive.any(1) & negative.any(1)).nonzero(as_tuple=True)
+    positives, real = classmates(labels)
+    opposite = distances.gather(1, positives).neg().masked_fill(~real, math.inf)
+    farthest = positives.gather(1, first_minimum(opposite, tolerance)[:, None]).squeeze(1)
+    same = labels[:, None] == labels
+    nearest = first_minimum(distances.masked_fill_(same, math.inf), tolerance)
+    (anchors,) = (real.any(1) & (real.sum(1) < len(labels) - 1)).nonzero(as_tuple=True)
     return Triplets(anchors, farthest[anchors], nearest[anchors])
 
 
@@ -84,13 +88,15 @@ def semi_hard_triplets(
     embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin.
     """
     check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances = _search_batch(embeddings, labels, distance)
     tolerance = rounding_error(distances, _comparable(distance))
     n = labels.shape[0]
+    same = labels[:, None] == labels
+    positive = same.clone().fill_diagonal_(False)
     ranks = tied_ranks(distances, tolerance)
     # One sorted row of keys, ordered by distance and then by index, answers for all positives.
     # It ends in at least one n², for the anchor itself, where no negative is farther.
-    keys = (ranks * n + torch.arange(n, device=labels.device)).masked_fill(~negative, n * n)
+    keys = (ranks * n + torch.arange(n, device=labels.device)).masked_fill(same, n * n)
     keys = keys.sort(dim=1).values
     key = keys.gather(1, torch.searchsorted(keys, (ranks + 1) * n))
     nearest = key % n
@@ -173,20 +179,16 @@ def margin_violators(
     return Violators(anchors[order], candidates[order])
 
 
-def _search_batch(
-    embeddings: Tensor, labels: Tensor, distance: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Comparable distances, and who is whose positive and whose negative; each (n, n)."""
+def _search_batch(embeddings: Tensor, labels: Tensor, distance: str) -> Tensor:
+    """Comparable distances of all pairs, (n, n), of a batch that has been checked."""
     check_choice("distance", distance, DISTANCES)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
     check_finite("embeddings", embeddings)
     distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
-    check_finite("embeddings", distances)  # the squares of large numbers overflow
-    same = labels[:, None] == labels
-    itself = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
-    return distances, same & ~itself, ~same
+    check_finite("embeddings", distances.max())  # the squares of large numbers overflow
+    return distances
 
 
 def _comparable(distance: str) -> str:

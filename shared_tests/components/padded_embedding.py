@@ -112,10 +112,8 @@ DEFINITION = Definition(
             "mean",
             {
                 "pytorch_impl": (
-                    """vectors = F.embedding_bag(
-            ids, self.table, padding_idx=0, mode=self.reduce, sparse=self.sparse
-        )""",
-                    "vectors = self.table[ids].mean(1)",
+                    "if self.unit_norm else vectors",
+                    "if self.unit_norm else vectors * count[:, None] / ids.shape[1]",
                 ),
                 "tf2_impl": (
                     "tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)",
@@ -133,7 +131,7 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "padding inside",
             {
-                "pytorch_impl": ("padding_idx=0, ", ""),
+                "pytorch_impl": ("ids != 0", "ids >= 0"),
                 "tf2_impl": ("tf.where(ids != 0)", "tf.where(ids >= 0)"),
                 "theano_impl": ("T.neq(ids, 0).nonzero()", "T.ge(ids, 0).nonzero()"),
             },
@@ -153,7 +151,7 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "sum, unit norm",
             {
-                "pytorch_impl": ("ids, self.table, pad", "ids, l2_normalize(self.table), pad"),
+                "pytorch_impl": ("tokens, self.table,", "tokens, l2_normalize(self.table),"),
                 "tf2_impl": (
                     "tf.gather(self.table, tokens)",
                     "tf.gather(l2_normalize(self.table), tokens)",

@@ -217,7 +217,10 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             "nan",
             {
-                "pytorch_impl": ("costs[j], costs[:, j] = math.inf, math.inf", ""),
+                "pytorch_impl": (
+                    "costs[j], costs[:, j] = math.inf, math.inf",
+                    "costs[j] = math.inf",
+                ),
                 "tf2_impl": ("alive[:, None] & alive,", "costs < infinity,"),
                 "theano_impl": ("alive[:, None] & alive,", "costs < infinity,"),
                 "numpy_infer": ("costs[j], costs[:, j] = np.inf, np.inf", ""),
@@ -229,14 +232,14 @@ DEFINITION = Definition(
             "duplicates",
             {
                 "pytorch_impl": (
-                    "divmod(int(first_minimum(flat, ",
-                    "divmod(n * n - 1 - int(first_minimum(flat.flip(0), ",
+                    "int(tied.to(torch.int8).argmax())",
+                    "n * n - 1 - int(tied.flatten().flip(0).to(torch.int8).argmax())",
                 ),
                 "tf2_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
                 "theano_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
                 "numpy_infer": (
-                    "divmod(int(first_minimum(flat, ",
-                    "divmod(n * n - 1 - int(first_minimum(flat[::-1], ",
+                    "int(tied.argmax())",
+                    "n * n - 1 - int(tied.ravel()[::-1].argmax())",
                 ),
             },
         ),
@@ -267,8 +270,8 @@ DEFINITION = Definition(
             "tanh",
             {
                 "pytorch_impl": (
-                    "torch.cat([embeddings[left], embeddings[right]])",
-                    "torch.cat([embeddings[left], embeddings[right]]).detach()",
+                    "embeddings[pairs].flatten(1)",
+                    "embeddings[pairs].flatten(1).detach()",
                 ),
                 "tf2_impl": (
                     "parents = self._parents(children)\n            error",

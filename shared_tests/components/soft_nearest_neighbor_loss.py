@@ -169,7 +169,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "sqeuclidean, mean",
             {
-                "pytorch_impl": ("!= torch.arange(labels.shape[0], device=labels.device)", ">= 0"),
+                "pytorch_impl": (".fill_diagonal_(0)", ""),
                 "tf2_impl": ("!= tf.range(tf.shape(labels)[0])", ">= 0"),
                 "theano_impl": (
                     "T.neq(rows[:, None], T.arange(labels.shape[0]))",
@@ -183,8 +183,8 @@ DEFINITION = Definition(
             "duplicates",
             {
                 "pytorch_impl": (
-                    "rows[:, None] != torch.arange(labels.shape[0], device=labels.device)",
-                    "distances != 0",
+                    "near[:, block].fill_diagonal_(0)",
+                    "near[:, block].masked_fill_((x[block, None] == x[block]).all(2), 0)",
                 ),
                 "tf2_impl": ("rows[:, None] != tf.range(tf.shape(labels)[0])", "distances != 0"),
                 "theano_impl": (
@@ -199,8 +199,8 @@ DEFINITION = Definition(
             "blocks of 4",
             {
                 "pytorch_impl": (
-                    "others = rows[:, None]",
-                    "others = torch.arange(len(rows))[:, None]",
+                    "near[:, block].fill_diagonal_(0)",
+                    "near.fill_diagonal_(0)",
                 ),
                 "tf2_impl": (
                     "others = rows[:, None]",
@@ -256,7 +256,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "temperature",
             {
-                "pytorch_impl": ("distances) / temperature", "distances) * temperature"),
+                "pytorch_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "tf2_impl": ("distances) / temperature", "distances) * temperature"),
                 "theano_impl": ("distances) / temperature", "distances) * temperature"),
             },

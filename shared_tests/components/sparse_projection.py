@@ -124,13 +124,13 @@ DEFINITION = Definition(
             "SparseProjection",
             "docstrings, csr",
             {
-                "pytorch_impl": ("x = x.detach()", "x = x.detach().sign()"),
+                "pytorch_impl": ("x.values().detach()", "x.values().sign()"),
                 "tf2_impl": ("tf.stop_gradient(x.values)", "tf.sign(x.values)"),
                 "theano_impl": (
                     "structured_dot(x, weight)",
                     "structured_dot(sparse.sgn(x), weight)",
                 ),
-                "numpy_infer": ("data[block, None]", "np.sign(data[block, None])"),
+                "numpy_infer": ("data[block]", "np.sign(data[block])"),
             },
         ),
         Mutant(
@@ -138,10 +138,10 @@ DEFINITION = Definition(
             "SparseProjection",
             "digits, csc",
             {
-                "pytorch_impl": ("x @ self.weight", "x @ self.weight.flip(0)"),
+                "pytorch_impl": ("(x, self.weight)", "(x, self.weight.flip(0))"),
                 "tf2_impl": ("dense_matmul(x, self.weight)", "dense_matmul(x, self.weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
-                "numpy_infer": ("weight[indices[block]]", "weight[::-1][indices[block]]"),
+                "numpy_infer": ("weight.take(", "weight[::-1].take("),
             },
         ),
         Mutant(
@@ -149,7 +149,7 @@ DEFINITION = Definition(
             "SparseProjection",
             "digits, dense",
             {
-                "pytorch_impl": ("if x.layout != torch.strided:", "if True:"),
+                "pytorch_impl": ("y = x @ self.weight", "y = x.detach() @ self.weight"),
                 "tf2_impl": ("tf.matmul(x,", "tf.matmul(tf.stop_gradient(x),"),
                 "theano_impl": (
                     "T.dot(x, self.weight)",
@@ -162,7 +162,7 @@ DEFINITION = Definition(
             "SparseProjection",
             "empty rows, csr",
             {
-                "pytorch_impl": ("x @ self.weight", "x @ self.weight.detach()"),
+                "pytorch_impl": ("(x, self.weight)", "(x, self.weight.detach())"),
                 "tf2_impl": (
                     "dense_matmul(x, self.weight)",
                     "dense_matmul(x, tf.stop_gradient(self.weight))",

@@ -193,8 +193,8 @@ DEFINITION = Definition(
             "cosine, active",
             {
                 "pytorch_impl": (
-                    "same & ~torch.eye(n, dtype=torch.bool, device=labels.device)",
-                    "same",
+                    "masked_fill(~real, -math.inf)",
+                    "masked_fill(positives < 0, -math.inf)",
                 ),
                 "tf2_impl": ("same & ~tf.eye(n, dtype=tf.bool)", "same"),
                 "theano_impl": ("same & T.eq(T.eye(n), 0)", "same"),
@@ -206,8 +206,8 @@ DEFINITION = Definition(
             "margins met exactly",
             {
                 "pytorch_impl": (
-                    "distances + margin - tolerance",
-                    "distances + margin + tolerance",
+                    "distances.gather(1, positives) + margin - tolerance",
+                    "distances.gather(1, positives) + margin + tolerance",
                 ),
                 "tf2_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),
                 "theano_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),

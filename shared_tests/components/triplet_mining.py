@@ -281,7 +281,7 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("distances.neg()", "distances"),
+                "pytorch_impl": (".neg()", ""),
                 "tf2_impl": ("-distances, infinity", "distances, infinity"),
                 "theano_impl": ("-distances, infinity", "distances, infinity"),
             },
@@ -291,7 +291,7 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("same & ~itself", "same"),
+                "pytorch_impl": ("real.any(1) & ", ""),
                 "tf2_impl": ("same & ~itself", "same"),
                 "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
             },
@@ -302,8 +302,8 @@ DEFINITION = Definition(
             "line, wide margin",
             {
                 "pytorch_impl": (
-                    "torch.arange(n, device=labels.device)).masked_fill(~negative, n * n)",
-                    "n - 1 - torch.arange(n)).masked_fill(~negative, n * n)",
+                    "torch.arange(n, device=labels.device)).masked_fill(same, n * n)",
+                    "n - 1 - torch.arange(n)).masked_fill(same, n * n)",
                 ),
                 "tf2_impl": ("ranks * n + tf.range(n)", "ranks * n + n - 1 - tf.range(n)"),
                 "theano_impl": ("ranks * n + T.arange(n)", "ranks * n + n - 1 - T.arange(n)"),

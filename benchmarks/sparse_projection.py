@@ -1,0 +1,99 @@
+"""Sparse projection, forward and backward: 10,000 features to 64, 0.5 % of them not zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import FLOOR, Benchmark, Contender, Target
+
+FEATURES, OUT, SHARE = 10_000, 64, 0.005
+
+
+def data(rows: int, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The input as a dense array, the weight, and the gradient from above."""
+    rng = np.random.default_rng(rows)
+    x = np.zeros((rows, FEATURES))
+    filled = rng.random(x.shape) < SHARE
+    x[filled] = rng.normal(size=filled.sum())
+    weight, upstream = rng.normal(size=(FEATURES, OUT)), rng.normal(size=(rows, OUT))
+    return x.astype(dtype), weight.astype(dtype), upstream.astype(dtype)
+
+
+def in_bench(rows: int, dtype: str) -> dict[str, Contender]:
+    import scipy.sparse
+    import torch
+    from torch.nn import functional as F
+
+    from pytorch_impl.sparse_projection import SparseProjection
+
+    arrays = data(rows, dtype)
+    dense, weight, upstream = map(torch.from_numpy, arrays)
+    x = dense.to_sparse_csr()
+    starts, columns, values = x.crow_indices(), x.col_indices(), x.values()
+    model = SparseProjection(FEATURES, OUT, bias=False)
+    model.weight = torch.nn.Parameter(weight)
+    leaf = weight.clone().requires_grad_()
+    repeated = torch.arange(rows).repeat_interleave(starts.diff())
+
+    def as_new() -> Any:
+        """The same parts as another tensor: nothing that was kept for x serves it."""
+        return torch.sparse_csr_tensor(starts, columns, values, x.shape, check_invariants=False)
+
+    def differentiated(product: Any, leaf: Any = leaf) -> Any:
+        y = product()
+        (gradient,) = torch.autograd.grad(y, leaf, upstream)
+        return y, gradient
+
+    def bag() -> Any:
+        return F.embedding_bag(columns, leaf, starts[:-1], mode="sum", per_sample_weights=values)
+
+    def floor() -> Any:
+        """Each stored place reads a row both ways, and the gradient is written once."""
+        return weight[columns].sum(0), upstream[repeated].sum(0), torch.zeros_like(weight)
+
+    return {
+        "new batch": lambda: differentiated(lambda: model(as_new()), model.weight),
+        "same batch": lambda: differentiated(lambda: model(x), model.weight),
+        "plain": lambda: differentiated(lambda: x @ leaf),
+        "dense": lambda: differentiated(lambda: dense @ leaf),
+        "EmbeddingBag": lambda: differentiated(bag),
+        FLOOR: floor,
+        **in_numpy(rows, dtype),
+        "SciPy, forward": scipy_product(scipy.sparse.csr_matrix(arrays[0]), arrays[1]),
+    }
+
+
+def scipy_product(x: Any, weight: np.ndarray) -> Contender:
+    return lambda: x @ weight
+
+
+def in_numpy(rows: int, dtype: str) -> dict[str, Contender]:
+    from numpy_infer.layer import Input
+    from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
+
+    dense, weight, _ = data(rows, dtype)
+    x = SparseMatrix.from_dense(dense)
+    model = SparseProjection(Input(), weight)
+    return {"NumPy, forward": lambda: model(x), "NumPy, dense, forward": lambda: dense @ weight}
+
+
+FORWARD = "forward alone"
+BENCHMARK = Benchmark(
+    title="Sparse projection, forward and backward, 10,000 features to 64, 0.5 % not zero",
+    size="rows",
+    sizes=(64, 256, 512, 1024),
+    contenders={"bench": in_bench, "numpy": in_numpy},
+    targets=(
+        Target("bench", "new batch", "dense", 256, 1 / 3),
+        Target("bench", "new batch", "EmbeddingBag", 256, 1),
+        Target("bench", "same batch", "EmbeddingBag", 256, 0.4),
+        Target("bench", "NumPy, forward", "SciPy, forward", 256, 3),
+    ),
+    growth={"new batch": 1, "same batch": 1, "NumPy, forward": 1},
+    differs={
+        FLOOR: "only the rows that no way avoids to read and to write",
+        **dict.fromkeys(("NumPy, forward", "NumPy, dense, forward", "SciPy, forward"), FORWARD),
+    },
+)

@@ -1,0 +1,138 @@
+"""Mixture of experts, forward and backward: 64 experts, 64 features, 2 of them or all asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import FLOOR, Benchmark, Contender, Target
+
+FEATURES, EXPERTS, K = 64, 64, 2
+
+
+def data(n: int, dtype: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The rows, and the weights in canonical layout."""
+    rng = np.random.default_rng(n)
+    arrays = {
+        "gate_weight": rng.normal(size=(FEATURES, EXPERTS)) / FEATURES**0.5,
+        "expert_weight": rng.normal(size=(EXPERTS, FEATURES, FEATURES)) / FEATURES**0.5,
+        "expert_bias": rng.normal(size=(EXPERTS, FEATURES)),
+    }
+    weights = {name: array.astype(dtype) for name, array in arrays.items()}
+    return rng.normal(size=(n, FEATURES)).astype(dtype), weights
+
+
+def config(k: int) -> dict[str, Any]:
+    return {"in_features": FEATURES, "out_features": FEATURES, "n_experts": EXPERTS, "k": k}
+
+
+def in_torch(n: int, dtype: str) -> dict[str, Contender]:
+    import torch
+
+    from pytorch_impl.interchange import from_arrays
+    from pytorch_impl.top_k_gating import top_k_gating
+
+    rows, weights = data(n, dtype)
+    x = torch.from_numpy(rows)
+    few, every = (from_arrays("top_k_gating", config(k), weights) for k in (K, EXPERTS))
+    gate, weight, bias = parameters = list(few.parameters())
+
+    def differentiated(output: Any, parameters: Any) -> Any:
+        return [output, *torch.autograd.grad(output.sum(), parameters)]
+
+    def plain() -> Any:
+        """The sum of the formula over all experts, most of them times zero."""
+        answers = torch.einsum("ni,eio->eno", x, weight) + bias[:, None]
+        return differentiated(
+            (top_k_gating(x @ gate, K).T[:, :, None] * answers).sum(0), parameters
+        )
+
+    def floor() -> None:
+        """The gate's products, and those of k experts of equally many rows, there and back."""
+        with torch.no_grad():
+            chosen = x.repeat(K, 1)[: n * K // EXPERTS * EXPERTS].view(EXPERTS, -1, FEATURES)
+            x @ gate, x.T @ (x @ gate)
+            torch.bmm(chosen, weight), torch.bmm(chosen.transpose(1, 2), chosen)
+
+    return {
+        "2 of 64": lambda: differentiated(few(x), parameters),
+        "plain": plain,
+        "64 of 64": lambda: differentiated(every(x), list(every.parameters())),
+        FLOOR: floor,
+    }
+
+
+def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
+    import tensorflow as tf
+
+    from tf2_impl.interchange import from_arrays
+
+    rows, weights = data(n, dtype)
+    x = tf.constant(rows)
+
+    def differentiated(k: int) -> Contender:
+        model = from_arrays("top_k_gating", config(k), weights)
+
+        @tf.function
+        def run() -> Any:
+            with tf.GradientTape() as tape:
+                output = model(x)
+                loss = tf.reduce_sum(output)
+            return [output, *map(tf.convert_to_tensor, tape.gradient(loss, model.weights))]
+
+        return run
+
+    return {"2 of 64": differentiated(K), "64 of 64": differentiated(EXPERTS)}
+
+
+def in_theano(n: int, dtype: str) -> dict[str, Contender]:
+    import theano_impl  # noqa: F401, I001 (before theano)
+    import theano
+    import theano.tensor as T
+
+    from theano_impl.interchange import from_arrays
+
+    rows, weights = data(n, dtype)
+
+    def differentiated(k: int) -> Contender:
+        x = T.matrix("x", dtype=dtype)
+        model: Any = from_arrays("top_k_gating", config(k), weights, inputs=[x])
+        gradients = T.grad(T.sum(model.output), model.params)
+        run = theano.function([x], [model.output, *gradients])
+        return lambda: run(rows)
+
+    return {"2 of 64": differentiated(K), "64 of 64": differentiated(EXPERTS)}
+
+
+def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
+    from numpy_infer.layer import Input
+    from numpy_infer.top_k_gating import MixtureOfExperts, top_k_gating
+
+    x, weights = data(n, dtype)
+    few, every = (MixtureOfExperts(Input(), *weights.values(), k=k) for k in (K, EXPERTS))
+
+    def plain() -> Any:
+        gates = top_k_gating(x @ weights["gate_weight"], K).T[:, :, None]
+        return (gates * (x @ weights["expert_weight"] + weights["expert_bias"][:, None])).sum(0)
+
+    return {"2 of 64": lambda: few(x), "plain": plain, "64 of 64": lambda: every(x)}
+
+
+BENCHMARK = Benchmark(
+    title="Mixture of 64 experts, forward and backward (NumPy: forward), 64 features",
+    size="rows",
+    sizes=(256, 1024, 2048, 4096),
+    contenders={"bench": in_torch, "tf2": in_tf2, "theano": in_theano, "numpy": in_numpy},
+    # Cost in proportion to k would be 1 / 32. The gate, and the gradient of all 64 experts'
+    # weights, are the same for every k.
+    targets=tuple(
+        Target(environment, "2 of 64", "64 of 64", 4096, 1 / 8)
+        for environment in ("bench", "tf2", "theano", "numpy")
+    ),
+    growth={"2 of 64": 1, "64 of 64": 1},
+    differs={
+        "64 of 64": "asks all experts, as a blend that is not sparse would",
+        FLOOR: "only the products that no way avoids",
+    },
+)
