@@ -45,7 +45,7 @@ def soft_nearest_neighbor_loss(
     """Minus the log of the share that an anchor's own class has of its neighborhood.
 
     embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
-    scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
+    scalar tensor, whose range is not checked. distance: sqeuclidean as in the paper, euclidean or
     cosine. reduction: mean over the anchors that share their label with another, sum, or none
     for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
     memory is n · block_size instead of n²: the rows are computed in blocks. Squared distances
