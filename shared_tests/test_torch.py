@@ -12,6 +12,7 @@ import numpy_infer.sequence_encoder
 from numpy_infer.convolution import convolution, transposed_convolution
 from numpy_infer.pooling import max_pool, max_unpool
 from pytorch_impl import interchange
+from pytorch_impl.char_word_encoder import CharWordEncoder, SentenceEncoder
 from pytorch_impl.conv_autoencoder import ConvAutoencoder1d
 from pytorch_impl.feedback_network import FeedbackNetwork
 from pytorch_impl.neural_grammar import NeuralGrammar
@@ -42,6 +43,26 @@ def test_embedding_gradient_is_sparse_when_asked():
     touched = set(gradients[True].coalesce().indices()[0].tolist())
     assert touched == {1, 2, 3, 4, 7, 9, 10}
     torch.testing.assert_close(gradients[True].to_dense(), gradients[False])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda sparse: SequenceEncoder(11, 3, 5, dropout=0.0, sparse=sparse, seed=1),
+        lambda sparse: CharWordEncoder(11, char_dim=3, n_filters=5, sparse=sparse, seed=1),
+        lambda sparse: SentenceEncoder(11, 2, char_dim=3, sparse=sparse, seed=1).words,
+    ],
+    ids=["sequence", "words", "sentences"],
+)
+def test_encoders_have_sparse_gradients_when_asked(make):
+    gradients = {}
+    for sparse in (False, True):
+        model = make(sparse)
+        model(IDS).square().sum().backward()
+        assert model.table.grad.is_sparse == sparse
+        gradients[sparse] = model.table.grad
+    torch.testing.assert_close(gradients[True].to_dense(), gradients[False])
+    assert not gradients[False][0].any()  # the padding does not learn
 
 
 def test_state_travels_by_state_dict():
