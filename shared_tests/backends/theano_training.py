@@ -14,14 +14,16 @@ import theano
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from shared_tests.backends.theano_backend import build_graph, parameters, symbol, to_native
+from shared_tests.backends.theano_backend import (
+    PYTHON,
+    build_graph,
+    parameters,
+    symbol,
+    to_native,
+)
 from shared_tests.trainings import STATES, STEPS, Training
 
 Updates = Mapping[Variable, Variable]
-
-# C code for 84 trainings would compile for a quarter of an hour, for a hundred steps each. What C
-# computes, the cases of the definitions compare.
-PYTHON = theano.Mode("py", "fast_compile")
 
 
 class Native:
