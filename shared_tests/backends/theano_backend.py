@@ -23,7 +23,6 @@ from shared_tests.definition import CHAIN, Case, SparseInput, model_name
 from theano_impl import interchange
 from theano_impl.layer import Layer
 
-
 # What C code computes, the cases compare; a graph that is called once or briefly takes too long
 # to compile.
 PYTHON = theano.Mode("py", "fast_compile")
