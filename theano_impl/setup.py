@@ -15,9 +15,23 @@ if "blas__ldflags" not in _flags:
     os.environ["THEANO_FLAGS"] = ",".join(filter(None, [_flags, "blas__ldflags="]))
 
 import theano  # noqa: E402
+import theano.sparse  # noqa: E402
+from theano.graph.op import COp  # noqa: E402
 
 # The C code of scan's inner loop does not compile against Python 3.11. Without this module,
 # scan runs the same loop in Python.
 sys.modules["theano.scan.scan_perform_ext"] = None  # type: ignore[assignment]
+
+
+def _keep_compiled(op: type[COp]) -> None:
+    """Theano takes `__props__ = ()` for an op without a version: it would be compiled again, half
+    a second each, in every process that uses it. What else hangs on the name has been made."""
+    for one in op.__subclasses__():
+        if vars(one).get("__props__") == ():
+            del one.__props__
+        _keep_compiled(one)
+
+
+_keep_compiled(COp)
 
 __all__ = ["theano"]

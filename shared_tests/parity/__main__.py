@@ -65,9 +65,11 @@ class Job:
         return f"{self.backend}, {self.component or 'all components'}: {what}"
 
     def environment(self, theano_cache: Path) -> dict[str, str]:
-        # Theano locks its compile directory: processes that share one take turns.
+        # Theano locks its compile directory: processes that share one take turns. Some of its
+        # keys hold hashes of strings, which must not change for the compiled code to be found.
         flags = [f"base_compiledir={theano_cache / (self.component or 'all')}"]
-        return {"THEANO_FLAGS": ",".join([*flags, os.environ.get("THEANO_FLAGS", "")]).strip(",")}
+        flags += filter(None, [os.environ.get("THEANO_FLAGS")])
+        return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
 
 
 def main() -> int:
@@ -121,10 +123,9 @@ def plan(
     """One process per backend; Theano, which compiles each graph, gets one per component."""
     components = [component] if component else [one.component for one in definitions()]
     kind = "measured" if loads is None else "loaded"
-    planned: list[tuple[str, str | None, str]] = []
-    if "theano" in interpreters:  # first, as they take longest
-        planned = [("theano", one, f"theano-{one}") for one in components]
-    planned += [(name, component, name) for name in interpreters if name != "theano"]
+    planned = [(name, component, name) for name in interpreters if name != "theano"]
+    if "theano" in interpreters:  # last: small jobs fill the cores to the end
+        planned += [("theano", one, f"theano-{one}") for one in components]
     for name, part, file in planned:
         job = Job(name, part, folder / f"{file}-{kind}.npz", interpreters[name], loads)
         if job.steps():
