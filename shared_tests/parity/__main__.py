@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +86,10 @@ def main() -> int:
         console.print(f"{', '.join(arguments.backend)}: nothing to do in {arguments.component}")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        jobs = list(plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder)))
+        jobs = plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder))
         if not arguments.component:
             jobs += plan_defaults(chosen, Path(folder))
-        travels = list(plan(chosen, arguments.component, Path(folder), loads=tuple(chosen)))
+        travels = plan(chosen, arguments.component, Path(folder), loads=tuple(chosen))
         run_all([jobs, travels], arguments.theano_cache, console)
         jobs += travels
         results = {
@@ -119,17 +118,21 @@ def plan(
     component: str | None,
     folder: Path,
     loads: tuple[str, ...] | None = None,
-) -> Iterator[Job]:
-    """One process per backend; Theano, which compiles each graph, gets one per component."""
+) -> list[Job]:
+    """One process per backend; Theano, which compiles each graph, gets one per component.
+
+    The longest come first: the small ones then keep all cores busy to the end.
+    """
     components = [component] if component else [one.component for one in definitions()]
     kind = "measured" if loads is None else "loaded"
     planned = [(name, component, name) for name in interpreters if name != "theano"]
-    if "theano" in interpreters:  # last: small jobs fill the cores to the end
+    if "theano" in interpreters:
         planned += [("theano", one, f"theano-{one}") for one in components]
-    for name, part, file in planned:
-        job = Job(name, part, folder / f"{file}-{kind}.npz", interpreters[name], loads)
-        if job.steps():
-            yield job
+    jobs = [
+        Job(name, part, folder / f"{file}-{kind}.npz", interpreters[name], loads)
+        for name, part, file in planned
+    ]
+    return sorted(filter(Job.steps, jobs), key=Job.steps, reverse=True)
 
 
 def plan_defaults(interpreters: dict[str, str], folder: Path) -> list[Job]:
