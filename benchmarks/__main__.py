@@ -12,13 +12,15 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import harness
+from benchmarks.measure import DONE, SHOWN
 from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
 from benchmarks.table import print_tables
@@ -26,59 +28,92 @@ from benchmarks.table import print_tables
 
 def main() -> int:
     arguments = parse()
-    interpreters = dict(pair.split("=", 1) for pair in arguments.python)
-    chosen = arguments.only or harness.names()
-    jobs = [(name, one) for name in chosen for one in harness.benchmark(name).contenders]
-    report: dict[str, Any] = {"threads": harness.threads(), "versions": {}, "benchmarks": {}}
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a log has room for whole names
-    with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
-        for name, environment in progress.track(jobs, description="benchmarks"):
-            progress.console.print(f"{name}, {environment}")
-            path = Path(folder) / "rows.json"
-            measure(interpreters[environment], name, environment, path, arguments)
-            found = json.loads(path.read_text())
-            report["versions"][environment] = found["versions"]
-            report["benchmarks"].setdefault(name, {"rows": []})["rows"] += found["rows"]
-    for name, one in report["benchmarks"].items():
-        described = harness.benchmark(name)
-        one["title"], one["size"] = described.title, described.size
-        one["targets"] = target_rows(described, one["rows"])
-        one["growth"] = growth_rows(described, one["rows"])
+    interpreters = dict(pair.split("=", 1) for pair in arguments.python)
+    chosen = {name: harness.benchmark(name) for name in arguments.only or harness.names()}
+    jobs = {
+        environment: [name for name, one in chosen.items() if environment in one.contenders]
+        for environment in SHOWN
+    }
+    found = {}
+    columns = (TextColumn("benchmarks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=sum(map(len, jobs.values())))
+
+        def done(line: str) -> None:
+            progress.console.print(line)
+            progress.advance(task)
+
+        for environment, names in jobs.items():
+            if names:
+                path = Path(folder) / f"{environment}.json"
+                command = [interpreters[environment], "-m", "benchmarks.measure", environment]
+                quick = ["--quick"] if arguments.quick else []
+                run([*command, str(path), *names, *quick], arguments.theano_cache, done)
+                found[environment] = json.loads(path.read_text())
+    report = {
+        "threads": harness.threads(),
+        "versions": {environment: one["versions"] for environment, one in found.items()},
+        "benchmarks": {name: summary(name, found) for name in chosen},
+    }
     Path("benchmarks.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(report, Path("benchmarks.html"))
     print_tables(report, console)
     console.print("written: benchmarks.json, benchmarks.html")
-    return 0
+    failures = [error for one in found.values() for error in one["errors"].values()]
+    for error in failures:
+        console.print(error, markup=False)
+    return 1 if failures else 0
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--python", action="append", required=True, metavar="NAME=INTERPRETER")
     parser.add_argument("--theano-cache", type=Path, required=True, help="for its compiled code")
-    parser.add_argument("--quick", action="store_true", help="two sizes, few rounds")
+    parser.add_argument("--quick", action="store_true", help="the smallest size, few rounds")
     parser.add_argument("--only", action="append", choices=harness.names(), metavar="NAME")
     return parser.parse_args()
 
 
-def measure(
-    interpreter: str, name: str, environment: str, path: Path, arguments: argparse.Namespace
-) -> None:
-    """One benchmark in one environment, in a process of its own."""
-    quick = ["--quick"] if arguments.quick else []
-    command = [interpreter, "-m", "benchmarks.measure", name, environment, str(path), *quick]
-    flags = [f"base_compiledir={arguments.theano_cache / 'bench'}", os.environ.get("THEANO_FLAGS")]
+def run(command: Sequence[str], theano_cache: Path, done: Callable[[str], None]) -> None:
+    """The benchmarks of one environment, in a process of their own; done: told of each."""
+    flags = [f"base_compiledir={theano_cache / 'bench'}", os.environ.get("THEANO_FLAGS")]
     settings = {
         "THEANO_FLAGS": ",".join(filter(None, flags)),
+        "PYTHONHASHSEED": "0",  # or Theano does not find all of its compiled code again
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    done = subprocess.run(
-        command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    if done.returncode:
-        raise SystemExit(f"{name}, {environment}:\n{done.stderr.decode()}")
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(DONE):
+                done(line.removeprefix(DONE).strip())
+        if process.wait():
+            log.seek(0)
+            raise SystemExit(f"{' '.join(command)}\n{log.read()}")
+
+
+def summary(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """What all environments found of one benchmark, beside what was aimed at."""
+    described = harness.benchmark(name)
+    rows = [row for one in found.values() for row in one["rows"].get(name, ())]
+    return {
+        "title": described.title,
+        "size": described.size,
+        "rows": rows,
+        "targets": target_rows(described, rows),
+        "growth": growth_rows(described, rows),
+    }
 
 
 if __name__ == "__main__":

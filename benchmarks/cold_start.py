@@ -2,7 +2,8 @@
 
 A net 2000→64→64→16 is saved in the format of each. Every program is a fresh interpreter that
 loads it and predicts one row; their outputs are compared before anything is timed. Rounds are
-interleaved, so that a busy moment hits all. The floor is a process that only imports numpy.
+interleaved, so that a busy moment hits all. The floor is a process that only imports numpy. Each
+also says how much memory it held at its peak, in runs of their own, where Linux keeps count.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from numpy_infer.model_file import write_model
 
 SIZES = (2000, 64, 64, 16)
 FLOOR = "import numpy alone"
+MOST_MIB = 30  # that numpy_infer may hold
+# Not ru_maxrss, which a process takes over from the one that starts it.
+PEAK = "; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+PEAK_ROUNDS = 3
 X = "x = np.linspace(-1, 1, 2000, dtype=np.float32)[None]; "
 SHOW = "; len(sys.argv) > 2 and np.save(sys.argv[2], np.asarray(y))"
 START = "import sys; import numpy as np; " + X
@@ -111,7 +116,7 @@ def main() -> None:
                 start = time.perf_counter()
                 run_program(name, interpreters, files, save=False)
                 seconds[name].append(time.perf_counter() - start)
-    show(seconds)
+        show(seconds, {name: peak_mib(name, interpreters, files) for name in PROGRAMS})
 
 
 def prepare(interpreters: dict[str, str], folder: Path) -> dict[str, Path]:
@@ -155,7 +160,20 @@ def run_program(
     return output
 
 
-def run(interpreter: str, program: str, *arguments: Path) -> None:
+def peak_mib(name: str, interpreters: dict[str, str], files: dict[str, Path]) -> float | None:
+    """The most memory that a fresh process held, in MiB; None where the system does not say."""
+    if not Path("/proc/self/status").exists():
+        return None
+    environment, suffix, program = PROGRAMS[name]
+    peaks = [
+        int(run(interpreters[environment], program + PEAK, files[suffix]).split()[-1]) / 1024
+        for _ in range(PEAK_ROUNDS)
+    ]
+    return median(peaks)
+
+
+def run(interpreter: str, program: str, *arguments: Path) -> str:
+    """What the program prints; SystemExit when it fails."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     environment = {key: value for key, value in os.environ.items() if key != BYTECODE}
     done = subprocess.run(
@@ -166,22 +184,33 @@ def run(interpreter: str, program: str, *arguments: Path) -> None:
     )
     if done.returncode:
         raise SystemExit(f"{program}\n{done.stderr}")
+    return done.stdout
 
 
 BYTECODE = "PYTHONDONTWRITEBYTECODE"  # a program that is installed starts from its bytecode
 
 
-def show(seconds: dict[str, list[float]]) -> None:
+def show(seconds: dict[str, list[float]], peaks: dict[str, float | None]) -> None:
     floor, ours = median(seconds[FLOOR]), median(seconds["numpy_infer"])
     table = Table(title="Fresh process to first prediction, 2000→64→64→16, medians")
-    for column in ("", "ms", "of the floor", "numpy_infer is"):
+    for column in ("", "ms", "of the floor", "numpy_infer is", "peak MiB"):
         table.add_column(column, justify="right" if column else "left")
     for name, times in seconds.items():
         middle = median(times)
+        peak = peaks[name]
         table.add_row(
-            name, f"{1e3 * middle:.0f}", f"{middle / floor:.2f}×", f"{ours / middle:.2f}×"
+            name,
+            f"{1e3 * middle:.0f}",
+            f"{middle / floor:.2f}×",
+            f"{ours / middle:.2f}×",
+            "" if peak is None else f"{peak:.1f}",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    held = peaks["numpy_infer"]
+    if held is not None:
+        reached = "met" if held <= MOST_MIB else "missed"
+        console.print(f"numpy_infer holds at most {MOST_MIB} MiB: {reached}, {held:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import json
 import os
 import re
 import time
@@ -26,6 +25,7 @@ FLOOR = "floor"
 AGREE = 1e-9  # of the largest entry, in float64
 LEAST_SECONDS = 2e-3  # what is faster runs several times in a row
 MOST_SECONDS = 20.0  # of one contender's rounds; what is slow gets fewer of them
+QUICK_ROUNDS = 3
 
 # What a contender returns: arrays of its framework, or none where there is nothing to compare.
 Contender = Callable[[], Any]
@@ -55,7 +55,8 @@ class Benchmark:
 
     size is what `sizes` counts, such as "rows". growth maps a contender to the exponent with
     which its time is expected to grow. differs names contenders whose results are known to be
-    others, and says why: they are timed and not compared.
+    others, and says why: they are timed and not compared. thorough names contenders that a quick
+    run leaves out, as they compile for long.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Benchmark:
     targets: Sequence[Target] = ()
     growth: Mapping[str, float] | None = None
     differs: Mapping[str, str] | None = None
+    thorough: Sequence[str] = ()
     rounds: int = 15
 
 
@@ -91,17 +93,22 @@ def names() -> list[str]:
 
 
 def run(chosen: Benchmark, environment: str, *, quick: bool) -> list[Row]:
-    """Check and time the contenders of an environment at every size; quick: the first two."""
+    """Check and time the contenders of an environment at every size; quick: at the smallest."""
     rows = []
-    make = chosen.contenders[environment]
-    for size in chosen.sizes[: 2 if quick else None]:
-        check_equal(make(size, "float64"), chosen.differs or {})
+    left_out = chosen.thorough if quick else ()
+
+    def contenders(size: int, dtype: str) -> dict[str, Contender]:
+        made = chosen.contenders[environment](size, dtype)
+        return {name: one for name, one in made.items() if name not in left_out}
+
+    for size in chosen.sizes[: 1 if quick else None]:
+        check_equal(contenders(size, "float64"), chosen.differs or {})
         gc.collect()
-        contenders = make(size, "float32")
-        seconds = timed(contenders, 5 if quick else chosen.rounds)
+        timed_ones = contenders(size, "float32")
+        seconds = timed(timed_ones, QUICK_ROUNDS if quick else chosen.rounds)
         rows += [
             Row(environment, name, size, seconds[name], peak_bytes(contender))
-            for name, contender in contenders.items()
+            for name, contender in timed_ones.items()
         ]
     return rows
 
@@ -179,11 +186,6 @@ def exponent(rows: Sequence[Row]) -> float:
     """With which the time of one contender grows, fitted over its sizes on logarithms."""
     sizes, seconds = zip(*((row.size, row.seconds) for row in rows), strict=True)
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-
-
-def write(rows: Sequence[Row], versions: Mapping[str, str], path: Path) -> None:
-    """The rows as JSON."""
-    path.write_text(json.dumps({"versions": dict(versions), "rows": [vars(row) for row in rows]}))
 
 
 def threads() -> int:

@@ -1,14 +1,18 @@
-"""Runs one benchmark in the environment it is started in, and leaves its rows in a file."""
+"""Runs benchmarks in the environment it is started in, and leaves their rows in a file."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import platform
+import traceback
 from pathlib import Path
+from typing import Any
 
 from benchmarks import harness
 
+DONE = "measured: "  # begins a line for each benchmark, for whoever waits
 SHOWN = {
     "bench": ("torch", "pytorch-metric-learning", "onnxruntime", "hnswlib", "scipy", "numpy"),
     "tf2": ("tensorflow-cpu", "keras", "numpy"),
@@ -19,15 +23,23 @@ SHOWN = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=harness.names())
     parser.add_argument("environment", choices=list(SHOWN))
     parser.add_argument("output", type=Path)
+    parser.add_argument("names", nargs="+", choices=harness.names())
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    chosen = harness.benchmark(arguments.name)
-    rows = harness.run(chosen, arguments.environment, quick=arguments.quick)
-    versions = {name: importlib.metadata.version(name) for name in SHOWN[arguments.environment]}
-    harness.write(rows, {"Python": platform.python_version(), **versions}, arguments.output)
+    environment = arguments.environment
+    versions = {name: importlib.metadata.version(name) for name in SHOWN[environment]}
+    found: dict[str, Any] = {"versions": {"Python": platform.python_version(), **versions}}
+    found |= {"rows": {}, "errors": {}}
+    for name in arguments.names:
+        try:
+            rows = harness.run(harness.benchmark(name), environment, quick=arguments.quick)
+            found["rows"][name] = [vars(row) for row in rows]
+        except Exception:  # the others go on, and the report says it
+            found["errors"][name] = traceback.format_exc()
+        print(f"{DONE}{environment}, {name}", flush=True)
+    arguments.output.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,11 @@ def write_page(report: dict[str, Any], path: Path) -> None:
     )
     page = environment.get_template("page.html").render(
         report=report,
-        plots={name: as_svg(plot(one)) for name, one in report["benchmarks"].items()},
+        plots={
+            name: as_svg(plot(one))
+            for name, one in report["benchmarks"].items()
+            if len({row["size"] for row in one["rows"]}) > 1
+        },
         subject=subject,
         figure=target_figure,
     )

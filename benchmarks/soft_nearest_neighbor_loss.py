@@ -56,11 +56,95 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     }
 
 
+def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
+    import tensorflow as tf
+
+    from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
+
+    x, labels = map(tf.constant, data(n, dtype))
+
+    def plain(embeddings: Any, labels: Any) -> Any:
+        """The formula of the seed: the share of the same-label neighbors."""
+        difference = embeddings[:, None] - embeddings
+        near = tf.exp(-tf.reduce_sum(difference * difference, axis=2))
+        near = tf.linalg.set_diag(near, tf.zeros_like(near[0]))
+        same = tf.cast(labels[:, None] == labels, near.dtype)
+        share = tf.reduce_sum(near * same, axis=1) / tf.reduce_sum(near, axis=1)
+        return -tf.reduce_mean(tf.math.log(share))
+
+    def floor(embeddings: Any, labels: Any) -> Any:
+        """The product, one pass of exp, and the product of the gradient."""
+        product = tf.matmul(embeddings, embeddings, transpose_b=True)
+        return tf.matmul(tf.exp(product), embeddings)
+
+    def compiled(function: Any, *, xla: bool = False) -> Contender:
+        graph = tf.function(function, jit_compile=xla)
+        return lambda: graph(x, labels)
+
+    def differentiated(loss: Any) -> Any:
+        def run(embeddings: Any, labels: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(embeddings)
+                value = loss(embeddings, labels)
+            return value, tape.gradient(value, embeddings)
+
+        return run
+
+    in_one = differentiated(soft_nearest_neighbor_loss)
+    in_blocks = differentiated(lambda *given: soft_nearest_neighbor_loss(*given, block_size=BLOCK))
+    return {
+        "in one": compiled(in_one),
+        "in blocks": compiled(in_blocks),
+        "in one, XLA": compiled(in_one, xla=True),
+        # Its differences take n² · dimensions: 4 GiB at 4096, twice.
+        **({"plain": compiled(differentiated(plain))} if n <= 1024 else {}),
+        FLOOR: compiled(floor),
+    }
+
+
+def in_theano(n: int, dtype: str) -> dict[str, Contender]:
+    import theano_impl  # noqa: F401
+
+    # isort: split
+    import theano
+    import theano.tensor as T
+
+    from theano_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
+
+    arrays = data(n, dtype)
+    x, labels = T.matrix(dtype=dtype), T.lvector()
+
+    def plain(embeddings: Any, labels: Any) -> Any:
+        """The formula of the seed: the share of the same-label neighbors."""
+        difference = embeddings[:, None] - embeddings
+        near = T.exp(-T.sum(difference * difference, axis=2))
+        near = T.fill_diagonal(near, 0)
+        same = T.eq(labels[:, None], labels)
+        share = T.sum(T.switch(same, near, T.zeros_like(near)), axis=1) / T.sum(near, axis=1)
+        return -T.mean(T.log(share))
+
+    def compiled(*outputs: Any) -> Contender:
+        function = theano.function([x, labels], list(outputs), on_unused_input="ignore")
+        return lambda: function(*arrays)
+
+    def differentiated(loss: Any) -> Contender:
+        return compiled(loss, T.grad(loss, x))
+
+    return {
+        "in one": differentiated(soft_nearest_neighbor_loss(x, labels)),
+        "in blocks": differentiated(soft_nearest_neighbor_loss(x, labels, block_size=BLOCK)),
+        # Its differences take n² · dimensions: 4 GiB at 4096, twice.
+        **({"plain": differentiated(plain(x, labels))} if n <= 1024 else {}),
+        # The product, one pass of exp, and the product of the gradient.
+        FLOOR: compiled(T.dot(T.exp(T.dot(x, x.T)), x)),
+    }
+
+
 BENCHMARK = Benchmark(
     title="Soft nearest neighbor loss, forward and backward, 64 dimensions, 10 classes",
     size="rows",
     sizes=(256, 1024, 2048, 4096),
-    contenders={"bench": in_torch},
+    contenders={"bench": in_torch, "tf2": in_tf2, "theano": in_theano},
     targets=(
         Target("bench", "in blocks", FLOOR, 1024, 2.2),
         Target("bench", "in blocks", FLOOR, 4096, 1.8),
@@ -69,6 +153,12 @@ BENCHMARK = Benchmark(
         Target("bench", "in one", FLOOR, 4096, 3),
         Target("bench", "in blocks", "NCALoss", 1024, 1 / 1.4),
         Target("bench", "in blocks", "NCALoss", 4096, 1 / 1.4),
+        *(
+            Target(environment, contender, FLOOR, size, 4)
+            for environment in ("tf2", "theano")
+            for contender in ("in one", "in blocks")
+            for size in (1024, 4096)
+        ),
     ),
     growth={"in one": 2, "in blocks": 2},
     differs={

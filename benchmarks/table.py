@@ -34,8 +34,9 @@ def print_tables(report: dict[str, Any], console: Console) -> None:
             )
         table.add_section()
     console.print(table)
-    console.print(targets(report))
-    console.print(growth(report))
+    for summary in (targets(report), growth(report)):
+        if summary.row_count:
+            console.print(summary)
 
 
 def floor_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:

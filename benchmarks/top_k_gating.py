@@ -9,22 +9,23 @@ import numpy as np
 from benchmarks.harness import FLOOR, Benchmark, Contender, Target
 
 FEATURES, EXPERTS, K = 64, 64, 2
+OTHERS = ((64, 1), (64, 4), (64, 8), (16, 2), (256, 2))  # experts and k: what the cost grows with
 
 
-def data(n: int, dtype: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def data(n: int, dtype: str, experts: int = EXPERTS) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The rows, and the weights in canonical layout."""
     rng = np.random.default_rng(n)
     arrays = {
-        "gate_weight": rng.normal(size=(FEATURES, EXPERTS)) / FEATURES**0.5,
-        "expert_weight": rng.normal(size=(EXPERTS, FEATURES, FEATURES)) / FEATURES**0.5,
-        "expert_bias": rng.normal(size=(EXPERTS, FEATURES)),
+        "gate_weight": rng.normal(size=(FEATURES, experts)) / FEATURES**0.5,
+        "expert_weight": rng.normal(size=(experts, FEATURES, FEATURES)) / FEATURES**0.5,
+        "expert_bias": rng.normal(size=(experts, FEATURES)),
     }
     weights = {name: array.astype(dtype) for name, array in arrays.items()}
     return rng.normal(size=(n, FEATURES)).astype(dtype), weights
 
 
-def config(k: int) -> dict[str, Any]:
-    return {"in_features": FEATURES, "out_features": FEATURES, "n_experts": EXPERTS, "k": k}
+def config(k: int, experts: int = EXPERTS) -> dict[str, Any]:
+    return {"in_features": FEATURES, "out_features": FEATURES, "n_experts": experts, "k": k}
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -35,7 +36,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
 
     rows, weights = data(n, dtype)
     x = torch.from_numpy(rows)
-    few, every = (from_arrays("top_k_gating", config(k), weights) for k in (K, EXPERTS))
+    few = from_arrays("top_k_gating", config(K), weights)
     gate, weight, bias = parameters = list(few.parameters())
 
     def differentiated(output: Any, parameters: Any) -> Any:
@@ -48,6 +49,20 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
             (top_k_gating(x @ gate, K).T[:, :, None] * answers).sum(0), parameters
         )
 
+    def of(experts: int, k: int) -> Contender:
+        """As many experts as are asked for, of which each row takes k."""
+        if (experts, k) == (EXPERTS, K):
+            return lambda: differentiated(few(x), parameters)
+        model = from_arrays("top_k_gating", config(k, experts), data(n, dtype, experts)[1])
+        return lambda: differentiated(model(x), list(model.parameters()))
+
+    def one_product() -> Any:
+        """All experts in one batched product, blended in another."""
+        answers = torch.baddbmm(bias[:, None], x.expand(EXPERTS, -1, -1), weight)
+        gates = top_k_gating(x @ gate, K)
+        blended = torch.bmm(gates[:, None], answers.transpose(0, 1)).squeeze(1)
+        return differentiated(blended, parameters)
+
     def floor() -> None:
         """The gate's products, and those of k experts of equally many rows, there and back."""
         with torch.no_grad():
@@ -56,9 +71,11 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
             torch.bmm(chosen, weight), torch.bmm(chosen.transpose(1, 2), chosen)
 
     return {
-        "2 of 64": lambda: differentiated(few(x), parameters),
+        "2 of 64": of(EXPERTS, K),
         "plain": plain,
-        "64 of 64": lambda: differentiated(every(x), list(every.parameters())),
+        "all, one product": one_product,
+        **{f"{k} of {experts}": of(experts, k) for experts, k in OTHERS},
+        "64 of 64": of(EXPERTS, EXPERTS),
         FLOOR: floor,
     }
 
@@ -133,6 +150,7 @@ BENCHMARK = Benchmark(
     growth={"2 of 64": 1, "64 of 64": 1},
     differs={
         "64 of 64": "asks all experts, as a blend that is not sparse would",
+        **{f"{k} of {experts}": "asks others or more of them" for experts, k in OTHERS},
         FLOOR: "only the products that no way avoids",
     },
 )

@@ -1,0 +1,72 @@
+"""What the benchmarks of models share: weights, and a forward and backward run per framework.
+
+Inputs are arguments of the graphs and never constants, which TensorFlow and Theano would fold.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Contender
+
+
+def weights(component: str, config: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
+    """Random ones of a component, "file.Class", in canonical layout; a table's row 0 is zero."""
+    file, _, name = component.partition(".")
+    model = getattr(importlib.import_module(f"numpy_infer.{file}"), name)
+    rng = np.random.default_rng(1)
+    shapes = model.array_shapes(**config)
+    found = {key: rng.normal(scale=0.2, size=shape) for key, shape in shapes.items()}
+    if "table" in found:
+        found["table"][0] = 0
+    return {key: array.astype(dtype) for key, array in found.items()}
+
+
+def torch_run(call: Callable[[], Any], leaves: Sequence[Any]) -> Contender:
+    """What `call` gives, and the gradients of its sum."""
+    import torch
+
+    def run() -> Any:
+        found = call()
+        return [found, *torch.autograd.grad(found.sum(), leaves)]
+
+    return run
+
+
+def tf2_run(
+    call: Callable[..., Any],
+    given: Sequence[Any],
+    leaves: Sequence[Any] | None = None,
+    *,
+    xla: bool = False,
+) -> Contender:
+    """What `call` gives for the given arrays, and the gradients of its sum, by one graph.
+
+    leaves: variables; the given arrays when left out.
+    """
+    import tensorflow as tf
+
+    @tf.function(jit_compile=xla)
+    def run(*given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            found = call(*given)
+            loss = tf.reduce_sum(found)
+        gradients = tape.gradient(loss, given if leaves is None else leaves)
+        return [found, *map(tf.convert_to_tensor, gradients)]
+
+    tensors = [tf.constant(one) for one in given]
+    return lambda: run(*tensors)
+
+
+def theano_run(found: Any, inputs: Sequence[Any], leaves: Sequence[Any]) -> Callable[..., Any]:
+    """A function of the inputs: what was found, and the gradients of its sum."""
+    import theano_impl  # isort: skip  # noqa: F401
+    import theano
+    import theano.tensor as T
+
+    return theano.function(inputs, [found, *T.grad(T.sum(found), list(leaves))])
