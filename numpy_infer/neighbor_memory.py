@@ -31,8 +31,9 @@ DTYPES = ("float32", "float64")
 KIND = "neighbor_memory"
 VOTES = 5
 ROWS = 512  # queries at once
-TILE = 1024  # vectors at once: the tile of products stays in the cache
-WAITING = 4  # times a tile's width candidates may wait before they raise the bound
+TILE = 256  # vectors at once: the tile of products stays in the cache
+LEAST = 1e-2  # bounds below are not divided by
+ROUNDINGS = 8  # of a product, besides one for each dimension
 CROWDED = 8  # times k candidates for a query are too many to carry along
 UNIT = 1e-3  # how far from 1 the length of a stored vector may be
 
@@ -124,57 +125,69 @@ class NeighborMemory:
         check_finite(name, x)
 
     def _nearest(self, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """A pair is looked at again when its product may be among the k best of its query."""
+        """A pair is looked at again when its product may be among the k best of its query.
+
+        The place of a pair is vector · queries + query.
+        """
+        queries = len(unit)
         # A product's place decides how it is rounded: that far may two ways to it lie apart.
-        slack = 2 * unit.shape[1] * np.finfo(unit.dtype).eps
-        width = max(TILE, 4 * k)
-        # Fresh memory costs more than the products that go there: one tile serves for all.
-        memory = np.empty(len(unit) * width, unit.dtype)
-        mask = np.empty(len(unit) * width, bool)
-        best = np.full((len(unit), k), -np.inf, unit.dtype)
-        bound = np.empty(0, unit.dtype)
-        kept = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, unit.dtype)]
-        waiting: list[tuple[np.ndarray, ...]] = []
+        slack = 2 * (unit.shape[1] + ROUNDINGS) * np.finfo(unit.dtype).eps
+        width = max(TILE, 8 * k)
+        # Fresh memory costs more than the products that go there: one tile serves for all. Its
+        # rows are vectors, so that the bounds of the queries lie along them.
+        tile, mask = np.empty((width, queries), unit.dtype), np.empty((width, queries), bool)
+        best = np.full((queries, k), -np.inf, unit.dtype)
+        scaled, scale, limit = unit, np.ones(queries, unit.dtype), best[:, 0]
+        kept: list[np.ndarray] = [np.zeros(0, np.int64), np.zeros(0, unit.dtype)]
+        waiting: list[list[np.ndarray]] = [kept]  # what has not raised the bound yet
+        count = 0
         for start in range(0, len(self), width):
             part = self.vectors[start : start + width]
-            size = len(unit) * len(part)
-            tile = memory[:size].reshape(len(unit), len(part))
-            np.matmul(unit, part.T, out=tile)
-            bound = bound if start else _low_bound(tile, k)
-            np.greater_equal(tile, (bound - slack)[:, None], out=mask[:size].reshape(tile.shape))
-            places = np.flatnonzero(mask[:size])
-            rows, columns = np.divmod(places, len(part))
-            waiting.append((rows, columns + start, memory[places]))
+            products, above = tile[: len(part)], mask[: len(part)]
+            np.matmul(part, scaled.T, out=products)
+            if start == 0:
+                limit = _low_bound(products, k) - slack
+            np.greater_equal(products, limit, out=above)
+            places = np.flatnonzero(above)
+            waiting.append([places + start * queries, products.ravel()[places]])
+            count += len(places)
             last = start + width >= len(self)
-            if last or sum(len(one[0]) for one in waiting) > WAITING * width:
-                new = [np.concatenate(parts) for parts in zip(*waiting, strict=True)]
-                waiting = []
-                best = _merged(best, new[0], new[2])
-                bound = best[:, 0]
-                every = [np.concatenate(pair) for pair in zip(kept, new, strict=True)]
-                close = every[2] >= (bound - slack)[every[0]]
-                kept = [one[close] for one in every]
+            if last or count > best.size:
+                places, values = map(np.concatenate, zip(*waiting, strict=True))
+                waiting, count = [], 0
+                rows = places % queries
+                values *= scale[rows]
+                best = _merged(best, rows, values)
+                level = best[:, 0] - slack
+                kept = [np.concatenate(pair) for pair in zip(kept, (places, values), strict=True)]
+                close = kept[1] >= level[kept[0] % queries]
+                kept = [one[close] for one in kept]
                 if last or len(kept[0]) > CROWDED * best.size:
-                    kept = self._ranked(unit, kept[0], kept[1], k)
-        return kept[1].reshape(-1, k), kept[2].reshape(-1, k)
+                    kept = self._ranked(unit, kept[0], k)
+                # Products in units of their query's bound need no bound of their own.
+                scaled, scale, limit = unit, np.ones_like(level), level
+                if level.min() > LEAST:
+                    scaled, scale, limit = unit / level[:, None], level, unit.dtype.type(1)
+        columns, cosines = kept[0] // queries, kept[1]
+        return columns.reshape(-1, k), cosines.reshape(-1, k)
 
-    def _ranked(
-        self, unit: np.ndarray, rows: np.ndarray, columns: np.ndarray, k: int
-    ) -> list[np.ndarray]:
+    def _ranked(self, unit: np.ndarray, places: np.ndarray, k: int) -> list[np.ndarray]:
         """The k best of each query among these pairs, with their cosines, in order.
 
         The cosines are rounded alike wherever they stand, so that equal vectors tie.
         """
-        cosines = (unit[rows] * self.vectors[columns]).sum(axis=1)
+        columns, rows = np.divmod(places, len(unit))
+        rows = rows.astype(np.uint16)  # at most ROWS, and sorted faster
+        cosines = (unit.take(rows, axis=0) * self.vectors.take(columns, axis=0)).sum(axis=1)
         order = np.lexsort((columns, -cosines, rows))
-        rows, columns, cosines = rows[order], columns[order], cosines[order]
-        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < k
-        return [rows[kept], columns[kept], cosines[kept]]
+        rows = rows[order]
+        kept = order[np.arange(len(rows)) - np.searchsorted(rows, rows) < k]
+        return [places[kept], cosines[kept]]
 
 
 def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The largest values of each row, the least first, once these are among them."""
-    order = rows.argsort(kind="stable")
+    order = rows.astype(np.uint16).argsort(kind="stable")  # at most ROWS
     rows, values = rows[order], values[order]
     counts = np.bincount(rows, minlength=len(best))
     place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
@@ -187,8 +200,8 @@ def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarra
 
 
 def _low_bound(tile: np.ndarray, k: int) -> np.ndarray:
-    """Something below the k-th largest of each row, but not far: the k-th of maxima of groups."""
-    groups = min(8 * k, tile.shape[1])
-    depth = tile.shape[1] // groups
-    largest = tile[:, : depth * groups].reshape(len(tile), depth, groups).max(axis=1)
+    """Something below the k-th largest of each column, but not far: the k-th of group maxima."""
+    groups = min(8 * k, len(tile))
+    depth = len(tile) // groups
+    largest = tile[: depth * groups].reshape(depth, groups, -1).max(axis=0).T.copy()
     return np.partition(largest, groups - k, axis=1)[:, groups - k]
