@@ -169,7 +169,7 @@ def _near(
         last = min(first + rows, len(x))
         block, window = slice(first, last), slice(begin, ends[last - 1])
         near = torch.mm(queries[block], keys, out=space[: last - first]).exp_()
-        near[:, block].fill_diagonal_(0)
+        near[:, block].diagonal().zero_()
         column = torch.arange(window.start, window.stop, device=x.device)
         start, end = windows[block, None].unbind(2)
         partners = near[:, window] * ((column >= start) & (column < end))

@@ -9,6 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -28,6 +29,8 @@ from tf2_impl.checks import (
 from tf2_impl.distances import DISTANCES, pairwise_distances
 
 REDUCTIONS = ("mean", "sum", "none")
+# Up to this ‖x‖² / T, exp(−D / T) neither overflows nor vanishes in float32.
+NEAR = 16.0
 
 
 def soft_nearest_neighbor_loss(
@@ -46,7 +49,8 @@ def soft_nearest_neighbor_loss(
     cosine. reduction: mean over the anchors that share their label with another, sum, or none
     for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
     memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
-    the gradient. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    the gradient. Squared distances that are small against the temperature take a quicker way.
+    TypeError for integers, ValueError for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -58,31 +62,132 @@ def soft_nearest_neighbor_loss(
     check_labels("labels", labels, size(embeddings, 0))
     temperature = _check_temperature(temperature, embeddings)
     n = tf.shape(labels)[0]
-    if block_size is None:
-        losses = _anchor_losses(tf.range(n), embeddings, labels, temperature, distance)
-    else:
-        # A loop has steps of one shape: the last block is filled up with the last row.
+    # A loop has steps of one shape: the last block is filled up with the last row.
+    rows = tf.range(n)[None]
+    if block_size is not None:
         block_size = tf.minimum(block_size, n)
         n_blocks = (n + block_size - 1) // block_size
-        blocks = tf.minimum(tf.range(n_blocks * block_size), n - 1)
-        recomputed = tf.recompute_grad(
-            # recompute_grad sees the gradient of what it is called with, not of a closure's.
-            lambda rows, x, t: _anchor_losses(rows, x, labels, t, distance)
+        rows = tf.minimum(tf.range(n_blocks * block_size), n - 1)
+        rows = tf.reshape(rows, (n_blocks, block_size))
+    in_one = block_size is None
+
+    def far() -> tf.Tensor:
+        return _far_losses(embeddings, labels, temperature, rows, distance, in_one)
+
+    if distance == "sqeuclidean" and embeddings.dtype in (tf.float32, tf.float64):
+        centered = embeddings - tf.stop_gradient(tf.reduce_mean(embeddings, axis=0))
+        reach = tf.reduce_max(tf.reduce_sum(centered * centered, axis=1)) / temperature
+        losses = tf.cond(
+            (reach >= 0) & (reach <= NEAR),
+            lambda: _near_losses(centered, labels, temperature, rows, in_one),
+            far,
         )
-        losses = tf.map_fn(
-            lambda rows: recomputed(rows, embeddings, temperature),
-            tf.reshape(blocks, (n_blocks, block_size)),
-            parallel_iterations=1,
-            fn_output_signature=embeddings.dtype,
-        )
-        losses = tf.reshape(losses, (-1,))[:n]
+    else:
+        losses = far()
     if reduction == "none":
         return losses
     if reduction == "sum":
         return tf.reduce_sum(losses)
-    _, classes, sizes = tf.unique_with_counts(labels)
-    paired = tf.math.count_nonzero(tf.gather(sizes, classes) > 1, dtype=losses.dtype)
+    # XLA has no unique; in their order, equal labels are next to each other.
+    ordered = tf.sort(labels)
+    twins = ordered[1:] == ordered[:-1]
+    paired = tf.concat([twins, [False]], 0) | tf.concat([[False], twins], 0)
+    paired = tf.math.count_nonzero(paired, dtype=losses.dtype)
     return tf.reduce_sum(losses) / tf.maximum(paired, 1)
+
+
+def _near_losses(
+    x: tf.Tensor, labels: tf.Tensor, temperature: tf.Tensor, rows: tf.Tensor, in_one: bool
+) -> tf.Tensor:
+    """The losses of points around the origin, (n,), with a gradient of their own.
+
+    rows: (blocks, rows). N = exp(−D / T) is symmetric and comes from one product. So is S, with
+    S_ij = N_ij (a_i + a_j), less b_i + b_j where i and j are partners, for a and b the upstream
+    gradient divided by the two sums; the gradient by x is 2 / T of S x − S1 · x. In blocks, N
+    is computed again for it.
+    """
+    n = tf.shape(labels)[0]
+
+    @tf.custom_gradient
+    def losses(x: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        square = tf.reduce_sum(x * x, axis=1, keepdims=True)
+        one = tf.ones_like(square)
+        queries = tf.concat([2 * x, -square, -one], 1) / temperature
+        keys = tf.concat([x, one, square], 1)
+
+        def neighbors(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """N from these rows to all points, and which of these are partners, (rows, n)."""
+            near = tf.exp(tf.matmul(tf.gather(queries, block), keys, transpose_b=True))
+            itself = tf.stack([tf.range(tf.shape(block)[0]), block], 1)
+            near = tf.tensor_scatter_nd_update(near, itself, tf.zeros_like(block, x.dtype))
+            return near, tf.gather(labels, block)[:, None] == labels
+
+        whole = neighbors(rows[0]) if in_one else None
+
+        def by_rows(function: Callable[..., tf.Tensor]) -> tf.Tensor:
+            if whole is not None:
+                return function(rows[0], *whole)
+            return _joined(lambda block: function(block, *neighbors(block)), rows, x.dtype)[:n]
+
+        def sums(_: tf.Tensor, near: tf.Tensor, partners: tf.Tensor) -> tf.Tensor:
+            same = tf.where(partners, near, tf.zeros_like(near))
+            return tf.stack([tf.reduce_sum(near, axis=1), tf.reduce_sum(same, axis=1)], 1)
+
+        others, same = tf.unstack(by_rows(sums), axis=1)
+        alone = same == 0
+        others, same = (tf.where(alone, tf.ones_like(sum_), sum_) for sum_ in (others, same))
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            upstream = tf.where(alone, tf.zeros_like(upstream), upstream)
+            apart = upstream / others
+            nearer = apart - upstream / same
+            values = tf.concat([x, one], 1)
+
+            def moved(block: tf.Tensor, near: tf.Tensor, partners: tf.Tensor) -> tf.Tensor:
+                scale = tf.where(
+                    partners,
+                    tf.gather(nearer, block)[:, None] + nearer,
+                    tf.gather(apart, block)[:, None] + apart,
+                )
+                return tf.matmul(near * scale, values)
+
+            sum_ = by_rows(moved)
+            of_x = 2 / temperature * (sum_[:, :-1] - sum_[:, -1:] * x)
+            # The loss is a function of x / √T, which ties the two gradients together.
+            return of_x, -tf.reduce_sum(x * of_x) / (2 * temperature)
+
+        return tf.math.log(others / same), gradient
+
+    return losses(x, temperature)
+
+
+def _far_losses(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    temperature: tf.Tensor,
+    rows: tf.Tensor,
+    distance: str,
+    in_one: bool,
+) -> tf.Tensor:
+    """The losses of any points, (n,), in logarithms throughout."""
+    if in_one:
+        return _anchor_losses(rows[0], embeddings, labels, temperature, distance)
+    recomputed = tf.recompute_grad(
+        # recompute_grad sees the gradient of what it is called with, not of a closure's.
+        lambda rows, x, t: _anchor_losses(rows, x, labels, t, distance)
+    )
+    losses = _joined(
+        lambda block: recomputed(block, embeddings, temperature), rows, embeddings.dtype
+    )
+    return losses[: tf.shape(labels)[0]]
+
+
+def _joined(
+    function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
+    """What a function makes of each block of rows, one after the other."""
+    found = tf.map_fn(function, rows, parallel_iterations=1, fn_output_signature=dtype)
+    return tf.reshape(found, tf.concat([[-1], tf.shape(found)[2:]], 0))
 
 
 def _anchor_losses(

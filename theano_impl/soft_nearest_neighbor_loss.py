@@ -9,13 +9,17 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import theano
 import theano.tensor as T
-from theano.gradient import disconnected_grad
+from theano.compile.builders import OpFromGraph
+from theano.gradient import DisconnectedType, disconnected_grad
 from theano.graph.basic import Variable
+from theano.ifelse import ifelse
 from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
 
@@ -32,6 +36,8 @@ from theano_impl.distances import DISTANCES, pairwise_distances
 from theano_impl.layer import Layer
 
 REDUCTIONS = ("mean", "sum", "none")
+# Up to this ‖x‖² / T, exp(−D / T) neither overflows nor vanishes in float32.
+NEAR = 16.0
 
 
 def soft_nearest_neighbor_loss(
@@ -50,8 +56,8 @@ def soft_nearest_neighbor_loss(
     or cosine. reduction: mean over the anchors that share their label with another, sum, or
     none for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
     memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
-    the gradient. TypeError for integers; AssertionError, when it runs, for an empty batch or
-    wrong shapes.
+    the gradient. Squared distances that are small against the temperature take a quicker way.
+    TypeError for integers; AssertionError, when it runs, for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -62,22 +68,10 @@ def soft_nearest_neighbor_loss(
     embeddings = check_not_empty("embeddings", embeddings)
     labels = check_labels("labels", labels, embeddings.shape[0])
     temperature = _check_temperature(temperature, embeddings)
-    n = labels.shape[0]
-    if block_size is None:
-        losses = _anchor_losses(T.arange(n), embeddings, labels, temperature, distance)
+    if distance == "sqeuclidean" and embeddings.dtype in ("float32", "float64"):
+        losses = _near_or_far_losses(embeddings, labels, temperature, block_size)
     else:
-        # A loop has steps of one shape: the last block is filled up with the last row.
-        block_size = T.minimum(block_size, n)
-        n_blocks = (n + block_size - 1) // block_size
-        blocks = T.minimum(T.arange(n_blocks * block_size), n - 1)
-        # The gradient of a scan computes each step again: nothing of it is kept.
-        losses, _ = theano.scan(
-            lambda rows, x, y, t: _anchor_losses(rows, x, y, t, distance),
-            sequences=[blocks.reshape((n_blocks, block_size))],
-            non_sequences=[embeddings, labels, temperature],
-            strict=True,
-        )
-        losses = losses.flatten()[:n]
+        losses = _far_losses(embeddings, labels, temperature, distance, block_size)
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -85,6 +79,165 @@ def soft_nearest_neighbor_loss(
     _, classes, sizes = Unique(return_inverse=True, return_counts=True)(labels)
     paired = T.cast(T.sum(sizes[classes] > 1), losses.dtype)
     return T.sum(losses) / T.maximum(paired, 1)
+
+
+def _near_or_far_losses(
+    embeddings: TensorVariable,
+    labels: TensorVariable,
+    temperature: TensorVariable,
+    block_size: int | None,
+) -> TensorVariable:
+    """The losses, (n,), by the quicker way where it is safe."""
+
+    def ways(
+        x: TensorVariable, labels: TensorVariable, temperature: TensorVariable
+    ) -> tuple[TensorVariable, _NearLosses, TensorVariable, list[TensorVariable]]:
+        n = x.shape[0]
+        centered = x - T.mean(x, axis=0)
+        reach = T.max(T.sum(centered * centered, axis=1)) / temperature
+        is_near = (reach >= 0) & (reach <= np.asarray(NEAR, x.dtype))
+        # Operations that work in place, and linkers too, make Theano go both ways: the wrong
+        # one is given a single point.
+        centered = T.switch(is_near, centered, T.zeros_like(x))[: T.switch(is_near, n, 1)]
+        near = _NearLosses(centered, labels[: centered.shape[0]], temperature, block_size)
+        x = x[: T.switch(is_near, 1, n)]
+        labels = labels[: x.shape[0]]
+        far = _far_losses(x, labels, temperature, "sqeuclidean", block_size)
+        return is_near, near, far, [x, temperature]
+
+    def losses(
+        x: TensorVariable, labels: TensorVariable, temperature: TensorVariable
+    ) -> TensorVariable:
+        is_near, near, far, _ = ways(x, labels, temperature)
+        return ifelse(is_near, near.losses, far)
+
+    def gradients(
+        inputs: list[TensorVariable], _: list[TensorVariable], upstream: list[TensorVariable]
+    ) -> list[Variable]:
+        is_near, near, far, leaves = ways(*inputs)
+        of_far = T.grad(None, leaves, known_grads={far: upstream[0][: far.shape[0]]})
+        of_near = near.gradients(upstream[0][: near.losses.shape[0]])
+        of_x, of_temperature = map(partial(ifelse, is_near), of_near, of_far)
+        return [of_x, DisconnectedType()(), of_temperature]
+
+    given = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(labels, 0), temperature]
+    inputs = [one.type() for one in given]
+    return OpFromGraph(inputs, [losses(*inputs)], inline=True, lop_overrides=gradients)(*given)
+
+
+class _NearLosses:
+    """The losses of points around the origin, (n,), and a gradient that is cheaper than T.grad's.
+
+    N = exp(−D / T) is symmetric and comes from one product. So is S, with S_ij = N_ij (a_i + a_j),
+    less b_i + b_j where i and j are partners, for a and b the upstream gradient divided by the
+    two sums; the gradient by x is 2 / T of S x − S1 · x. In blocks, N is computed again for it.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        labels: TensorVariable,
+        temperature: TensorVariable,
+        block_size: int | None,
+    ) -> None:
+        self.x, self.temperature, self.block_size = x, temperature, block_size
+        square = T.sum(x * x, axis=1, keepdims=True)
+        one = T.ones_like(square)
+        queries = T.concatenate([2 * x, -square, -one], axis=1) / temperature
+        self.given = [queries, T.concatenate([x, one, square], axis=1), labels]
+        self.values = T.concatenate([x, one], axis=1)
+        others, same = _by_rows(_near_sums, labels.shape[0], block_size, self.given)
+        self.alone = T.eq(same, 0)
+        self.others, self.same = (
+            T.switch(self.alone, T.ones_like(one), one) for one in (others, same)
+        )
+        self.losses = T.log(self.others / self.same)
+
+    def gradients(self, upstream: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+        """By x and by the temperature."""
+        upstream = T.switch(self.alone, T.zeros_like(upstream), upstream)
+        apart = upstream / self.others
+        given = [*self.given, apart, apart - upstream / self.same, self.values]
+        moved = _by_rows(_near_moved, apart.shape[0], self.block_size, given)
+        of_x = 2 / self.temperature * (moved[:, :-1] - moved[:, -1][:, None] * self.x)
+        # The loss is a function of x / √T, which ties the two gradients together.
+        return of_x, -T.sum(self.x * of_x) / (2 * self.temperature)
+
+
+def _neighbors(
+    rows: TensorVariable, queries: TensorVariable, keys: TensorVariable
+) -> TensorVariable:
+    """exp(−D / T) from these rows to all points, zero to themselves, (rows, n)."""
+    near = T.exp(T.dot(queries[rows], keys.T))
+    return T.switch(T.eq(rows[:, None], T.arange(keys.shape[0])), T.zeros_like(near), near)
+
+
+def _near_sums(
+    rows: TensorVariable, queries: TensorVariable, keys: TensorVariable, labels: TensorVariable
+) -> list[TensorVariable]:
+    near = _neighbors(rows, queries, keys)
+    same = T.switch(T.eq(labels[rows][:, None], labels), near, T.zeros_like(near))
+    return [T.sum(near, axis=1), T.sum(same, axis=1)]
+
+
+def _near_moved(
+    rows: TensorVariable,
+    queries: TensorVariable,
+    keys: TensorVariable,
+    labels: TensorVariable,
+    apart: TensorVariable,
+    nearer: TensorVariable,
+    values: TensorVariable,
+) -> TensorVariable:
+    scale = T.switch(
+        T.eq(labels[rows][:, None], labels),
+        nearer[rows][:, None] + nearer,
+        apart[rows][:, None] + apart,
+    )
+    return T.dot(_neighbors(rows, queries, keys) * scale, values)
+
+
+def _far_losses(
+    embeddings: TensorVariable,
+    labels: TensorVariable,
+    temperature: TensorVariable,
+    distance: str,
+    block_size: int | None,
+) -> TensorVariable:
+    """The losses of any points, (n,), in logarithms throughout."""
+    return _by_rows(
+        lambda rows, x, y, t: _anchor_losses(rows, x, y, t, distance),
+        labels.shape[0],
+        block_size,
+        [embeddings, labels, temperature],
+    )
+
+
+def _by_rows(
+    function: Callable[..., Any],
+    n: TensorVariable,
+    block_size: int | None,
+    given: list[TensorVariable],
+) -> Any:
+    """What a function of some rows and the given variables makes of all of them."""
+    if block_size is None:
+        return function(T.arange(n), *given)
+    # A loop has steps of one shape: the last block is filled up with the last row.
+    size = T.minimum(block_size, n)
+    n_blocks = (n + size - 1) // size
+    blocks = T.minimum(T.arange(n_blocks * size), n - 1)
+    # The gradient of a scan computes each step again: nothing of it is kept.
+    found, _ = theano.scan(
+        function,
+        sequences=[blocks.reshape((n_blocks, size))],
+        non_sequences=given,
+        strict=True,
+    )
+    joined = [
+        T.reshape(one, T.concatenate([[-1], one.shape[2:]]), ndim=one.ndim - 1)[:n]
+        for one in (found if isinstance(found, list) else [found])
+    ]
+    return joined if isinstance(found, list) else joined[0]
 
 
 def _anchor_losses(

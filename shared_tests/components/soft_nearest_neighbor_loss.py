@@ -169,11 +169,11 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "sqeuclidean, mean",
             {
-                "pytorch_impl": (".fill_diagonal_(0)", ""),
-                "tf2_impl": ("!= tf.range(tf.shape(labels)[0])", ">= 0"),
+                "pytorch_impl": (".diagonal().zero_()", ""),
+                "tf2_impl": ("tf.zeros_like(block, x.dtype)", "tf.ones_like(block, x.dtype)"),
                 "theano_impl": (
-                    "T.neq(rows[:, None], T.arange(labels.shape[0]))",
-                    "T.ge(rows[:, None], 0)",
+                    "T.switch(T.eq(rows[:, None], T.arange(keys.shape[0])), T.zeros_like(near), near)",
+                    "near",
                 ),
             },
         ),
@@ -183,13 +183,16 @@ DEFINITION = Definition(
             "duplicates",
             {
                 "pytorch_impl": (
-                    "near[:, block].fill_diagonal_(0)",
+                    "near[:, block].diagonal().zero_()",
                     "near[:, block].masked_fill_((x[block, None] == x[block]).all(2), 0)",
                 ),
-                "tf2_impl": ("rows[:, None] != tf.range(tf.shape(labels)[0])", "distances != 0"),
+                "tf2_impl": (
+                    "tf.tensor_scatter_nd_update(near, itself, tf.zeros_like(block, x.dtype))",
+                    "near * tf.cast(tf.reduce_any(tf.gather(x, block)[:, None] != x, 2), x.dtype)",
+                ),
                 "theano_impl": (
-                    "T.neq(rows[:, None], T.arange(labels.shape[0]))",
-                    "T.neq(distances, 0)",
+                    "T.eq(rows[:, None], T.arange(keys.shape[0]))",
+                    "T.ge(near, 0.999999)",
                 ),
             },
         ),
@@ -199,16 +202,16 @@ DEFINITION = Definition(
             "blocks of 4",
             {
                 "pytorch_impl": (
-                    "near[:, block].fill_diagonal_(0)",
-                    "near.fill_diagonal_(0)",
+                    "near[:, block].diagonal().zero_()",
+                    "near.diagonal().zero_()",
                 ),
                 "tf2_impl": (
-                    "others = rows[:, None]",
-                    "others = tf.range(tf.shape(rows)[0])[:, None]",
+                    "tf.range(tf.shape(block)[0]), block]",
+                    "tf.range(tf.shape(block)[0]), tf.range(tf.shape(block)[0])]",
                 ),
                 "theano_impl": (
-                    "others = T.neq(rows[:, None]",
-                    "others = T.neq(T.arange(rows.shape[0])[:, None]",
+                    "T.switch(T.eq(rows[:, None]",
+                    "T.switch(T.eq(T.arange(rows.shape[0])[:, None]",
                 ),
             },
         ),
@@ -218,7 +221,7 @@ DEFINITION = Definition(
             "cosine, mean",
             {
                 "pytorch_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
-                "tf2_impl": ("tf.gather(sizes, classes) > 1", "tf.gather(sizes, classes) > 0"),
+                "tf2_impl": ("twins = ordered[1:] == ordered[:-1]", "twins = labels[1:] >= 0"),
                 "theano_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
             },
         ),
@@ -257,8 +260,8 @@ DEFINITION = Definition(
             "temperature",
             {
                 "pytorch_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
-                "tf2_impl": ("distances) / temperature", "distances) * temperature"),
-                "theano_impl": ("distances) / temperature", "distances) * temperature"),
+                "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
+                "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },
         ),
         Mutant(
