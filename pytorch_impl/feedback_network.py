@@ -49,19 +49,10 @@ def level_losses(labels: Tensor, *log_probabilities: Tensor) -> Tensor:
     if labels.shape[1] != levels:
         raise ValueError(f"labels: expected {levels} columns, got shape {tuple(labels.shape)}")
     labels = labels.long()  # nll_loss takes no narrower ones
-    losses = []
-    for level, found in enumerate(log_probabilities):
-        check_floating(f"level {level}", found, ndim=2)
-        check_dtype(f"level {level}", found, log_probabilities[0].dtype)
-        batch, classes = found.shape
-        if batch != len(labels):
-            raise ValueError(f"level {level}: expected {len(labels)} rows, got {batch}")
-        own = labels[:, level]
-        if own.min() < 0 or own.max() >= classes:
-            got = f"{int(own.min())}..{int(own.max())}"
-            raise ValueError(f"labels: expected 0..{classes - 1} at level {level}, got {got}")
-        losses.append(F.nll_loss(found, own))
-    return torch.stack(losses)
+    _check_levels(labels, log_probabilities)
+    return torch.stack(
+        [F.nll_loss(found, labels[:, level]) for level, found in enumerate(log_probabilities)]
+    )
 
 
 def curriculum_loss(losses: Tensor, step: float, *, span: float) -> Tensor:
@@ -141,3 +132,20 @@ def _linear(in_features: int, out_features: int, start: torch.Generator | None) 
     linear.weight = glorot_uniform(out_features, in_features, generator=start)
     nn.init.zeros_(linear.bias)
     return linear
+
+
+def _check_levels(labels: Tensor, log_probabilities: Sequence[Tensor]) -> None:
+    """One dtype, a row for each label, and the labels among the classes, at every level.
+
+    By itself: torch.compile leaves a function with a break in a loop, as here, to Python whole.
+    """
+    for level, found in enumerate(log_probabilities):
+        check_floating(f"level {level}", found, ndim=2)
+        check_dtype(f"level {level}", found, log_probabilities[0].dtype)
+        batch, classes = found.shape
+        if batch != len(labels):
+            raise ValueError(f"level {level}: expected {len(labels)} rows, got {batch}")
+        own = labels[:, level]
+        if own.min() < 0 or own.max() >= classes:
+            got = f"{int(own.min())}..{int(own.max())}"
+            raise ValueError(f"labels: expected 0..{classes - 1} at level {level}, got {got}")

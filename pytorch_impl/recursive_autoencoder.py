@@ -14,6 +14,7 @@ autoencoders in TensorFlow 2.0.
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 import torch
@@ -101,67 +102,84 @@ class RecursiveAutoencoder(nn.Module):
         """The merges: node i's parent takes its place, the place of node j is left empty."""
         n = len(vectors)
         reach = 1 if self.pairs == "adjacent" else n
-        nodes, scores = self._nodes(vectors), vectors.new_zeros(n)
         ids, places, merges = list(range(n)), list(range(n)), []
         size, unit = _size(vectors).item(), TIED * torch.finfo(vectors.dtype).eps
-        costs = vectors.new_full((n, n), math.inf)  # of the pairs i < j that may be merged
-        gap = torch.arange(n, device=vectors.device)
-        gap = gap - gap[:, None]
-        lower, upper = ((gap > 0) & (gap <= reach)).nonzero(as_tuple=True)
-        costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
+        weight, bias = self._as_children()
+        table = F.linear(torch.cat([vectors, vectors.new_zeros(n, 1)], dim=1), weight, bias)
+        left, right = table.chunk(2, dim=1)
+        costs = vectors.new_full((n, n), math.inf)  # of merging two places, in either order
+        lower, upper = torch.ones_like(costs).triu(1).tril(reach).nonzero(as_tuple=True)
+        found = self._pair_scores(left, right, lower, upper)
+        costs[lower, upper], costs[upper, lower] = found, found
+        # A view of each row is made once: it takes longer than to fill the row.
+        nodes, lefts, rights = table.unbind(), left.unbind(), right.unbind()
+        rows, columns = costs.unbind(), costs.unbind(1)
         for node in range(n, 2 * n - 1):
-            best = costs.min().item()
-            tied = costs <= best + _rounding_error(best, size, unit)
-            i, j = divmod(int(tied.to(torch.int8).argmax()), n)
+            lowest = costs.amin(1).tolist()
+            limit = _tied_with(min(lowest), size, unit)
+            i = next(place for place in places if lowest[place] <= limit)
+            row = rows[i].tolist()
+            j = next(place for place in places if place != i and row[place] <= limit)
             merges.append((ids[i], ids[j]))
-            parent = self._joined(nodes[i], nodes[j])
-            nodes[i], scores[i], ids[i] = self._nodes(parent), costs[i, j], node
-            costs[j], costs[:, j] = math.inf, math.inf
-            places = [place for place in places if place != j]
-            partners = gap.new_tensor(_partners(places, i, reach))
+            parent = self._joined(lefts[i] + rights[j])
+            parent = torch.cat([parent, rows[i][j : j + 1]])
+            torch.addmv(bias, weight, parent, out=nodes[i])
+            ids[i] = node
+            places.remove(j)
+            rows[j].fill_(math.inf)
+            columns[j].fill_(math.inf)
+            partners = lower.new_tensor(_partners(places, i, reach))
             lower, upper = partners.clamp(max=i), partners.clamp(min=i)
-            costs[lower, upper] = self._pair_scores(nodes, scores, lower, upper)
-        return gap.new_tensor(merges).reshape(n - 1, 2)
+            found = self._pair_scores(left, right, lower, upper)
+            rows[i].index_copy_(0, partners, found)
+            columns[i].index_copy_(0, partners, found)
+        return lower.new_tensor(merges).reshape(n - 1, 2)
 
     def _replay(self, vectors: Tensor, merges: Tensor) -> Tree:
         """The tree, differentiable: the nodes of one height are one batch."""
         n = len(vectors)
+        nodes, counts = _by_height(merges.tolist())
+        order = merges.new_tensor(nodes)
+        places = order.argsort()
+        children = places[merges[order[n:] - n]]
         embeddings, scores = vectors, vectors.new_zeros(n)
-        places = list(range(2 * n - 1))  # of the nodes, in order of their height
-        for level in _levels(merges.tolist()):
-            pairs = merges.new_tensor([[places[child] for child in pair] for _, pair in level])
-            children = embeddings[pairs].flatten(1)
-            parents = self._parents(children)
-            errors = self._errors(children, parents)
-            for place, (node, _) in enumerate(level, len(embeddings)):
-                places[node] = place
-            embeddings = torch.cat([embeddings, parents])
-            scores = torch.cat([scores, errors + scores[pairs].sum(1)])
-        order = merges.new_tensor(places)
-        return Tree(merges, embeddings[order], scores[order])
+        for pairs in children.split(counts):
+            embeddings = torch.cat([embeddings, self._parents(_rows(embeddings, pairs))])
+        errors = self._errors(_rows(embeddings, children), embeddings[n:])
+        for pairs, error in zip(children.split(counts), errors.split(counts), strict=True):
+            scores = torch.cat([scores, error + _rows(scores, pairs).sum(1)])
+        return Tree(merges, embeddings.index_select(0, places), scores.index_select(0, places))
 
-    def _nodes(self, embeddings: Tensor) -> Tensor:
-        """(..., 3·dim): their products with the encoder as left and as right child, and they.
+    def _as_children(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of what a node brings to its parent as left and as right child.
 
-        What a pair brings to its parent is then a sum, and no product for each pair.
+        From its embedding and score, dim + 1, to twice its share of what is encoded, of both
+        children's embeddings (less the decoder's bias) and of the score, 3·dim + 1. A pair is
+        then a sum, and takes no product of its own.
         """
-        left, right = self.encoder.weight.split(self.dim, dim=1)
-        shares = F.linear(embeddings, left, self.encoder.bias), F.linear(embeddings, right)
-        return torch.cat([*shares, embeddings], dim=-1)
+        dim, encode = self.dim, self.encoder.weight
+        weight = encode.new_zeros(2, 3 * dim + 1, dim + 1)
+        weight[0, :dim, :dim], weight[1, :dim, :dim] = encode.split(dim, dim=1)
+        weight[0, dim : 2 * dim, :dim] = weight[1, 2 * dim : -1, :dim] = torch.eye(
+            dim, device=encode.device
+        )
+        weight[:, -1, -1] = 1
+        bias = encode.new_zeros(2, 3 * dim + 1)
+        bias[0, :-1] = torch.cat([self.encoder.bias, -self.decoder.bias])
+        return weight.flatten(0, 1), bias.flatten()
 
-    def _pair_scores(self, nodes: Tensor, scores: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    def _pair_scores(self, left: Tensor, right: Tensor, i: Tensor, j: Tensor) -> Tensor:
         """The scores that the parents of nodes i and j would have, for vectors of places."""
-        left, right = nodes[i], nodes[j]
-        children = torch.cat([left[:, 2 * self.dim :], right[:, 2 * self.dim :]], dim=1)
-        parents = self._joined(left, right)
-        found = self._errors(children, parents) + scores[i] + scores[j]
-        largest = torch.finfo(found.dtype).max / 2  # NaN and infinity come last, but they come
-        return torch.where(found < largest, found, largest)
+        pairs = left.index_select(0, i) + right.index_select(0, j)
+        children, scores = pairs[:, self.dim : -1], pairs[:, -1]
+        errors = torch.addmm(children, self._joined(pairs), self.decoder.weight.T, alpha=-1)
+        found = torch.add(scores, (errors * errors).sum(1), alpha=0.5)
+        # NaN and infinity come last, but they come.
+        return found.nan_to_num_(nan=torch.finfo(found.dtype).max)
 
-    def _joined(self, left: Tensor, right: Tensor) -> Tensor:
-        """The parents of rows of `_nodes`."""
-        encoded = left[..., : self.dim] + right[..., self.dim : 2 * self.dim]
-        return ACTIVATIONS[self.activation](encoded)
+    def _joined(self, pairs: Tensor) -> Tensor:
+        """The parents of sums of what left and right children bring."""
+        return ACTIVATIONS[self.activation](pairs[..., : self.dim])
 
     def _parents(self, children: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation](self.encoder(children))
@@ -179,13 +197,14 @@ def _size(vectors: Tensor) -> Tensor:
     return squares.where(squares.isfinite(), 0).max().sqrt()
 
 
-def _rounding_error(best: float, size: float, unit: float) -> float:
-    """How far above the best score an equal one may lie.
+def _tied_with(best: float, size: float, unit: float) -> float:
+    """How high a score may lie to equal the best one.
 
     A score is half the square of a difference whose entries are rounded by the vectors' size:
     near a perfect reconstruction that is far more than a rounding of the score itself.
     """
-    return unit * (best + math.sqrt(best) * size + unit * size**2)
+    error = unit * best + unit * math.sqrt(best) * size + (unit * size) ** 2
+    return min(best + error, sys.float_info.max)
 
 
 def _partners(places: list[int], place: int, reach: int) -> list[int]:
@@ -194,14 +213,15 @@ def _partners(places: list[int], place: int, reach: int) -> list[int]:
     return places[max(0, rank - reach) : rank] + places[rank + 1 : rank + 1 + reach]
 
 
-def _levels(merges: list[list[int]]) -> list[list[tuple[int, list[int]]]]:
-    """The merges, each with the node it makes, by the height of that node, the lowest first."""
-    leaves = len(merges) + 1
-    heights = [0] * leaves
-    levels: list[list[tuple[int, list[int]]]] = []
-    for node, (left, right) in enumerate(merges, leaves):
+def _by_height(merges: list[list[int]]) -> tuple[list[int], list[int]]:
+    """All nodes in order of their height, the leaves first, and how many have 1, 2, …"""
+    heights = [0] * (len(merges) + 1)
+    for left, right in merges:
         heights.append(1 + max(heights[left], heights[right]))
-        if heights[-1] > len(levels):
-            levels.append([])
-        levels[heights[-1] - 1].append((node, [left, right]))
-    return levels
+    counts = [heights.count(height) for height in range(1, max(heights) + 1)]
+    return sorted(range(len(heights)), key=heights.__getitem__), counts
+
+
+def _rows(table: Tensor, pairs: Tensor) -> Tensor:
+    """What stands in the table at each two places, side by side."""
+    return table.index_select(0, pairs.flatten()).unflatten(0, pairs.shape).flatten(1)

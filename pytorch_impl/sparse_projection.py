@@ -92,7 +92,8 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return _product(x, weight, across=x.layout == torch.sparse_csc)
+        # What needs a gradient, embedding_bag would prepare its own for.
+        return _product(x, weight.detach(), across=x.layout == torch.sparse_csc)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
@@ -110,17 +111,23 @@ def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
     values = x.values().detach()
     if across:
         starts, indices, order = _other_lines(x)
-        values = values[order]
+        values = values.index_select(0, order)
     return F.embedding_bag(
         indices, rows, starts, mode="sum", per_sample_weights=values, include_last_offset=True
     )
 
 
 def _places(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The starts of the lines of a CSR or CSC tensor, and the indices along them."""
+    """The starts of the lines of a CSR or CSC tensor, and the indices along them.
+
+    As int32 if they fit: embedding_bag takes two thirds of the time with them.
+    """
     if x.layout == torch.sparse_csr:
-        return x.crow_indices(), x.col_indices()
-    return x.ccol_indices(), x.row_indices()
+        places = x.crow_indices(), x.col_indices()
+    else:
+        places = x.ccol_indices(), x.row_indices()
+    short = max(*x.shape, len(places[1])) <= torch.iinfo(torch.int32).max
+    return (places[0].int(), places[1].int()) if short else places
 
 
 def _other_lines(x: Tensor) -> _Lines:

@@ -9,9 +9,11 @@ Sources: Shazeer et al. 2017 (arXiv 1701.06538); seed topic: top-k gating with T
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from pytorch_impl.checks import (
@@ -40,9 +42,10 @@ def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> 
     nan = logits.isnan()
     ranked = logits.detach().masked_fill(nan, math.inf)
     # topk promises nothing about ties: take its k-th value, and count its equals from the left.
-    last = ranked.topk(k).values[..., -1:]
+    top = ranked.topk(k).values
+    last = top[..., -1:]
     above, equal = ranked > last, ranked == last
-    room = k - above.sum(-1, keepdim=True)
+    room = (top == last).sum(-1, keepdim=True)
     kept = above | (equal & (equal.cumsum(-1) <= room)) | nan
     return logits.masked_fill(~kept, fill_value)
 
@@ -134,14 +137,65 @@ class MixtureOfExperts(nn.Module):
         # Sorted by expert, so that each one takes its rows in one product.
         experts, rows = gates.T.nonzero(as_tuple=True)
         counts = experts.bincount(minlength=gates.shape[1]).tolist()
-        weights = zip(self.expert_weight.unbind(), self.expert_bias.unbind(), strict=True)
-        answers = [
-            torch.addmm(bias, inputs, weight)
-            for inputs, (weight, bias) in zip(x[rows].split(counts), weights, strict=True)
-            if len(inputs)
-        ]
-        blended = gates[rows, experts, None] * torch.cat(answers)
+        answers = _GroupedProduct.apply(x.index_select(0, rows), self.expert_weight, counts)
+        answers = answers + self.expert_bias.index_select(0, experts)
+        blended = gates[rows, experts, None] * answers
         return blended.new_zeros(x.shape[0], blended.shape[1]).index_add(0, rows, blended)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+class _GroupedProduct(torch.autograd.Function):
+    """Each group of rows times its own matrix: (n, a) × (groups, a, b) → (n, b).
+
+    counts: how many rows each group has, one after the other. Differentiable any number of
+    times: its gradients are products of groups again. The gradient of a slice for each group
+    would be as large as all of them; these are written where they belong.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
+        ctx.save_for_backward(rows, matrices)
+        ctx.counts = counts
+        output = rows.new_empty(len(rows), matrices.shape[2])
+        for group, matrix, place in _groups(counts, rows, matrices, output):
+            torch.mm(group, matrix, out=place)
+        return output
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        rows, matrices = ctx.saved_tensors
+        of_rows = of_matrices = None
+        if ctx.needs_input_grad[0]:
+            of_rows = _GroupedProduct.apply(gradient, matrices.transpose(1, 2), ctx.counts)
+        if ctx.needs_input_grad[1]:
+            of_matrices = _GroupedOuterProduct.apply(rows, gradient, ctx.counts)
+        return of_rows, of_matrices, None
+
+
+class _GroupedOuterProduct(torch.autograd.Function):
+    """Each group of rows, transposed, times its others: (n, a), (n, b) → (groups, a, b)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, left: Tensor, right: Tensor, counts: list[int]) -> Tensor:
+        ctx.save_for_backward(left, right)
+        ctx.counts = counts
+        output = left.new_zeros(len(counts), left.shape[1], right.shape[1])
+        for group, place, other in _groups(counts, left, output, right):
+            torch.mm(group.T, other, out=place)
+        return output
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        left, right = ctx.saved_tensors
+        of_left = _GroupedProduct.apply(right, gradient.transpose(1, 2), ctx.counts)
+        return of_left, _GroupedProduct.apply(left, gradient, ctx.counts), None
+
+
+def _groups(
+    counts: list[int], rows: Tensor, matrices: Tensor, others: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows, matrix and other rows of each group that has any."""
+    groups = zip(rows.split(counts), matrices.unbind(), others.split(counts), strict=True)
+    return (group for count, group in zip(counts, groups, strict=True) if count)

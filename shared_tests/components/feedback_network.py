@@ -209,8 +209,8 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "F.nll_loss(found, own)",
-                    'F.nll_loss(found, own, reduction="sum")',
+                    "F.nll_loss(found, labels[:, level])",
+                    'F.nll_loss(found, labels[:, level], reduction="sum")',
                 ),
                 "tf2_impl": ("-tf.reduce_mean(", "-tf.reduce_sum("),
                 "theano_impl": ("-T.mean(", "-T.sum("),

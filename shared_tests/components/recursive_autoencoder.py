@@ -184,7 +184,7 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             "nan",
             {
-                "pytorch_impl": (" + scores[i] + scores[j]", ""),
+                "pytorch_impl": ("torch.add(scores, ", "torch.add(0 * scores, "),
                 "tf2_impl": ("found += tf.gather(scores, i) + tf.gather(scores, j)", "found += 0"),
                 "theano_impl": (" + scores[i] + scores[j]", ""),
                 "numpy_infer": (" + scores[i] + scores[j]", ""),
@@ -217,10 +217,7 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             "nan",
             {
-                "pytorch_impl": (
-                    "costs[j], costs[:, j] = math.inf, math.inf",
-                    "costs[j] = math.inf",
-                ),
+                "pytorch_impl": ("            places.remove(j)\n", ""),
                 "tf2_impl": ("alive[:, None] & alive,", "costs < infinity,"),
                 "theano_impl": ("alive[:, None] & alive,", "costs < infinity,"),
                 "numpy_infer": ("costs[j], costs[:, j] = np.inf, np.inf", ""),
@@ -231,10 +228,7 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             "duplicates",
             {
-                "pytorch_impl": (
-                    "int(tied.to(torch.int8).argmax())",
-                    "n * n - 1 - int(tied.flatten().flip(0).to(torch.int8).argmax())",
-                ),
+                "pytorch_impl": ("in places if place != i", "in places[::-1] if place != i"),
                 "tf2_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
                 "theano_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
                 "numpy_infer": (
@@ -270,8 +264,8 @@ DEFINITION = Definition(
             "tanh",
             {
                 "pytorch_impl": (
-                    "embeddings[pairs].flatten(1)",
-                    "embeddings[pairs].flatten(1).detach()",
+                    "self._parents(_rows(embeddings, pairs))",
+                    "self._parents(_rows(embeddings, pairs).detach())",
                 ),
                 "tf2_impl": (
                     "parents = self._parents(children)\n            error",
