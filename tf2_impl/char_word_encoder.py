@@ -50,7 +50,7 @@ class CharWordEncoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA wants sizes that are known beforehand
+        self.supports_jit = False  # XLA would drop the check of the ids
         check_count("vocabulary_size", vocabulary_size)
         check_count("char_dim", char_dim)
         check_count("n_filters", n_filters)

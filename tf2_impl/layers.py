@@ -184,7 +184,7 @@ class Embedding(keras.layers.Layer):
         self, vocabulary_size: int, dim: int, *, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA wants fixed sizes: the check of the ids has none
+        self.supports_jit = False  # XLA would drop the check of the ids
         check_count("vocabulary_size", vocabulary_size)
         check_count("dim", dim)
         self.vocabulary_size = vocabulary_size

@@ -49,9 +49,7 @@ class PaddedEmbedding(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = (
-            False  # XLA wants fixed sizes: the number of real tokens is known only when it runs
-        )
+        self.supports_jit = False  # XLA would drop the check of the ids
         check_count("vocabulary_size", vocabulary_size)
         check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)

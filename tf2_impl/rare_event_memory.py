@@ -166,7 +166,7 @@ class RareEventMemory(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA wants sizes that are known beforehand
+        self.supports_jit = False  # XLA would drop the check of the labels
         check_count("size", size)
         check_count("dim", dim)
         check_number("margin", margin, least=0)

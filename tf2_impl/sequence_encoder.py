@@ -46,7 +46,7 @@ class SequenceEncoder(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA wants sizes that are known beforehand
+        self.supports_jit = False  # XLA would drop the check of the ids
         check_count("vocabulary_size", vocabulary_size)
         check_count("embedding_dim", embedding_dim)
         check_count("hidden", hidden)

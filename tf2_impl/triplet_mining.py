@@ -136,7 +136,7 @@ def margin_violators(
     check_finite("anchor", anchor)
     check_finite("positive", positive)
     check_finite("pool", pool)
-    pool_size = tf.shape(pool, out_type=tf.int64)[0]
+    pool_size = _refused_by_xla(tf.shape(pool, out_type=tf.int64)[0])
 
     def more(start: tf.Tensor, *_: tf.Tensor | tf.TensorArray) -> tf.Tensor:
         return start < pool_size
@@ -200,6 +200,14 @@ def margin_violators(
     pairs = found.concat()
     pairs = tf.gather(pairs, tf.argsort(pairs[:, 0], stable=True))
     return Violators(pairs[:, 0], pairs[:, 1])
+
+
+def _refused_by_xla(value: tf.Tensor) -> tf.Tensor:
+    """The scalar, by way of an operation that XLA has not.
+
+    XLA does not let a TensorArray grow: without an error, nothing would be found.
+    """
+    return tf.unique_with_counts(value[None]).y[0]
 
 
 def _search_batch(
