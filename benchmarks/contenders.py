@@ -26,6 +26,32 @@ def weights(component: str, config: Mapping[str, Any], dtype: str) -> dict[str, 
     return {key: array.astype(dtype) for key, array in found.items()}
 
 
+def factors(
+    shapes: Sequence[tuple[int, int, int]], seed: int, dtype: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random matrices of products, from the (rows, in, out) of each."""
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            rng.normal(size=(rows, inner)).astype(dtype),
+            rng.normal(size=(inner, outer)).astype(dtype),
+        )
+        for rows, inner, outer in shapes
+    ]
+
+
+def products(pairs: Sequence[Any], *, of_input: bool) -> None:
+    """Products of NumPy's or PyTorch's matrices, and those of their gradients.
+
+    of_input: also the one by the first matrix, the input.
+    """
+    for place, (given, weight) in enumerate(pairs):
+        found = given @ weight
+        given.T @ found
+        if place > 0 or of_input:
+            found @ weight.T
+
+
 def torch_run(call: Callable[[], Any], leaves: Sequence[Any]) -> Contender:
     """What `call` gives, and the gradients of its sum."""
     import torch

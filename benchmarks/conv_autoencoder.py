@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import tf2_run, theano_run, torch_run, weights
+from benchmarks.contenders import factors, products, tf2_run, theano_run, torch_run, weights
 from benchmarks.harness import FLOOR, Benchmark, Contender
 
 COMPONENT = "conv_autoencoder.ConvAutoencoder1d"
@@ -32,14 +32,7 @@ def data(n: int, dtype: str) -> np.ndarray:
 
 def windows(n: int, dtype: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """The windows of each convolution as rows, and its kernel as a matrix."""
-    rng = np.random.default_rng(n)
-    return [
-        (
-            rng.normal(size=(n * places, inner)).astype(dtype),
-            rng.normal(size=(inner, outer)).astype(dtype),
-        )
-        for places, inner, outer in PRODUCTS
-    ]
+    return factors([(n * places, inner, outer) for places, inner, outer in PRODUCTS], n, dtype)
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -60,14 +53,9 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         h = unpool(model.decoder[0](model.encoder[1](h)), positions)
         return model.decoder[1](h)
 
-    @torch.no_grad()
     def floor() -> None:
         """The products of the convolutions and of their gradients; none for the input."""
-        for place, (given, kernel) in enumerate(pairs):
-            found = given @ kernel
-            given.T @ found
-            if place > 0:
-                found @ kernel.T
+        products(pairs, of_input=False)
 
     found = {"ours": torch_run(lambda: model(x), leaves), "nn modules": torch_run(plain, leaves)}
     if n == COMPILED_AT:
@@ -129,11 +117,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
     def floor() -> None:
         """The products of the convolutions and of their gradients; none for the input."""
-        for place, (given, kernel) in enumerate(pairs):
-            found = given @ kernel
-            given.T @ found
-            if place > 0:
-                found @ kernel.T
+        products(pairs, of_input=False)
 
     return {"ours": lambda: run(x), FLOOR: floor}
 

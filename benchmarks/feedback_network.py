@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import tf2_run, theano_run, torch_run, weights
+from benchmarks.contenders import factors, products, tf2_run, theano_run, torch_run, weights
 from benchmarks.harness import FLOOR, Benchmark, Contender
 
 COMPONENT = "feedback_network.FeedbackNetwork"
@@ -24,11 +24,12 @@ def data(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(n, FEATURES)).astype(dtype), rng.integers(CLASSES, size=(n, 3))
 
 
-def products(n: int) -> list[tuple[int, int, int]]:
-    """(rows, in, out) of those of a forward run; the first state is zero and needs none."""
+def matrices(n: int, dtype: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Those of the products of a forward run; the first state is zero and needs none."""
     inner = [(n, FEATURES, HIDDEN), (n, HIDDEN, 3 * HIDDEN)]
     states = [(n, HIDDEN, 3 * HIDDEN)] * (len(CLASSES) - 1)
-    return [*inner, *states, *((n, HIDDEN, count) for count in CLASSES)]
+    levels = [(n, HIDDEN, count) for count in CLASSES]
+    return factors([*inner, *states, *levels], n, dtype)
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -41,10 +42,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     x, labels = map(torch.from_numpy, data(n, dtype))
     model: Any = from_arrays("feedback_network", CONFIG, weights(COMPONENT, CONFIG, dtype))
     leaves = list(model.parameters())
-    pairs = [
-        (torch.randn(rows, inner, dtype=x.dtype), torch.randn(inner, outer, dtype=x.dtype))
-        for rows, inner, outer in products(n)
-    ]
+    pairs = [tuple(map(torch.from_numpy, pair)) for pair in matrices(n, dtype)]
 
     def peer() -> Any:
         """nn.GRU on the features, once for each level, and F.cross_entropy."""
@@ -54,13 +52,9 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         found = [F.cross_entropy(level(states[:, at]), labels[:, at]) for at, level in levels]
         return torch.stack(found)
 
-    @torch.no_grad()
     def floor() -> None:
         """Each product, and the two of its gradient."""
-        for given, weight in pairs:
-            found = given @ weight
-            given.T @ found
-            found @ weight.T
+        products(pairs, of_input=True)
 
     found = {
         "ours": torch_run(lambda: level_losses(labels, *model(x)), leaves),
@@ -81,13 +75,7 @@ def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
     given = data(n, dtype)
     model: Any = from_arrays("feedback_network", CONFIG, weights(COMPONENT, CONFIG, dtype))
     leaves = [one.value for one in model.trainable_weights]
-    pairs = [
-        (
-            tf.random.normal((rows, inner), dtype=dtype),
-            tf.random.normal((inner, outer), dtype=dtype),
-        )
-        for rows, inner, outer in products(n)
-    ]
+    pairs = [tuple(map(tf.constant, pair)) for pair in matrices(n, dtype)]
 
     def ours(x: Any, labels: Any) -> Any:
         return level_losses(labels, *model(x))
@@ -136,21 +124,11 @@ def theano_function(dtype: str) -> Any:
 
 def in_theano(n: int, dtype: str) -> dict[str, Contender]:
     given, run = data(n, dtype), theano_function(dtype)
-    rng = np.random.default_rng(n)
-    pairs = [
-        (
-            rng.normal(size=(rows, inner)).astype(dtype),
-            rng.normal(size=(inner, outer)).astype(dtype),
-        )
-        for rows, inner, outer in products(n)
-    ]
+    pairs = matrices(n, dtype)
 
     def floor() -> None:
         """Each product, and the two of its gradient."""
-        for x, weight in pairs:
-            found = x @ weight
-            x.T @ found
-            found @ weight.T
+        products(pairs, of_input=True)
 
     return {"ours": lambda: run(*given), FLOOR: floor}
 
@@ -160,14 +138,7 @@ def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
 
     x, _ = data(n, dtype)
     model = build(COMPONENT, CONFIG, weights(COMPONENT, CONFIG, dtype))[-1]
-    rng = np.random.default_rng(n)
-    pairs = [
-        (
-            rng.normal(size=(rows, inner)).astype(dtype),
-            rng.normal(size=(inner, outer)).astype(dtype),
-        )
-        for rows, inner, outer in products(n)
-    ]
+    pairs = matrices(n, dtype)
 
     def floor() -> None:
         """The products."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import tf2_run, theano_run, torch_run, weights
+from benchmarks.contenders import factors, products, tf2_run, theano_run, torch_run, weights
 from benchmarks.harness import FLOOR, Benchmark, Contender
 
 COMPONENT = "speaker_encoder.SpeakerEncoder"
@@ -27,14 +27,7 @@ def data(n: int, dtype: str) -> np.ndarray:
 
 def windows(n: int, dtype: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """The windows of each convolution as rows, and its kernel as a matrix."""
-    rng = np.random.default_rng(n)
-    return [
-        (
-            rng.normal(size=(n * frames, inner)).astype(dtype),
-            rng.normal(size=(inner, outer)).astype(dtype),
-        )
-        for frames, inner, outer in PRODUCTS
-    ]
+    return factors([(n * frames, inner, outer) for frames, inner, outer in PRODUCTS], n, dtype)
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -52,14 +45,9 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     peer = nn.Sequential(*layers, nn.Flatten(), model.projection)
     pairs = [tuple(map(torch.from_numpy, pair)) for pair in windows(n, dtype)]
 
-    @torch.no_grad()
     def floor() -> None:
         """The products of the convolutions and of their gradients; none for the frames."""
-        for place, (given, kernel) in enumerate(pairs):
-            found = given @ kernel
-            given.T @ found
-            if place > 0:
-                found @ kernel.T
+        products(pairs, of_input=False)
 
     found = {
         "ours": torch_run(lambda: model(x), leaves),
@@ -123,11 +111,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
     def floor() -> None:
         """The products of the convolutions and of their gradients; none for the frames."""
-        for place, (given, kernel) in enumerate(pairs):
-            found = given @ kernel
-            given.T @ found
-            if place > 0:
-                found @ kernel.T
+        products(pairs, of_input=False)
 
     return {"ours": lambda: run(x), FLOOR: floor}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -46,6 +47,20 @@ def selected(config: pytest.Config) -> list[str]:
 def frameworks(config: pytest.Config) -> list[str]:
     """The selected backends that hold trainable weights."""
     return [name for name in selected(config) if name not in INFERENCE_ONLY]
+
+
+def compilable(
+    config: pytest.Config, backend: str, tools: Iterable[str]
+) -> list[tuple[Definition, Operation]]:
+    """The operations of a backend on tensors: no tools, and nothing that makes tensors of lists."""
+    component = config.getoption("--component")
+    return [
+        (definition, operation)
+        for definition in definitions()
+        if component in (None, definition.component)
+        for operation in definition.operations
+        if backend in operation.backends() and operation.name not in ("pad_token_lists", *tools)
+    ]
 
 
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:

@@ -6,23 +6,13 @@ import tensorflow as tf
 from shared_tests.backends.tf2_backend import build, call, to_native
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.compare import assert_close, tolerance
-from shared_tests.conftest import describe
-from shared_tests.definition import Cell, definitions
-
-# What takes lists before any tensor is made, and what is no function of tensors.
-NOT_IN_GRAPHS = ("pad_token_lists", *TOOLS)
+from shared_tests.conftest import compilable, describe
+from shared_tests.definition import Cell
 
 
 def pytest_generate_tests(metafunc):
     """A test for each cell, and for each bad input, of what runs in a graph."""
-    component = metafunc.config.getoption("--component")
-    operations = [
-        (definition, operation)
-        for definition in definitions()
-        if component in (None, definition.component)
-        for operation in definition.operations
-        if "tf2" in operation.backends() and operation.name not in NOT_IN_GRAPHS
-    ]
+    operations = compilable(metafunc.config, "tf2", TOOLS)
     if "graph_cell" in metafunc.fixturenames:
         argument = "graph_cell"
         rows = [

@@ -8,13 +8,11 @@ import tensorflow as tf
 from shared_tests.backends.tf2_backend import build, call, is_dense_float, to_native
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.compare import assert_close, tolerance
+from shared_tests.conftest import compilable
 from shared_tests.definition import Cell, definitions, upstream
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.top_k_gating import MixtureOfExperts
-
-# What takes lists before any tensor is made, and what is no function of tensors.
-NOT_IN_XLA = ("pad_token_lists", *TOOLS)
 
 POOLING = "XLA has no max_pool_with_argmax, which says where a maximum stands"
 CHOICE = "how many rows an expert is given is known only when it runs"
@@ -38,13 +36,9 @@ def pytest_generate_tests(metafunc):
     """A test for the first case of everything that computes on tensors."""
     if "xla_cell" not in metafunc.fixturenames:
         return
-    component = metafunc.config.getoption("--component")
     rows = [
         Cell(definition.component, operation, operation.cases[0], "float64")
-        for definition in definitions()
-        if component in (None, definition.component)
-        for operation in definition.operations
-        if "tf2" in operation.backends() and operation.name not in NOT_IN_XLA
+        for definition, operation in compilable(metafunc.config, "tf2", TOOLS)
     ]
     metafunc.parametrize("xla_cell", rows, ids=map(str, rows))
 

@@ -12,12 +12,9 @@ from torch._dynamo.utils import counters
 from shared_tests.backends import torch_backend
 from shared_tests.backends.torch_tools import TOOLS
 from shared_tests.compare import assert_close, tolerance
-from shared_tests.conftest import describe
+from shared_tests.conftest import compilable, describe
 from shared_tests.definition import Cell, definitions
 from shared_tests.measure import measured
-
-# What takes lists before any tensor is made, and what is no function of tensors.
-NOT_COMPILED = ("pad_token_lists", *TOOLS)
 
 # Inductor writes C++, which takes seconds: for the last operation of each component, most often its
 # model, and where there is a compiler. The others run their graphs, of values and gradients, as
@@ -56,14 +53,7 @@ BREAKS = {
 
 def pytest_generate_tests(metafunc):
     """A test for the first case of what computes on tensors, and for one bad input of each."""
-    component = metafunc.config.getoption("--component")
-    operations = [
-        (definition, operation)
-        for definition in definitions()
-        if component in (None, definition.component)
-        for operation in definition.operations
-        if "torch" in operation.backends() and operation.name not in NOT_COMPILED
-    ]
+    operations = compilable(metafunc.config, "torch", TOOLS)
     if "first_cell" in metafunc.fixturenames:
         rows = [
             Cell(definition.component, operation, operation.cases[0], "float64")
