@@ -128,15 +128,11 @@ def parity(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Time every component against its peers and the floor, and the start of the runtime.
+    """Time every component against its peers and the floor.
 
     nox -s bench -- --quick    --only soft_nearest_neighbor_loss    narrows it
     """
     names = ("numpy", "torch", "tf2", "theano", "bench")
     interpreters = [f"--python={name}={python(session, name)}" for name in names]
-    project = python(session, "project")
-    cache = f"--theano-cache={THEANO_CACHE}"
-    session.run(project, "-m", "benchmarks", cache, *interpreters, *session.posargs)
-    if "--only" not in session.posargs:
-        rounds = ["--rounds=5"] if "--quick" in session.posargs else []
-        session.run(project, "-m", "benchmarks.cold_start", *interpreters, *rounds)
+    command = [python(session, "project"), "-m", "benchmarks"]
+    session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)

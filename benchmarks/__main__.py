@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import harness
+from benchmarks import cold_start, harness
 from benchmarks.measure import DONE, SHOWN
 from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
@@ -40,7 +40,8 @@ def main() -> int:
     found = {}
     columns = (TextColumn("benchmarks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=sum(map(len, jobs.values())))
+        starts = "cold_start" in chosen
+        task = progress.add_task("", total=sum(map(len, jobs.values())) + starts)
 
         def done(line: str) -> None:
             progress.console.print(line)
@@ -53,9 +54,17 @@ def main() -> int:
                 quick = ["--quick"] if arguments.quick else []
                 run([*command, str(path), *names, *quick], arguments.theano_cache, done)
                 found[environment] = json.loads(path.read_text())
+        if starts:
+            rows = cold_start.measure(interpreters, quick=arguments.quick)
+            found[cold_start.PROCESS] = {
+                "versions": {},
+                "rows": {"cold_start": [vars(row) for row in rows]},
+                "errors": {},
+            }
+            done(f"{cold_start.PROCESS}, cold_start")
     report = {
         "threads": harness.threads(),
-        "versions": {environment: one["versions"] for environment, one in found.items()},
+        "versions": {name: one["versions"] for name, one in found.items() if one["versions"]},
         "benchmarks": {name: summary(name, found) for name in chosen},
     }
     Path("benchmarks.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -3,34 +3,32 @@
 A net 2000→64→64→16 is saved in the format of each. Every program is a fresh interpreter that
 loads it and predicts one row; their outputs are compared before anything is timed. Rounds are
 interleaved, so that a busy moment hits all. The floor is a process that only imports numpy. Each
-also says how much memory it held at its peak, in runs of their own, where Linux keeps count.
+says at its end how much memory it held at its peak, where Linux keeps count.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
+from benchmarks.harness import FLOOR, QUICK_ROUNDS, Benchmark, Row, Target
 from numpy_infer.model_file import write_model
 
 SIZES = (2000, 64, 64, 16)
-FLOOR = "import numpy alone"
-MOST_MIB = 30  # that numpy_infer may hold
+PROCESS = "process"  # what the rows name as their environment
+BYTECODE = "PYTHONDONTWRITEBYTECODE"  # a program that is installed starts from its bytecode
 # Not ru_maxrss, which a process takes over from the one that starts it.
 PEAK = "; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-PEAK_ROUNDS = 3
+STATUS = Path("/proc/self/status")
 X = "x = np.linspace(-1, 1, 2000, dtype=np.float32)[None]; "
 SHOW = "; len(sys.argv) > 2 and np.save(sys.argv[2], np.asarray(y))"
 START = "import sys; import numpy as np; " + X
@@ -101,25 +99,48 @@ open(sys.argv[2], "wb").write(tf.lite.TFLiteConverter.from_keras_model(net).conv
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", action="append", required=True, metavar="NAME=INTERPRETER")
-    parser.add_argument("--rounds", type=int, default=21)
-    arguments = parser.parse_args()
-    interpreters = dict(pair.split("=", 1) for pair in arguments.python)
+BENCHMARK = Benchmark(
+    title="NumPy runtime, fresh process to first prediction, 2000→64→64→16",
+    size="rows",
+    sizes=(1,),
+    contenders={},  # programs of several environments, not functions of one
+    targets=(
+        Target(PROCESS, "numpy_infer", FLOOR, 1, 1.1),
+        Target(PROCESS, "numpy_infer", "onnxruntime", 1, 0.85),
+        Target(PROCESS, "numpy_infer", "LiteRT", 1, 1),
+        Target(PROCESS, "numpy_infer", None, 1, 30 * 2**20, memory=True),
+    ),
+    rounds=21,
+)
+
+
+def measure(interpreters: Mapping[str, str], *, quick: bool) -> list[Row]:
+    """Check and time the programs, each a fresh process; what they hold is absolute."""
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(interpreters, Path(folder))
         check_equal(interpreters, files)
         seconds: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-        for _ in track(range(arguments.rounds), "rounds"):
-            for name in PROGRAMS:
+        peaks: dict[str, list[int]] = {name: [] for name in PROGRAMS}
+        for _ in range(QUICK_ROUNDS if quick else BENCHMARK.rounds):
+            for name, (environment, suffix, program) in PROGRAMS.items():
+                whole = program + PEAK if STATUS.exists() else program
                 start = time.perf_counter()
-                run_program(name, interpreters, files, save=False)
+                said = run(interpreters[environment], whole, files[suffix])
                 seconds[name].append(time.perf_counter() - start)
-        show(seconds, {name: peak_mib(name, interpreters, files) for name in PROGRAMS})
+                peaks[name] += [1024 * int(line) for line in said.split()[-1:]]
+    return [
+        Row(
+            PROCESS,
+            name,
+            1,
+            median(seconds[name]),
+            median_low(peaks[name]) if peaks[name] else None,
+        )
+        for name in PROGRAMS
+    ]
 
 
-def prepare(interpreters: dict[str, str], folder: Path) -> dict[str, Path]:
+def prepare(interpreters: Mapping[str, str], folder: Path) -> dict[str, Path]:
     """The net in every format: {suffix: file}."""
     random = np.random.default_rng(1)
     layers: list[dict[str, Any]] = [{"layer": "Input", "previous": [], "config": {}}]
@@ -139,37 +160,16 @@ def prepare(interpreters: dict[str, str], folder: Path) -> dict[str, Path]:
     return files
 
 
-def check_equal(interpreters: dict[str, str], files: dict[str, Path]) -> None:
+def check_equal(interpreters: Mapping[str, str], files: Mapping[str, Path]) -> None:
     """AssertionError unless all predict the same."""
-    outputs = {}
-    for name in PROGRAMS:
-        path = run_program(name, interpreters, files, save=True)
+    outputs: dict[str, np.ndarray] = {}
+    for name, (environment, suffix, program) in PROGRAMS.items():
         if name != FLOOR:
+            path = files[suffix].parent / f"{len(outputs)}.npy"
+            run(interpreters[environment], program, files[suffix], path)
             outputs[name] = np.load(path)
     for name, output in outputs.items():
         np.testing.assert_allclose(output, outputs["numpy_infer"], rtol=0, atol=1e-5, err_msg=name)
-
-
-def run_program(
-    name: str, interpreters: dict[str, str], files: dict[str, Path], *, save: bool
-) -> Path:
-    """One fresh process; the file of its output."""
-    environment, suffix, program = PROGRAMS[name]
-    output = files[suffix].parent / "output.npy"
-    run(interpreters[environment], program, files[suffix], *[output] * save)
-    return output
-
-
-def peak_mib(name: str, interpreters: dict[str, str], files: dict[str, Path]) -> float | None:
-    """The most memory that a fresh process held, in MiB; None where the system does not say."""
-    if not Path("/proc/self/status").exists():
-        return None
-    environment, suffix, program = PROGRAMS[name]
-    peaks = [
-        int(run(interpreters[environment], program + PEAK, files[suffix]).split()[-1]) / 1024
-        for _ in range(PEAK_ROUNDS)
-    ]
-    return median(peaks)
 
 
 def run(interpreter: str, program: str, *arguments: Path) -> str:
@@ -185,33 +185,3 @@ def run(interpreter: str, program: str, *arguments: Path) -> str:
     if done.returncode:
         raise SystemExit(f"{program}\n{done.stderr}")
     return done.stdout
-
-
-BYTECODE = "PYTHONDONTWRITEBYTECODE"  # a program that is installed starts from its bytecode
-
-
-def show(seconds: dict[str, list[float]], peaks: dict[str, float | None]) -> None:
-    floor, ours = median(seconds[FLOOR]), median(seconds["numpy_infer"])
-    table = Table(title="Fresh process to first prediction, 2000→64→64→16, medians")
-    for column in ("", "ms", "of the floor", "numpy_infer is", "peak MiB"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, times in seconds.items():
-        middle = median(times)
-        peak = peaks[name]
-        table.add_row(
-            name,
-            f"{1e3 * middle:.0f}",
-            f"{middle / floor:.2f}×",
-            f"{ours / middle:.2f}×",
-            "" if peak is None else f"{peak:.1f}",
-        )
-    console = Console()
-    console.print(table)
-    held = peaks["numpy_infer"]
-    if held is not None:
-        reached = "met" if held <= MOST_MIB else "missed"
-        console.print(f"numpy_infer holds at most {MOST_MIB} MiB: {reached}, {held:.1f} MiB")
-
-
-if __name__ == "__main__":
-    main()

@@ -56,7 +56,7 @@ class Benchmark:
     size is what `sizes` counts, such as "rows". growth maps a contender to the exponent with
     which its time is expected to grow. differs names contenders whose results are known to be
     others, and says why: they are timed and not compared. thorough names contenders that a quick
-    run leaves out, as they compile for long.
+    run leaves out, as they compile or run for long.
     """
 
     title: str

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ def main() -> None:
     found: dict[str, Any] = {"versions": {"Python": platform.python_version(), **versions}}
     found |= {"rows": {}, "errors": {}}
     for name in arguments.names:
+        start = time.perf_counter()
         try:
             rows = harness.run(harness.benchmark(name), environment, quick=arguments.quick)
             found["rows"][name] = [vars(row) for row in rows]
         except Exception:  # the others go on, and the report says it
             found["errors"][name] = traceback.format_exc()
-        print(f"{DONE}{environment}, {name}", flush=True)
+        print(f"{DONE}{environment}, {name}: {time.perf_counter() - start:.0f} s", flush=True)
     arguments.output.write_text(json.dumps(found))
 
 

@@ -198,4 +198,5 @@ BENCHMARK = Benchmark(
         "NumPy, the search": "the tree alone, no gradient; compared with others in NumPy's rows",
         FLOOR: "only the products of the pairs that no way avoids",
     },
+    thorough=("plain",),  # TensorFlow's takes seconds
 )

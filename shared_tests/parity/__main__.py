@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,7 @@ def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> No
             tasks[name] = progress.add_task(name, total=sum(steps))
 
         def run(job: Job) -> None:
+            start = time.perf_counter()
             with tempfile.TemporaryFile("w+") as log:
                 process = subprocess.Popen(
                     job.command(),
@@ -175,7 +177,7 @@ def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> No
                     log.seek(0)
                     raise SystemExit(f"the {job.backend} backend stopped:\n{log.read()}")
             if not console.is_terminal:
-                console.print(job.done())
+                console.print(f"{job.done()}, {time.perf_counter() - start:.0f} s")
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for jobs in rounds:
