@@ -26,6 +26,15 @@ def weights(component: str, config: Mapping[str, Any], dtype: str) -> dict[str, 
     return {key: array.astype(dtype) for key, array in found.items()}
 
 
+def labeled_rows(
+    n: int, dtype: str, dimensions: int = 64, classes: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random rows whose squared distances are about 2, and a label for each."""
+    rng = np.random.default_rng(n)
+    rows = rng.normal(size=(n, dimensions)) / dimensions**0.5
+    return rows.astype(dtype), rng.integers(classes, size=n)
+
+
 def factors(
     shapes: Sequence[tuple[int, int, int]], seed: int, dtype: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -72,17 +81,18 @@ def tf2_run(
 ) -> Contender:
     """What `call` gives for the given arrays, and the gradients of its sum, by one graph.
 
-    leaves: variables; the given arrays when left out.
+    leaves: variables; those of the given arrays that are floating when left out.
     """
     import tensorflow as tf
 
     @tf.function(jit_compile=xla)
     def run(*given: Any) -> Any:
         with tf.GradientTape() as tape:
-            tape.watch(given)
+            watched = [one for one in given if one.dtype.is_floating]
+            tape.watch(watched)
             found = call(*given)
             loss = tf.reduce_sum(found)
-        gradients = tape.gradient(loss, given if leaves is None else leaves)
+        gradients = tape.gradient(loss, watched if leaves is None else leaves)
         return [found, *map(tf.convert_to_tensor, gradients)]
 
     tensors = [tf.constant(one) for one in given]

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from benchmarks.contenders import labeled_rows
 from benchmarks.harness import FLOOR, Benchmark, Contender, Target
 
-DIMENSIONS, CLASSES, BLOCK = 64, 10, 256
-
-
-def data(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(n)
-    embeddings = rng.normal(size=(n, DIMENSIONS)) / DIMENSIONS**0.5
-    return embeddings.astype(dtype), rng.integers(CLASSES, size=n)
+BLOCK = 256
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -23,7 +16,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
 
     from pytorch_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
-    x, labels = map(torch.from_numpy, data(n, dtype))
+    x, labels = map(torch.from_numpy, labeled_rows(n, dtype))
     leaf = x.clone().requires_grad_()
     peer = NCALoss()
 
@@ -61,7 +54,7 @@ def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
 
     from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
-    x, labels = map(tf.constant, data(n, dtype))
+    x, labels = map(tf.constant, labeled_rows(n, dtype))
 
     def plain(embeddings: Any, labels: Any) -> Any:
         """The formula of the seed: the share of the same-label neighbors."""
@@ -111,7 +104,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
     from theano_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
-    arrays = data(n, dtype)
+    arrays = labeled_rows(n, dtype)
     x, labels = T.matrix(dtype=dtype), T.lvector()
 
     def plain(embeddings: Any, labels: Any) -> Any:

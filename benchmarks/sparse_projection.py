@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,84 @@ def in_bench(rows: int, dtype: str) -> dict[str, Contender]:
     }
 
 
+def in_tf2(rows: int, dtype: str) -> dict[str, Contender]:
+    import tensorflow as tf
+
+    from tf2_impl.sparse_projection import SparseProjection
+
+    dense, weight, upstream = data(rows, dtype)
+    model = SparseProjection(FEATURES, OUT, bias=False, dtype=dtype)
+    model.weight.assign(weight)
+    leaf = tf.Variable(weight)
+
+    def differentiated(x: Any, product: Any, leaf: Any) -> Contender:
+        @tf.function
+        def run(x: Any, upstream: Any) -> Any:
+            with tf.GradientTape() as tape:
+                y = product(x)
+            return y, tape.gradient(y, leaf, upstream)
+
+        above = tf.constant(upstream)
+        return lambda: run(x, above)
+
+    given = tf.constant(dense)
+    sparse = tf.sparse.from_dense(given)
+    read = tf.ones((len(sparse.values), OUT), dtype)
+
+    @tf.function
+    def floor(read: Any) -> Any:
+        """Each stored place reads a row both ways, and the gradient is written once."""
+        return tf.reduce_sum(read), tf.reduce_sum(read, axis=0), tf.zeros((FEATURES, OUT), dtype)
+
+    return {
+        "new batch": differentiated(sparse, model, model.weight.value),
+        "dense": differentiated(given, lambda x: tf.matmul(x, leaf), leaf),
+        FLOOR: lambda: floor(read),
+    }
+
+
+@lru_cache
+def theano_functions(dtype: str) -> dict[str, Any]:
+    from theano_impl.sparse_projection import SparseProjection  # sets Theano up
+
+    import theano  # isort: skip
+    import theano.sparse  # isort: skip
+    import theano.tensor as T  # isort: skip
+
+    upstream, read = T.matrix("upstream", dtype=dtype), T.matrix("read", dtype=dtype)
+
+    def of(x: Any) -> Any:
+        with theano.config.change_flags(floatX=dtype):
+            model = SparseProjection(x, FEATURES, OUT, bias=False)
+        gradient = T.grad(None, model.weight, known_grads={model.output: upstream})
+        run = theano.function([x, upstream], [model.output, gradient])
+        return model.weight, run
+
+    return {
+        "new batch": of(theano.sparse.csr_matrix("x", dtype=dtype)),
+        "dense": of(T.matrix("x", dtype=dtype)),
+        # Each stored place reads a row both ways, and the gradient is written once.
+        FLOOR: theano.function(
+            [read], [T.sum(read), T.sum(read, axis=0), T.zeros((FEATURES, OUT))]
+        ),
+    }
+
+
+def in_theano(rows: int, dtype: str) -> dict[str, Contender]:
+    import scipy.sparse
+
+    dense, weight, upstream = data(rows, dtype)
+    given = {"new batch": scipy.sparse.csr_matrix(dense), "dense": dense}
+    read = np.ones((np.count_nonzero(dense), OUT), dtype)
+    functions = theano_functions(dtype)
+    found: dict[str, Contender] = {}
+    for name, x in given.items():
+        own, run = functions[name]
+        own.set_value(weight)
+        found[name] = partial(run, x, upstream)
+    return {**found, FLOOR: lambda: functions[FLOOR](read)}
+
+
 def in_numpy(rows: int, dtype: str) -> dict[str, Contender]:
     from numpy_infer.layer import Input
     from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
@@ -84,7 +163,7 @@ BENCHMARK = Benchmark(
     title="Sparse projection, forward and backward, 10,000 features to 64, 0.5 % not zero",
     size="rows",
     sizes=(64, 256, 512, 1024),
-    contenders={"bench": in_bench, "numpy": in_numpy},
+    contenders={"bench": in_bench, "tf2": in_tf2, "theano": in_theano, "numpy": in_numpy},
     targets=(
         Target("bench", "new batch", "dense", 256, 1 / 3),
         Target("bench", "new batch", "EmbeddingBag", 256, 1),

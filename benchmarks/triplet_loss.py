@@ -5,22 +5,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders import labeled_rows, tf2_run, theano_run
 from benchmarks.harness import FLOOR, Benchmark, Contender, Target, check_equal
 
-DIMENSIONS, CLASSES, MARGIN = 64, 10, 0.3
+DIMENSIONS, MARGIN = 64, 0.3
+OPTIONS: dict[str, Any] = {"margin": MARGIN, "distance": "euclidean"}
+COMPILED_AT = 2048  # rows: compiling takes seconds
 MOST_FORMED = 512  # rows; of 1024 the 95 million triplets would take gigabytes
 MOST_PLAIN = 256  # it forms the triplets that the labels do not allow, too: 1.6 GB for 512 rows
 REDUCTIONS = ("mean", "active")
-
-
-def data(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(n)
-    embeddings = rng.normal(size=(n, DIMENSIONS)) / DIMENSIONS**0.5
-    return embeddings.astype(dtype), rng.integers(CLASSES, size=n)
 
 
 def given(n: int, dtype: str) -> np.ndarray:
@@ -37,10 +35,9 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
 
     from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
 
-    x, labels = map(torch.from_numpy, data(n, dtype))
+    x, labels = map(torch.from_numpy, labeled_rows(n, dtype))
     leaf = x.clone().requires_grad_()
     rows = [row.requires_grad_() for row in torch.from_numpy(given(n, dtype))]
-    options: dict[str, Any] = {"margin": MARGIN, "distance": "euclidean"}
     built_in = torch.nn.TripletMarginLoss(margin=MARGIN, eps=0)
     reducers = {"mean": MeanReducer, "active": AvgNonZeroReducer}
 
@@ -59,7 +56,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         return run
 
     def ours(reduction: str) -> Contender:
-        return of_batch(lambda *batch: all_triplets_loss(*batch, reduction=reduction, **options))
+        return of_batch(lambda *batch: all_triplets_loss(*batch, reduction=reduction, **OPTIONS))
 
     def peer(reduction: str) -> Contender:
         distance = LpDistance(normalize_embeddings=False)
@@ -79,13 +76,16 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         """The product, one pass over its square, and the product of the gradient."""
         return (x @ x.T).clamp_(min=0) @ x
 
+    compiled = torch.compile(all_triplets_loss, dynamic=False)
     batch = {f"all, {reduction}": ours(reduction) for reduction in REDUCTIONS}
     if n <= MOST_FORMED:
         batch |= {f"all, {reduction}, peer": peer(reduction) for reduction in REDUCTIONS}
     if n <= MOST_PLAIN:
         batch["all, plain"] = of_batch(plain)
+    if n == COMPILED_AT:
+        batch["all, mean, compiled"] = of_batch(lambda *batch: compiled(*batch, **OPTIONS))
     listed = {
-        "given": of_given(lambda *rows: triplet_loss(*rows, **options)),
+        "given": of_given(lambda *rows: triplet_loss(*rows, **OPTIONS)),
         "given, nn.TripletMarginLoss": of_given(built_in),
     }
     if dtype == "float64":  # the other two comparisons: the suite makes one
@@ -94,11 +94,79 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     return {**batch, **listed, FLOOR: floor}
 
 
+def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
+    import tensorflow as tf
+
+    from tf2_impl.triplet_loss import all_triplets_loss, triplet_loss
+
+    batch, rows = labeled_rows(n, dtype), list(given(n, dtype))
+
+    def plain(embeddings: Any, labels: Any) -> Any:
+        """Every hinge by itself."""
+        product = tf.matmul(embeddings, embeddings, transpose_b=True)
+        square = tf.linalg.diag_part(product)
+        squared = square[:, None] + square - 2 * product
+        apart = ~tf.eye(n, dtype=tf.bool)
+        distances = tf.where(apart, tf.sqrt(tf.where(apart, squared, tf.ones_like(squared))), 0)
+        same = labels[:, None] == labels
+        valid = tf.cast((same & apart)[:, :, None] & ~same[:, None, :], dtype)
+        hinges = tf.nn.relu(MARGIN + distances[:, :, None] - distances[:, None, :])
+        return tf.reduce_sum(hinges * valid) / tf.reduce_sum(valid)
+
+    @tf.function
+    def floor(x: Any) -> Any:
+        """The product, one pass over its square, and the product of the gradient."""
+        return tf.matmul(tf.nn.relu(tf.matmul(x, x, transpose_b=True)), x)
+
+    def ours(reduction: str) -> Any:
+        return lambda *batch: all_triplets_loss(*batch, reduction=reduction, **OPTIONS)
+
+    found = {f"all, {reduction}": tf2_run(ours(reduction), batch) for reduction in REDUCTIONS}
+    if n <= MOST_PLAIN:
+        found["all, plain"] = tf2_run(plain, batch)
+    if n == COMPILED_AT:
+        found["all, mean, XLA"] = tf2_run(ours("mean"), batch, xla=True)
+    found["given"] = tf2_run(lambda *rows: triplet_loss(*rows, **OPTIONS), rows)
+    x = tf.constant(batch[0])
+    return {**found, FLOOR: lambda: floor(x)}
+
+
+@lru_cache
+def theano_functions(dtype: str) -> dict[str, Any]:
+    from theano_impl.triplet_loss import all_triplets_loss, triplet_loss  # sets Theano up
+
+    import theano  # isort: skip
+    import theano.tensor as T  # isort: skip
+
+    x, _ = batch = [T.matrix("x", dtype=dtype), T.lvector("labels")]
+    rows = [T.matrix(name, dtype=dtype) for name in ("anchor", "positive", "negative")]
+
+    def ours(reduction: str) -> Any:
+        loss = all_triplets_loss(*batch, reduction=reduction, **OPTIONS)
+        return theano_run(loss, batch, [x])
+
+    return {
+        **{f"all, {reduction}": ours(reduction) for reduction in REDUCTIONS},
+        "given": theano_run(triplet_loss(*rows, **OPTIONS), rows, rows),
+        # The product, one pass over its square, and the product of the gradient.
+        FLOOR: theano.function([x], T.dot(T.maximum(T.dot(x, x.T), 0), x)),
+    }
+
+
+def in_theano(n: int, dtype: str) -> dict[str, Contender]:
+    x, labels = labeled_rows(n, dtype)
+    arguments = {"given": tuple(given(n, dtype)), FLOOR: (x,)}
+    return {
+        name: partial(run, *arguments.get(name, (x, labels)))
+        for name, run in theano_functions(dtype).items()
+    }
+
+
 BENCHMARK = Benchmark(
     title="Triplet losses, forward and backward, 64 dimensions, 10 classes",
     size="rows",
     sizes=(256, 512, 2048, 4096),
-    contenders={"bench": in_torch},
+    contenders={"bench": in_torch, "tf2": in_tf2, "theano": in_theano},
     targets=(
         Target("bench", "all, mean", "all, mean, peer", 512, 1 / 25),
         Target("bench", "all, active", "all, active, peer", 512, 1 / 25),

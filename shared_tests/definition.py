@@ -129,12 +129,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A porter's mistake, as an edit of the source in each package, and the case that sees it."""
+    """A porter's mistake, as an edit of the source in each package, and the case that sees it.
+
+    file: the helper that is edited, when it is not the component's own file.
+    """
 
     name: str
     operation: str
     case: str
     edits: Mapping[str, tuple[str, str]]
+    file: str | None = None
 
 
 @dataclass(frozen=True)

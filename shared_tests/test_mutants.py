@@ -15,11 +15,16 @@ def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
     """The module, with its source edited in one place."""
     source = inspect.getsource(module)
     assert source.count(old) == 1, f"{module.__name__}: {source.count(old)} places read {old!r}"
-    mutant = ModuleType(module.__name__)
-    mutant.__package__ = module.__package__
-    mutant.__file__ = module.__file__
-    exec(compile(source.replace(old, new), f"<mutant of {module.__name__}>", "exec"), vars(mutant))
-    return mutant
+    return executed(module, source.replace(old, new))
+
+
+def executed(module: ModuleType, source: str) -> ModuleType:
+    """A module like this one, made of another source."""
+    made = ModuleType(module.__name__)
+    made.__package__ = module.__package__
+    made.__file__ = module.__file__
+    exec(compile(source, f"<mutant of {module.__name__}>", "exec"), vars(made))
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +42,15 @@ def _keras_registry():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a mutant may well divide by zero
 def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
-    name = f"{PACKAGES[backend_name]}.{definition.component}"
+    package = PACKAGES[backend_name]
     cell = definition.cell(mutant.operation, mutant.case)
-    module = importlib.import_module(name)
+    component = importlib.import_module(f"{package}.{definition.component}")
+    edited = importlib.import_module(f"{package}.{mutant.file or definition.component}")
     check_agreement(backend, backend_name, cell)
-    changed = mutated(module, *mutant.edits[PACKAGES[backend_name]])
-    monkeypatch.setitem(sys.modules, name, changed)
+    changed = mutated(edited, *mutant.edits[package])
+    monkeypatch.setitem(sys.modules, edited.__name__, changed)
+    if edited is not component:  # it has to import the helper's mutant
+        again = executed(component, inspect.getsource(component))
+        monkeypatch.setitem(sys.modules, component.__name__, again)
     with pytest.raises(AssertionError, match=r": error \S+ > "):
         check_agreement(backend, backend_name, cell)

@@ -176,6 +176,7 @@ DEFINITION = Definition(
                     "near",
                 ),
             },
+            "near_neighbors",
         ),
         Mutant(
             "itself known by distance zero",
@@ -195,6 +196,7 @@ DEFINITION = Definition(
                     "T.ge(near, 0.999999)",
                 ),
             },
+            "near_neighbors",
         ),
         Mutant(
             "index within the block",
@@ -214,6 +216,7 @@ DEFINITION = Definition(
                     "T.switch(T.eq(T.arange(rows.shape[0])[:, None]",
                 ),
             },
+            "near_neighbors",
         ),
         Mutant(
             "mean over all anchors",
@@ -263,6 +266,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },
+            "near_neighbors",
         ),
         Mutant(
             "learned temperature for its inverse",

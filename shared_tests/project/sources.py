@@ -18,6 +18,7 @@ HELPERS = {
     "sanity_messages",  # plain text, the same file in each
     "setup",  # theano: what it needs to run
     "ties",
+    "near_neighbors",  # a quick way of one loss
     "classmates",  # torch: the rows of each class, for losses of all triplets
     # trainings
     "distributed",  # torch and tf2: one batch of many processes
