@@ -23,7 +23,8 @@ import numpy as np
 
 FLOOR = "floor"
 AGREE = 1e-9  # of the largest entry, in float64
-LEAST_SECONDS = 2e-3  # what is faster runs several times in a row
+LEAST_SECONDS = 5e-3  # what is faster runs several times in a row
+WARMED_SECONDS = 50e-3  # what is faster runs once before it is timed
 MOST_SECONDS = 20.0  # of one contender's rounds; what is slow gets fewer of them
 QUICK_ROUNDS = 3
 
@@ -138,26 +139,32 @@ def arrays(results: Any) -> list[np.ndarray]:
 
 
 def timed(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float]:
-    """Median seconds of each: all of them once in every round."""
-    repeats = {name: repeats_of(run) for name, run in contenders.items()}
+    """Median seconds of each: all of them in every round.
+
+    What is fast runs once before its turn: the one before it may have emptied the caches.
+    """
+    once = {name: warm_seconds(run) for name, run in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            if sum(seconds[name]) * repeats[name] > MOST_SECONDS and len(seconds[name]) >= 3:
+            repeats = max(1, round(LEAST_SECONDS / once[name]))
+            if sum(seconds[name]) * repeats > MOST_SECONDS and len(seconds[name]) >= 3:
                 continue
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
+            if once[name] < WARMED_SECONDS:
                 run()
-            seconds[name].append((time.perf_counter() - start) / repeats[name])
+            start = time.perf_counter()
+            for _ in range(repeats):
+                run()
+            seconds[name].append((time.perf_counter() - start) / repeats)
     return {name: median(found) for name, found in seconds.items()}
 
 
-def repeats_of(run: Contender) -> int:
-    """How often it has to run to take long enough, after a warm-up."""
+def warm_seconds(run: Contender) -> float:
+    """Of its second run."""
     run()
     start = time.perf_counter()
     run()
-    return max(1, round(LEAST_SECONDS / max(time.perf_counter() - start, 1e-9)))
+    return max(time.perf_counter() - start, 1e-9)
 
 
 def peak_bytes(run: Contender) -> int | None:

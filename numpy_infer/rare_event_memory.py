@@ -117,11 +117,13 @@ def updated_memory(
     same = key_labels == labels[:, None]
     target = _nearest(unit @ keys.T, same if rule == "average" else filled)
     match = known & same[np.arange(len(unit)), target] & (rule != "circular")
+    matched = target[match]
     grown = keys.copy()
-    np.add.at(grown, target[match], unit[match])
+    np.add.at(grown, matched, unit[match])
+    new_keys = grown.copy()
+    new_keys[matched] = l2_normalize(grown[matched])
     used = np.zeros(len(keys), bool)
-    used[target[match]] = True
-    new_keys = np.where(used[:, None], l2_normalize(grown), keys)
+    used[matched] = True
     # The places of those that are written: the r-th gets the r-th of the slots in this order.
     age = np.where(filled, ages if jitter is None else ages + jitter, np.inf)
     order = np.argsort(-np.where(used, -np.inf, age), kind="stable")

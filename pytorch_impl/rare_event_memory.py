@@ -115,9 +115,10 @@ def updated_memory(
     same = key_labels == labels[:, None]
     target = _nearest(unit @ keys.T, same if rule == "average" else filled)
     match = known & same.gather(1, target[:, None])[:, 0] & (rule != "circular")
-    grown = keys.index_add(0, target[match], unit[match])
-    used = torch.zeros_like(filled).index_fill(0, target[match], True)
-    new_keys = torch.where(used[:, None], l2_normalize(grown), keys)
+    matched = target[match]
+    grown = keys.index_add(0, matched, unit[match])
+    new_keys = grown.index_put((matched,), l2_normalize(grown[matched]))
+    used = torch.zeros_like(filled).index_fill(0, matched, True)
     # The places of those that are written: the r-th gets the r-th of the slots in this order.
     age = (ages if jitter is None else ages + jitter).where(filled, math.inf)
     order = age.masked_fill(used, -math.inf).argsort(descending=True, stable=True)

@@ -88,9 +88,11 @@ class SMORMS3(torch.optim.Optimizer):
 def _advance(tensors: list[Tensor], x: Tensor, lr: float, epsilon: float) -> None:
     """One step of parameter, memory, gradient and square by the rule above, in place."""
     parameter, memory, gradient, square = tensors
-    r = 1 / (1 + memory)
+    # In place also where nothing is kept: new memory for a table costs more than the arithmetic.
+    r = (1 + memory).reciprocal_()
     gradient.lerp_(x, r)
-    square.lerp_(x**2, r)
-    ratio = gradient**2 / (square + epsilon)
+    square.lerp_(x * x, r)
+    ratio = (gradient * gradient).div_(square + epsilon)
     memory.mul_(1 - ratio).add_(1)
-    parameter.sub_(ratio.clamp(max=lr) * x / (square.sqrt() + epsilon))
+    step = ratio.clamp_(max=lr).mul_(x)
+    parameter.addcdiv_(step, square.sqrt().add_(epsilon), value=-1)

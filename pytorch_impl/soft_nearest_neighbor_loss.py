@@ -25,10 +25,9 @@ from pytorch_impl.checks import (
     check_number,
 )
 from pytorch_impl.distances import DISTANCES, pairwise_distances
-from pytorch_impl.near_neighbors import NEAR, NearLoss, NearLosses
+from pytorch_impl.near_neighbors import near_loss
 
 REDUCTIONS = ("mean", "sum", "none")
-ROWS = 128  # of a block where none is asked for: it stays in the cache
 
 
 def soft_nearest_neighbor_loss(
@@ -58,21 +57,11 @@ def soft_nearest_neighbor_loss(
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
     _check_temperature(temperature, embeddings)
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    paired = (sizes[classes] > 1).to(embeddings.dtype)
-    weights = paired / paired.sum().clamp_min(1) if reduction == "mean" else paired
     if distance == "sqeuclidean" and embeddings.dtype in (torch.float32, torch.float64):
         scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
-        centered = embeddings - embeddings.detach().mean(0)
-        if 0 <= centered.detach().square().sum(1).amax() / scale.detach() <= NEAR:
-            # Sorted by class, the partners of a block stand in one narrow window.
-            order = classes.argsort(stable=True)
-            ends = sizes.cumsum(0)
-            windows = torch.stack([ends - sizes, ends], 1)[classes[order]]
-            given = (centered[order], scale, windows, weights[order], block_size or ROWS)
-            if reduction == "none":
-                return NearLosses.apply(*given)[order.argsort()]
-            return NearLoss.apply(*given, torch.is_grad_enabled())
+        loss = near_loss(embeddings, labels, scale, reduction, block_size)
+        if loss is not None:
+            return loss
     rows = torch.arange(embeddings.shape[0], device=labels.device)
     if block_size is None:
         losses = _anchor_losses(rows, embeddings, labels, temperature, distance)
@@ -93,7 +82,10 @@ def soft_nearest_neighbor_loss(
         losses = torch.cat(list(blocks))
     if reduction == "none":
         return losses
-    return losses.sum() / paired.sum().clamp_min(1) if reduction == "mean" else losses.sum()
+    if reduction == "sum":
+        return losses.sum()
+    _, sizes = labels.unique(return_counts=True)
+    return losses.sum() / sizes[sizes > 1].sum().clamp_min(1)
 
 
 def _anchor_losses(

@@ -129,8 +129,9 @@ def updated_memory(
     match = known & tf.gather(same, target, batch_dims=1) & (rule != "circular")
     matched = tf.boolean_mask(target, match)[:, None]
     grown = tf.tensor_scatter_nd_add(keys, matched, tf.boolean_mask(unit, match))
+    unit_rows = l2_normalize(tf.gather_nd(grown, matched))
+    new_keys = tf.tensor_scatter_nd_update(grown, matched, unit_rows)
     used = _marked(tf.zeros_like(filled), matched)
-    new_keys = tf.where(used[:, None], l2_normalize(grown), keys)
     # The places of those that are written: the r-th gets the r-th of the slots in this order.
     infinity = tf.constant(math.inf, ages.dtype)
     age = tf.where(filled, ages if jitter is None else ages + jitter, infinity)

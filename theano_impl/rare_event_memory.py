@@ -131,9 +131,9 @@ def updated_memory(
         match = T.zeros_like(match)
     matched = target[match.nonzero()]
     grown = T.inc_subtensor(keys[matched], unit[match.nonzero()])
+    new_keys = T.set_subtensor(grown[matched], l2_normalize(grown[matched]))
     # Theano's C code sets no booleans.
     used = T.set_subtensor(T.zeros_like(ages)[matched], np.float32(1)) > 0
-    new_keys = T.switch(used[:, None], l2_normalize(grown), keys)
     # The places of those that are written: the r-th gets the r-th of the slots in this order.
     infinity = np.asarray(math.inf, ages.dtype)
     age = T.switch(filled, ages if jitter is None else ages + jitter, infinity)

@@ -304,10 +304,13 @@ DEFINITION = Definition(
             "updated_memory",
             "average",
             {
-                "pytorch_impl": ("torch.where(used[:, None], l2_normalize(grown), keys)", "grown"),
-                "tf2_impl": ("tf.where(used[:, None], l2_normalize(grown), keys)", "grown"),
-                "theano_impl": ("T.switch(used[:, None], l2_normalize(grown), keys)", "grown"),
-                "numpy_infer": ("np.where(used[:, None], l2_normalize(grown), keys)", "grown"),
+                "pytorch_impl": ("l2_normalize(grown[matched])", "grown[matched]"),
+                "tf2_impl": (
+                    "l2_normalize(tf.gather_nd(grown, matched))",
+                    "tf.gather_nd(grown, matched)",
+                ),
+                "theano_impl": ("l2_normalize(grown[matched])", "grown[matched]"),
+                "numpy_infer": ("l2_normalize(grown[matched])", "grown[matched]"),
             },
         ),
         Mutant(
@@ -316,14 +319,14 @@ DEFINITION = Definition(
             "several at one slot, average",
             {
                 "pytorch_impl": (
-                    "keys.index_add(0, target[match], unit[match])",
-                    "keys.index_copy(0, target[match], keys[target[match]] + unit[match])",
+                    "keys.index_add(0, matched, unit[match])",
+                    "keys.index_copy(0, matched, keys[matched] + unit[match])",
                 ),
                 "tf2_impl": ("tf.tensor_scatter_nd_add(keys", "tf.tensor_scatter_nd_update(keys"),
                 "theano_impl": ("T.inc_subtensor(keys", "T.set_subtensor(keys"),
                 "numpy_infer": (
-                    "np.add.at(grown, target[match], unit[match])",
-                    "grown[target[match]] += unit[match]",
+                    "np.add.at(grown, matched, unit[match])",
+                    "grown[matched] += unit[match]",
                 ),
             },
         ),

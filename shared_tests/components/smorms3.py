@@ -150,7 +150,7 @@ DEFINITION = Definition(
             "dense",
             {
                 "pytorch_impl": (
-                    "r = 1 / (1 + memory)",
+                    "r = (1 + memory).reciprocal_()",
                     "r = 1 / (1 + 1 + memory * (1 - gradient**2 / (square + epsilon)))",
                 ),
                 "tf2_impl": (
@@ -168,7 +168,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "gradients of zero",
             {
-                "pytorch_impl": ("gradient**2 / (square + epsilon)", "gradient**2 / square"),
+                "pytorch_impl": (".div_(square + epsilon)", ".div_(square)"),
                 "tf2_impl": ("gradient**2 / (square + epsilon)", "gradient**2 / square"),
                 "theano_impl": ("gradient**2 / (square + epsilon)", "gradient**2 / square"),
             },
@@ -178,7 +178,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "other epsilon",
             {
-                "pytorch_impl": ("(square.sqrt() + epsilon)", "square.sqrt()"),
+                "pytorch_impl": ("square.sqrt().add_(epsilon)", "square.sqrt()"),
                 "tf2_impl": ("(tf.sqrt(square) + epsilon)", "tf.sqrt(square)"),
                 "theano_impl": ("(T.sqrt(square) + epsilon)", "T.sqrt(square)"),
             },
@@ -188,7 +188,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "tiny gradients",
             {
-                "pytorch_impl": ("(square.sqrt() + epsilon)", "(square + epsilon).sqrt()"),
+                "pytorch_impl": ("square.sqrt().add_(epsilon)", "(square + epsilon).sqrt()"),
                 "tf2_impl": ("(tf.sqrt(square) + epsilon)", "tf.sqrt(square + epsilon)"),
                 "theano_impl": ("(T.sqrt(square) + epsilon)", "T.sqrt(square + epsilon)"),
             },
@@ -208,7 +208,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "dense",
             {
-                "pytorch_impl": ("ratio.clamp(max=lr)", "ratio"),
+                "pytorch_impl": ("ratio.clamp_(max=lr)", "ratio"),
                 "tf2_impl": ("tf.minimum(lr, ratio)", "ratio"),
                 "theano_impl": ("T.minimum(lr, ratio)", "ratio"),
             },
@@ -218,7 +218,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "rate never clamps",
             {
-                "pytorch_impl": ("ratio.clamp(max=lr)", "lr"),
+                "pytorch_impl": ("ratio.clamp_(max=lr)", "torch.full_like(x, lr)"),
                 "tf2_impl": ("tf.minimum(lr, ratio)", "lr"),
                 "theano_impl": ("T.minimum(lr, ratio)", "lr"),
             },
@@ -228,7 +228,7 @@ DEFINITION = Definition(
             "SMORMS3",
             "signs that flip",
             {
-                "pytorch_impl": ("square.lerp_(x**2, r)", "square.lerp_(x, r).pow_(2)"),
+                "pytorch_impl": ("square.lerp_(x * x, r)", "square.lerp_(x, r).pow_(2)"),
                 "tf2_impl": ("r * x**2", "(r * x) ** 2"),
                 "theano_impl": ("r * x**2", "(r * x) ** 2"),
             },

@@ -169,7 +169,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "sqeuclidean, mean",
             {
-                "pytorch_impl": (".diagonal().zero_()", ""),
+                "pytorch_impl": ("near.diagonal(first).zero_()", ""),
                 "tf2_impl": ("tf.zeros_like(block, x.dtype)", "tf.ones_like(block, x.dtype)"),
                 "theano_impl": (
                     "T.switch(T.eq(rows[:, None], T.arange(keys.shape[0])), T.zeros_like(near), near)",
@@ -184,8 +184,8 @@ DEFINITION = Definition(
             "duplicates",
             {
                 "pytorch_impl": (
-                    "near[:, block].diagonal().zero_()",
-                    "near[:, block].masked_fill_((x[block, None] == x[block]).all(2), 0)",
+                    "near.diagonal(first).zero_()",
+                    "near.masked_fill_((x[:, block, None] == x[:, None]).all(0), 0)",
                 ),
                 "tf2_impl": (
                     "tf.tensor_scatter_nd_update(near, itself, tf.zeros_like(block, x.dtype))",
@@ -204,7 +204,7 @@ DEFINITION = Definition(
             "blocks of 4",
             {
                 "pytorch_impl": (
-                    "near[:, block].diagonal().zero_()",
+                    "near.diagonal(first).zero_()",
                     "near.diagonal().zero_()",
                 ),
                 "tf2_impl": (
@@ -223,7 +223,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "cosine, mean",
             {
-                "pytorch_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
+                "pytorch_impl": ("sizes[sizes > 1]", "sizes[sizes > 0]"),
                 "tf2_impl": ("twins = ordered[1:] == ordered[:-1]", "twins = labels[1:] >= 0"),
                 "theano_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
             },
@@ -262,7 +262,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "temperature",
             {
-                "pytorch_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
+                "pytorch_impl": ("-one]) / temperature", "-one]) * temperature"),
                 "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },

@@ -1,0 +1,43 @@
+"""Soft nearest neighbors that are near: classes of all sizes, in blocks that divide them."""
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from pytorch_impl import near_neighbors
+from pytorch_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
+from shared_tests.compare import VALUE_TOLERANCE, assert_close
+from shared_tests.components import soft_nearest_neighbor_loss as definition
+from shared_tests.fixtures import normal
+
+SIZES = (70, 1, 90, 2, 3, 30, 64, 1, 5, 7)
+LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(len(SIZES)), SIZES))
+EMBEDDINGS = normal(len(LABELS), 2, seed=1)
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 50, 64, 100, 273])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_values_and_gradients(block_size, reduction, monkeypatch):
+    monkeypatch.setattr(near_neighbors, "ROWS", 130)  # None asks for it
+    labels = torch.from_numpy(LABELS)
+
+    def loss(embeddings, temperature):
+        options = {"temperature": temperature, "reduction": reduction, "block_size": block_size}
+        return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    given = torch.from_numpy(EMBEDDINGS).requires_grad_(), torch.tensor(2.0).double()
+    assert near_neighbors.near_loss(given[0], labels, given[1], reduction, None) is not None
+    expected = definition.soft_nearest_neighbor_loss(EMBEDDINGS, LABELS, 2.0, reduction=reduction)
+    got = loss(*given).detach().numpy()
+    assert_close(got, np.asarray(expected), VALUE_TOLERANCE["layer", "float64"], "loss")
+    assert gradcheck(loss, (given[0], given[1].requires_grad_()), fast_mode=True)
+
+
+def test_a_class_of_many_rows_is_a_group_of_its_own():
+    assert near_neighbors._groups([70, 1, 90, 2, 3, 30, 64, 1, 5]) == [
+        (0, 70, False),
+        (70, 161, True),
+        (161, 260, True),
+        (260, 266, True),
+    ]
