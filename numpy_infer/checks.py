@@ -58,6 +58,16 @@ def check_width(name: str, x: np.ndarray, width: int) -> None:
         raise ValueError(f"{name}: expected {width} features, got shape {x.shape}")
 
 
+def check_factor(name: str, x: np.ndarray, weight: np.ndarray) -> None:
+    """`x` can be multiplied by `weight`: floating, of its dtype, and as wide as it has rows."""
+    # In one look when all is well: a small net takes as long as its checks.
+    fits = isinstance(x, np.ndarray) and x.ndim and x.dtype == weight.dtype
+    if not (fits and x.shape[-1] == weight.shape[0]):
+        check_floating(name, x)
+        check_dtype(name, x, weight.dtype)
+        check_width(name, x, weight.shape[0])
+
+
 def check_like(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
     """A floating array with the dtype and the shape of `other`."""
     check_floating(name, x)

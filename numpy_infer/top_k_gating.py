@@ -39,8 +39,12 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
     # The k-th value, and its equals counted from the left: no full sort.
     last = np.partition(ranked, -k, axis=-1)[..., -k, None]
     above, equal = ranked > last, ranked == last
-    room = k - above.sum(axis=-1, keepdims=True)
-    kept = above | (equal & (equal.cumsum(axis=-1) <= room)) | nan
+    kept = above | equal
+    tied = np.count_nonzero(kept, axis=-1) > k  # seldom any: to count from the left takes long
+    if tied.any():
+        room = k - above[tied].sum(axis=-1, keepdims=True)
+        kept[tied] &= above[tied] | (equal[tied].cumsum(axis=-1) <= room)
+    kept |= nan
     return np.where(kept, logits, logits.dtype.type(fill_value))
 
 

@@ -283,7 +283,7 @@ DEFINITION = Definition(
                     "(equal & (count <= room))",
                     "equal",
                 ),
-                "numpy_infer": ("(equal & (equal.cumsum(axis=-1) <= room))", "equal"),
+                "numpy_infer": ("if tied.any():", "if False:"),
             },
         ),
         Mutant(
@@ -301,8 +301,8 @@ DEFINITION = Definition(
                     'T.cumsum(T.cast(equal, "int64")[..., ::-1], axis=logits.ndim - 1)[..., ::-1]',
                 ),
                 "numpy_infer": (
-                    "equal.cumsum(axis=-1)",
-                    "equal[..., ::-1].cumsum(axis=-1)[..., ::-1]",
+                    "equal[tied].cumsum(axis=-1)",
+                    "equal[tied][..., ::-1].cumsum(axis=-1)[..., ::-1]",
                 ),
             },
         ),
@@ -310,7 +310,10 @@ DEFINITION = Definition(
             "NaN is dropped",
             "keep_top_k",
             "nan",
-            dict.fromkeys(PACKAGES.values(), ("<= room)) | nan", "<= room))")),
+            {
+                **dict.fromkeys(PACKAGES.values(), ("<= room)) | nan", "<= room))")),
+                "numpy_infer": ("kept |= nan", "pass"),
+            },
         ),
         Mutant(
             "unbiased variance",
