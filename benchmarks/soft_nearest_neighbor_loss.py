@@ -8,6 +8,7 @@ from benchmarks.contenders import labeled_rows
 from benchmarks.harness import FLOOR, Benchmark, Contender, Target
 
 BLOCK = 256
+COMPILED_AT = 1024  # rows: the other forms are shown once
 
 
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
@@ -38,11 +39,17 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         """The product, one pass of exp, and the product of the gradient."""
         return (x @ x.T).exp_() @ x
 
+    forms: dict[str, Contender] = {}
+    if n == COMPILED_AT:
+        compiled = torch.compile(soft_nearest_neighbor_loss, dynamic=False)
+        forms["in one, compiled"] = lambda: differentiated(compiled)
+
     return {
         "in one": lambda: differentiated(soft_nearest_neighbor_loss),
         "in blocks": lambda: differentiated(
             lambda *given: soft_nearest_neighbor_loss(*given, block_size=BLOCK)
         ),
+        **forms,
         "plain": lambda: differentiated(plain),
         "NCALoss": lambda: differentiated(peer),
         FLOOR: floor,
@@ -85,10 +92,15 @@ def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
 
     in_one = differentiated(soft_nearest_neighbor_loss)
     in_blocks = differentiated(lambda *given: soft_nearest_neighbor_loss(*given, block_size=BLOCK))
+    forms: dict[str, Contender] = {}
+    if n == COMPILED_AT:
+        forms = {"in one, eager": lambda: in_one(x, labels)}
+        forms["in one, XLA"] = compiled(in_one, xla=True)
+
     return {
         "in one": compiled(in_one),
         "in blocks": compiled(in_blocks),
-        "in one, XLA": compiled(in_one, xla=True),
+        **forms,
         # Its differences take n² · dimensions: 4 GiB at 4096, twice.
         **({"plain": compiled(differentiated(plain))} if n <= 1024 else {}),
         FLOOR: compiled(floor),
@@ -116,15 +128,22 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
         share = T.sum(T.switch(same, near, T.zeros_like(near)), axis=1) / T.sum(near, axis=1)
         return -T.mean(T.log(share))
 
-    def compiled(*outputs: Any) -> Contender:
-        function = theano.function([x, labels], list(outputs), on_unused_input="ignore")
+    def compiled(*outputs: Any, mode: Any = None) -> Contender:
+        found = list(outputs)
+        function = theano.function([x, labels], found, on_unused_input="ignore", mode=mode)
         return lambda: function(*arrays)
 
-    def differentiated(loss: Any) -> Contender:
-        return compiled(loss, T.grad(loss, x))
+    def differentiated(loss: Any, mode: Any = None) -> Contender:
+        return compiled(loss, T.grad(loss, x), mode=mode)
+
+    in_one = soft_nearest_neighbor_loss(x, labels)
+    forms: dict[str, Contender] = {}
+    if n == COMPILED_AT:
+        forms["in one, Python"] = differentiated(in_one, theano.Mode("py", "fast_run"))
 
     return {
-        "in one": differentiated(soft_nearest_neighbor_loss(x, labels)),
+        "in one": differentiated(in_one),
+        **forms,
         "in blocks": differentiated(soft_nearest_neighbor_loss(x, labels, block_size=BLOCK)),
         # Its differences take n² · dimensions: 4 GiB at 4096, twice.
         **({"plain": differentiated(plain(x, labels))} if n <= 1024 else {}),

@@ -58,8 +58,9 @@ def near_loss(
     if reduction == "mean":
         weights /= weights.sum().clamp_min(1)
     groups = _groups(labels.unique_consecutive(return_counts=True)[1].tolist())
-    x = x[order].T.contiguous()
-    points = _Points(x, square[order], labels, weights, alone, order, groups, rows or ROWS)
+    x = x.index_select(0, order).T.contiguous()
+    square = square.index_select(0, order)
+    points = _Points(x, square, labels, weights, alone, order, groups, rows or ROWS)
     if reduction == "none":
         return _Losses.apply(embeddings, temperature, points)
     return _Loss.apply(embeddings, temperature, points, torch.is_grad_enabled())
@@ -123,9 +124,9 @@ def _near(
     n = x.shape[1]
     one = torch.ones_like(square)
     # D / T without the anchor's own square, which both sums share, in a single product.
-    keys = torch.vstack([x, square])
-    queries = torch.vstack([2 * x, -one]) / temperature
-    values = torch.vstack([x, one])  # the row of ones sums
+    keys = torch.vstack([square, x, one])
+    queries = torch.vstack([-one, 2 * x, 0 * one]) / temperature
+    values = keys[1:]  # the row of ones sums
     by_others, by_partners = torch.empty_like(values), torch.empty_like(values)
     moved = torch.zeros_like(values)
     space = x.new_empty(min(rows, n), n)
