@@ -23,7 +23,7 @@ import numpy as np
 
 FLOOR = "floor"
 AGREE = 1e-9  # of the largest entry, in float64
-LEAST_SECONDS = 20e-3  # what is faster runs several times in a row
+LEAST_SECONDS = 20e-3  # what is faster runs several times in a row, unless it is to be quick
 WARMED_SECONDS = 50e-3  # what is faster runs once before it is timed
 MOST_SECONDS = 20.0  # of one contender's rounds; what is slow gets fewer of them
 QUICK_ROUNDS = 3
@@ -106,7 +106,7 @@ def run(chosen: Benchmark, environment: str, *, quick: bool) -> list[Row]:
         check_equal(contenders(size, "float64"), chosen.differs or {})
         gc.collect()
         timed_ones = contenders(size, "float32")
-        seconds = timed(timed_ones, QUICK_ROUNDS if quick else chosen.rounds)
+        seconds = timed(timed_ones, QUICK_ROUNDS if quick else chosen.rounds, quick=quick)
         rows += [
             Row(environment, name, size, seconds[name], peak_bytes(contender))
             for name, contender in timed_ones.items()
@@ -138,16 +138,19 @@ def arrays(results: Any) -> list[np.ndarray]:
     return [np.asarray(results, np.float64)]
 
 
-def timed(contenders: Mapping[str, Contender], rounds: int) -> dict[str, float]:
+def timed(
+    contenders: Mapping[str, Contender], rounds: int, *, quick: bool = False
+) -> dict[str, float]:
     """Median seconds of each: all of them in every round.
 
     What is fast runs once before its turn: the one before it may have emptied the caches.
     """
+    least = LEAST_SECONDS / 10 if quick else LEAST_SECONDS
     once = {name: warm_seconds(run) for name, run in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            repeats = max(1, round(LEAST_SECONDS / once[name]))
+            repeats = max(1, round(least / once[name]))
             if sum(seconds[name]) * repeats > MOST_SECONDS and len(seconds[name]) >= 3:
                 continue
             if once[name] < WARMED_SECONDS:

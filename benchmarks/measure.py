@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.metadata
 import json
 import platform
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     environment = arguments.environment
+    gc.set_threshold(50_000, 20, 20)  # graphs are many objects that stay: look at them less often
     versions = {name: importlib.metadata.version(name) for name in SHOWN[environment]}
     found: dict[str, Any] = {"versions": {"Python": platform.python_version(), **versions}}
     found |= {"rows": {}, "errors": {}}

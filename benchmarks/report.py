@@ -8,7 +8,7 @@ from benchmarks.harness import Benchmark, Row, Target, exponent
 
 
 def target_rows(described: Benchmark, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each target whose size was measured, with what was found."""
+    """Each target that was measured, with what was found."""
     found = []
     for target in described.targets:
         value = ratio(target, rows)
@@ -18,14 +18,14 @@ def target_rows(described: Benchmark, rows: list[dict[str, Any]]) -> list[dict[s
 
 
 def ratio(target: Target, rows: list[dict[str, Any]]) -> float | None:
-    """What the target is about; None when its size was not measured."""
+    """What the target is about; None when it was not measured."""
     kind = "bytes" if target.memory else "seconds"
     values = {
         row["contender"]: row[kind]
         for row in rows
         if (row["environment"], row["size"]) == (target.environment, target.size)
     }
-    if target.contender not in values:
+    if target.contender not in values or (target.of or target.contender) not in values:
         return None
     return values[target.contender] / (1 if target.of is None else max(values[target.of], 1e-12))
 

@@ -262,7 +262,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "temperature",
             {
-                "pytorch_impl": ("-one]) / temperature", "-one]) * temperature"),
+                "pytorch_impl": ("0 * one]) / temperature", "0 * one]) * temperature"),
                 "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },
