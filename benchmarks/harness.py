@@ -39,7 +39,8 @@ class Target:
     """A ratio of medians that is aimed at: `contender` takes at most `most` times what `of` does.
 
     What is to be n times faster takes at most 1/n. memory: the ratio is of the peak memory, or,
-    without `of`, the bytes.
+    without `of`, the bytes. reason: why it is missed, with the measurement that shows it; said
+    where it is.
     """
 
     environment: str
@@ -48,6 +49,7 @@ class Target:
     size: int
     most: float
     memory: bool = False
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Benchmark:
     size is what `sizes` counts, such as "rows". growth maps a contender to the exponent with
     which its time is expected to grow. differs names contenders whose results are known to be
     others, and says why: they are timed and not compared. thorough names contenders that a quick
-    run leaves out, as they compile or run for long.
+    run leaves out, as they compile or run for long. rest: seconds before each turn, where several
+    libraries have threads, which spin for a while when there is nothing left to do.
     """
 
     title: str
@@ -69,6 +72,7 @@ class Benchmark:
     differs: Mapping[str, str] | None = None
     thorough: Sequence[str] = ()
     rounds: int = 15
+    rest: float = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def run(chosen: Benchmark, environment: str, *, quick: bool) -> list[Row]:
         check_equal(contenders(size, "float64"), chosen.differs or {})
         gc.collect()
         timed_ones = contenders(size, "float32")
-        seconds = timed(timed_ones, QUICK_ROUNDS if quick else chosen.rounds, quick=quick)
+        rounds = QUICK_ROUNDS if quick else chosen.rounds
+        seconds = timed(timed_ones, rounds, rest=chosen.rest, quick=quick)
         rows += [
             Row(environment, name, size, seconds[name], peak_bytes(contender))
             for name, contender in timed_ones.items()
@@ -139,7 +144,7 @@ def arrays(results: Any) -> list[np.ndarray]:
 
 
 def timed(
-    contenders: Mapping[str, Contender], rounds: int, *, quick: bool = False
+    contenders: Mapping[str, Contender], rounds: int, *, rest: float = 0, quick: bool = False
 ) -> dict[str, float]:
     """Median seconds of each: all of them in every round.
 
@@ -153,6 +158,7 @@ def timed(
             repeats = max(1, round(least / once[name]))
             if sum(seconds[name]) * repeats > MOST_SECONDS and len(seconds[name]) >= 3:
                 continue
+            time.sleep(rest)
             if once[name] < WARMED_SECONDS:
                 run()
             start = time.perf_counter()

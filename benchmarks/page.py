@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.harness import FLOOR
 from benchmarks.table import figure as target_figure
-from benchmarks.table import subject
+from benchmarks.table import place, subject
 from shared_tests.parity.svg import as_svg
 
 
@@ -25,6 +25,7 @@ def write_page(report: dict[str, Any], path: Path) -> None:
             for name, one in report["benchmarks"].items()
             if len({row["size"] for row in one["rows"]}) > 1
         },
+        place=place,
         subject=subject,
         figure=target_figure,
     )

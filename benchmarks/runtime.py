@@ -104,6 +104,8 @@ BENCHMARK = Benchmark(
         Target("bench", "numpy_infer", "onnxruntime", 256, 1),
         Target("bench", "numpy_infer", "torch", 256, 1),
     ),
+    growth={"numpy_infer": 1},
     differs={FLOOR: "only the product of the first layer"},
     rounds=31,
+    rest=0.05,
 )

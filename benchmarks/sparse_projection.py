@@ -176,4 +176,5 @@ BENCHMARK = Benchmark(
         FLOOR: "only as many rows as no way avoids to read and to write, in order",
         **dict.fromkeys(FORWARD, "no gradient; compared with each other when they are made"),
     },
+    rest=0.05,
 )

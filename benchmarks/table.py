@@ -37,6 +37,8 @@ def print_tables(report: dict[str, Any], console: Console) -> None:
     for summary in (targets(report), growth(report)):
         if summary.row_count:
             console.print(summary)
+    for name, target in missed(report):
+        console.print(f"{name}, {place(target)}: {target['reason']}", highlight=False)
 
 
 def floor_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:
@@ -61,6 +63,21 @@ def targets(report: dict[str, Any]) -> Table:
             size = str(target["size"])
             table.add_row(name, target["environment"], subject(target), size, aimed, found, mark)
     return table
+
+
+def missed(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The targets that are missed for a known reason, each with its benchmark."""
+    return [
+        (name, target)
+        for name, one in report["benchmarks"].items()
+        for target in one["targets"]
+        if target["reason"] and not target["ok"]
+    ]
+
+
+def place(target: dict[str, Any]) -> str:
+    """What was measured, and where."""
+    return f"{target['environment']}, {subject(target)} at {target['size']}"
 
 
 def subject(target: dict[str, Any]) -> str:
