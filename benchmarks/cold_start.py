@@ -107,7 +107,15 @@ BENCHMARK = Benchmark(
     targets=(
         Target(PROCESS, "numpy_infer", FLOOR, 1, 1.1),
         Target(PROCESS, "numpy_infer", "onnxruntime", 1, 0.85),
-        Target(PROCESS, "numpy_infer", "LiteRT", 1, 1),
+        Target(
+            PROCESS,
+            "numpy_infer",
+            "LiteRT",
+            1,
+            1,
+            reason="nearly all of both is the import of NumPy; they are within a twentieth of each "
+            "other, and which one is ahead changes from run to run",
+        ),
         Target(PROCESS, "numpy_infer", None, 1, 30 * 2**20, memory=True),
     ),
     thorough=("PyTorch", "TensorFlow"),

@@ -100,7 +100,15 @@ BENCHMARK = Benchmark(
     sizes=(1, 16, 256, 4096),
     contenders={"bench": in_bench},
     targets=(
-        Target("bench", "numpy_infer", "onnxruntime", 1, 1),
+        Target(
+            "bench",
+            "numpy_infer",
+            "onnxruntime",
+            1,
+            1,
+            reason="NumPy's own calls, three products, three sums and two maxima, take 12.8 µs "
+            "without any check or layer around them; onnxruntime takes 11.3",
+        ),
         Target("bench", "numpy_infer", "onnxruntime", 256, 1),
         Target("bench", "numpy_infer", "torch", 256, 1),
     ),

@@ -135,6 +135,10 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
     }
 
 
+QUICK_ALONE = (
+    "Theano's compiled loop takes 0.26 ms for a sequence alone, where PyTorch takes 0.32 and "
+    "TensorFlow 1.3: a twentieth of them all is 3.3 ms, and the bare products of the floor take 3.0"
+)
 BENCHMARK = Benchmark(
     title="Sequence encoder, forward, 1 to 30 ids of 10,000, 64 dimensions, 64 hidden",
     size="sequences",
@@ -144,8 +148,8 @@ BENCHMARK = Benchmark(
     # the products alone, in NumPy, take 1/30 to 1/40 of the loop. The rest is exp, 2.5 ns each in
     # its C code, and steps over the padding, which is half of the batch.
     targets=tuple(
-        Target(environment, "in one call", "one by one", 256, 1 / 20)
-        for environment in ("bench", "tf2", "theano")
+        Target(environment, "in one call", "one by one", 256, 1 / 20, reason=reason)
+        for environment, reason in (("bench", None), ("tf2", None), ("theano", QUICK_ALONE))
     ),
     growth={"in one call": 1},
     differs={FLOOR: "only the products that no way avoids"},

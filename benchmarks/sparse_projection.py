@@ -160,6 +160,10 @@ def in_numpy(rows: int, dtype: str) -> dict[str, Contender]:
 
 
 FORWARD = ("NumPy, forward", "NumPy, dense, forward", "SciPy, forward")
+ROW_BY_ROW = (
+    "SciPy adds rows of the weight where they lie; NumPy gathers them first, and multiplies them "
+    "in a call for each row of the input: 256 calls of 1.2 µs are 0.3 of the 0.6 ms"
+)
 BENCHMARK = Benchmark(
     title="Sparse projection, forward and backward, 10,000 features to 64, 0.5 % not zero",
     size="rows",
@@ -169,7 +173,7 @@ BENCHMARK = Benchmark(
         Target("bench", "new batch", "dense", 256, 1 / 3),
         Target("bench", "new batch", "EmbeddingBag", 256, 1),
         Target("bench", "same batch", "EmbeddingBag", 256, 0.4),
-        Target("bench", "NumPy, forward", "SciPy, forward", 256, 3),
+        Target("bench", "NumPy, forward", "SciPy, forward", 256, 3, reason=ROW_BY_ROW),
     ),
     growth={"new batch": 1, "same batch": 1, "NumPy": 1, "NumPy, forward": 1},
     differs={

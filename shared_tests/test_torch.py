@@ -19,7 +19,7 @@ from pytorch_impl.neural_grammar import NeuralGrammar
 from pytorch_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from pytorch_impl.recursive_autoencoder import RecursiveAutoencoder
 from pytorch_impl.sequence_encoder import SequenceEncoder
-from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.sparse_projection import SparseProjection, _argsort
 from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from pytorch_impl.triplet_loss import TripletLoss
@@ -145,6 +145,14 @@ def test_sparse_projection_sums_what_is_stored_twice(layout):
         output = model(x)
         found.append([output, *torch.autograd.grad((output**2).sum(), model.parameters())])
     torch.testing.assert_close(*found, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [3, 32_766, 32_767, 40_000])
+@pytest.mark.parametrize("n", [4_096, 4_097, 32_767, 32_768])
+def test_sparse_projection_sorts_stably_whatever_the_size(n, width):
+    indices = torch.from_numpy(np.random.default_rng(1).integers(width, size=n)).int()
+    indices[: n // 2] = width - 1  # next to what pads
+    torch.testing.assert_close(_argsort(indices, width), indices.argsort(stable=True))
 
 
 @pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
