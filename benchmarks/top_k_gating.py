@@ -29,6 +29,23 @@ def config(k: int, experts: int = EXPERTS) -> dict[str, Any]:
     return {"in_features": FEATURES, "out_features": FEATURES, "n_experts": experts, "k": k}
 
 
+def operands(x: np.ndarray, weights: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Of the floor's products: the rows, k experts' worth of them, the gate and the experts."""
+    chosen = np.resize(x, (EXPERTS, max(1, len(x) * K // EXPERTS), FEATURES))
+    return x, chosen, weights["gate_weight"], weights["expert_weight"]
+
+
+def products(transposed: Any, x: Any, chosen: Any, gate: Any, experts: Any) -> list[Any]:
+    """The gate's products, and those of k experts of equally many rows; there, and back.
+
+    transposed: of the framework; None leaves the way back out.
+    """
+    logits, answers = x @ gate, chosen @ experts
+    if transposed is None:
+        return [logits, answers]
+    return [transposed(x) @ logits, transposed(chosen, (0, 2, 1)) @ answers]
+
+
 def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     import torch
 
@@ -64,12 +81,10 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         blended = torch.bmm(gates[:, None], answers.transpose(0, 1)).squeeze(1)
         return differentiated(blended, parameters)
 
-    def floor() -> None:
-        """The gate's products, and those of k experts of equally many rows, there and back."""
-        with torch.no_grad():
-            chosen = x.repeat(K, 1)[: n * K // EXPERTS * EXPERTS].view(EXPERTS, -1, FEATURES)
-            x @ gate, x.T @ (x @ gate)
-            torch.bmm(chosen, weight), torch.bmm(chosen.transpose(1, 2), chosen)
+    given = [torch.from_numpy(one) for one in operands(rows, weights)]
+
+    def floor() -> list[Any]:
+        return products(lambda one, *_: one.mT, *given)
 
     return {
         "2 of 64": of(EXPERTS, K),
@@ -101,7 +116,13 @@ def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
 
         return run
 
-    return {"2 of 64": differentiated(K), "64 of 64": differentiated(EXPERTS)}
+    @tf.function
+    def floor(*given: Any) -> list[Any]:
+        return products(tf.transpose, *given)
+
+    given = [tf.constant(one) for one in operands(rows, weights)]
+    asked = {"2 of 64": differentiated(K), "64 of 64": differentiated(EXPERTS)}
+    return {**asked, FLOOR: lambda: floor(*given)}
 
 
 def in_theano(n: int, dtype: str) -> dict[str, Contender]:
@@ -120,7 +141,9 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
         gradients = T.grad(T.sum(model.output), model.params)
         return theano.function([x], [model.output, *gradients])
 
-    return {f"{k} of {EXPERTS}": partial(lambda k: function(k)(rows), k) for k in (K, EXPERTS)}
+    asked = {f"{k} of {EXPERTS}": partial(lambda k: function(k)(rows), k) for k in (K, EXPERTS)}
+    given = operands(rows, weights)
+    return {**asked, FLOOR: lambda: products(np.transpose, *given)}
 
 
 def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
@@ -134,7 +157,9 @@ def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
         gates = top_k_gating(x @ weights["gate_weight"], K).T[:, :, None]
         return (gates * (x @ weights["expert_weight"] + weights["expert_bias"][:, None])).sum(0)
 
-    return {"2 of 64": lambda: few(x), "plain": plain, "64 of 64": lambda: every(x)}
+    given = operands(x, weights)
+    asked = {"2 of 64": lambda: few(x), "plain": plain, "64 of 64": lambda: every(x)}
+    return {**asked, FLOOR: lambda: products(None, *given)}
 
 
 BENCHMARK = Benchmark(

@@ -18,7 +18,7 @@ RUNS = golden_runs()
 (FAINT,) = [run for run in RUNS if run.training.loss is faint and run.optimizer == "smorms3"]
 # SMORMS3's epsilon, moved: added to the square, and not to its root.
 MOVED = {
-    "torch": ("(square.sqrt() + epsilon)", "(square + epsilon).sqrt()"),
+    "torch": ("square.sqrt().add_(epsilon)", "(square + epsilon).sqrt()"),
     "tf2": ("(tf.sqrt(square) + epsilon)", "tf.sqrt(square + epsilon)"),
     "theano": ("(T.sqrt(square) + epsilon)", "T.sqrt(square + epsilon)"),
 }
