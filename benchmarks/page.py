@@ -35,7 +35,7 @@ def write_page(report: dict[str, Any], path: Path) -> None:
 def plot(one: dict[str, Any]) -> Figure:
     """A row of two panels for each environment: time, and peak memory."""
     environments = list(dict.fromkeys(row["environment"] for row in one["rows"]))
-    drawn = Figure(figsize=(9, 2.9 * len(environments)), layout="constrained")
+    drawn = Figure(figsize=(11, 2.9 * len(environments)), layout="constrained")
     grid = drawn.subplots(len(environments), 2, squeeze=False)
     for (time, memory), environment in zip(grid, environments, strict=True):
         rows = [row for row in one["rows"] if row["environment"] == environment]
@@ -53,10 +53,15 @@ def plot(one: dict[str, Any]) -> Figure:
         for axes, label in ((time, "milliseconds"), (memory, "MiB at the peak")):
             axes.set_xscale("log")
             axes.set_yscale("log")
+            sizes = sorted({row["size"] for row in rows})
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.minorticks_off()
             axes.set_xlabel(one["size"])
             axes.set_ylabel(label)
             axes.set_title(environment, fontsize=10)
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
-        time.legend(fontsize=8, frameon=False)
+        handles, labels = time.get_legend_handles_labels()
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        memory.legend(handles, labels, fontsize=8, frameon=False, **beside)
     return drawn
