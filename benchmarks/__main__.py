@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import cold_start, harness
-from benchmarks.measure import DONE, SHOWN
+from benchmarks.measure import DONE, SHOWN, record
 from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
 from benchmarks.table import print_tables
@@ -55,12 +56,9 @@ def main() -> int:
                 run([*command, str(path), *names, *quick], arguments.theano_cache, done)
                 found[environment] = json.loads(path.read_text())
         if starts:
-            rows = cold_start.measure(interpreters, quick=arguments.quick)
-            found[cold_start.PROCESS] = {
-                "versions": {},
-                "rows": {"cold_start": [vars(row) for row in rows]},
-                "errors": {},
-            }
+            started = found[cold_start.PROCESS] = {"versions": {}, "rows": {}, "errors": {}}
+            measure = partial(cold_start.measure, interpreters, quick=arguments.quick)
+            record(started, "cold_start", measure)
             done(f"{cold_start.PROCESS}, cold_start")
     report = {
         "threads": harness.threads(),

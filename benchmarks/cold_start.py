@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import FLOOR, QUICK_ROUNDS, Benchmark, Row, Target
+from benchmarks.harness import FLOOR, Benchmark, Row, Target
 from numpy_infer.model_file import write_model
 
 SIZES = (2000, 64, 64, 16)
@@ -125,14 +125,13 @@ BENCHMARK = Benchmark(
 
 def measure(interpreters: Mapping[str, str], *, quick: bool) -> list[Row]:
     """Check and time the programs, each a fresh process; what they hold is absolute."""
-    left_out = BENCHMARK.thorough if quick else ()
-    programs = {name: one for name, one in PROGRAMS.items() if name not in left_out}
+    programs = BENCHMARK.kept(PROGRAMS, quick=quick)
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(interpreters, Path(folder))
         check_equal(programs, interpreters, files)
         seconds: dict[str, list[float]] = {name: [] for name in programs}
         peaks: dict[str, list[int]] = {name: [] for name in programs}
-        for _ in range(QUICK_ROUNDS if quick else BENCHMARK.rounds):
+        for _ in range(BENCHMARK.turns(quick=quick)):
             for name, (environment, suffix, program) in programs.items():
                 whole = program + PEAK if STATUS.exists() else program
                 start = time.perf_counter()
@@ -180,7 +179,7 @@ def check_equal(
 
 
 def run(interpreter: str, program: str, *arguments: Path) -> str:
-    """What the program prints; SystemExit when it fails."""
+    """What the program prints; RuntimeError when it fails."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     environment = {key: value for key, value in os.environ.items() if key != BYTECODE}
     done = subprocess.run(
@@ -190,5 +189,5 @@ def run(interpreter: str, program: str, *arguments: Path) -> str:
         text=True,
     )
     if done.returncode:
-        raise SystemExit(f"{program}\n{done.stderr}")
+        raise RuntimeError(f"{program}\n{done.stderr}")
     return done.stdout

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ WARMED_SECONDS = 50e-3  # what is faster runs once before it is timed
 MOST_SECONDS = 20.0  # of one contender's rounds; what is slow gets fewer of them
 QUICK_ROUNDS = 3
 
+Kind = TypeVar("Kind")
 # What a contender returns: arrays of its framework, or none where there is nothing to compare.
 Contender = Callable[[], Any]
 # (size, dtype) -> {name: contender}
@@ -74,6 +75,14 @@ class Benchmark:
     rounds: int = 15
     rest: float = 0
 
+    def kept(self, made: Mapping[str, Kind], *, quick: bool) -> dict[str, Kind]:
+        """Those of the contenders that a run times."""
+        return {name: one for name, one in made.items() if not (quick and name in self.thorough)}
+
+    def turns(self, *, quick: bool) -> int:
+        """How many rounds it has."""
+        return QUICK_ROUNDS if quick else self.rounds
+
 
 @dataclass(frozen=True)
 class Row:
@@ -100,17 +109,15 @@ def names() -> list[str]:
 def run(chosen: Benchmark, environment: str, *, quick: bool) -> list[Row]:
     """Check and time the contenders of an environment at every size; quick: at the smallest."""
     rows = []
-    left_out = chosen.thorough if quick else ()
 
     def contenders(size: int, dtype: str) -> dict[str, Contender]:
-        made = chosen.contenders[environment](size, dtype)
-        return {name: one for name, one in made.items() if name not in left_out}
+        return chosen.kept(chosen.contenders[environment](size, dtype), quick=quick)
 
     for size in chosen.sizes[: 1 if quick else None]:
         check_equal(contenders(size, "float64"), chosen.differs or {})
         gc.collect()
         timed_ones = contenders(size, "float32")
-        rounds = QUICK_ROUNDS if quick else chosen.rounds
+        rounds = chosen.turns(quick=quick)
         seconds = timed(timed_ones, rounds, rest=chosen.rest, quick=quick)
         rows += [
             Row(environment, name, size, seconds[name], peak_bytes(contender))

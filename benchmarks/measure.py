@@ -9,6 +9,8 @@ import json
 import platform
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,18 @@ def main() -> None:
     found |= {"rows": {}, "errors": {}}
     for name in arguments.names:
         start = time.perf_counter()
-        try:
-            rows = harness.run(harness.benchmark(name), environment, quick=arguments.quick)
-            found["rows"][name] = [vars(row) for row in rows]
-        except Exception:  # the others go on, and the report says it
-            found["errors"][name] = traceback.format_exc()
+        one = harness.benchmark(name)
+        record(found, name, partial(harness.run, one, environment, quick=arguments.quick))
         print(f"{DONE}{environment}, {name}: {time.perf_counter() - start:.0f} s", flush=True)
     arguments.output.write_text(json.dumps(found))
+
+
+def record(found: dict[str, Any], name: str, measure: Callable[[], list[harness.Row]]) -> None:
+    """Keep the rows of a benchmark, or why there are none: the others go on."""
+    try:
+        found["rows"][name] = [vars(row) for row in measure()]
+    except Exception:  # whatever it is, the report says it
+        found["errors"][name] = traceback.format_exc()
 
 
 if __name__ == "__main__":

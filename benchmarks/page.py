@@ -39,6 +39,7 @@ def plot(one: dict[str, Any]) -> Figure:
     grid = drawn.subplots(len(environments), 2, squeeze=False)
     for (time, memory), environment in zip(grid, environments, strict=True):
         rows = [row for row in one["rows"] if row["environment"] == environment]
+        ticks = sorted({row["size"] for row in rows})
         for number, contender in enumerate(dict.fromkeys(row["contender"] for row in rows)):
             own = [row for row in rows if row["contender"] == contender]
             style = (
@@ -53,8 +54,7 @@ def plot(one: dict[str, Any]) -> Figure:
         for axes, label in ((time, "milliseconds"), (memory, "MiB at the peak")):
             axes.set_xscale("log")
             axes.set_yscale("log")
-            sizes = sorted({row["size"] for row in rows})
-            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.set_xticks(ticks, [f"{size:,}" for size in ticks])
             axes.minorticks_off()
             axes.set_xlabel(one["size"])
             axes.set_ylabel(label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -141,9 +141,12 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
         gradients = T.grad(T.sum(model.output), model.params)
         return theano.function([x], [model.output, *gradients])
 
-    asked = {f"{k} of {EXPERTS}": partial(lambda k: function(k)(rows), k) for k in (K, EXPERTS)}
     given = operands(rows, weights)
-    return {**asked, FLOOR: lambda: products(np.transpose, *given)}
+    return {
+        "2 of 64": lambda: function(K)(rows),
+        "64 of 64": lambda: function(EXPERTS)(rows),
+        FLOOR: lambda: products(np.transpose, *given),
+    }
 
 
 def in_numpy(n: int, dtype: str) -> dict[str, Contender]:

@@ -76,13 +76,13 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         """The product, one pass over its square, and the product of the gradient."""
         return (x @ x.T).clamp_(min=0) @ x
 
-    compiled = torch.compile(all_triplets_loss, dynamic=False)
     batch = {f"all, {reduction}": ours(reduction) for reduction in REDUCTIONS}
     if n <= MOST_FORMED:
         batch |= {f"all, {reduction}, peer": peer(reduction) for reduction in REDUCTIONS}
     if n <= MOST_PLAIN:
         batch["all, plain"] = of_batch(plain)
     if n == COMPILED_AT:
+        compiled = torch.compile(all_triplets_loss, dynamic=False)
         batch["all, mean, compiled"] = of_batch(lambda *batch: compiled(*batch, **OPTIONS))
     listed = {
         "given": of_given(lambda *rows: triplet_loss(*rows, **OPTIONS)),
