@@ -21,6 +21,12 @@ from torch import Tensor
 
 from pytorch_impl.checks import check_rank
 
+if dist.is_available():
+    # DistributedDataParallel imports this, and its functions' defaults keep the process group that
+    # there is at its import. After `init_process_group` that would keep the group's threads beyond
+    # `destroy_process_group`, and one of them may abort the interpreter's end.
+    import torch.distributed.nn
+
 
 def gather_batch(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of all ranks, in the order of the ranks, as one tensor for each that is given.

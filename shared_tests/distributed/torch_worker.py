@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,12 @@ def gathered(dtype: torch.dtype) -> np.ndarray:
     return joined.double().numpy()
 
 
+def gloo_threads() -> int:
+    """How many threads gloo has in this process (Linux)."""
+    names = (path.read_text() for path in Path("/proc/self/task").glob("*/comm"))
+    return sum("gloo" in name for name in names)
+
+
 def main(folder: str, *modes: str) -> None:
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     if "fail" in modes and dist.get_rank() == dist.get_world_size() - 1:
@@ -197,8 +204,10 @@ def main(folder: str, *modes: str) -> None:
             found[str(dtype)] = gathered(dtype)
         if dist.get_world_size() == 2:
             found |= refusals()
-    save(f"{folder}/{dist.get_rank()}.npz", found)
+    rank, threads = dist.get_rank(), gloo_threads()
     dist.destroy_process_group()
+    found["threads"] = np.array([threads, gloo_threads()])
+    save(f"{folder}/{rank}.npz", found)
 
 
 if __name__ == "__main__":
