@@ -26,7 +26,7 @@ from numpy_infer.layer import Layer
 
 LAYOUTS = ("csr", "csc")
 BLOCK = 2**17  # numbers gathered at a time: what a processor's cache holds
-LONG = 8  # entries of a row, on average, from which a product for each row is faster
+LONG = 768  # numbers that a row of x gathers, on average, from which it gets its own product
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,20 @@ def _product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:
     """x·weight: the weight's rows where x has its non-zeros, times these, summed row by row."""
     data, indices, indptr = (x.data, x.indices, x.indptr) if x.layout == "csr" else _by_rows(x)
     y = np.zeros((x.shape[0], weight.shape[1]), weight.dtype)
+    if data.size * weight.shape[1] >= LONG * len(y):
+        for sums, (start, end) in zip(y, pairwise(indptr.tolist()), strict=True):
+            data[start:end].dot(weight.take(indices[start:end], 0), sums)
+        return y
     step = max(1, BLOCK // weight.shape[1])
     # The rows in which a block of non-zeros begins; one row is never divided.
     edges = np.searchsorted(indptr, np.arange(0, indptr[-1], step), side="right") - 1
-    edges = np.unique([*edges, x.shape[0]])
-    for first, last in pairwise(edges):
-        starts, ends = indptr[first:last], indptr[first + 1 : last + 1]
-        block = slice(starts[0], ends[-1])
-        values, rows = data[block], weight.take(indices[block], axis=0)
-        if len(values) >= LONG * len(starts):
-            places = pairwise([0, *(ends - starts[0]).tolist()])
-            for sums, (start, end) in zip(y[first:last], places, strict=True):
-                np.dot(values[start:end], rows[start:end], out=sums)
-        else:
-            filled = starts < ends  # reduceat takes an empty row for the first of the next one
-            products = rows * values[:, None]
-            y[first:last][filled] = np.add.reduceat(products, starts[filled] - starts[0])
+    for first, last in pairwise(np.unique([*edges, x.shape[0]])):
+        starts, end = indptr[first:last], indptr[last]
+        products = weight.take(indices[starts[0] : end], axis=0)
+        products *= data[starts[0] : end, None]
+        # reduceat takes an empty row for the first of the next one.
+        filled = starts < indptr[first + 1 : last + 1]
+        y[first:last][filled] = np.add.reduceat(products, starts[filled] - starts[0])
     return y
 
 

@@ -200,10 +200,12 @@ def test_files_are_read_when_they_are_asked_for():
         numpy_infer.Convolve  # noqa: B018
 
 
-@pytest.mark.parametrize("block", [1, 6, 2**18])
+@pytest.mark.parametrize(
+    ("name", "value"), [("BLOCK", 1), ("BLOCK", 6), ("BLOCK", 2**18), ("LONG", 0)]
+)
 @pytest.mark.parametrize("layout", ["csr", "csc"])
-def test_sparse_projection_sums_what_is_stored_twice(monkeypatch, layout, block):
-    monkeypatch.setattr(sparse_projection, "BLOCK", block)
+def test_sparse_projection_sums_what_is_stored_twice(monkeypatch, layout, name, value):
+    monkeypatch.setattr(sparse_projection, name, value)
     layer = SparseProjection(Input(), WEIGHT, BIAS)
     got = layer(SparseMatrix(*repeated(layout), REPEATED.shape, layout))
     np.testing.assert_allclose(got, layer(REPEATED), rtol=0, atol=1e-12)

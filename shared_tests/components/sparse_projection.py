@@ -130,7 +130,7 @@ DEFINITION = Definition(
                     "structured_dot(x, weight)",
                     "structured_dot(sparse.sgn(x), weight)",
                 ),
-                "numpy_infer": ("data[block]", "np.sign(data[block])"),
+                "numpy_infer": ("(x.data, x.indices", "(np.sign(x.data), x.indices"),
             },
         ),
         Mutant(
@@ -141,7 +141,7 @@ DEFINITION = Definition(
                 "pytorch_impl": ("(x, self.weight)", "(x, self.weight.flip(0))"),
                 "tf2_impl": ("dense_matmul(x, self.weight)", "dense_matmul(x, self.weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
-                "numpy_infer": ("weight.take(", "weight[::-1].take("),
+                "numpy_infer": ("(x, self.weight)", "(x, self.weight[::-1])"),
             },
         ),
         Mutant(
@@ -173,7 +173,7 @@ DEFINITION = Definition(
             "an empty row takes the next one's first entry",
             "SparseProjection",
             "empty rows, csr",
-            {"numpy_infer": ("filled = starts < ends", "filled = starts <= ends")},
+            {"numpy_infer": ("filled = starts < indptr", "filled = starts <= indptr")},
         ),
     ),
 )
