@@ -59,18 +59,17 @@ def near_losses(
             upstream = tf.where(alone, tf.zeros_like(upstream), upstream)
             apart = upstream / others
             nearer = apart - upstream / same
-            values = tf.concat([x, one], 1)
 
             def moved(block: tf.Tensor, near: tf.Tensor, partners: tf.Tensor) -> tf.Tensor:
-                scale = tf.where(
+                pulls = near * tf.where(
                     partners,
                     tf.gather(nearer, block)[:, None] + nearer,
                     tf.gather(apart, block)[:, None] + apart,
                 )
-                return tf.matmul(near * scale, values)
+                own = tf.gather(x, block)
+                return tf.matmul(pulls, x) - tf.reduce_sum(pulls, axis=1, keepdims=True) * own
 
-            sum_ = by_rows(moved)
-            of_x = 2 / temperature * (sum_[:, :-1] - sum_[:, -1:] * x)
+            of_x = 2 / temperature * by_rows(moved)
             # The loss is a function of x / √T, which ties the two gradients together.
             return of_x, -tf.reduce_sum(x * of_x) / (2 * temperature)
 
@@ -82,6 +81,6 @@ def near_losses(
 def by_blocks(
     function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dtype: tf.DType
 ) -> tf.Tensor:
-    """What a function makes of each block of rows, one after the other."""
-    found = tf.map_fn(function, rows, parallel_iterations=1, fn_output_signature=dtype)
+    """What a function makes of each block of rows, two blocks at a time."""
+    found = tf.map_fn(function, rows, parallel_iterations=2, fn_output_signature=dtype)
     return tf.reshape(found, tf.concat([[-1], tf.shape(found)[2:]], 0))

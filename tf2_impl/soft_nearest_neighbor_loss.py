@@ -46,9 +46,9 @@ def soft_nearest_neighbor_loss(
     scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
     cosine. reduction: mean over the anchors that share their label with another, sum, or none
     for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
-    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
-    the gradient. Squared distances that are small against the temperature take a quicker way.
-    TypeError for integers, ValueError for an empty batch or wrong shapes.
+    memory is n · block_size instead of n²: the rows are computed in blocks, two at a time, and
+    once more for the gradient. Squared distances that are small against the temperature take a
+    quicker way. TypeError for integers, ValueError for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
