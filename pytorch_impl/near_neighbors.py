@@ -22,14 +22,13 @@ MANY = 64  # rows of a class, or of several: a product for fewer takes as long
 class _Points(NamedTuple):
     """Points around the origin, sorted by class: the partners of some stand in one window.
 
-    x: (features, n), as products with N are fastest; square: (n,), of their lengths. labels and
-    weights, of the losses in their sum: (n,). alone: (n,), 1 for points without a partner, else
-    0. order: where each stood. groups: their places, and whether they are of several classes.
-    rows: of a block.
+    keys: (1 + features + 1, n), as products with N are fastest: their squared lengths, the points
+    and ones. labels and weights, of the losses in their sum: (n,). alone: (n,), 1 for points
+    without a partner, else 0. order: where each stood. groups: their places, and whether they
+    are of several classes. rows: of a block.
     """
 
-    x: Tensor
-    square: Tensor
+    keys: Tensor
     labels: Tensor
     weights: Tensor
     alone: Tensor
@@ -38,29 +37,30 @@ class _Points(NamedTuple):
     rows: int
 
     def in_order(self, sorted_: Tensor) -> Tensor:
-        """The points' values, (n, …), as they came."""
-        return sorted_.new_empty(sorted_.shape).index_copy_(0, self.order, sorted_)
+        """The points' values, (…, n), as they came."""
+        places = torch.arange(len(self.order), device=self.order.device)
+        return sorted_.index_select(-1, places.scatter(0, self.order, places))
 
 
 def near_loss(
     embeddings: Tensor, labels: Tensor, temperature: Tensor, reduction: str, rows: int | None
 ) -> Tensor | None:
     """The reduced loss by squared distances, or None for points that are too far apart."""
-    x = embeddings.detach()
-    x = x - x.mean(0)
-    square = x.square().sum(1)
-    if not 0 <= square.amax() / temperature.detach() <= NEAR:
-        return None
+    n, features = embeddings.shape
     labels, order = labels.sort()
+    keys = embeddings.new_ones(1 + features + 1, n)
+    x = keys[1:-1].copy_(embeddings.detach().index_select(0, order).T)
+    x -= x.mean(1, keepdim=True)
+    torch.sum(x.square(), 0, out=keys[0])
+    if not 0 <= keys[0].amax() / temperature.detach() <= NEAR:
+        return None
     twins = labels[1:] == labels[:-1]
     weights = (F.pad(twins, (1, 0)) | F.pad(twins, (0, 1))).to(x.dtype)
     alone = 1 - weights
     if reduction == "mean":
         weights /= weights.sum().clamp_min(1)
     groups = _groups(labels.unique_consecutive(return_counts=True)[1].tolist())
-    x = x.index_select(0, order).T.contiguous()
-    square = square.index_select(0, order)
-    points = _Points(x, square, labels, weights, alone, order, groups, rows or ROWS)
+    points = _Points(keys, labels, weights, alone, order, groups, rows or ROWS)
     if reduction == "none":
         return _Losses.apply(embeddings, temperature, points)
     return _Loss.apply(embeddings, temperature, points, torch.is_grad_enabled())
@@ -76,15 +76,19 @@ class _Loss(torch.autograd.Function):
         weights = points.weights if differentiate else None
         losses, gradient = _near(points, temperature, weights)
         if gradient is not None:
-            of_temperature = _by_temperature(points.x, temperature, gradient)
-            ctx.save_for_backward(points.in_order(gradient.T), of_temperature)
+            of_temperature = None
+            if temperature.requires_grad:
+                of_temperature = _by_temperature(points, temperature, gradient)
+            ctx.save_for_backward(points.in_order(gradient).T, of_temperature)
         return losses @ points.weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         of_x, of_temperature = ctx.saved_tensors
-        return upstream * of_x, upstream * of_temperature, None, None
+        if of_temperature is not None:
+            of_temperature = upstream * of_temperature
+        return upstream * of_x, of_temperature, None, None
 
 
 class _Losses(torch.autograd.Function):
@@ -102,13 +106,13 @@ class _Losses(torch.autograd.Function):
         (temperature,), points = ctx.saved_tensors, ctx.points
         _, gradient = _near(points, temperature, upstream[points.order] * points.weights)
         assert gradient is not None
-        of_temperature = _by_temperature(points.x, temperature, gradient)
-        return points.in_order(gradient.T), of_temperature, None
+        of_temperature = _by_temperature(points, temperature, gradient)
+        return points.in_order(gradient).T, of_temperature, None
 
 
-def _by_temperature(x: Tensor, temperature: Tensor, gradient: Tensor) -> Tensor:
+def _by_temperature(points: _Points, temperature: Tensor, gradient: Tensor) -> Tensor:
     """The loss is a function of x / √T, which ties the two gradients together."""
-    return -(x * gradient).sum() / (2 * temperature)
+    return -(points.keys[1:-1] * gradient).sum() / (2 * temperature)
 
 
 def _near(
@@ -117,57 +121,51 @@ def _near(
     """The losses of sorted points, (n,), and the gradient of their weighted sum, (features, n).
 
     With N = exp(−D / T) and W the gradient of the sum by D, that by x is
-    2 x (W1 + Wᵀ1) − 2 x (W + Wᵀ): each block of N is made by one product, and goes into two. A
-    point without a partner has some loss, and weight zero.
+    2 x (W1 + Wᵀ1) − 2 x (W + Wᵀ): each block of N is made by one product, and each block of W
+    in its place. A point without a partner has some loss, and weight zero.
     """
-    x, square, _, _, alone, _, _, rows = points
-    n = x.shape[1]
-    one = torch.ones_like(square)
+    keys, _, _, alone, _, _, rows = points
+    n = keys.shape[1]
     # D / T without the anchor's own square, which both sums share, in a single product.
-    keys = torch.vstack([square, x, one])
-    queries = torch.vstack([-one, 2 * x, 0 * one]) / temperature
+    sharpness = 1 / temperature
+    queries = keys * (2 * sharpness)
+    queries[0], queries[-1] = -sharpness, 0
     values = keys[1:]  # the row of ones sums
-    by_others, by_partners = torch.empty_like(values), torch.empty_like(values)
+    losses = torch.empty_like(alone)
     moved = torch.zeros_like(values)
-    space = x.new_empty(min(rows, n), n)
-    doubled = None if weights is None else 2 * weights / temperature
+    space = keys.new_empty(min(rows, n), n)
+    doubled = None if weights is None else 2 * sharpness * weights
     for first in range(0, n, rows):
-        last = min(first + rows, n)
-        block = slice(first, last)
-        near = torch.mm(queries[:, block].T, keys, out=space[: last - first]).exp_()
+        block = slice(first, min(first + rows, n))
+        near = torch.mm(queries[:, block].T, keys, out=space[: block.stop - first]).exp_()
         near.diagonal(first).zero_()
-        torch.mm(values, near.T, out=by_others[:, block])
-        windows = list(_windows(points, near, first, last))
-        for mine, window, partners in windows:
-            torch.mm(values[:, window], partners.T, out=by_partners[:, mine])
+        windows = list(_windows(points, near, block))
+        others = near.sum(1) + alone[block]
+        same = torch.cat([partners.sum(1) for _, _, partners in windows]) + alone[block]
+        ratio = others / same
+        torch.log(ratio, out=losses[block])
         if doubled is not None:
-            farther = doubled[block] / (by_others[-1, block] + alone[block])
-            moved.addmm_(farther * values[:, block], near)
-            closer = doubled[block] / (by_partners[-1, block] + alone[block])
-            nearer = closer * values[:, block]
-            for mine, window, partners in windows:
-                inside = slice(mine.start - first, mine.stop - first)
-                moved[:, window].addmm_(nearer[:, inside], partners, alpha=-1)
-    others, same = by_others[-1] + alone, by_partners[-1] + alone
-    losses = (others / same).log()
+            for mine, within, partners in windows:
+                within.addcmul_(partners, ratio[mine, None], value=-1)
+            weight = doubled[block] / others
+            moved[:, block].addcmul_(torch.mm(values, near.T), weight)
+            moved.addmm_(weight * values[:, block], near)
     if doubled is None:
         return losses, None
-    moved.addcmul_(by_others, doubled / others)
-    moved.addcmul_(by_partners, doubled / same, value=-1)
-    return losses, torch.addcmul(moved[:-1], moved[-1:], x, value=-1)
+    return losses, moved[:-1].addcmul_(moved[-1:], values[:-1], value=-1)
 
 
-def _windows(
-    points: _Points, near: Tensor, first: int, last: int
-) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Of the groups in a block: their places in it, all their places, and N between partners."""
+def _windows(points: _Points, near: Tensor, block: slice) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Of the groups in a block: their places in it, N within the group, and N between partners."""
     for begin, end, several in points.groups:
-        mine, window = slice(max(begin, first), min(end, last)), slice(begin, end)
+        mine = slice(max(begin, block.start) - block.start, min(end, block.stop) - block.start)
         if mine.start < mine.stop:
-            partners = near[mine.start - first : mine.stop - first, window]
+            window = slice(begin, end)
+            within = partners = near[mine, window]
             if several:
-                partners = partners * (points.labels[mine, None] == points.labels[window])
-            yield mine, window, partners
+                labels = points.labels[block][mine, None]
+                partners = within * (labels == points.labels[window])
+            yield mine, within, partners
 
 
 def _groups(sizes: list[int]) -> list[tuple[int, int, bool]]:

@@ -185,7 +185,7 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (
                     "near.diagonal(first).zero_()",
-                    "near.masked_fill_((x[:, block, None] == x[:, None]).all(0), 0)",
+                    "near.masked_fill_((keys[:, block, None] == keys[:, None]).all(0), 0)",
                 ),
                 "tf2_impl": (
                     "tf.tensor_scatter_nd_update(near, itself, tf.zeros_like(block, x.dtype))",
@@ -262,7 +262,7 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "temperature",
             {
-                "pytorch_impl": ("0 * one]) / temperature", "0 * one]) * temperature"),
+                "pytorch_impl": ("sharpness = 1 / temperature", "sharpness = temperature"),
                 "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },
