@@ -9,6 +9,7 @@ Source: seed topic, converting Theano to NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -32,33 +33,38 @@ class Layer:
 
     def __call__(self, value: Any) -> Any:
         """The output when every `Input` below has this value."""
-        outputs: list[Any] = []
-        order, last = self._steps()
-        for layer, places in order:
-            if isinstance(layer, Input):
-                outputs.append(value)
+        steps, places = self._steps()
+        outputs = [value]
+        for forward, given in steps:
+            if len(given) == 1:  # as for most: a list would cost as much as a small layer
+                outputs.append(forward(outputs[given[0]]))
             else:
-                outputs.append(layer.forward(*[outputs[place] for place in places]))
-        return self.forward(*[outputs[place] for place in last])
+                outputs.append(forward(*[outputs[place] for place in given]))
+        return self.forward(*[outputs[place] for place in places])
 
     def _steps(self) -> Steps:
-        """What a call evaluates before this layer, and at which steps the layer's values come."""
+        """What a call evaluates before this layer, and where in its outputs the layer's values are.
+
+        The first output is the value of every `Input`.
+        """
         if self._order is None:
-            order: dict[Layer, list[int]] = {}
-            steps: dict[Layer, int] = {}
-            pending = [self]
+            steps: list[Step] = []
+            places: dict[Layer, int] = {}
+            pending = [*self.previous]
             while pending:  # a stack of our own: deep nets outgrow Python's
                 layer = pending[-1]
-                missing = [one for one in layer.previous if one not in steps]
+                missing = [one for one in layer.previous if one not in places]
                 if missing:
                     pending.extend(missing)
                     continue
-                if layer not in steps:
-                    steps[layer] = len(steps)
-                    order[layer] = [steps[one] for one in layer.previous]
+                if isinstance(layer, Input):
+                    places[layer] = 0
+                elif layer not in places:
+                    steps.append((layer.forward, [places[one] for one in layer.previous]))
+                    places[layer] = len(steps)
                 pending.pop()
-            del order[self]  # or the net would refer to itself, and go only when it is looked for
-            self._order = [*order.items()], [steps[one] for one in self.previous]
+            # Without a step of its own, or the net would refer to itself.
+            self._order = steps, [places[one] for one in self.previous]
         return self._order
 
 
@@ -72,5 +78,6 @@ class Input(Layer):
         return value
 
 
-# Layers in order, each with the steps at which its values come; and those of the last one.
-Steps = tuple[list[tuple[Layer, list[int]]], list[int]]
+# A layer's `forward`, and where in the outputs its values are; the steps and a last layer's places.
+Step = tuple[Callable[..., Any], list[int]]
+Steps = tuple[list[Step], list[int]]
