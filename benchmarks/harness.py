@@ -162,16 +162,12 @@ def timed(
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            repeats = max(1, round(least / once[name]))
-            if sum(seconds[name]) * repeats > MOST_SECONDS and len(seconds[name]) >= 3:
+            if sum(seconds[name]) > MOST_SECONDS and len(seconds[name]) >= 3:
                 continue
             time.sleep(rest)
             if once[name] < WARMED_SECONDS:
                 run()
-            start = time.perf_counter()
-            for _ in range(repeats):
-                run()
-            seconds[name].append((time.perf_counter() - start) / repeats)
+            seconds[name].append(turn_seconds(run, least))
     return {name: median(found) for name, found in seconds.items()}
 
 
@@ -181,6 +177,19 @@ def warm_seconds(run: Contender) -> float:
     start = time.perf_counter()
     run()
     return max(time.perf_counter() - start, 1e-9)
+
+
+def turn_seconds(run: Contender, least: float) -> float:
+    """The median of runs in a row, for at least so many seconds: the first wake the threads."""
+    found: list[float] = []
+    end = time.perf_counter() + least
+    while True:
+        start = time.perf_counter()
+        run()
+        now = time.perf_counter()
+        found.append(now - start)
+        if now >= end:
+            return median(found)
 
 
 def peak_bytes(run: Contender) -> int | None:

@@ -106,11 +106,19 @@ BENCHMARK = Benchmark(
             "onnxruntime",
             1,
             1,
-            reason="NumPy's own calls, three products, three sums and two maxima, take 12.8 µs "
-            "without any check or layer around them; onnxruntime takes 11.3",
+            reason="NumPy's own calls, three products, three sums and two maxima, take 11.2 µs "
+            "without any check or layer around them; onnxruntime takes 10.8",
         ),
         Target("bench", "numpy_infer", "onnxruntime", 256, 1),
-        Target("bench", "numpy_infer", "torch", 256, 1),
+        Target(
+            "bench",
+            "numpy_infer",
+            "torch",
+            256,
+            1,
+            reason="the first product takes five sixths of the time, in OpenBLAS as in MKL: the two "
+            "are within 2% of each other",
+        ),
     ),
     growth={"numpy_infer": 1},
     differs={FLOOR: "only the product of the first layer"},
