@@ -116,8 +116,8 @@ BENCHMARK = Benchmark(
             "torch",
             256,
             1,
-            reason="the first product takes five sixths of the time, in OpenBLAS as in MKL: the two "
-            "are within 2% of each other",
+            reason="the first product takes five sixths of the time, in OpenBLAS as in MKL: the "
+            "two are within 2% of each other",
         ),
     ),
     growth={"numpy_infer": 1},
