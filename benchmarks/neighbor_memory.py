@@ -41,15 +41,19 @@ def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
     }
 
 
+PAGES = (
+    "the products, tile by tile, are two thirds of our time; the plain way's goes from 0.44 s to "
+    "2 s, as quickly as the system hands out its 400 MB"
+)
 BENCHMARK = Benchmark(
     title="Neighbor memory, the 10 nearest for 1,000 queries, 64 dimensions",
     size="vectors",
     sizes=(1_000, 10_000, 30_000, 100_000),
     contenders={"bench": in_numpy, "numpy": in_numpy},
     targets=tuple(
-        Target(environment, "NeighborMemory", "plain", n, 1 / faster)
+        Target(environment, "NeighborMemory", "plain", n, 1 / faster, reason=reason)
         for environment in ("bench", "numpy")
-        for n, faster in ((10_000, 2), (100_000, 4))
+        for n, faster, reason in ((10_000, 2, None), (100_000, 4, PAGES))
     ),
     growth={"NeighborMemory": 1},
     differs={FLOOR: "only the products that no exact way avoids"},
