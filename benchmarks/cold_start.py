@@ -113,7 +113,7 @@ BENCHMARK = Benchmark(
             "LiteRT",
             1,
             1,
-            reason="nearly all of both is the import of NumPy; they are within a twentieth of each "
+            reason="nearly all of both is the import of NumPy; they are within a tenth of each "
             "other, and which one is ahead changes from run to run",
         ),
         Target(PROCESS, "numpy_infer", None, 1, 30 * 2**20, memory=True),
