@@ -176,7 +176,7 @@ def warm_seconds(run: Contender) -> float:
     run()
     start = time.perf_counter()
     run()
-    return max(time.perf_counter() - start, 1e-9)
+    return time.perf_counter() - start
 
 
 def turn_seconds(run: Contender, least: float) -> float:
