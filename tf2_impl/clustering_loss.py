@@ -14,9 +14,11 @@ import tensorflow as tf
 
 from tf2_impl.checks import check_floating, check_not_empty, check_number, check_values
 from tf2_impl.keras_loss import FloatingLoss
+from tf2_impl.precision import in_single_precision
 from tf2_impl.ties import machine_epsilon
 
 
+@in_single_precision
 def clustering_loss(
     probabilities: tf.Tensor, *, gamma: float = 1.0, epsilon: float = 1e-6
 ) -> tf.Tensor:

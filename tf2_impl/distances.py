@@ -22,11 +22,13 @@ from tf2_impl.checks import (
     check_width,
     size,
 )
+from tf2_impl.precision import in_single_precision
 from tf2_impl.ties import machine_epsilon
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 
+@in_single_precision
 def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
     """Divide the vectors on the last axis by max(‖x‖, epsilon).
 
@@ -47,6 +49,7 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
     return x / tf.where(norm == 0, tf.constant(math.inf, x.dtype), floored)
 
 
+@in_single_precision
 def cosine_similarity(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
 
@@ -58,6 +61,7 @@ def cosine_similarity(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.matmul(unit_x, unit_y, transpose_b=True)
 
 
+@in_single_precision
 def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """‖x_i − y_j‖² for every row of x and every row of y.
 
@@ -79,6 +83,7 @@ def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.where(zero, tf.zeros_like(square), square)
 
 
+@in_single_precision
 def pairwise_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") -> tf.Tensor:
     """The distance between every row of x and every row of y.
 
@@ -92,6 +97,7 @@ def pairwise_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") 
     return _root(square) if distance == "euclidean" else square
 
 
+@in_single_precision
 def paired_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") -> tf.Tensor:
     """The distance between row i of x and row i of y.
 

@@ -32,9 +32,11 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.precision import in_single_precision
 from tf2_impl.recurrent import make_gru
 
 
+@in_single_precision
 def level_losses(labels: tf.Tensor, *log_probabilities: tf.Tensor) -> tf.Tensor:
     """The mean negative log-likelihood of the labels at each level, (levels,): sum it to train.
 
@@ -64,6 +66,7 @@ def level_losses(labels: tf.Tensor, *log_probabilities: tf.Tensor) -> tf.Tensor:
     return tf.stack(losses)
 
 
+@in_single_precision
 def curriculum_loss(losses: tf.Tensor, step: float | tf.Tensor, *, span: float) -> tf.Tensor:
     """Σ_l w_l · loss_l with w_l = min(1, max(0, 1 + step / span − l)): a scalar.
 

@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.checks import check_dtype, check_floating, check_integers, check_values
+from tf2_impl.precision import single, widened
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices | None
 
@@ -50,11 +51,11 @@ def scale_gradients_by_frequency(
     """The gradients, with row `id` of each multiplied by weights[id].
 
     gradients: of embedding tables, (vocabulary, dim); None stays None. weights: (vocabulary,), of
-    the gradients' dtype. An IndexedSlices stays one and costs what its rows cost, whether or not
-    an id comes several times. ValueError for a table of another vocabulary, and TypeError for one
-    of another dtype than the weights.
+    the gradients' dtype, or float32 for gradients in half precision. An IndexedSlices stays one and
+    costs what its rows cost, whether or not an id comes several times. ValueError for a table of
+    another vocabulary, and TypeError for one of another dtype than the weights.
     """
-    weights = tf.convert_to_tensor(weights)
+    weights = widened(tf.convert_to_tensor(weights))
     check_floating("weights", weights, ndim=1)
     return [
         None if one is None else _scaled(one, weights, place) for place, one in enumerate(gradients)
@@ -64,7 +65,7 @@ def scale_gradients_by_frequency(
 def _scaled(
     gradient: tf.Tensor | tf.IndexedSlices, weights: tf.Tensor, place: int
 ) -> tf.Tensor | tf.IndexedSlices:
-    check_dtype("weights", weights, gradient.dtype)
+    check_dtype("weights", weights, single(gradient.dtype))
     if not weights.shape.is_compatible_with(gradient.shape[:1]):
         raise ValueError(
             f"weights: expected one for each row of gradient {place}, {gradient.shape}, "
@@ -77,4 +78,5 @@ def _scaled(
 
 
 def _scaled_rows(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    return rows * tf.reshape(weights, [-1] + [1] * (rows.shape.rank - 1))
+    scaled = widened(rows) * tf.reshape(weights, [-1] + [1] * (rows.shape.rank - 1))
+    return tf.cast(scaled, rows.dtype)

@@ -7,10 +7,12 @@ come twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
+
+from tf2_impl.precision import single
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
@@ -20,7 +22,17 @@ class Optimizer(keras.optimizers.Optimizer):
 
     Keras's own clipping makes some slices dense, and counts a row that comes twice as two. Here
     slices are clipped as the dense gradient that they stand for, and stay slices.
+
+    The state of a half variable is in float32: a count in half precision stops.
     """
+
+    def add_variable(
+        self, shape: Any, initializer: Any = "zeros", dtype: Any = None, **kwargs: Any
+    ) -> keras.Variable:
+        """A variable of the state."""
+        if dtype in ("float16", "bfloat16"):
+            dtype = single(dtype).name
+        return super().add_variable(shape, initializer, dtype, **kwargs)
 
     def _clip_gradients(self, grads: Sequence[Gradient]) -> list[Gradient]:
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):

@@ -32,6 +32,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
+from tf2_impl.precision import in_single_precision
 from tf2_impl.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
@@ -61,6 +62,7 @@ class Memory(NamedTuple):
     ages: tf.Tensor
 
 
+@in_single_precision
 def memory_loss(
     queries: tf.Tensor,
     labels: tf.Tensor,
@@ -93,6 +95,7 @@ def memory_loss(
     return tf.reduce_sum(tf.where(both, hinge, tf.zeros_like(hinge))) / tf.maximum(count, 1)
 
 
+@in_single_precision
 def updated_memory(
     queries: tf.Tensor,
     labels: tf.Tensor,

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tf2_impl.checks import check_number
 from tf2_impl.optimizer import Gradient, Optimizer, sum_rows
+from tf2_impl.precision import single, widened
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -31,7 +32,8 @@ class SMORMS3(Optimizer):
 
     learning_rate: a number, a Keras schedule or a callable. Keras keeps a number in its floatx,
     also for float64 variables. `memory`, `gradient` and `square` are lists of variables, one for
-    each trained variable, in their order and of their shapes.
+    each trained variable, in their order and of their shapes. For a half variable the state and
+    the arithmetic are in float32.
 
     Of IndexedSlices, entries of the same row are summed, and only the rows that are in them move,
     with their state. For the others it is as if the step had not been, where a dense gradient of
@@ -73,20 +75,22 @@ class SMORMS3(Optimizer):
         # A Keras variable would be read whole where some rows of TensorFlow's are.
         state = (one[place].value for one in (self.memory, self.gradient, self.square))
         variables = (variable, *state)
-        lr = tf.cast(learning_rate, variable.dtype)
+        dtype = single(variable.dtype)  # in float16 epsilon is 0
+        lr = tf.cast(learning_rate, dtype)
         # tf.cast would make a float32 of the number first.
-        epsilon = tf.constant(self.epsilon, variable.dtype)
+        epsilon = tf.constant(self.epsilon, dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            slices = sum_rows(gradient)
-            touched = [tf.gather(one, slices.indices) for one in variables]
+            rows = widened(gradient.values)
+            slices = sum_rows(tf.IndexedSlices(rows, gradient.indices, gradient.dense_shape))
+            touched = [widened(tf.gather(one, slices.indices)) for one in variables]
             moved = _advanced(touched, slices.values, lr, epsilon)
             for one, rows in zip(variables, moved, strict=True):
-                self.assign(one, tf.IndexedSlices(rows, slices.indices))
+                self.assign(one, tf.IndexedSlices(tf.cast(rows, one.dtype), slices.indices))
         else:
-            whole = [tf.convert_to_tensor(one) for one in variables]
-            moved = _advanced(whole, gradient, lr, epsilon)
+            whole = [widened(tf.convert_to_tensor(one)) for one in variables]
+            moved = _advanced(whole, widened(gradient), lr, epsilon)
             for one, value in zip(variables, moved, strict=True):
-                self.assign(one, value)
+                self.assign(one, tf.cast(value, one.dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -27,10 +27,12 @@ from tf2_impl.checks import (
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
 from tf2_impl.near_neighbors import NEAR, by_blocks, near_losses
+from tf2_impl.precision import in_single_precision
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@in_single_precision
 def soft_nearest_neighbor_loss(
     embeddings: tf.Tensor,
     labels: tf.Tensor,

@@ -30,8 +30,10 @@ from tf2_impl.checks import (
 )
 from tf2_impl.distances import l2_normalize
 from tf2_impl.padded_embedding import PaddedEmbedding
+from tf2_impl.precision import in_single_precision
 
 
+@in_single_precision
 def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
@@ -46,6 +48,7 @@ def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1)
 
 
+@in_single_precision
 def leave_one_out_loss(
     vectors: tf.Tensor, negatives: tf.Tensor, *, margin: float = 0.2
 ) -> tf.Tensor:

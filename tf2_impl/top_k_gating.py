@@ -23,8 +23,10 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.precision import in_single_precision
 
 
+@in_single_precision
 def keep_top_k(logits: tf.Tensor, k: int, *, fill_value: float = float("-inf")) -> tf.Tensor:
     """The k largest logits of each vector where they stand, fill_value everywhere else.
 
@@ -49,6 +51,7 @@ def keep_top_k(logits: tf.Tensor, k: int, *, fill_value: float = float("-inf")) 
     return tf.where(kept, logits, tf.constant(fill_value, logits.dtype))
 
 
+@in_single_precision
 def top_k_gating(logits: tf.Tensor, k: int) -> tf.Tensor:
     """Softmax over the k largest logits of each vector, exact zeros elsewhere.
 
@@ -61,6 +64,7 @@ def top_k_gating(logits: tf.Tensor, k: int) -> tf.Tensor:
     return share / tf.reduce_sum(share, axis=-1, keepdims=True)
 
 
+@in_single_precision
 def load_balance_loss(gates: tf.Tensor) -> tf.Tensor:
     """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
 

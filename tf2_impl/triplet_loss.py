@@ -24,12 +24,14 @@ from tf2_impl.checks import (
 )
 from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.keras_loss import FloatingLoss
+from tf2_impl.precision import in_single_precision
 from tf2_impl.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")
 
 
+@in_single_precision
 def triplet_loss(
     anchor: tf.Tensor,
     positive: tf.Tensor,
@@ -63,6 +65,7 @@ def triplet_loss(
     return tf.reduce_mean(hinge) if reduction == "mean" else tf.reduce_sum(hinge)
 
 
+@in_single_precision
 def all_triplets_loss(
     embeddings: tf.Tensor,
     labels: tf.Tensor,

@@ -37,6 +37,7 @@ from tf2_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
+from tf2_impl.precision import in_single_precision
 from tf2_impl.ties import first_minimum, rounding_error, tied_ranks
 
 
@@ -55,6 +56,7 @@ class Violators(NamedTuple):
     candidates: tf.Tensor
 
 
+@in_single_precision
 def batch_hard_triplets(
     embeddings: tf.Tensor, labels: tf.Tensor, *, distance: str = "cosine"
 ) -> Triplets:
@@ -73,6 +75,7 @@ def batch_hard_triplets(
     return Triplets(anchors, tf.gather(farthest, anchors), tf.gather(nearest, anchors))
 
 
+@in_single_precision
 def semi_hard_triplets(
     embeddings: tf.Tensor, labels: tf.Tensor, *, margin: float = 0.3, distance: str = "cosine"
 ) -> Triplets:
@@ -99,6 +102,7 @@ def semi_hard_triplets(
     return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
 
 
+@in_single_precision
 def margin_violators(
     anchor: tf.Tensor,
     positive: tf.Tensor,
