@@ -2,17 +2,19 @@
 
 Up to ‖x‖² / T = NEAR, exp(−D / T) neither overflows nor vanishes in float32: N is then one
 product and one exp, and the gradient is a product again. `soft_nearest_neighbor_loss` chooses.
+The gradient is right once: where it is to be differentiated, that of the plain formula is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from pytorch_impl.transforms import batched, plain_gradients
 
 NEAR = 16.0
 ROWS = 512  # of a block where none is asked for: it stays in the cache
@@ -43,9 +45,17 @@ class _Points(NamedTuple):
 
 
 def near_loss(
-    embeddings: Tensor, labels: Tensor, temperature: Tensor, reduction: str, rows: int | None
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    reduction: str,
+    rows: int | None,
+    plain: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor | None:
-    """The reduced loss by squared distances, or None for points that are too far apart."""
+    """The reduced loss by squared distances, or None for points that are too far apart.
+
+    plain: the same loss of (embeddings, temperature), of which any derivative can be taken.
+    """
     n, features = embeddings.shape
     labels, order = labels.sort()
     keys = embeddings.new_ones(1 + features + 1, n)
@@ -62,8 +72,8 @@ def near_loss(
     groups = _groups(labels.unique_consecutive(return_counts=True)[1].tolist())
     points = _Points(keys, labels, weights, alone, order, groups, rows or ROWS)
     if reduction == "none":
-        return _Losses.apply(embeddings, temperature, points)
-    return _Loss.apply(embeddings, temperature, points, torch.is_grad_enabled())
+        return _Losses.apply(embeddings, temperature, points, plain)
+    return _Loss.apply(embeddings, temperature, points, plain, torch.is_grad_enabled())
 
 
 class _Loss(torch.autograd.Function):
@@ -71,7 +81,12 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, embeddings: Tensor, temperature: Tensor, points: _Points, differentiate: bool
+        ctx: Any,
+        embeddings: Tensor,
+        temperature: Tensor,
+        points: _Points,
+        plain: Callable[[Tensor, Tensor], Tensor],
+        differentiate: bool,
     ) -> Tensor:
         weights = points.weights if differentiate else None
         losses, gradient = _near(points, temperature, weights)
@@ -79,35 +94,47 @@ class _Loss(torch.autograd.Function):
             of_temperature = None
             if temperature.requires_grad:
                 of_temperature = _by_temperature(points, temperature, gradient)
-            ctx.save_for_backward(points.in_order(gradient).T, of_temperature)
+            of_x = points.in_order(gradient).T
+            ctx.save_for_backward(embeddings, temperature, of_x, of_temperature)
+            ctx.plain = plain
         return losses @ points.weights
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_x, of_temperature = ctx.saved_tensors
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        embeddings, temperature, of_x, of_temperature = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs, wanted = (embeddings, temperature), ctx.needs_input_grad[:2]
+            return *plain_gradients(ctx.plain, inputs, wanted, grad_output), None, None, None
         if of_temperature is not None:
-            of_temperature = upstream * of_temperature
-        return upstream * of_x, of_temperature, None, None
+            of_temperature = grad_output * of_temperature
+        return grad_output * of_x, of_temperature, None, None, None
 
 
 class _Losses(torch.autograd.Function):
     """The losses one by one: the blocks are computed once more for the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, temperature: Tensor, points: _Points) -> Tensor:
-        ctx.save_for_backward(temperature)
-        ctx.points = points
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        temperature: Tensor,
+        points: _Points,
+        plain: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        ctx.save_for_backward(embeddings, temperature)
+        ctx.points, ctx.plain = points, plain
         return points.in_order(_near(points, temperature, None)[0] * points.weights)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (temperature,), points = ctx.saved_tensors, ctx.points
-        _, gradient = _near(points, temperature, upstream[points.order] * points.weights)
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        (embeddings, temperature), points = ctx.saved_tensors, ctx.points
+        if torch.is_grad_enabled() or batched(grad_output):
+            inputs, wanted = (embeddings, temperature), ctx.needs_input_grad[:2]
+            return *plain_gradients(ctx.plain, inputs, wanted, grad_output), None, None
+        _, gradient = _near(points, temperature, grad_output[points.order] * points.weights)
         assert gradient is not None
         of_temperature = _by_temperature(points, temperature, gradient)
-        return points.in_order(gradient).T, of_temperature, None
+        return points.in_order(gradient).T, of_temperature, None, None
 
 
 def _by_temperature(points: _Points, temperature: Tensor, gradient: Tensor) -> Tensor:

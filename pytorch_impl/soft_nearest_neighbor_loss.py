@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pytorch_impl.checks import (
@@ -26,6 +27,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import DISTANCES, pairwise_distances
 from pytorch_impl.near_neighbors import near_loss
+from pytorch_impl.transforms import transformed
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -46,8 +48,9 @@ def soft_nearest_neighbor_loss(
     cosine. reduction: mean over the anchors that share their label with another, sum, or none
     for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
     memory is n · block_size instead of n²: the rows are computed in blocks. Squared distances
-    that are small against the temperature take a quicker way, whose gradient cannot be
-    differentiated again. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    that are small against the temperature take a quicker way. Derivatives of the gradient and
+    torch.func take the plain way, which under torch.func needs memory of n² with blocks too.
+    TypeError for integers, ValueError for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -57,39 +60,49 @@ def soft_nearest_neighbor_loss(
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
     _check_temperature(temperature, embeddings)
-    if distance == "sqeuclidean" and embeddings.dtype in (torch.float32, torch.float64):
-        scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
-        loss = near_loss(embeddings, labels, scale, reduction, block_size)
+    scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
+
+    def plain(embeddings: Tensor, temperature: Tensor) -> Tensor:
+        return _plain_loss(embeddings, labels, temperature, distance, reduction, block_size)
+
+    fast = distance == "sqeuclidean" and embeddings.dtype in (torch.float32, torch.float64)
+    if fast and not transformed(embeddings, scale):
+        loss = near_loss(embeddings, labels, scale, reduction, block_size, plain)
         if loss is not None:
             return loss
+    return plain(embeddings, scale)
+
+
+def _plain_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    distance: str,
+    reduction: str,
+    block_size: int | None,
+) -> Tensor:
+    """The formula, in operations that PyTorch differentiates and batches any number of times."""
     rows = torch.arange(embeddings.shape[0], device=labels.device)
+    inputs = embeddings, labels, temperature, distance
     if block_size is None:
-        losses = _anchor_losses(rows, embeddings, labels, temperature, distance)
+        losses = _anchor_losses(rows, *inputs)
+    elif transformed(embeddings, temperature):  # torch.func does not go with checkpoints
+        losses = torch.cat([_anchor_losses(block, *inputs) for block in rows.split(block_size)])
     else:
-        blocks = (
-            checkpoint(
-                _anchor_losses,
-                block,
-                embeddings,
-                labels,
-                temperature,
-                distance,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for block in rows.split(block_size)
-        )
-        losses = torch.cat(list(blocks))
+        again = {"use_reentrant": False, "preserve_rng_state": False}
+        blocks = rows.split(block_size)
+        losses = torch.cat([checkpoint(_anchor_losses, one, *inputs, **again) for one in blocks])
     if reduction == "none":
         return losses
     if reduction == "sum":
         return losses.sum()
-    _, sizes = labels.unique(return_counts=True)
-    return losses.sum() / sizes[sizes > 1].sum().clamp_min(1)
+    twins = labels.sort().values.diff() == 0  # an anchor has a partner before or behind it
+    paired = F.pad(twins, (1, 0)) | F.pad(twins, (0, 1))
+    return losses.sum() / paired.sum().clamp_min(1)
 
 
 def _anchor_losses(
-    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: float | Tensor, distance: str
+    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, distance: str
 ) -> Tensor:
     """The losses of the anchors at these rows, (rows,)."""
     distances = pairwise_distances(embeddings[rows], embeddings, distance=distance)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from pytorch_impl import near_neighbors
 from pytorch_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
@@ -27,7 +27,7 @@ def test_values_and_gradients(block_size, reduction, monkeypatch):
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
     given = torch.from_numpy(EMBEDDINGS).requires_grad_(), torch.tensor(2.0).double()
-    assert near_neighbors.near_loss(given[0], labels, given[1], reduction, None) is not None
+    assert near_neighbors.near_loss(given[0], labels, given[1], reduction, None, loss) is not None
     expected = definition.soft_nearest_neighbor_loss(EMBEDDINGS, LABELS, 2.0, reduction=reduction)
     got = loss(*given).detach().numpy()
     assert_close(got, np.asarray(expected), VALUE_TOLERANCE["layer", "float64"], "loss")
@@ -41,3 +41,40 @@ def test_a_class_of_many_rows_is_a_group_of_its_own():
         (161, 260, True),
         (260, 266, True),
     ]
+
+
+@pytest.mark.parametrize("block_size", [None, 3])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_second_derivative_is_that_of_the_formula(block_size, reduction):
+    labels = torch.tensor([0, 0, 1, 1])
+    points = torch.from_numpy(normal(4, 3, seed=2)), torch.tensor(2.0).double()
+
+    def loss(embeddings, temperature):
+        options = {"temperature": temperature, "reduction": reduction, "block_size": block_size}
+        return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    def total(*given):
+        return (loss(*given) * torch.arange(1, 5, dtype=torch.float64)).sum()
+
+    inputs = tuple(one.clone().requires_grad_() for one in points)
+    assert type(loss(*inputs).grad_fn).__name__ in ("_LossBackward", "_LossesBackward")
+    assert gradgradcheck(loss, inputs)
+    wanted = torch.func.hessian(total, argnums=(0, 1))(*points)
+    assert wanted[0][0].abs().max() > 0.1
+    for vectorize in (False, True):
+        found = torch.autograd.functional.hessian(total, points, vectorize=vectorize)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_the_gradient_of_many_outputs_in_a_batch():
+    labels = torch.tensor([0, 0, 1, 1])
+    points = torch.from_numpy(normal(4, 3, seed=2))
+
+    def losses(embeddings):
+        return soft_nearest_neighbor_loss(embeddings, labels, reduction="none")
+
+    wanted, found = (
+        torch.autograd.functional.jacobian(losses, points, vectorize=vectorize)
+        for vectorize in (False, True)
+    )
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)

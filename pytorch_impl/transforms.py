@@ -1,0 +1,123 @@
+"""What torch.func, forward-mode differentiation and torch.export ask of code that they run.
+
+Under `torch.func.vmap` one tensor stands for a whole batch of them, and while `torch.export` traces
+there are no values at all: neither can be looked at, by a check or by a search. And a gradient that
+is written by hand is right once: what differentiates it again, or forward, needs the plain formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
+
+
+def transformed(*tensors: Tensor) -> bool:
+    """Whether a transform is at work that only a formula of PyTorch's own operations serves.
+
+    torch.func (grad, vmap, jacrev, hessian), torch.export, or forward-mode differentiation of one
+    of these tensors.
+    """
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch.compiler.is_exporting()
+        or any(unpack_dual(x).tangent is not None for x in tensors)
+    )
+
+
+def batched(grad_output: Tensor) -> bool:
+    """Whether it stands for many gradients at once (is_grads_batched, or jacobian's vectorize)."""
+    inside = torch._C._functorch
+    return inside.is_batchedtensor(grad_output) or inside.is_legacy_batchedtensor(grad_output)
+
+
+def plain_gradients(
+    formula: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    wanted: Sequence[bool],
+    grad_output: Tensor,
+) -> list[Tensor | None]:
+    """The gradient of formula(*inputs) by each input that is wanted, to be differentiated again.
+
+    For the backward of a `torch.autograd.Function` that is right once: there gradients are enabled
+    only where somebody asks for the gradient of the gradient (create_graph).
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Of an input that depends on another one, each is to get its own gradient: views do.
+        own = [
+            x.view_as(x) if wants else x.detach() for x, wants in zip(inputs, wanted, strict=True)
+        ]
+        sources = [x for x, wants in zip(own, wanted, strict=True) if wants]
+        found = iter(torch.autograd.grad(formula(*own), sources, grad_output, create_graph=again))
+    return [next(found) if wants else None for wants in wanted]
+
+
+def check_values(check: Callable[..., None], *tensors: Tensor) -> None:
+    """check(*tensors), which looks at values: under vmap at those of the whole batch.
+
+    It must take tensors with any number of axes in front of their own. An exported program does
+    not check; the operations that it is made of do what they do with bad values.
+    """
+    if torch.compiler.is_exporting():
+        return
+    if torch._C._are_functorch_transforms_active():
+        _Look.apply(lambda *values: check(*values), False, *(x.detach() for x in tensors))
+    else:
+        check(*tensors)
+
+
+def search(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """function(*tensors), integers found by looking at values: under vmap for each entry by itself.
+
+    No gradient flows through it.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return _Look.apply(function, True, *(x.detach() for x in tensors))
+    return function(*tensors)
+
+
+class _Look(torch.autograd.Function):
+    """A function of values, which every transform hands the tensors without their wrappers."""
+
+    @staticmethod
+    def forward(
+        function: Callable[..., Tensor | None], one_by_one: bool, *tensors: Tensor
+    ) -> Tensor:
+        found = function(*tensors)
+        return torch.zeros((), dtype=torch.int64) if found is None else found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> None:
+        return None
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        function: Callable[..., Tensor | None],
+        one_by_one: bool,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, int | None]:
+        axes = in_dims[2:]
+        if not one_by_one:
+            moved = [
+                x if d is None else x.movedim(d, 0) for x, d in zip(tensors, axes, strict=True)
+            ]
+            return _Look.apply(function, one_by_one, *moved), None
+        entries = (
+            [x if d is None else x.select(d, place) for x, d in zip(tensors, axes, strict=True)]
+            for place in range(info.batch_size)
+        )
+        return torch.stack([_Look.apply(function, one_by_one, *entry) for entry in entries]), 0

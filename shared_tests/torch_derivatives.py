@@ -1,0 +1,198 @@
+"""Every kind of derivative that PyTorch has, of every differentiable operation, in one table.
+
+All floating inputs and weights move along two random directions, so that a Hessian is 2 × 2 and
+holds the mixed derivatives of all of them: f(t) = operation(sources + t₁·first + t₂·second).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call
+
+from shared_tests.backends.torch_backend import build, is_dense_float, named, to_native
+from shared_tests.backends.torch_tools import TOOLS
+from shared_tests.definition import Cell, cells, upstream
+from shared_tests.fixtures import normal
+
+STEP = 1e-5  # of central differences of the gradient
+EXACT, NUMERIC = 1e-9, 1e-5  # of derivative against derivative, and against differences
+
+
+class Problem:
+    """An operation's case as functions of its floating tensors, and of a step along directions."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.function = build(cell.component, cell.operation.name, cell.case)
+        self.inputs = {name: to_native(value) for name, value in cell.case.inputs.items()}
+        self.sources = {name: x for name, x in self.inputs.items() if is_dense_float(x)}
+        if isinstance(self.function, nn.Module):
+            parameters = dict(self.function.named_parameters())
+            self.sources |= {f"weight {name}": x.detach() for name, x in parameters.items()}
+
+    def outputs(self, sources: Mapping[str, Tensor], **others: Tensor) -> tuple[Tensor, ...]:
+        """The floating outputs for these sources; others replace inputs that are integers."""
+        inputs = [{**sources, **others}.get(name, x) for name, x in self.inputs.items()]
+        if isinstance(self.function, nn.Module):
+            weights = {
+                name.removeprefix("weight "): x
+                for name, x in sources.items()
+                if name.startswith("weight ")
+            }
+            buffers = {name: x.clone() for name, x in self.function.named_buffers()}
+            found = functional_call(self.function, weights | buffers, tuple(inputs))
+        else:
+            found = self.function(*inputs)
+        return tuple(x for x in named(found).values() if x.is_floating_point())
+
+    def total(self, sources: Mapping[str, Tensor]) -> Tensor:
+        """A scalar in which every entry of every output has a weight of its own."""
+        return sum(weighted(output) for output in self.outputs(sources))
+
+    def at(self, t: Tensor) -> dict[str, Tensor]:
+        """The sources after a step t, (2,), along their two directions."""
+        return {
+            name: x + t[0] * direction(x, 2 * place) + t[1] * direction(x, 2 * place + 1)
+            for place, (name, x) in enumerate(self.sources.items())
+        }
+
+
+def direction(x: Tensor, seed: int) -> Tensor:
+    return torch.from_numpy(normal(*x.shape, seed=100 + seed)).to(x) * 0.5
+
+
+def weighted(output: Tensor) -> Tensor:
+    weights = torch.from_numpy(upstream(tuple(output.shape))).to(output)
+    return (output * weights).sum()
+
+
+def gradient(problem: Problem, t: Tensor) -> Tensor:
+    """The first derivatives of the total along the directions, by autograd's backward."""
+    t = t.detach().requires_grad_()
+    (found,) = torch.autograd.grad(problem.total(problem.at(t)), t)
+    return found
+
+
+def check_first(problem: Problem) -> float:
+    """Backward against differences of the values."""
+    names, values = zip(*problem.sources.items(), strict=True)
+    leaves = tuple(x.detach().clone().requires_grad_() for x in values)
+    gradcheck(
+        lambda *xs: problem.outputs(dict(zip(names, xs, strict=True))), leaves, fast_mode=True
+    )
+    return 0.0
+
+
+def check_second(problem: Problem) -> float:
+    """Backward through the backward against differences of the gradient."""
+    names, values = zip(*problem.sources.items(), strict=True)
+    leaves = tuple(x.detach().clone().requires_grad_() for x in values)
+
+    def outputs(*xs: Tensor) -> tuple[Tensor, ...]:
+        return problem.outputs(dict(zip(names, xs, strict=True)))
+
+    gradgradcheck(outputs, leaves, fast_mode=True)
+    t = torch.zeros(2, dtype=torch.float64)
+    steps = STEP * torch.eye(2, dtype=torch.float64)
+    rows = [(gradient(problem, t + s) - gradient(problem, t - s)) / (2 * STEP) for s in steps]
+    return error(twice_backward(problem, t), torch.stack(rows), NUMERIC)
+
+
+def twice_backward(problem: Problem, t: Tensor) -> Tensor:
+    return torch.autograd.functional.hessian(lambda t: problem.total(problem.at(t)), t)
+
+
+def check_grad(problem: Problem) -> float:
+    """torch.func.grad by every source against backward."""
+    leaves = {name: x.detach().clone().requires_grad_() for name, x in problem.sources.items()}
+    wanted = torch.autograd.grad(
+        problem.total(leaves), list(leaves.values()), materialize_grads=True
+    )
+    got = torch.func.grad(problem.total)(problem.sources)
+    return max(error(got[name], one, EXACT) for name, one in zip(leaves, wanted, strict=True))
+
+
+def check_vmap(problem: Problem) -> float:
+    """A batch of three, with integers and weights that differ too, against one by one."""
+    batch = {
+        name: torch.stack([problem.at(torch.tensor([s, -s]).to(x))[name] for s in (0, 0.01, 0.02)])
+        for name, x in problem.sources.items()
+    }
+    others = {
+        name: torch.stack([x, x, x])
+        for name, x in problem.inputs.items()
+        if isinstance(x, Tensor) and not x.is_floating_point()
+    }
+
+    def gradients(sources: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Any:
+        def total(sources: Mapping[str, Tensor]) -> Tensor:
+            return sum(weighted(output) for output in problem.outputs(sources, **others))
+
+        return torch.func.grad(total)(sources)
+
+    got = torch.func.vmap(lambda one, more: problem.outputs(one, **more))(batch, others)
+    got_gradients = torch.func.vmap(gradients)(batch, others)
+    worst = 0.0
+    for place in range(3):
+        one = {name: x[place] for name, x in batch.items()}
+        leaves = {name: x.detach().clone().requires_grad_() for name, x in one.items()}
+        for mine, theirs in zip(got, problem.outputs(leaves), strict=True):
+            worst = max(worst, error(mine[place], theirs.detach(), EXACT))
+        wanted = torch.autograd.grad(
+            problem.total(leaves), list(leaves.values()), materialize_grads=True
+        )
+        for name, theirs in zip(leaves, wanted, strict=True):
+            worst = max(worst, error(got_gradients[name][place], theirs, EXACT))
+    return worst
+
+
+def check_jacrev(problem: Problem) -> float:
+    """torch.func.jacrev of every output along the directions against backward, row by row."""
+    t = torch.zeros(2, dtype=torch.float64)
+    got = torch.func.jacrev(lambda t: problem.outputs(problem.at(t)))(t)
+    wanted = torch.autograd.functional.jacobian(lambda t: problem.outputs(problem.at(t)), t)
+    return max(error(mine, theirs, EXACT) for mine, theirs in zip(got, wanted, strict=True))
+
+
+def check_hessian(problem: Problem) -> float:
+    """torch.func.hessian, forward over reverse, against backward through backward."""
+    t = torch.zeros(2, dtype=torch.float64)
+    got = torch.func.hessian(lambda t: problem.total(problem.at(t)))(t)
+    return error(got, twice_backward(problem, t), EXACT)
+
+
+def error(got: Tensor, wanted: Tensor, bound: float) -> float:
+    """The largest difference, on the scale of what is wanted, which must be within the bound."""
+    if not wanted.numel():
+        return 0.0
+    found = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1))
+    assert found <= bound, f"off by {found:.1e}: got {got}, wanted {wanted}"
+    return found
+
+
+CHECKS: dict[str, Callable[[Problem], float]] = {
+    "first": check_first,
+    "second": check_second,
+    "grad": check_grad,
+    "vmap": check_vmap,
+    "jacrev": check_jacrev,
+    "hessian": check_hessian,
+}
+
+
+def smooth(cell: Cell) -> bool:
+    """Whether differences of it are derivatives: no kink where a convention gives the gradient."""
+    return not cell.case.flat and cell.case.gradients is None
+
+
+def differentiable(component: str | None = None) -> list[Cell]:
+    """Every case, in float64, of every operation on tensors that has derivatives."""
+    return [
+        cell
+        for cell in cells("torch", component)
+        if cell.dtype == "float64" and cell.differentiate and cell.operation.name not in TOOLS
+    ]
