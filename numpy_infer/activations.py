@@ -27,7 +27,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, previous: Layer, *, slope: float) -> None:
         super().__init__(previous)
-        check_number("slope", slope)
+        slope = check_number("slope", slope)
         self.slope = slope
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ class ELU(Layer):
 
     def __init__(self, previous: Layer, *, alpha: float) -> None:
         super().__init__(previous)
-        check_number("alpha", alpha)
+        alpha = check_number("alpha", alpha)
         self.alpha = alpha
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ class GELU(Layer):
 
     def __init__(self, previous: Layer, *, approximate: bool) -> None:
         super().__init__(previous)
-        check_flag("approximate", approximate)
+        approximate = check_flag("approximate", approximate)
         self.approximate = approximate
 
     def forward(self, x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 
 from numpy_infer.checks import (
     check_dtype,
+    check_flag,
     check_floating,
     check_ids,
     check_integers,
@@ -126,7 +127,7 @@ class SentenceEncoder(Layer):
             gru_hidden_weight,
             gru_input_bias,
             gru_hidden_bias,
-            direction="backward" if reverse else "forward",
+            direction="backward" if check_flag("reverse", reverse) else "forward",
             return_sequences=False,
         )
 

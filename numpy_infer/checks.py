@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-LARGEST = 2**31 - 1  # of sizes: what no array reaches, and what NumPy can count with
+LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
 
 
 def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None:
-    """TypeError unless `x` is a floating array; ValueError unless it has `ndim` axes."""
+    """TypeError unless `x` is float32 or float64; ValueError unless it has `ndim` axes."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(x).__name__}")
-    if x.dtype.kind != "f":
-        raise TypeError(f"{name}: expected floating point numbers, got {x.dtype}")
+    if x.dtype.char not in "fd":  # so that halves are refused by name
+        raise TypeError(f"{name}: expected float32 or float64, got {x.dtype}")
     check_rank(name, x, ndim=ndim)
 
 
@@ -79,36 +79,101 @@ def check_like(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> 
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    if not (isinstance(value, str) and value in choices):
+        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
 
 
 def check_number(
     name: str, value: float, *, above: float = -math.inf, least: float = -math.inf
-) -> None:
-    """ValueError unless `value` is finite, greater than `above` and at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+) -> float:
+    """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
+
+    ValueError unless it is finite, greater than `above` and at least `least`.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    # Not math.isfinite: whole numbers that no float can hold would be an OverflowError.
-    if not (abs(value) <= sys.float_info.max and value > above and value >= least):
-        wanted = "a finite number"
-        if max(above, least) > -math.inf:
-            wanted = f"a number above {above}" if above > least else f"a number of at least {least}"
-        raise ValueError(f"{name}: expected {wanted}, got {value}")
+    try:
+        number = float(plain)
+    except OverflowError:  # a whole number beyond the largest float
+        number = math.inf
+    if not (math.isfinite(number) and number > above and number >= least):
+        limit = f" of at least {least}" if least > -math.inf else ""
+        wanted = f"a number above {above}" if above > -math.inf else f"a finite number{limit}"
+        raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
+    return number
 
 
-def check_flag(name: str, value: bool) -> None:
-    if not isinstance(value, bool):
+def check_flag(name: str, value: bool) -> bool:
+    """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
         raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return plain
 
 
-def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf) -> None:
-    """ValueError unless `value` is a whole number in least..most."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
+    """`value` as an int. A NumPy integer and an integer array without axes are whole numbers.
+
+    ValueError unless it is in least..most.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int):
         raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
-    if not least <= value <= most:
-        limit = f"in {least}..{most}" if most < math.inf else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {limit}, got {value}")
+    if not least <= plain <= most:
+        bounded = most < LARGEST or plain > most
+        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
+        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(plain)}")
+    return plain
+
+
+def check_counts(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of at least one int, each at least 1."""
+    plain = _plain(values)
+    if not isinstance(plain, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not plain:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    return [check_count(name, value) for value in plain]
+
+
+def _plain(value: Any) -> Any:
+    """What an array holds, as Python's numbers: itself without axes, else lists of them."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _shown(number: float) -> str:
+    """A number for a message: Python prints no integer of more than 4,300 digits."""
+    if isinstance(number, int) and number.bit_length() > 128:
+        return f"a number of {number.bit_length()} bits"
+    return str(number)
+
+
+def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
+    """One size, stride or dilation for each spatial axis, each at least 1."""
+    return [check_count(name, value) for value in _list(name, values, rank)]
+
+
+def check_padding(
+    name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
+) -> list[list[int]]:
+    """[before, after] for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
+    least = -LARGEST if extends else 0
+    split = [_list(name, pair, 2) for pair in _list(name, pairs, rank)]
+    return [
+        [check_count(name, before, least=0), check_count(name, after, least=least)]
+        for before, after in split
+    ]
+
+
+def _list(name: str, values: Sequence[Any], length: int) -> Sequence[Any]:
+    plain = _plain(values)
+    if not isinstance(plain, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if len(plain) != length:
+        raise ValueError(f"{name}: expected {length} entries, got {len(plain)}")
+    return plain
 
 
 def check_ids(name: str, ids: np.ndarray, vocabulary_size: int, *, ndim: int | None = 2) -> None:
@@ -133,43 +198,6 @@ def check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
     """ValueError unless `x` has exactly this shape."""
     if x.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {x.shape}")
-
-
-def check_sizes(name: str, values: Sequence[int], rank: int) -> tuple[int, ...]:
-    """One size, stride or dilation for each spatial axis, each at least 1."""
-    _check_list(name, values, rank)
-    for value in values:
-        check_count(name, value, most=LARGEST)
-    return tuple(values)
-
-
-def check_padding(
-    name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
-) -> tuple[tuple[int, int], ...]:
-    """(before, after) for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
-    _check_list(name, pairs, rank)
-    for pair in pairs:
-        _check_list(name, pair, 2)
-        check_count(name, pair[0], least=0, most=LARGEST)
-        check_count(name, pair[1], least=-LARGEST if extends else 0, most=LARGEST)
-    return tuple((before, after) for before, after in pairs)
-
-
-def _check_list(name: str, values: Sequence[object], length: int) -> None:
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if len(values) != length:
-        raise ValueError(f"{name}: expected {length} entries, got {len(values)}")
-
-
-def check_counts(name: str, values: Sequence[int]) -> None:
-    """A list of whole numbers, each at least 1, and at least one of them."""
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if not values:
-        raise ValueError(f"{name}: expected at least one whole number, got none")
-    for value in values:
-        check_count(name, value, most=LARGEST)
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -50,7 +50,7 @@ class _ConvAutoencoder(Layer):
         self, rank: int, previous: Layer, pool_size: int, arrays: Mapping[str, np.ndarray]
     ) -> None:
         super().__init__(previous)
-        check_count("pool_size", pool_size)
+        pool_size = check_count("pool_size", pool_size)
         kernels: list[np.ndarray] = []
         while (name := f"encoder_{len(kernels)}_weight") in arrays:
             check_floating(name, arrays[name], ndim=2 + rank)
@@ -158,9 +158,9 @@ class ConvAutoencoder2d(_ConvAutoencoder):
 def _array_shapes(
     rank: int, in_channels: int, channels: Sequence[int], kernel_size: int
 ) -> dict[str, tuple[int, ...]]:
-    check_count("in_channels", in_channels)
-    check_counts("channels", channels)
-    check_count("kernel_size", kernel_size)
+    in_channels = check_count("in_channels", in_channels)
+    channels = check_counts("channels", channels)
+    kernel_size = check_count("kernel_size", kernel_size)
     widths = list(pairwise([in_channels, *channels]))
     kernel = (kernel_size,) * rank
     shapes: dict[str, tuple[int, ...]] = {}

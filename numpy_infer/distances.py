@@ -29,7 +29,7 @@ def l2_normalize(x: np.ndarray, *, epsilon: float = 1e-12) -> np.ndarray:
     for integers, ValueError for an epsilon that is not positive.
     """
     check_floating("x", x)
-    check_number("epsilon", epsilon, above=0)
+    epsilon = check_number("epsilon", epsilon, above=0)
     # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
     largest = np.abs(x).max(axis=-1, keepdims=True, initial=0)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, x.dtype.type(1))

@@ -81,7 +81,7 @@ class FeedbackNetwork(Layer):
         in_features: int, classes: list[int], hidden: int = 64
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
-        check_counts("classes", classes)
+        classes = check_counts("classes", classes)
         shapes: dict[str, tuple[int, ...]] = {
             "projection.weight": (in_features, hidden),
             "projection.bias": (hidden,),

@@ -52,7 +52,7 @@ class NeighborMemory:
     """
 
     def __init__(self, dim: int, *, dtype: str = "float32") -> None:
-        check_count("dim", dim)
+        dim = check_count("dim", dim)
         check_choice("dtype", str(dtype), DTYPES)
         self.vectors = np.zeros((0, dim), dtype)
         self._room = self.vectors
@@ -77,7 +77,7 @@ class NeighborMemory:
         queries that are not finite, TypeError for another dtype than the memory's.
         """
         self._check("queries", queries)
-        check_count("k", k, most=len(self))
+        k = check_count("k", k, most=len(self))
         unit = l2_normalize(queries)
         found = [self._nearest(unit[i : i + ROWS], k) for i in range(0, len(unit), ROWS)]
         return Neighbors(*map(np.concatenate, zip(*found, strict=True)))
@@ -90,7 +90,7 @@ class NeighborMemory:
 
     def matches(self, queries: np.ndarray, threshold: float = 0.7) -> np.ndarray:
         """Whether the score of each query is above the threshold: (batch,) of bools."""
-        check_number("threshold", threshold, least=-1)
+        threshold = check_number("threshold", threshold, least=-1)
         return self.score(queries) > threshold
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -36,7 +36,7 @@ class BatchNorm(Layer):
         check_floating("scale", scale, ndim=1)
         for name, array in (("shift", shift), ("mean", mean), ("variance", variance)):
             check_like(name, array, "scale", scale)
-        check_number("epsilon", epsilon, least=0)
+        epsilon = check_number("epsilon", epsilon, least=0)
         if (variance < 0).any():
             raise ValueError(f"variance: expected no entry below 0, got {variance.min()}")
         # One product and one sum are left to do for each entry.
@@ -67,7 +67,7 @@ class LayerNorm(Layer):
         check_floating("scale", scale, ndim=1)
         check_not_empty("scale", scale)
         check_like("shift", shift, "scale", scale)
-        check_number("epsilon", epsilon, least=0)
+        epsilon = check_number("epsilon", epsilon, least=0)
         self.scale = scale
         self.shift = shift
         self.epsilon = scale.dtype.type(epsilon)
@@ -90,7 +90,7 @@ class L2Normalize(Layer):
 
     def __init__(self, previous: Layer, *, epsilon: float = 1e-12) -> None:
         super().__init__(previous)
-        check_number("epsilon", epsilon, above=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         self.epsilon = epsilon
 
     def forward(self, x: np.ndarray) -> np.ndarray:

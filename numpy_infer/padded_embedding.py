@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_infer import text
-from numpy_infer.checks import check_choice, check_floating, check_ids, check_not_empty
+from numpy_infer.checks import check_choice, check_flag, check_floating, check_ids, check_not_empty
 from numpy_infer.distances import l2_normalize
 from numpy_infer.layer import Layer
 
@@ -41,6 +41,7 @@ class PaddedEmbedding(Layer):
         super().__init__(previous)
         check_floating("table", table, ndim=2)
         check_choice("reduce", reduce, REDUCTIONS)
+        unit_norm = check_flag("unit_norm", unit_norm)
         self.table = table
         self.reduce = reduce
         self.unit_norm = unit_norm

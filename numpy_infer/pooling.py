@@ -170,7 +170,7 @@ class AveragePool(Layer):
         count_padding: bool,
     ) -> None:
         super().__init__(previous)
-        check_flag("count_padding", count_padding)
+        count_padding = check_flag("count_padding", count_padding)
         self.size, self.stride, self.padding = _checked_window(
             size, stride, padding, wide=count_padding
         )
@@ -188,7 +188,7 @@ class GlobalAveragePool(Layer):
 
     def __init__(self, previous: Layer, *, keepdims: bool) -> None:
         super().__init__(previous)
-        check_flag("keepdims", keepdims)
+        keepdims = check_flag("keepdims", keepdims)
         self.keepdims = keepdims
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -202,7 +202,7 @@ class GlobalMaxPool(Layer):
 
     def __init__(self, previous: Layer, *, keepdims: bool) -> None:
         super().__init__(previous)
-        check_flag("keepdims", keepdims)
+        keepdims = check_flag("keepdims", keepdims)
         self.keepdims = keepdims
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -252,8 +252,8 @@ def _checked_window(
     padding: Sequence[Sequence[int]],
     *,
     wide: bool = False,
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """The three as tuples; unless `wide`, there is an entry of the input in every window."""
+) -> tuple[list[int], list[int], list[list[int]]]:
+    """The three as lists; unless `wide`, there is an entry of the input in every window."""
     if not isinstance(size, list | tuple):
         raise TypeError(f"size: expected a list, got {type(size).__name__}")
     if len(size) not in (1, 2):

@@ -39,7 +39,7 @@ def predict(
     check_not_empty("x", x)
     if isinstance(batch_size, np.integer):
         batch_size = int(batch_size)
-    check_count("batch_size", batch_size)
+    batch_size = check_count("batch_size", batch_size)
     if output is not None and not os.fspath(output).endswith(".npy"):
         raise ValueError(f"output: expected a path ending in .npy, got {os.fspath(output)!r}")
     parts = _parts(last, x, batch_size, progress)

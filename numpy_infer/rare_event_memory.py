@@ -74,7 +74,7 @@ def memory_loss(
     has both. TypeError for other types, ValueError for shapes that differ, an empty batch or a
     negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     _check_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
     similarities = unit @ keys.T
@@ -186,7 +186,7 @@ class RareEventMemory(Layer):
 
     def orphans(self, age: int) -> np.ndarray:
         """The slots, int64, with a key that no update has used for so many updates."""
-        check_count("age", age)
+        age = check_count("age", age)
         return np.flatnonzero((self.labels >= 0) & (self.ages >= age))
 
 

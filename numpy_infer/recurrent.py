@@ -114,7 +114,7 @@ class GRU(Layer):
     ) -> None:
         super().__init__(previous)
         check_choice("direction", direction, DIRECTIONS)
-        check_flag("return_sequences", return_sequences)
+        return_sequences = check_flag("return_sequences", return_sequences)
         arrays: dict[str, Any] = {
             "input_weight": input_weight,
             "hidden_weight": hidden_weight,

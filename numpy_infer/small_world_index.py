@@ -64,12 +64,12 @@ class SmallWorldIndex:
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        check_count("dim", dim)
+        dim = check_count("dim", dim)
         check_choice("metric", metric, METRICS)
-        check_count("band", band, least=0)
-        check_count("degree", degree, least=2)
-        check_count("width", width)
-        check_count("seed", seed, least=0)
+        band = check_count("band", band, least=0)
+        degree = check_count("degree", degree, least=2)
+        width = check_count("width", width)
+        seed = check_count("seed", seed, least=0)
         check_choice("dtype", dtype, DTYPES)
         self.config = {
             "metric": metric,
@@ -110,9 +110,8 @@ class SmallWorldIndex:
         queries that are not finite, TypeError for another dtype than the index's.
         """
         self._check("queries", queries)
-        check_count("k", k, most=len(self))
-        check_count("width", self.width if width is None else width)
-        width = max(self.width if width is None else width, k)
+        k = check_count("k", k, most=len(self))
+        width = max(check_count("width", self.width if width is None else width), k)
         found = []
         for start in range(0, len(queries), ROWS):
             part = queries[start : start + ROWS]
@@ -125,7 +124,7 @@ class SmallWorldIndex:
     def exact_search(self, queries: np.ndarray, k: int) -> Found:
         """The k nearest points, from all distances; arguments and errors as for `search`."""
         self._check("queries", queries)
-        check_count("k", k, most=len(self))
+        k = check_count("k", k, most=len(self))
         indices = np.empty((len(queries), k), np.int64)
         distances = np.empty((len(queries), k), queries.dtype)
         for row, query in enumerate(queries):  # one step of n pairs each

@@ -70,9 +70,9 @@ class SpeakerEncoder(Layer):
         n_mels: int, channels: Sequence[int] = (32, 32), dim: int = 16
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
-        check_count("n_mels", n_mels)
-        check_counts("channels", channels)
-        check_count("dim", dim)
+        n_mels = check_count("n_mels", n_mels)
+        channels = check_counts("channels", channels)
+        dim = check_count("dim", dim)
         shapes: dict[str, tuple[int, ...]] = {}
         for place, (before, after) in enumerate(pairwise([n_mels, *channels])):
             shapes[f"convolutions.{place}.weight"] = (after, before, KERNEL_SIZE)

@@ -23,7 +23,7 @@ def time_warping_distances(x: np.ndarray, y: np.ndarray, *, band: int) -> np.nda
     """
     check_floating("x", x, ndim=2)
     check_like("y", y, "x", x)
-    check_count("band", band, least=0)
+    band = check_count("band", band, least=0)
     parts = range(0, len(x), PAIRS)
     found = [_distances(x[i : i + PAIRS].T, y[i : i + PAIRS].T, band) for i in parts]
     return np.concatenate(found) if found else x[:, 0]

@@ -31,7 +31,7 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
     1..n or a fill_value of NaN, TypeError for a k that is not an integer.
     """
     check_floating("logits", logits)
-    check_count("k", k, most=logits.shape[-1])
+    k = check_count("k", k, most=logits.shape[-1])
     if math.isnan(fill_value):
         raise ValueError(f"fill_value: expected a number, got {fill_value}")
     nan = np.isnan(logits)
@@ -77,7 +77,7 @@ class TopKGating(Layer):
 
     def __init__(self, previous: Layer, *, k: int) -> None:
         super().__init__(previous)
-        check_count("k", k)
+        k = check_count("k", k)
         self.k = k
 
     def forward(self, logits: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ class MixtureOfExperts(Layer):
             if weight is not None:
                 check_dtype(name, weight, gate_weight.dtype)
                 check_shape(name, weight, shape)
-        check_count("k", k, most=n_experts)
+        k = check_count("k", k, most=n_experts)
         self.gate_weight = gate_weight
         self.expert_weight = expert_weight
         self.expert_bias = expert_bias

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from pytorch_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_integers,
     check_not_empty,
@@ -50,10 +51,11 @@ class CharWordEncoder(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("char_dim", char_dim)
-        check_count("n_filters", n_filters)
-        check_count("width", width)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
+        sparse = check_flag("sparse", sparse)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "char_dim": char_dim,
@@ -114,7 +116,12 @@ class SentenceEncoder(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("hidden", hidden)
+        hidden = check_count("hidden", hidden)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        reverse = check_flag("reverse", reverse)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
         sizes = {"char_dim": char_dim, "n_filters": n_filters, "width": width}
         self.words = CharWordEncoder(vocabulary_size, **sizes, sparse=sparse, seed=seed)
         self.config = {

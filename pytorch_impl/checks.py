@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
+LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all
 
 
 def check_floating(name: str, x: Tensor, *, ndim: int | None = None) -> None:
@@ -24,6 +29,8 @@ def check_integers(name: str, x: Tensor, *, ndim: int | None = None) -> None:
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
     if x.is_floating_point() or x.is_complex() or x.dtype is torch.bool:
         raise TypeError(f"{name}: expected integers, got {x.dtype}")
+    if x.dtype in LIMITED:
+        raise TypeError(f"{name}: expected uint8 or signed integers, got {x.dtype}")
     check_rank(name, x, ndim=ndim)
 
 
@@ -75,27 +82,82 @@ def check_labels(name: str, labels: Tensor, n_rows: int) -> None:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    if not (isinstance(value, str) and value in choices):
+        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
 
 
 def check_number(
     name: str, value: float, *, above: float = -math.inf, least: float = -math.inf
-) -> None:
-    """ValueError unless `value` is finite, greater than `above` and at least `least`."""
-    if not (math.isfinite(value) and value > above and value >= least):
+) -> float:
+    """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
+
+    ValueError unless it is finite, greater than `above` and at least `least`.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    try:
+        number = float(plain)
+    except OverflowError:  # a whole number beyond the largest float
+        number = math.inf
+    if not (math.isfinite(number) and number > above and number >= least):
         limit = f" of at least {least}" if least > -math.inf else ""
         wanted = f"a number above {above}" if above > -math.inf else f"a finite number{limit}"
-        raise ValueError(f"{name}: expected {wanted}, got {value}")
+        raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
+    return number
 
 
-def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf) -> None:
-    """ValueError unless `value` is a whole number in least..most."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def check_flag(name: str, value: bool) -> bool:
+    """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return plain
+
+
+def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
+    """`value` as an int. A NumPy integer and an integer array without axes are whole numbers.
+
+    ValueError unless it is in least..most.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int):
         raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
-    if not least <= value <= most:
-        limit = f"in {least}..{most}" if most < math.inf else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {limit}, got {value}")
+    if not least <= plain <= most:
+        bounded = most < LARGEST or plain > most
+        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
+        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(plain)}")
+    return plain
+
+
+def check_counts(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of at least one int, each at least 1."""
+    plain = _plain(values)
+    if not isinstance(plain, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not plain:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    return [check_count(name, value) for value in plain]
+
+
+def check_seed(name: str, value: int | None) -> int | None:
+    """`value` as an int that every generator takes, or None."""
+    return None if value is None else check_count(name, value, least=0, most=2**32 - 1)
+
+
+def _plain(value: Any) -> Any:
+    """What an array holds, as Python's numbers: itself without axes, else lists of them."""
+    if isinstance(value, Tensor):
+        return value if value.requires_grad else value.tolist()  # a number has no gradient
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _shown(number: float) -> str:
+    """A number for a message: Python prints no integer of more than 4,300 digits."""
+    if isinstance(number, int) and number.bit_length() > 128:
+        return f"a number of {number.bit_length()} bits"
+    return str(number)
 
 
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
@@ -113,16 +175,6 @@ def check_right_padded(name: str, real: Tensor) -> None:
         raise ValueError(
             f"{name}: expected padding at the end of a row, got it earlier in row {int(early[0])}"
         )
-
-
-def check_counts(name: str, values: Sequence[int]) -> None:
-    """A list of whole numbers, each at least 1, and at least one of them."""
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if not values:
-        raise ValueError(f"{name}: expected at least one whole number, got none")
-    for value in values:
-        check_count(name, value)
 
 
 def check_space(name: str, x: Tensor, *, rank: int, least: int = 1) -> None:

@@ -26,9 +26,9 @@ def clustering_loss(probabilities: Tensor, *, gamma: float = 1.0, epsilon: float
     gradient, finite. TypeError for integers; ValueError for an empty batch, for values outside
     0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
     """
-    check_number("gamma", gamma, least=0)
+    gamma = check_number("gamma", gamma, least=0)
     check_floating("probabilities", probabilities, ndim=2)
-    check_number("epsilon", epsilon, least=torch.finfo(probabilities.dtype).tiny)
+    epsilon = check_number("epsilon", epsilon, least=torch.finfo(probabilities.dtype).tiny)
     check_not_empty("probabilities", probabilities)
     _check_probabilities(probabilities, epsilon)
     shifted = probabilities + epsilon
@@ -57,8 +57,8 @@ class ClusteringLoss(nn.Module):
 
     def __init__(self, *, gamma: float = 1.0, epsilon: float = 1e-6) -> None:
         super().__init__()
-        check_number("gamma", gamma, least=0)
-        check_number("epsilon", epsilon, above=0)
+        gamma = check_number("gamma", gamma, least=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         self.config = {"gamma": gamma, "epsilon": epsilon}
 
     def forward(self, probabilities: Tensor) -> Tensor:

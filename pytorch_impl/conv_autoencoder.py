@@ -61,10 +61,10 @@ class _ConvAutoencoder(nn.Module):
         seed: int | None,
     ) -> None:
         super().__init__()
-        check_count("in_channels", in_channels)
-        check_counts("channels", channels)
-        check_count("kernel_size", kernel_size)
-        check_count("pool_size", pool_size)
+        in_channels = check_count("in_channels", in_channels)
+        channels = check_counts("channels", channels)
+        kernel_size = check_count("kernel_size", kernel_size)
+        pool_size = check_count("pool_size", pool_size)
         self.config = {
             "in_channels": in_channels,
             "channels": list(channels),

@@ -33,7 +33,7 @@ def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     no gradient. TypeError for integers, ValueError for an epsilon that is not positive.
     """
     check_floating("x", x)
-    check_number("epsilon", epsilon, above=0)
+    epsilon = check_number("epsilon", epsilon, above=0)
     # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
     largest = x.detach().abs().amax(-1, keepdim=True)
     scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)

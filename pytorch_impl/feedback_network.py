@@ -63,8 +63,8 @@ def curriculum_loss(losses: Tensor, step: float, *, span: float) -> Tensor:
     ValueError for a negative step or a span that is not positive.
     """
     check_floating("losses", losses, ndim=1)
-    check_number("step", step, least=0)
-    check_number("span", span, above=0)
+    step = check_number("step", step, least=0)
+    span = check_number("span", span, above=0)
     levels = torch.arange(len(losses), dtype=losses.dtype, device=losses.device)
     return ((1 + step / span - levels).clamp(0, 1) * losses).sum()
 
@@ -84,9 +84,9 @@ class FeedbackNetwork(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("in_features", in_features)
-        check_counts("classes", classes)
-        check_count("hidden", hidden)
+        in_features = check_count("in_features", in_features)
+        classes = check_counts("classes", classes)
+        hidden = check_count("hidden", hidden)
         self.config = {"in_features": in_features, "classes": list(classes), "hidden": hidden}
         self.in_features = in_features
         start = generator(seed)

@@ -7,9 +7,12 @@ import math
 import torch
 from torch import nn
 
+from pytorch_impl.checks import check_seed
+
 
 def generator(seed: int | None) -> torch.Generator | None:
     """A generator of its own for a seed; None leaves it to `torch.manual_seed`."""
+    seed = check_seed("seed", seed)
     return None if seed is None else torch.Generator(torch.get_default_device()).manual_seed(seed)
 
 

@@ -17,6 +17,7 @@ from pytorch_impl.checks import (
     check_choice,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_number,
     check_width,
@@ -129,8 +130,10 @@ class GRU(nn.GRU):
         direction: str = "forward",
         return_sequences: bool = False,
     ) -> None:
-        check_count("input_size", input_size)
-        check_count("hidden_size", hidden_size)
+        input_size = check_count("input_size", input_size)
+        hidden_size = check_count("hidden_size", hidden_size)
+        bias = check_flag("bias", bias)
+        return_sequences = check_flag("return_sequences", return_sequences)
         check_choice("direction", direction, DIRECTIONS)
         both = direction == "both"
         super().__init__(input_size, hidden_size, bias=bias, batch_first=True, bidirectional=both)
@@ -169,7 +172,7 @@ class GlobalAveragePool(nn.Module):
 
     def __init__(self, *, keepdims: bool = False) -> None:
         super().__init__()
-        self.keepdims = keepdims
+        self.keepdims = check_flag("keepdims", keepdims)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, channels, *space). Returns (batch, channels), with 1s under keepdims."""
@@ -184,7 +187,7 @@ class GlobalMaxPool(nn.Module):
 
     def __init__(self, *, keepdims: bool = False) -> None:
         super().__init__()
-        self.keepdims = keepdims
+        self.keepdims = check_flag("keepdims", keepdims)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, channels, *space). Returns (batch, channels), with 1s under keepdims."""
@@ -201,7 +204,7 @@ class L2Normalize(nn.Module):
 
     def __init__(self, *, epsilon: float = 1e-12) -> None:
         super().__init__()
-        check_number("epsilon", epsilon, above=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
@@ -217,7 +220,7 @@ class TopKGating(nn.Module):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        check_count("k", k)
+        k = check_count("k", k)
         self.k = k
 
     def forward(self, x: Tensor) -> Tensor:

@@ -74,8 +74,8 @@ class NeuralGrammar(nn.Module):
 
     def __init__(self, dim: int, hidden: int, *, seed: int | None = None) -> None:
         super().__init__()
-        check_count("dim", dim)
-        check_count("hidden", hidden)
+        dim = check_count("dim", dim)
+        hidden = check_count("hidden", hidden)
         self.config = {"dim": dim, "hidden": hidden}
         self.dim = dim
         start = generator(seed)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numpy_infer import text
-from pytorch_impl.checks import check_choice, check_count, check_ids, check_not_empty
+from pytorch_impl.checks import check_choice, check_count, check_flag, check_ids, check_not_empty
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import embedding_table, generator
 
@@ -48,9 +48,11 @@ class PaddedEmbedding(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)
+        unit_norm = check_flag("unit_norm", unit_norm)
+        sparse = check_flag("sparse", sparse)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "dim": dim,

@@ -70,7 +70,7 @@ def memory_loss(
     has both. The gradient reaches the queries alone. TypeError for other types, ValueError for
     shapes that differ, an empty batch or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     _check_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
     keys = keys.detach()
@@ -154,11 +154,11 @@ class RareEventMemory(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("size", size)
-        check_count("dim", dim)
-        check_number("margin", margin, least=0)
+        size = check_count("size", size)
+        dim = check_count("dim", dim)
+        margin = check_number("margin", margin, least=0)
         check_choice("rule", rule, RULES)
-        check_number("age_noise", age_noise, least=0)
+        age_noise = check_number("age_noise", age_noise, least=0)
         self.config = {
             "size": size,
             "dim": dim,
@@ -216,7 +216,7 @@ class RareEventMemory(nn.Module):
 
     def orphans(self, age: int) -> Tensor:
         """The slots, int64, with a key that no update has used for so many updates."""
-        check_count("age", age)
+        age = check_count("age", age)
         return ((self.labels >= 0) & (self.ages >= age)).nonzero()[:, 0]
 
     def extra_repr(self) -> str:

@@ -68,7 +68,7 @@ class RecursiveAutoencoder(nn.Module):
         self, dim: int, *, activation: str = "linear", pairs: str = "all", seed: int | None = None
     ) -> None:
         super().__init__()
-        check_count("dim", dim)
+        dim = check_count("dim", dim)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
         self.config = {"dim": dim, "activation": activation, "pairs": pairs}

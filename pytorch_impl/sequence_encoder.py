@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pytorch_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_not_empty,
     check_number,
@@ -43,10 +44,14 @@ class SequenceEncoder(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("embedding_dim", embedding_dim)
-        check_count("hidden", hidden)
-        check_number("dropout", dropout, least=0)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        embedding_dim = check_count("embedding_dim", embedding_dim)
+        hidden = check_count("hidden", hidden)
+        if out_features is not None:
+            out_features = check_count("out_features", out_features)
+        reverse = check_flag("reverse", reverse)
+        sparse = check_flag("sparse", sparse)
+        dropout = check_number("dropout", dropout, least=0)
         if dropout >= 1:
             raise ValueError(f"dropout: expected a number below 1, got {dropout}")
         self.config = {
@@ -65,7 +70,6 @@ class SequenceEncoder(nn.Module):
         self.gru = make_gru(embedding_dim, hidden, generator=start)
         self.projection = None
         if out_features is not None:
-            check_count("out_features", out_features)
             self.projection = nn.utils.skip_init(nn.Linear, hidden, out_features)
             self.projection.weight = glorot_uniform(out_features, hidden, generator=start)
             nn.init.zeros_(self.projection.bias)

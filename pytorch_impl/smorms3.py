@@ -50,9 +50,11 @@ class SMORMS3(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Another group of parameters; lr and epsilon are the optimizer's where it has none."""
         options = {**self.defaults, **param_group}
-        check_number("lr", options["lr"], least=0)
-        check_number("epsilon", options["epsilon"], above=0)
-        super().add_param_group(param_group)
+        lr = check_number("lr", options["lr"], least=0)
+        epsilon = check_number("epsilon", options["epsilon"], above=0)
+        if isinstance(options["lr"], Tensor):
+            lr = options["lr"]  # it may be changed in place
+        super().add_param_group({**param_group, "lr": lr, "epsilon": epsilon})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

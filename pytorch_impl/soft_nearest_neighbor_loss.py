@@ -20,6 +20,7 @@ from pytorch_impl.checks import (
     check_choice,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_labels,
     check_not_empty,
@@ -55,11 +56,11 @@ def soft_nearest_neighbor_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     if block_size is not None:
-        check_count("block_size", block_size)
+        block_size = check_count("block_size", block_size)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
-    _check_temperature(temperature, embeddings)
+    temperature = _check_temperature(temperature, embeddings)
     scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
 
     def plain(embeddings: Tensor, temperature: Tensor) -> Tensor:
@@ -118,13 +119,13 @@ def _anchor_losses(
     return of_others - logits.masked_fill(~partners, -math.inf).logsumexp(1)
 
 
-def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> None:
+def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> float | Tensor:
     if not isinstance(temperature, Tensor):
-        check_number("temperature", temperature, above=0)
-        return
+        return check_number("temperature", temperature, above=0)
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.ndim:
         raise ValueError(f"temperature: expected a scalar, got shape {tuple(temperature.shape)}")
+    return temperature
 
 
 class SoftNearestNeighborLoss(nn.Module):
@@ -144,11 +145,12 @@ class SoftNearestNeighborLoss(nn.Module):
         block_size: int | None = None,
     ) -> None:
         super().__init__()
-        check_number("temperature", temperature, above=0)
+        temperature = check_number("temperature", temperature, above=0)
+        learn_temperature = check_flag("learn_temperature", learn_temperature)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         if block_size is not None:
-            check_count("block_size", block_size)
+            block_size = check_count("block_size", block_size)
         self.config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,

@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from pytorch_impl.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_not_empty,
     check_width,
@@ -40,8 +41,9 @@ class SparseProjection(nn.Module):
         self, in_features: int, out_features: int, *, bias: bool = True, seed: int | None = None
     ) -> None:
         super().__init__()
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        bias = check_flag("bias", bias)
         self.config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         self.weight = glorot_uniform(in_features, out_features, generator=generator(seed))
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_features)) if bias else None)

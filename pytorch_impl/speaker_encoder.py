@@ -49,9 +49,9 @@ class SpeakerEncoder(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("n_mels", n_mels)
-        check_counts("channels", channels)
-        check_count("dim", dim)
+        n_mels = check_count("n_mels", n_mels)
+        channels = check_counts("channels", channels)
+        dim = check_count("dim", dim)
         self.config = {"n_mels": n_mels, "channels": list(channels), "dim": dim}
         self.n_mels = n_mels
         self.least = KERNEL_SIZE  # the frames of which one is left

@@ -48,7 +48,7 @@ def leave_one_out_loss(vectors: Tensor, negatives: Tensor, *, margin: float = 0.
     none is. The gradient is zero where the margin is met exactly. TypeError for integers or
     different dtypes, ValueError for no groups, other sizes or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_floating("vectors", vectors, ndim=3)
     check_not_empty("vectors", vectors)
     check_floating("negatives", negatives, ndim=3)

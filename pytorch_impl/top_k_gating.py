@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from pytorch_impl.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_like,
     check_not_empty,
@@ -36,7 +37,7 @@ def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> 
     not an integer.
     """
     check_floating("logits", logits)
-    check_count("k", k, most=logits.shape[-1])
+    k = check_count("k", k, most=logits.shape[-1])
     if math.isnan(fill_value):
         raise ValueError(f"fill_value: expected a number, got {fill_value}")
     nan = logits.isnan()
@@ -90,10 +91,11 @@ class MixtureOfExperts(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
-        check_count("n_experts", n_experts)
-        check_count("k", k, most=n_experts)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        n_experts = check_count("n_experts", n_experts)
+        k = check_count("k", k, most=n_experts)
+        noisy = check_flag("noisy", noisy)
         self.config = {
             "in_features": in_features,
             "out_features": out_features,

@@ -45,7 +45,7 @@ def triplet_loss(
     reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for an
     empty batch, shapes that differ or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     check_floating("anchor", anchor, ndim=2)
@@ -82,7 +82,7 @@ def all_triplets_loss(
     Zero, with zero gradient, when there is no such triplet. A margin that is met to within
     rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     check_floating("embeddings", embeddings, ndim=2)
@@ -135,7 +135,7 @@ class TripletLoss(nn.Module):
         self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"
     ) -> None:
         super().__init__()
-        check_number("margin", margin, least=0)
+        margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         self.config: dict[str, Any] = {

@@ -22,10 +22,12 @@ import tensorflow as tf
 
 from tf2_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_integers,
     check_not_empty,
     check_right_padded,
+    check_seed,
 )
 from tf2_impl.initializers import EmbeddingTable, GlorotUniform
 from tf2_impl.recurrent import last_states, make_gru
@@ -51,10 +53,11 @@ class CharWordEncoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA would drop the check of the ids
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("char_dim", char_dim)
-        check_count("n_filters", n_filters)
-        check_count("width", width)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
+        seed = check_seed("seed", seed)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "char_dim": char_dim,
@@ -124,7 +127,13 @@ class SentenceEncoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # as that of its words
-        check_count("hidden", hidden)
+        hidden = check_count("hidden", hidden)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        reverse = check_flag("reverse", reverse)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
+        seed = check_seed("seed", seed)
         sizes = {"char_dim": char_dim, "n_filters": n_filters, "width": width}
         dtype = self.dtype_policy
         self.words = CharWordEncoder(vocabulary_size, **sizes, seed=seed, dtype=dtype)

@@ -33,11 +33,11 @@ def clustering_loss(
     gradient, finite. TypeError for integers; ValueError for an empty batch, for values outside
     0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
     """
-    check_number("gamma", gamma, least=0)
+    gamma = check_number("gamma", gamma, least=0)
     probabilities = tf.convert_to_tensor(probabilities)
     check_floating("probabilities", probabilities, ndim=2)
     tiny = np.finfo(probabilities.dtype.as_numpy_dtype).tiny
-    check_number("epsilon", epsilon, least=float(tiny))
+    epsilon = check_number("epsilon", epsilon, least=float(tiny))
     check_not_empty("probabilities", probabilities)
     _check_probabilities(probabilities, epsilon)
     shifted = probabilities + epsilon
@@ -72,8 +72,8 @@ class ClusteringLoss(FloatingLoss):
         name: str = "clustering_loss",
         dtype: str | None = None,
     ) -> None:
-        check_number("gamma", gamma, least=0)
-        check_number("epsilon", epsilon, above=0)
+        gamma = check_number("gamma", gamma, least=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         # A scalar leaves Keras nothing to reduce.
         super().__init__(name=name, reduction="none", dtype=dtype)
         self.gamma = gamma

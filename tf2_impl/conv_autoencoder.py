@@ -27,6 +27,7 @@ from tf2_impl.checks import (
     check_counts,
     check_dtype,
     check_not_empty,
+    check_seed,
     check_space,
 )
 from tf2_impl.pooling import max_pool, max_unpool, space_of
@@ -60,10 +61,11 @@ class _ConvAutoencoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA has no max_pool_with_argmax
-        check_count("in_channels", in_channels)
-        check_counts("channels", channels)
-        check_count("kernel_size", kernel_size)
-        check_count("pool_size", pool_size)
+        in_channels = check_count("in_channels", in_channels)
+        channels = check_counts("channels", channels)
+        kernel_size = check_count("kernel_size", kernel_size)
+        pool_size = check_count("pool_size", pool_size)
+        seed = check_seed("seed", seed)
         self.config = {
             "in_channels": in_channels,
             "channels": list(channels),

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_count, size
+from tf2_impl.checks import check_count, check_flag, size
 
 Shape = tuple[int | None, ...]
 
@@ -27,12 +27,12 @@ class _Kernel(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_count("filters", filters)
+        filters = check_count("filters", filters)
         self.filters = filters
         self.kernel_size = tuple(kernel_size)
         self.strides = tuple(strides)
         self.dilation_rate = tuple(dilation_rate)
-        self.use_bias = use_bias
+        self.use_bias = check_flag("use_bias", use_bias)
         self.input_spec = keras.InputSpec(ndim=len(self.kernel_size) + 2)
 
     def _add_weights(self, *channels: int | None) -> None:

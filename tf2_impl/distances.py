@@ -37,7 +37,7 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
     """
     x = tf.convert_to_tensor(x)
     check_floating("x", x)
-    check_number("epsilon", epsilon, above=0)
+    epsilon = check_number("epsilon", epsilon, above=0)
     # tf.math.l2_normalize floors the square of the norm, at 1e-12: norms below 1e-6 differ.
     # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
     largest = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True))

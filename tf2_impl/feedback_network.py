@@ -27,6 +27,7 @@ from tf2_impl.checks import (
     check_integers,
     check_not_empty,
     check_number,
+    check_seed,
     check_values,
     check_width,
     size,
@@ -77,9 +78,9 @@ def curriculum_loss(losses: tf.Tensor, step: float | tf.Tensor, *, span: float) 
     """
     losses = tf.convert_to_tensor(losses)
     check_floating("losses", losses, ndim=1)
-    check_number("span", span, above=0)
-    if isinstance(step, int | float):
-        check_number("step", step, least=0)
+    span = check_number("span", span, above=0)
+    if not tf.is_tensor(step):
+        step = check_number("step", step, least=0)
     step = tf.cast(step, losses.dtype)
     check_values(step >= 0, "step", "a number of at least 0", step)
     levels = tf.range(tf.shape(losses)[0])
@@ -104,9 +105,10 @@ class FeedbackNetwork(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        check_count("in_features", in_features)
-        check_counts("classes", classes)
-        check_count("hidden", hidden)
+        in_features = check_count("in_features", in_features)
+        classes = check_counts("classes", classes)
+        hidden = check_count("hidden", hidden)
+        seed = check_seed("seed", seed)
         self.config = {"in_features": in_features, "classes": list(classes), "hidden": hidden}
         self.in_features = in_features
         glorot = GlorotUniform(seed)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_count, check_ids, check_number, size
+from tf2_impl.checks import check_count, check_ids, check_number, check_seed, size
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import EmbeddingTable
 from tf2_impl.top_k_gating import top_k_gating
@@ -81,7 +81,7 @@ class L2Normalize(keras.layers.Layer):
 
     def __init__(self, *, epsilon: float = 1e-12, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        check_number("epsilon", epsilon, above=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         self.epsilon = epsilon
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -101,7 +101,7 @@ class TopKGating(keras.layers.Layer):
 
     def __init__(self, k: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        check_count("k", k)
+        k = check_count("k", k)
         self.k = k
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -185,8 +185,9 @@ class Embedding(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA would drop the check of the ids
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
+        seed = check_seed("seed", seed)
         self.vocabulary_size = vocabulary_size
         self.dim = dim
         self.table = self.add_weight(

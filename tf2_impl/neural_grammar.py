@@ -30,6 +30,7 @@ from tf2_impl.checks import (
     check_floating,
     check_integers,
     check_not_empty,
+    check_seed,
     check_values,
     check_width,
 )
@@ -79,8 +80,9 @@ class NeuralGrammar(keras.layers.Layer):
     def __init__(self, dim: int, hidden: int, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA wants sizes that are known beforehand
-        check_count("dim", dim)
-        check_count("hidden", hidden)
+        dim = check_count("dim", dim)
+        hidden = check_count("hidden", hidden)
+        seed = check_seed("seed", seed)
         self.config = {"dim": dim, "hidden": hidden}
         self.dim = dim
         dense = {"kernel_initializer": GlorotUniform(seed), "dtype": self.dtype_policy}

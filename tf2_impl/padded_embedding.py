@@ -15,7 +15,14 @@ import keras
 import tensorflow as tf
 
 from numpy_infer import text
-from tf2_impl.checks import check_choice, check_count, check_ids, check_not_empty
+from tf2_impl.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_ids,
+    check_not_empty,
+    check_seed,
+)
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import EmbeddingTable
 
@@ -50,9 +57,11 @@ class PaddedEmbedding(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA would drop the check of the ids
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)
+        unit_norm = check_flag("unit_norm", unit_norm)
+        seed = check_seed("seed", seed)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "dim": dim,

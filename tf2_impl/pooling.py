@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_floating, size
+from tf2_impl.checks import check_flag, check_floating, size
 from tf2_impl.convolution import resize
 
 Shape = tuple[int | None, ...]
@@ -177,7 +177,7 @@ class _GlobalPool(keras.layers.Layer):
 
     def __init__(self, *, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.keepdims = keepdims
+        self.keepdims = check_flag("keepdims", keepdims)
         self.input_spec = keras.InputSpec(min_ndim=3)
 
     def get_config(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tf2_impl.checks import (
     check_like,
     check_not_empty,
     check_number,
+    check_seed,
     check_values,
     check_width,
     size,
@@ -78,7 +79,7 @@ def memory_loss(
     has both. The gradient reaches the queries alone. TypeError for other types, ValueError for
     shapes that differ, an empty batch or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     queries, labels, keys, key_labels = _checked_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
     keys = tf.stop_gradient(keys)
@@ -171,11 +172,12 @@ class RareEventMemory(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA would drop the check of the labels
-        check_count("size", size)
-        check_count("dim", dim)
-        check_number("margin", margin, least=0)
+        size = check_count("size", size)
+        dim = check_count("dim", dim)
+        margin = check_number("margin", margin, least=0)
         check_choice("rule", rule, RULES)
-        check_number("age_noise", age_noise, least=0)
+        age_noise = check_number("age_noise", age_noise, least=0)
+        seed = check_seed("seed", seed)
         self.config = {
             "size": size,
             "dim": dim,
@@ -242,7 +244,7 @@ class RareEventMemory(keras.layers.Layer):
 
     def orphans(self, age: int) -> tf.Tensor:
         """The slots, int64, with a key that no update has used for so many updates."""
-        check_count("age", age)
+        age = check_count("age", age)
         _, labels, ages = self.memory
         return tf.where((labels >= 0) & (ages >= age))[:, 0]
 

@@ -25,6 +25,7 @@ from tf2_impl.checks import (
     check_dtype,
     check_floating,
     check_not_empty,
+    check_seed,
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
@@ -75,9 +76,10 @@ class RecursiveAutoencoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA wants sizes that are known beforehand
-        check_count("dim", dim)
+        dim = check_count("dim", dim)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
+        seed = check_seed("seed", seed)
         self.config = {"dim": dim, "activation": activation, "pairs": pairs}
         self.dim = dim
         self.activation = activation

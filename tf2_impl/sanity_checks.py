@@ -53,8 +53,8 @@ def check_initial_loss(loss: tf.Tensor | float, classes: int, *, tolerance: floa
         raise TypeError(f"loss: expected a number, got {type(loss).__name__}")
     if not isinstance(loss, Real) and loss.ndim:
         raise ValueError(f"loss: expected one number, got shape {tuple(loss.shape)}")
-    check_count("classes", classes)
-    check_number("tolerance", tolerance, least=0)
+    classes = check_count("classes", classes)
+    tolerance = check_number("tolerance", tolerance, least=0)
     found, expected = float(loss), math.log(classes)
     ok = abs(found - expected) <= tolerance * expected
     message = sanity_messages.initial_loss(found, expected, classes, ok)
@@ -80,11 +80,11 @@ def check_overfits(
     weights yet, a share outside 0..1, and for steps or lr out of range.
     """
     _check_arguments(model, batch)
-    check_count("steps", steps)
-    check_number("share", share, above=0)
+    steps = check_count("steps", steps)
+    share = check_number("share", share, above=0)
     if share >= 1:
         raise ValueError(f"share: expected a number below 1, got {share}")
-    check_number("lr", lr, above=0)
+    lr = check_number("lr", lr, above=0)
     variables = model.trainable_variables
     if not variables:
         figures = {"losses": [], "target": math.nan}

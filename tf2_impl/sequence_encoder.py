@@ -15,10 +15,12 @@ import tensorflow as tf
 
 from tf2_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_not_empty,
     check_number,
     check_right_padded,
+    check_seed,
 )
 from tf2_impl.initializers import EmbeddingTable, GlorotUniform
 from tf2_impl.recurrent import last_states, make_gru
@@ -47,10 +49,14 @@ class SequenceEncoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA would drop the check of the ids
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("embedding_dim", embedding_dim)
-        check_count("hidden", hidden)
-        check_number("dropout", dropout, least=0)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        embedding_dim = check_count("embedding_dim", embedding_dim)
+        hidden = check_count("hidden", hidden)
+        if out_features is not None:
+            out_features = check_count("out_features", out_features)
+        reverse = check_flag("reverse", reverse)
+        dropout = check_number("dropout", dropout, least=0)
+        seed = check_seed("seed", seed)
         if dropout >= 1:
             raise ValueError(f"dropout: expected a number below 1, got {dropout}")
         self.config = {
@@ -70,7 +76,6 @@ class SequenceEncoder(keras.layers.Layer):
         self.gru = make_gru(embedding_dim, hidden, glorot=glorot, dtype=self.dtype_policy)
         self.projection = None
         if out_features is not None:
-            check_count("out_features", out_features)
             self.projection = keras.layers.Dense(
                 out_features, kernel_initializer=glorot, dtype=self.dtype_policy
             )

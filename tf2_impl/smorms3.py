@@ -52,9 +52,9 @@ class SMORMS3(Optimizer):
         name: str = "smorms3",
         **kwargs: Any,
     ) -> None:
-        if isinstance(learning_rate, int | float):
-            check_number("learning_rate", learning_rate, least=0)
-        check_number("epsilon", epsilon, above=0)
+        if not callable(learning_rate):  # as a schedule is, too
+            learning_rate = check_number("learning_rate", learning_rate, least=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.epsilon = epsilon
 

@@ -9,7 +9,6 @@ PyTorch.
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ from tf2_impl.checks import (
     check_choice,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_labels,
     check_not_empty,
@@ -55,7 +55,7 @@ def soft_nearest_neighbor_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     if block_size is not None:
-        check_count("block_size", block_size)
+        block_size = check_count("block_size", block_size)
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
@@ -137,10 +137,10 @@ def _anchor_losses(
 
 
 def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    if isinstance(temperature, Real):
-        check_number("temperature", float(temperature), above=0)
-        return tf.constant(temperature, embeddings.dtype)
-    temperature = tf.convert_to_tensor(temperature)
+    if not tf.is_tensor(temperature):
+        number = check_number("temperature", temperature, above=0)
+        return tf.constant(number, embeddings.dtype)
+    temperature = tf.convert_to_tensor(temperature)  # a variable too
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.shape.rank:
         raise ValueError(f"temperature: expected a scalar, got shape {temperature.shape}")
@@ -168,11 +168,12 @@ class SoftNearestNeighborLoss(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        check_number("temperature", temperature, above=0)
+        temperature = check_number("temperature", temperature, above=0)
+        learn_temperature = check_flag("learn_temperature", learn_temperature)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         if block_size is not None:
-            check_count("block_size", block_size)
+            block_size = check_count("block_size", block_size)
         self.config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,

@@ -66,7 +66,7 @@ class SparseDenseOptimizer(Optimizer):
     @learning_rate.setter
     def learning_rate(self, learning_rate: float) -> None:
         before = float(self.dense.learning_rate)
-        check_number("learning_rate before", before, above=0)
+        before = check_number("learning_rate before", before, above=0)
         self.sparse.learning_rate = float(self.sparse.learning_rate) * (learning_rate / before)
         self.dense.learning_rate = learning_rate
 

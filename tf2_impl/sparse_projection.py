@@ -15,8 +15,10 @@ import tensorflow as tf
 from tf2_impl.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_not_empty,
+    check_seed,
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
@@ -39,8 +41,10 @@ class SparseProjection(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
         self.config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         self.weight = self.add_weight(
             shape=(in_features, out_features), initializer=GlorotUniform(seed), name="weight"

@@ -25,6 +25,7 @@ from tf2_impl.checks import (
     check_counts,
     check_dtype,
     check_not_empty,
+    check_seed,
     check_space,
 )
 from tf2_impl.distances import l2_normalize
@@ -53,9 +54,10 @@ class SpeakerEncoder(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA has no max_pool_with_argmax
-        check_count("n_mels", n_mels)
-        check_counts("channels", channels)
-        check_count("dim", dim)
+        n_mels = check_count("n_mels", n_mels)
+        channels = check_counts("channels", channels)
+        dim = check_count("dim", dim)
+        seed = check_seed("seed", seed)
         self.config = {"n_mels": n_mels, "channels": list(channels), "dim": dim}
         self.n_mels = n_mels
         self.least = KERNEL_SIZE  # the frames of which one is left

@@ -59,7 +59,7 @@ def leave_one_out_loss(
     none is. The gradient is zero where the margin is met exactly. TypeError for integers or
     different dtypes, ValueError for no groups, other sizes or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     vectors, negatives = tf.convert_to_tensor(vectors), tf.convert_to_tensor(negatives)
     check_floating("vectors", vectors, ndim=3)
     check_not_empty("vectors", vectors)

@@ -15,11 +15,14 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.checks import (
+    LARGEST,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_like,
     check_not_empty,
+    check_seed,
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
@@ -38,7 +41,7 @@ def keep_top_k(logits: tf.Tensor, k: int, *, fill_value: float = float("-inf")) 
     logits = tf.convert_to_tensor(logits)
     check_floating("logits", logits)
     n = logits.shape[-1] if logits.shape.rank else None
-    check_count("k", k, most=math.inf if n is None else n)
+    k = check_count("k", k, most=LARGEST if n is None else n)
     if math.isnan(fill_value):
         raise ValueError(f"fill_value: expected a number, got {fill_value}")
     nan = tf.math.is_nan(logits)
@@ -100,10 +103,12 @@ class MixtureOfExperts(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False  # XLA wants sizes that are known beforehand
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
-        check_count("n_experts", n_experts)
-        check_count("k", k, most=n_experts)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        n_experts = check_count("n_experts", n_experts)
+        k = check_count("k", k, most=n_experts)
+        noisy = check_flag("noisy", noisy)
+        seed = check_seed("seed", seed)
         self.config = {
             "in_features": in_features,
             "out_features": out_features,

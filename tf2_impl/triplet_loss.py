@@ -47,7 +47,7 @@ def triplet_loss(
     reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for an
     empty batch, shapes that differ or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     anchor = tf.convert_to_tensor(anchor)
@@ -81,7 +81,7 @@ def all_triplets_loss(
     Zero, with zero gradient, when there is no such triplet. A margin that is met to within
     rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
@@ -141,7 +141,7 @@ class TripletLoss(FloatingLoss):
         name: str = "triplet_loss",
         dtype: str | None = None,
     ) -> None:
-        check_number("margin", margin, least=0)
+        margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         super().__init__(name=name, reduction=reduction, dtype=dtype)

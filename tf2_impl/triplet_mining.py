@@ -85,7 +85,7 @@ def semi_hard_triplets(
     pair without such a negative is left out. Work n² log n, memory n². TypeError for integer
     embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     distances, positive, negative = _search_batch(embeddings, labels, distance)
     tolerance = rounding_error(distances, _comparable(distance))
     n = tf.shape(distances, out_type=tf.int64)[0]
@@ -122,11 +122,11 @@ def margin_violators(
     with n·m. TypeError for integers; ValueError for arrays that are empty, differ in shape
     or hold NaN or infinity, and for a negative margin, a limit or a block_size below 1.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     if limit is not None:
-        check_count("limit", limit)
-    check_count("block_size", block_size)
+        limit = check_count("limit", limit)
+    block_size = check_count("block_size", block_size)
     anchor, positive, pool = (
         tf.stop_gradient(tf.convert_to_tensor(x)) for x in (anchor, positive, pool)
     )

@@ -8,7 +8,14 @@ from theano.gradient import disconnected_grad
 from theano.tensor.random.utils import RandomStream
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_floating, check_number, check_rank
+from theano_impl.checks import (
+    check_count,
+    check_flag,
+    check_floating,
+    check_number,
+    check_rank,
+    check_seed,
+)
 from theano_impl.layer import Layer
 from theano_impl.top_k_gating import top_k_gating
 
@@ -29,7 +36,7 @@ class LeakyReLU(Layer):
     """x above 0, slope · x elsewhere."""
 
     def __init__(self, x: TensorVariable, *, slope: float = 0.01) -> None:
-        check_number("slope", slope)
+        slope = check_number("slope", slope)
         super().__init__(x, config={"slope": slope})
         check_floating("x", x)
         self.output = T.switch(x > 0, x, _typed(slope, x) * x)
@@ -39,7 +46,7 @@ class ELU(Layer):
     """x above 0, alpha · (exp(x) − 1) elsewhere."""
 
     def __init__(self, x: TensorVariable, *, alpha: float = 1.0) -> None:
-        check_number("alpha", alpha)
+        alpha = check_number("alpha", alpha)
         super().__init__(x, config={"alpha": alpha})
         check_floating("x", x)
         self.output = _elu(x, alpha)
@@ -58,6 +65,7 @@ class GELU(Layer):
     """x · Φ(x), Φ the normal distribution's; approximate: by a tanh (Hendrycks, Gimpel 2016)."""
 
     def __init__(self, x: TensorVariable, *, approximate: bool = False) -> None:
+        approximate = check_flag("approximate", approximate)
         super().__init__(x, config={"approximate": approximate})
         check_floating("x", x)
         if approximate:
@@ -126,6 +134,7 @@ class TopKGating(Layer):
     """`top_k_gating` as a layer."""
 
     def __init__(self, x: TensorVariable, k: int) -> None:
+        k = check_count("k", k)
         super().__init__(x, config={"k": k})
         self.output = top_k_gating(x, k)
 
@@ -139,7 +148,9 @@ class Dropout(Layer):
     def __init__(
         self, x: TensorVariable, rate: float, *, training: bool = False, seed: int | None = None
     ) -> None:
-        check_number("rate", rate, least=0)
+        rate = check_number("rate", rate, least=0)
+        training = check_flag("training", training)
+        seed = check_seed("seed", seed)
         if rate >= 1:
             raise ValueError(f"rate: expected a number below 1, got {rate}")
         super().__init__(x, config={"rate": rate})

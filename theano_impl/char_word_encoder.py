@@ -22,10 +22,12 @@ from theano.tensor.var import TensorVariable
 
 from theano_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_integers,
     check_not_empty,
     check_right_padded,
+    check_seed,
 )
 from theano_impl.convolution import Convolution
 from theano_impl.initializers import embedding_table
@@ -53,10 +55,11 @@ class CharWordEncoder(Layer):
         width: int = 3,
         seed: int | None = None,
     ) -> None:
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("char_dim", char_dim)
-        check_count("n_filters", n_filters)
-        check_count("width", width)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
+        seed = check_seed("seed", seed)
         config = {
             "vocabulary_size": vocabulary_size,
             "char_dim": char_dim,
@@ -119,7 +122,13 @@ class SentenceEncoder(Layer):
         reverse: bool = False,
         seed: int | None = None,
     ) -> None:
-        check_count("hidden", hidden)
+        hidden = check_count("hidden", hidden)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        reverse = check_flag("reverse", reverse)
+        char_dim = check_count("char_dim", char_dim)
+        n_filters = check_count("n_filters", n_filters)
+        width = check_count("width", width)
+        seed = check_seed("seed", seed)
         sizes = {"char_dim": char_dim, "n_filters": n_filters, "width": width}
         config = {"vocabulary_size": vocabulary_size, "hidden": hidden, **sizes, "reverse": reverse}
         super().__init__(ids, config=config)

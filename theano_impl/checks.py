@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import theano.tensor as T
 from theano.tensor.opt import Assert
 from theano.tensor.var import TensorVariable
 
+LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
+FLOATS = ("float32", "float64")
+
 
 def check_floating(name: str, x: TensorVariable, *, ndim: int | None = None) -> None:
-    """TypeError unless `x` is floating; ValueError unless it has `ndim` axes."""
-    if x.dtype not in T.float_dtypes:
-        raise TypeError(f"{name}: expected floating point numbers, got {x.dtype}")
+    """TypeError unless `x` is float32 or float64; ValueError unless it has `ndim` axes."""
+    if x.dtype not in FLOATS:
+        raise TypeError(f"{name}: expected float32 or float64, got {x.dtype}")
     check_rank(name, x, ndim=ndim)
 
 
@@ -76,58 +81,106 @@ def check_values(x: TensorVariable, ok: TensorVariable, name: str, wanted: str) 
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    if not (isinstance(value, str) and value in choices):
+        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
 
 
 def check_number(
     name: str, value: float, *, above: float = -math.inf, least: float = -math.inf
-) -> None:
-    """ValueError unless `value` is finite, greater than `above` and at least `least`."""
-    if not (math.isfinite(value) and value > above and value >= least):
+) -> float:
+    """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
+
+    ValueError unless it is finite, greater than `above` and at least `least`.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    try:
+        number = float(plain)
+    except OverflowError:  # a whole number beyond the largest float
+        number = math.inf
+    if not (math.isfinite(number) and number > above and number >= least):
         limit = f" of at least {least}" if least > -math.inf else ""
         wanted = f"a number above {above}" if above > -math.inf else f"a finite number{limit}"
-        raise ValueError(f"{name}: expected {wanted}, got {value}")
+        raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
+    return number
 
 
-def check_count(name: str, value: int, *, least: int = 1, most: float = math.inf) -> None:
-    """ValueError unless `value` is a whole number in least..most."""
-    if isinstance(value, bool) or not isinstance(value, int):
+def check_flag(name: str, value: bool) -> bool:
+    """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return plain
+
+
+def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
+    """`value` as an int. A NumPy integer and an integer array without axes are whole numbers.
+
+    ValueError unless it is in least..most.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int):
         raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
-    if not least <= value <= most:
-        limit = f"in {least}..{most}" if most < math.inf else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {limit}, got {value}")
+    if not least <= plain <= most:
+        bounded = most < LARGEST or plain > most
+        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
+        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(plain)}")
+    return plain
+
+
+def check_counts(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of at least one int, each at least 1."""
+    plain = _plain(values)
+    if not isinstance(plain, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not plain:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    return [check_count(name, value) for value in plain]
+
+
+def check_seed(name: str, value: int | None) -> int | None:
+    """`value` as an int that every generator takes, or None."""
+    return None if value is None else check_count(name, value, least=0, most=2**32 - 1)
+
+
+def _plain(value: Any) -> Any:
+    """What an array holds, as Python's numbers: itself without axes, else lists of them."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _shown(number: float) -> str:
+    """A number for a message: Python prints no integer of more than 4,300 digits."""
+    if isinstance(number, int) and number.bit_length() > 128:
+        return f"a number of {number.bit_length()} bits"
+    return str(number)
 
 
 def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
     """One size, stride or dilation for each spatial axis, each at least 1."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise TypeError(f"{name}: expected a list of whole numbers, got {type(values).__name__}")
-    if len(values) != rank:
-        raise ValueError(f"{name}: expected {rank} numbers, got {len(values)}")
-    for value in values:
-        check_count(name, value)
-    return list(values)
+    return [check_count(name, value) for value in _list(name, values, rank)]
 
 
 def check_padding(
     name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
 ) -> list[list[int]]:
     """[before, after] for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
-    if isinstance(pairs, str) or not isinstance(pairs, Sequence):
-        raise TypeError(f"{name}: expected a list of pairs, got {type(pairs).__name__}")
-    if len(pairs) != rank:
-        raise ValueError(f"{name}: expected {rank} pairs, got {len(pairs)}")
-    for pair in pairs:
-        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise ValueError(f"{name}: expected pairs [before, after], got {pair!r}")
-        check_count(name, pair[0], least=0)
-        check_count(name, abs(pair[1]) if extends and type(pair[1]) is int else pair[1], least=0)
-    return [list(pair) for pair in pairs]
+    least = -LARGEST if extends else 0
+    split = [_list(name, pair, 2) for pair in _list(name, pairs, rank)]
+    return [
+        [check_count(name, before, least=0), check_count(name, after, least=least)]
+        for before, after in split
+    ]
 
 
-def check_channels(name: str, x: TensorVariable, channels: int) -> TensorVariable:
-    return check_values(x, T.eq(x.shape[1], channels), name, f"{channels} channels")
+def _list(name: str, values: Sequence[Any], length: int) -> Sequence[Any]:
+    plain = _plain(values)
+    if not isinstance(plain, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if len(plain) != length:
+        raise ValueError(f"{name}: expected {length} entries, got {len(plain)}")
+    return plain
 
 
 def check_ids(
@@ -145,18 +198,12 @@ def check_right_padded(name: str, x: TensorVariable, real: TensorVariable) -> Te
     return check_values(x, T.eq(early, 0), name, "padding at the end of a row")
 
 
-def check_counts(name: str, values: Sequence[int]) -> None:
-    """A list of whole numbers, each at least 1, and at least one of them."""
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if not values:
-        raise ValueError(f"{name}: expected at least one whole number, got none")
-    for value in values:
-        check_count(name, value)
-
-
 def check_space(name: str, x: TensorVariable, *, rank: int, least: int = 1) -> TensorVariable:
     """Floating, (batch, channels, *space) of `rank` spatial axes, `least` places along each."""
     check_floating(name, x, ndim=2 + rank)
     enough = T.all(T.ge(x.shape[2:], least))
     return check_values(x, enough, name, f"at least {least} places along each axis")
+
+
+def check_channels(name: str, x: TensorVariable, channels: int) -> TensorVariable:
+    return check_values(x, T.eq(x.shape[1], channels), name, f"{channels} channels")

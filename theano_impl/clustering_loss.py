@@ -31,10 +31,10 @@ def clustering_loss(
     is not positive; AssertionError, when it runs, for an empty batch or values outside 0..1
     (logits, say).
     """
-    check_number("gamma", gamma, least=0)
+    gamma = check_number("gamma", gamma, least=0)
     probabilities = T.as_tensor_variable(probabilities)
     check_floating("probabilities", probabilities, ndim=2)
-    check_number("epsilon", epsilon, least=float(np.finfo(probabilities.dtype).tiny))
+    epsilon = check_number("epsilon", epsilon, least=float(np.finfo(probabilities.dtype).tiny))
     probabilities = check_not_empty("probabilities", probabilities)
     probabilities = _check_probabilities(probabilities, epsilon)
     shifted = probabilities + np.asarray(epsilon, probabilities.dtype)

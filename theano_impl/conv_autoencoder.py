@@ -29,6 +29,7 @@ from theano_impl.checks import (
     check_counts,
     check_dtype,
     check_not_empty,
+    check_seed,
     check_space,
 )
 from theano_impl.convolution import convolution, transposed_convolution
@@ -60,10 +61,11 @@ class _ConvAutoencoder(Layer):
         pool_size: int,
         seed: int | None,
     ) -> None:
-        check_count("in_channels", in_channels)
-        check_counts("channels", channels)
-        check_count("kernel_size", kernel_size)
-        check_count("pool_size", pool_size)
+        in_channels = check_count("in_channels", in_channels)
+        channels = check_counts("channels", channels)
+        kernel_size = check_count("kernel_size", kernel_size)
+        pool_size = check_count("pool_size", pool_size)
+        seed = check_seed("seed", seed)
         config = {
             "in_channels": in_channels,
             "channels": list(channels),

@@ -19,8 +19,10 @@ from theano_impl.checks import (
     check_channels,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_padding,
+    check_seed,
     check_sizes,
     check_values,
 )
@@ -117,8 +119,10 @@ class Convolution(Layer):
         bias: bool = True,
         seed: int | None = None,
     ) -> None:
-        check_count("in_channels", in_channels)
-        check_count("out_channels", out_channels)
+        in_channels = check_count("in_channels", in_channels)
+        out_channels = check_count("out_channels", out_channels)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
         window = _checked_window(kernel_size, stride, padding, dilation, extends=self.transposed)
         config = {"in_channels": in_channels, "out_channels": out_channels, **window, "bias": bias}
         super().__init__(x, config=config)

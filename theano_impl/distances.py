@@ -37,7 +37,7 @@ def l2_normalize(x: TensorVariable, *, epsilon: float = 1e-12) -> TensorVariable
     """
     x = T.as_tensor_variable(x)
     check_floating("x", x)
-    check_number("epsilon", epsilon, above=0)
+    epsilon = check_number("epsilon", epsilon, above=0)
     # x.norm(2) has gradient NaN at zero.
     # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
     largest = disconnected_grad(T.max(abs(x), axis=-1, keepdims=True))

@@ -7,7 +7,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_count, check_ids
+from theano_impl.checks import check_count, check_flag, check_ids, check_seed
 from theano_impl.initializers import embedding_table
 from theano_impl.layer import Layer
 
@@ -28,8 +28,10 @@ class Embedding(Layer):
         padding: bool = True,
         seed: int | None = None,
     ) -> None:
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
+        padding = check_flag("padding", padding)
+        seed = check_seed("seed", seed)
         config = {"vocabulary_size": vocabulary_size, "dim": dim, "padding": padding}
         super().__init__(ids, config=config)
         # Without padding the first row is like the others.

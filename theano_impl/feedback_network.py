@@ -29,6 +29,7 @@ from theano_impl.checks import (
     check_integers,
     check_not_empty,
     check_number,
+    check_seed,
     check_values,
 )
 from theano_impl.layer import Layer
@@ -78,9 +79,9 @@ def curriculum_loss(
     """
     losses = T.as_tensor_variable(losses)
     check_floating("losses", losses, ndim=1)
-    check_number("span", span, above=0)
+    span = check_number("span", span, above=0)
     if not isinstance(step, Variable):
-        check_number("step", step, least=0)
+        step = check_number("step", step, least=0)
     step = T.cast(T.as_tensor_variable(step), losses.dtype)
     step = check_values(step, step >= 0, "step", "a number of at least 0")
     progress = 1 + step / np.asarray(span, losses.dtype)
@@ -106,9 +107,10 @@ class FeedbackNetwork(Layer):
         hidden: int = 64,
         seed: int | None = None,
     ) -> None:
-        check_count("in_features", in_features)
-        check_counts("classes", classes)
-        check_count("hidden", hidden)
+        in_features = check_count("in_features", in_features)
+        classes = check_counts("classes", classes)
+        hidden = check_count("hidden", hidden)
+        seed = check_seed("seed", seed)
         config = {"in_features": in_features, "classes": list(classes), "hidden": hidden}
         super().__init__(x, config=config)
         check_floating("x", x, ndim=2)

@@ -120,7 +120,7 @@ def blocked_layers(flows: Sequence[Flow], *, share: float = 1e-3, steps: int = 5
     for a share outside [0, 1).
     """
     names, values = _values("flows", flows)
-    check_count("steps", steps, most=len(values))
+    steps = check_count("steps", steps, most=len(values))
     last = values[-steps:]
     for step, place in np.argwhere(~np.isfinite(last))[:1]:
         raise ValueError(

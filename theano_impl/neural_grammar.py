@@ -33,6 +33,7 @@ from theano_impl.checks import (
     check_floating,
     check_integers,
     check_not_empty,
+    check_seed,
     check_values,
     check_width,
 )
@@ -97,8 +98,9 @@ class NeuralGrammar(Layer):
         brackets: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
-        check_count("dim", dim)
-        check_count("hidden", hidden)
+        dim = check_count("dim", dim)
+        hidden = check_count("hidden", hidden)
+        seed = check_seed("seed", seed)
         super().__init__(vectors, config={"dim": dim, "hidden": hidden})
         self.dim = dim
         rng = np.random.default_rng(seed)

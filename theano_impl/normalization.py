@@ -10,6 +10,7 @@ from theano_impl.checks import (
     check_channels,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_number,
     check_values,
@@ -38,9 +39,10 @@ class BatchNorm(Layer):
         momentum: float = 0.1,
         training: bool = False,
     ) -> None:
-        check_count("channels", channels)
-        check_number("epsilon", epsilon, least=0)
-        check_number("momentum", momentum, least=0)
+        channels = check_count("channels", channels)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        momentum = check_number("momentum", momentum, least=0)
+        training = check_flag("training", training)
         config = {"channels": channels, "epsilon": epsilon, "momentum": momentum}
         super().__init__(x, config=config)
         self.scale = self.add_param("scale", np.ones(channels))
@@ -79,8 +81,8 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, x: TensorVariable, features: int, *, epsilon: float = 1e-5) -> None:
-        check_count("features", features)
-        check_number("epsilon", epsilon, least=0)
+        features = check_count("features", features)
+        epsilon = check_number("epsilon", epsilon, least=0)
         super().__init__(x, config={"features": features, "epsilon": epsilon})
         self.scale = self.add_param("scale", np.ones(features))
         self.shift = self.add_param("shift", np.zeros(features))
@@ -98,5 +100,6 @@ class L2Normalize(Layer):
     """x / max(‖x‖, epsilon) over the last axis."""
 
     def __init__(self, x: TensorVariable, *, epsilon: float = 1e-12) -> None:
+        epsilon = check_number("epsilon", epsilon, above=0)
         super().__init__(x, config={"epsilon": epsilon})
         self.output = l2_normalize(x, epsilon=epsilon)

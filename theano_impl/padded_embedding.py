@@ -15,7 +15,14 @@ import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import text
-from theano_impl.checks import check_choice, check_count, check_ids, check_not_empty
+from theano_impl.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_ids,
+    check_not_empty,
+    check_seed,
+)
 from theano_impl.distances import l2_normalize
 from theano_impl.initializers import embedding_table
 from theano_impl.layer import Layer
@@ -49,9 +56,11 @@ class PaddedEmbedding(Layer):
         unit_norm: bool = False,
         seed: int | None = None,
     ) -> None:
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)
+        unit_norm = check_flag("unit_norm", unit_norm)
+        seed = check_seed("seed", seed)
         config = {
             "vocabulary_size": vocabulary_size,
             "dim": dim,

@@ -12,6 +12,7 @@ from theano.tensor.var import TensorVariable
 
 from theano_impl.checks import (
     check_count,
+    check_flag,
     check_floating,
     check_padding,
     check_rank,
@@ -156,6 +157,7 @@ class AveragePool(Layer):
         padding: Sequence[Sequence[int]] | None = None,
         count_padding: bool = True,
     ) -> None:
+        count_padding = check_flag("count_padding", count_padding)
         window = _checked_window(size, stride, padding, counted=count_padding)
         super().__init__(x, config={**window, "count_padding": count_padding})
         check_floating("x", x, ndim=2 + len(size))
@@ -169,6 +171,7 @@ class GlobalAveragePool(Layer):
     """
 
     def __init__(self, x: TensorVariable, *, keepdims: bool = False) -> None:
+        keepdims = check_flag("keepdims", keepdims)
         super().__init__(x, config={"keepdims": keepdims})
         _check_places(x)
         self.output = T.mean(x, axis=tuple(range(2, x.ndim)), keepdims=keepdims)
@@ -181,6 +184,7 @@ class GlobalMaxPool(Layer):
     """
 
     def __init__(self, x: TensorVariable, *, keepdims: bool = False) -> None:
+        keepdims = check_flag("keepdims", keepdims)
         super().__init__(x, config={"keepdims": keepdims})
         _check_places(x)
         # x.flatten(3) fails on an empty batch.

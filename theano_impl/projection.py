@@ -6,7 +6,14 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_count, check_dtype, check_floating, check_width
+from theano_impl.checks import (
+    check_count,
+    check_dtype,
+    check_flag,
+    check_floating,
+    check_seed,
+    check_width,
+)
 from theano_impl.initializers import glorot_uniform
 from theano_impl.layer import Layer
 
@@ -28,8 +35,10 @@ class Projection(Layer):
         bias: bool = True,
         seed: int | None = None,
     ) -> None:
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
         config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         super().__init__(x, config=config)
         rng = np.random.default_rng(seed)

@@ -31,6 +31,7 @@ from theano_impl.checks import (
     check_like,
     check_not_empty,
     check_number,
+    check_seed,
     check_values,
     check_width,
 )
@@ -80,7 +81,7 @@ def memory_loss(
     has both. The gradient reaches the queries alone. TypeError for other types, ValueError for a
     negative margin; AssertionError, when it runs, for shapes that differ or an empty batch.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     queries, labels, keys, key_labels = _checked_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
     keys = disconnected_grad(keys)
@@ -171,11 +172,12 @@ class RareEventMemory(Layer):
         age_noise: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        check_count("size", size)
-        check_count("dim", dim)
-        check_number("margin", margin, least=0)
+        size = check_count("size", size)
+        dim = check_count("dim", dim)
+        margin = check_number("margin", margin, least=0)
         check_choice("rule", rule, RULES)
-        check_number("age_noise", age_noise, least=0)
+        age_noise = check_number("age_noise", age_noise, least=0)
+        seed = check_seed("seed", seed)
         config = {
             "size": size,
             "dim": dim,
@@ -239,7 +241,7 @@ class RareEventMemory(Layer):
 
     def orphans(self, age: int) -> TensorVariable:
         """The slots, int64, with a key that no update has used for so many updates."""
-        check_count("age", age)
+        age = check_count("age", age)
         return T.nonzero((self.labels >= 0) & (self.ages >= age))[0]
 
     @staticmethod

@@ -21,7 +21,9 @@ from theano_impl.checks import (
     check_choice,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
+    check_seed,
     check_values,
     check_width,
 )
@@ -113,9 +115,12 @@ class GRU(Layer):
         mask: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
-        check_count("in_features", in_features)
-        check_count("hidden_size", hidden_size)
+        in_features = check_count("in_features", in_features)
+        hidden_size = check_count("hidden_size", hidden_size)
         check_choice("direction", direction, DIRECTIONS)
+        return_sequences = check_flag("return_sequences", return_sequences)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
         config = {
             "in_features": in_features,
             "hidden_size": hidden_size,

@@ -28,6 +28,7 @@ from theano_impl.checks import (
     check_dtype,
     check_floating,
     check_not_empty,
+    check_seed,
     check_width,
 )
 from theano_impl.initializers import glorot_uniform
@@ -80,9 +81,10 @@ class RecursiveAutoencoder(Layer):
         pairs: str = "all",
         seed: int | None = None,
     ) -> None:
-        check_count("dim", dim)
+        dim = check_count("dim", dim)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
+        seed = check_seed("seed", seed)
         super().__init__(vectors, config={"dim": dim, "activation": activation, "pairs": pairs})
         self.dim = dim
         self.activation = activation

@@ -15,10 +15,12 @@ from theano.tensor.var import TensorVariable
 from theano_impl.activations import Dropout
 from theano_impl.checks import (
     check_count,
+    check_flag,
     check_ids,
     check_not_empty,
     check_number,
     check_right_padded,
+    check_seed,
 )
 from theano_impl.initializers import embedding_table
 from theano_impl.layer import Layer
@@ -50,10 +52,15 @@ class SequenceEncoder(Layer):
         training: bool = False,
         seed: int | None = None,
     ) -> None:
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("embedding_dim", embedding_dim)
-        check_count("hidden", hidden)
-        check_number("dropout", dropout, least=0)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        embedding_dim = check_count("embedding_dim", embedding_dim)
+        hidden = check_count("hidden", hidden)
+        if out_features is not None:
+            out_features = check_count("out_features", out_features)
+        reverse = check_flag("reverse", reverse)
+        training = check_flag("training", training)
+        dropout = check_number("dropout", dropout, least=0)
+        seed = check_seed("seed", seed)
         if dropout >= 1:
             raise ValueError(f"dropout: expected a number below 1, got {dropout}")
         config = {
@@ -93,7 +100,6 @@ class SequenceEncoder(Layer):
         self.gru = self.add_layer("gru", gru)
         self.output = self.gru.output
         if out_features is not None:
-            check_count("out_features", out_features)
             projection = Projection(self.output, hidden, out_features, seed=seeds[2])
             self.output = self.add_layer("projection", projection).output
 

@@ -49,8 +49,8 @@ class SMORMS3(Optimizer):
         self, params: Sequence[SharedVariable], lr: float = 0.0025, epsilon: float = 1e-16
     ) -> None:
         super().__init__(params)
-        check_number("lr", lr, least=0)
-        check_number("epsilon", epsilon, above=0)
+        lr = check_number("lr", lr, least=0)
+        epsilon = check_number("epsilon", epsilon, above=0)
         self.lr = theano.shared(np.asarray(lr, "float64"), name="lr")
         self.epsilon = epsilon
         self.state = {param: _fresh_state(param) for param in self.params}

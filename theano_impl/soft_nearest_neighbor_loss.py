@@ -25,6 +25,7 @@ from theano_impl.checks import (
     check_choice,
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_labels,
     check_not_empty,
@@ -59,7 +60,7 @@ def soft_nearest_neighbor_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     if block_size is not None:
-        check_count("block_size", block_size)
+        block_size = check_count("block_size", block_size)
     embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
@@ -171,7 +172,7 @@ def _check_temperature(
     temperature: float | TensorVariable, embeddings: TensorVariable
 ) -> TensorVariable:
     if not isinstance(temperature, Variable):
-        check_number("temperature", temperature, above=0)
+        temperature = check_number("temperature", temperature, above=0)
         return T.constant(temperature, dtype=embeddings.dtype)
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.ndim:
@@ -197,7 +198,12 @@ class SoftNearestNeighborLoss(Layer):
         reduction: str = "mean",
         block_size: int | None = None,
     ) -> None:
-        check_number("temperature", temperature, above=0)
+        temperature = check_number("temperature", temperature, above=0)
+        learn_temperature = check_flag("learn_temperature", learn_temperature)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, REDUCTIONS)
+        if block_size is not None:
+            block_size = check_count("block_size", block_size)
         config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,

@@ -16,8 +16,10 @@ from theano.tensor.var import TensorVariable
 from theano_impl.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_not_empty,
+    check_seed,
     check_values,
     check_width,
 )
@@ -44,8 +46,10 @@ class SparseProjection(Layer):
         bias: bool = True,
         seed: int | None = None,
     ) -> None:
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
         config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         super().__init__(x, config=config)
         rng = np.random.default_rng(seed)

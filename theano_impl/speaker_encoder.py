@@ -25,6 +25,7 @@ from theano_impl.checks import (
     check_count,
     check_counts,
     check_not_empty,
+    check_seed,
     check_space,
 )
 from theano_impl.convolution import Convolution
@@ -54,9 +55,10 @@ class SpeakerEncoder(Layer):
         dim: int = 16,
         seed: int | None = None,
     ) -> None:
-        check_count("n_mels", n_mels)
-        check_counts("channels", channels)
-        check_count("dim", dim)
+        n_mels = check_count("n_mels", n_mels)
+        channels = check_counts("channels", channels)
+        dim = check_count("dim", dim)
+        seed = check_seed("seed", seed)
         super().__init__(x, config={"n_mels": n_mels, "channels": list(channels), "dim": dim})
         least = KERNEL_SIZE  # the frames of which one is left
         for _ in channels[1:]:

@@ -24,6 +24,7 @@ from theano_impl.checks import (
     check_integers,
     check_not_empty,
     check_number,
+    check_seed,
     check_values,
     check_width,
 )
@@ -57,7 +58,7 @@ def leave_one_out_loss(
     different dtypes, ValueError for a negative margin; AssertionError, when it runs, for no
     groups or other sizes.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     vectors, negatives = T.as_tensor_variable(vectors), T.as_tensor_variable(negatives)
     check_floating("vectors", vectors, ndim=3)
     vectors = check_not_empty("vectors", vectors)
@@ -94,8 +95,9 @@ class TitleEncoder(Layer):
     def __init__(
         self, ids: TensorVariable, vocabulary_size: int, dim: int, *, seed: int | None = None
     ) -> None:
-        check_count("vocabulary_size", vocabulary_size)
-        check_count("dim", dim)
+        vocabulary_size = check_count("vocabulary_size", vocabulary_size)
+        dim = check_count("dim", dim)
+        seed = check_seed("seed", seed)
         super().__init__(ids, config={"vocabulary_size": vocabulary_size, "dim": dim})
         rng = np.random.default_rng(seed)
         self.table = self.add_param("table", embedding_table(vocabulary_size, dim, rng=rng))

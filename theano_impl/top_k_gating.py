@@ -19,9 +19,11 @@ from theano.tensor.var import TensorVariable
 from theano_impl.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_like,
     check_not_empty,
+    check_seed,
     check_values,
     check_width,
 )
@@ -41,7 +43,7 @@ def keep_top_k(
     """
     logits = T.as_tensor_variable(logits)
     check_floating("logits", logits)
-    check_count("k", k)
+    k = check_count("k", k)
     n = logits.shape[logits.ndim - 1]
     logits = check_values(logits, T.ge(n, k), "k", "no more than there are logits")
     if math.isnan(fill_value):
@@ -106,10 +108,12 @@ class MixtureOfExperts(Layer):
         noisy: bool = False,
         seed: int | None = None,
     ) -> None:
-        check_count("in_features", in_features)
-        check_count("out_features", out_features)
-        check_count("n_experts", n_experts)
-        check_count("k", k, most=n_experts)
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        n_experts = check_count("n_experts", n_experts)
+        k = check_count("k", k, most=n_experts)
+        noisy = check_flag("noisy", noisy)
+        seed = check_seed("seed", seed)
         config = {
             "in_features": in_features,
             "out_features": out_features,

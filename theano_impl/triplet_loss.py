@@ -44,7 +44,7 @@ def triplet_loss(
     reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for a
     negative margin; AssertionError, when it runs, for an empty batch or shapes that differ.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     anchor = T.as_tensor_variable(anchor)
@@ -79,7 +79,7 @@ def all_triplets_loss(
     Zero, with zero gradient, when there is no such triplet. A margin that is met to within
     rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)

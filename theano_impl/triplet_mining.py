@@ -90,7 +90,7 @@ def semi_hard_triplets(
     embeddings, ValueError for a negative margin; AssertionError, when it runs, for an empty
     batch, NaN or infinity.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     distances, positive, negative = _search_batch(embeddings, labels, distance)
     tolerance = rounding_error(distances, _comparable(distance))
     n = distances.shape[0]
@@ -132,11 +132,11 @@ def margin_violators(
     AssertionError, when it runs, for arrays that are empty, differ in shape or hold NaN or
     infinity.
     """
-    check_number("margin", margin, least=0)
+    margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     if limit is not None:
-        check_count("limit", limit)
-    check_count("block_size", block_size)
+        limit = check_count("limit", limit)
+    block_size = check_count("block_size", block_size)
     anchor, positive, pool = (
         disconnected_grad(T.as_tensor_variable(x)) for x in (anchor, positive, pool)
     )
