@@ -22,13 +22,16 @@ from typing import Any
 import numpy as np
 
 from numpy_infer.atomic_file import replacing
+from numpy_infer.checks import check_count
 
 LARGEST = np.iinfo(np.int64).max
 FORMAT = "fourfold vocabulary 1"
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 WIDE = str.maketrans(
-    "（）［］【】｛｝＃’", "()[][]{}#'", "\ufe0e\ufe0f"
-)  # and no variation selectors
+    "（）［］【】｛｝＃’\u200b", "()[][]{}#' ", "\ufe0e\ufe0f"
+)  # and no variation selectors; a zero width space separates, as its name says
+JOINERS = "\u200c\u200d"  # part of how words of Persian and Bengali are written
+TAGS = "\U000e0020-\U000e007f"  # behind a black flag they spell whose flag it is
 # Letters follow one another without a space in these scripts: each is a word.
 HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 PICTURE = (
@@ -41,8 +44,11 @@ def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0
     """Ragged lists of ids as one array, short rows filled up on the right.
 
     Returns (batch, longest) int64. ValueError for an empty batch or a negative id, TypeError
-    for ids that are not integers. Source: seed topic, padded word indexes for embeddings.
+    for ids that are not integers and for a string in the place of a list. Source: seed topic,
+    padded word indexes for embeddings.
     """
+    for tokens in _checked_tokens("token_lists", token_lists):
+        _checked_tokens("token_lists", tokens)
     if len(token_lists) == 0:
         raise ValueError("token_lists: expected at least one list, got none")
     if isinstance(padding_id, bool) or not isinstance(padding_id, int):
@@ -61,11 +67,21 @@ def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0
     return padded
 
 
+def _checked_tokens(name: str, tokens: Any) -> Any:
+    """A list of tokens, or of such lists; TypeError for a string: it would give its letters."""
+    if isinstance(tokens, str | bytes) or not isinstance(tokens, Iterable):
+        raise TypeError(f"{name}: expected lists of tokens, got {type(tokens).__name__}")
+    return tokens
+
+
 def tokenize_title(text: str) -> list[str]:
     """A title's words in lower case, and what else it carries, in their order.
 
     Kept whole are numbers with their units (16:9, 1,000, 99¢, S01E02), hashtags and mentions,
-    emoticons, emoji with their modifiers, and runs of ! and ?. Accents stay, composed (NFC).
+    emoticons, emoji with their modifiers, and runs of ! and ?. Accents and other combining marks
+    belong to the letter or digit before them, composed where they can be (NFC). Format characters
+    (Unicode's category Cf: soft hyphens, marks of direction, word joiners) are dropped, as if they
+    were not there; but zero width joiners stay inside a word, and a zero width space separates.
     Each word in brackets keeps them, since it says something about the title: "(Official
     Video)" is "(official)" and "(video)", other words than without. Dots of abbreviations go,
     Chinese characters are words of their own, other punctuation separates. TypeError for
@@ -73,7 +89,12 @@ def tokenize_title(text: str) -> list[str]:
     """
     if not isinstance(text, str):
         raise TypeError(f"text: expected a str, got {type(text).__name__}")
-    text = unicodedata.normalize("NFC", text.translate(WIDE))
+    if not text.isascii():
+        text = text.translate(WIDE)
+        formats, formats_and_flags = _formats()
+        if formats.search(text):  # in few titles
+            text = formats_and_flags.sub(r"\1", text)
+        text = unicodedata.normalize("NFC", text)
     tokens: list[str] = []
     around: list[str] = []  # the bracket that each token stands in
     open_brackets: list[tuple[str, int]] = []
@@ -96,20 +117,40 @@ def tokenize_title(text: str) -> list[str]:
 
 def _lower(kind: str | None, token: str) -> str:
     token = token.replace(".", "") if kind == "abbreviation" else token
-    return unicodedata.normalize("NFC", token.lower())
+    return unicodedata.normalize("NFC", token.lower()).rstrip(JOINERS)
+
+
+@cache
+def _class(category: str, without: str = "") -> str:
+    """The characters of a Unicode category, as ranges that stand between brackets in a pattern.
+
+    Planes 2 and 3 are Chinese characters, 15 and 16 private, and those between them are empty.
+    """
+    signs = map(chr, chain(range(0x20000), range(0xE0000, 0xE1000)))
+    kind = unicodedata.category
+    codes = [ord(sign) for sign in signs if kind(sign).startswith(category) and sign not in without]
+    neighbors = groupby(enumerate(codes), lambda pair: pair[1] - pair[0])  # codes without a gap
+    runs = [[chr(code) for _, code in run] for _, run in neighbors]
+    return "".join(f"{run[0]}-{run[-1]}" for run in runs)
+
+
+@cache
+def _formats() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Format characters that go; the same, and in group 1 a flag, whose tags stay."""
+    formats = rf"[{_class('Cf', JOINERS)}]"
+    return re.compile(formats), re.compile(rf"(\U0001f3f4[{TAGS}]+)|{formats}")
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
     """What a title is made of, the first that fits. Compiled when it is first wanted."""
-    # Marks that do not compose, such as the vowels of Hindi, are no letters to `re`.
-    codes = chain(range(0x300, 0x1E00), range(0x3099, 0x309B), range(0xA600, 0xAC00))
-    kinds_of_signs = groupby(map(chr, codes), lambda sign: unicodedata.category(sign)[0])
-    runs = [list(signs) for kind, signs in kinds_of_signs if kind == "M"]
-    marks = "".join(f"{run[0]}-{run[-1]}" for run in runs)
-    letter = rf"(?:[^\W\d_{HAN}][{marks}]*)"
-    sign = rf"(?:[^\W_{HAN}][{marks}]*)"  # a letter or a digit
-    emoji = rf"[{PICTURE}][\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
+    # To `re` marks are no letters: those that do not compose, such as the vowels of Hindi, would
+    # end a word.
+    marks = rf"(?=[^\x00-\u02ff])[{JOINERS}{_class('M')}]++"  # no look at them behind most letters
+    sign = rf"[^\W_{HAN}]"  # a letter or a digit
+    signs = rf"(?:{sign}++|{marks})*+"
+    letter = rf"[^\W\d_{HAN}](?:{marks})?"
+    emoji = rf"[{PICTURE}][\U0001f3fb-\U0001f3ff{TAGS}]*"
     mouth = r"[)(\]\[DPpOo/\\|*3@$](?!\w)"
     eye = r"[\^>=*°;@oO0TtuUಠ-]"
     kinds = {
@@ -119,10 +160,10 @@ def _pattern() -> re.Pattern[str]:
         rf"|</?3(?!\d)|\\[om]/|\^\^|(?<!\w){eye}_+{eye.replace('>', '<')}(?!\w)"
         r"|¯\\?_\([^\s()]\)_/¯|ʕ\S{1,5}ʔ|\((?=[^\s)]{0,9}[°□◕‿ಠ╥•])[^\s()]{2,9}\)[^\s\w()]*",
         "emoji": rf"[0-9#*]\u20e3|[\U0001f1e6-\U0001f1ff]{{2}}|{emoji}(?:\u200d{emoji})*",
-        "tag": rf"[#@](?:\w[{marks}]*)+",
+        "tag": rf"[#@]\w(?:\w++|{marks})*+",
         "abbreviation": rf"(?<!\w)(?:{letter}\.){{2,}}(?:{letter}(?!\w))?",
-        "number": rf"[$€£¥₹]?\d+(?:[.,:/]\d+)*{sign}*[%°¢$€£¥₹]?",
-        "word": rf"{sign}+(?:['&\u200c\u200d]{sign}+)*(?:\+{{1,2}}(?!\w))?",
+        "number": rf"[$€£¥₹]?\d+(?:[.,:/]\d+)*{signs}[%°¢$€£¥₹]?",
+        "word": rf"{sign}{signs}(?:['&]{sign}{signs})*(?:\+{{1,2}}(?!\w))?",
         "character": f"[{HAN}]",
         "call": "[!?]+",
         "opening": r"[(\[{]",
@@ -163,6 +204,8 @@ class Vocabulary:
             raise TypeError(f"counts: expected whole numbers, got {given.dtype}")
         if given.shape != (size,) or given.min() < 0:
             raise ValueError(f"counts: expected {size} numbers from 0 up, got shape {given.shape}")
+        if int(given.max()) > LARGEST:
+            raise ValueError(f"counts: expected at most {LARGEST}, got {given.max()}")
         self.counts = given.astype(np.int64)
 
     @classmethod
@@ -177,12 +220,15 @@ class Vocabulary:
         """The vocabulary of a corpus: its words by falling frequency, then by alphabet.
 
         Words seen less than min_count times, and those beyond the max_words most frequent, go to
-        the buckets. ValueError for numbers below 1.
+        the buckets. ValueError for numbers below 1, TypeError for a string in the place of a list,
+        whose letters would be counted.
         """
         for name, value in (("min_count", min_count), ("max_words", max_words)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
-        seen = Counter(chain.from_iterable(token_lists))
+            if value is not None:
+                check_count(name, value)
+        _checked_tokens("token_lists", token_lists)
+        lists = (_checked_tokens("token_lists", tokens) for tokens in token_lists)
+        seen = Counter(chain.from_iterable(lists))
         ranked = sorted(seen, key=lambda word: (-seen[word], word))
         frequent = [word for word in ranked[:max_words] if seen[word] >= min_count]
         vocabulary = cls(frequent, buckets=buckets)
@@ -194,10 +240,13 @@ class Vocabulary:
         return 1 + len(self.words) + self.buckets
 
     def ids(self, tokens: Iterable[str]) -> list[int]:
-        """One id, from 1 up, for each token."""
+        """One id, from 1 up, for each token. TypeError for a string in the place of the list."""
+        tokens = _checked_tokens("tokens", tokens)
         return [self._ids.get(token) or self._bucket(token) for token in tokens]
 
     def _bucket(self, token: str) -> int:
+        if not isinstance(token, str):
+            raise TypeError(f"tokens: expected str, got {type(token).__name__}")
         hashed = zlib.crc32(token.encode("utf-8", "surrogatepass"))
         return 1 + len(self.words) + hashed % self.buckets
 

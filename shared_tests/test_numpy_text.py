@@ -1,6 +1,7 @@
 """Titles to tokens, and tokens to ids: what titles carry is kept, and so is the long tail."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_infer.text import Vocabulary, tokenize_title
+from numpy_infer.text import Vocabulary, pad_token_lists, tokenize_title
 
 TITLES = {
     "Game of Thrones": ["game", "of", "thrones"],
@@ -37,6 +38,18 @@ TITLES = {
     "https://a.b/c?d=1 www.x.y": ["https://a.b/c?d=1", "www.x.y"],
     "": [],
     " \t…—": [],
+    "Hello—World Wait… what “quoted” ‘so’": ["hello", "world", "wait", "what", "quoted", "so"],
+    "I❤you": ["i", "❤", "you"],
+    "a\u3000b\u2028c。d、e\u200bf": ["a", "b", "c", "d", "e", "f"],
+    "\u200eco\u00adop\u2060erate\u202c \u2067שלום\u2069": ["cooperate", "שלום"],
+    "می\u200cخواهم خانه\u200c র\u200d্যাব #می\u200cخواهم": [
+        "می\u200cخواهم",
+        "خانه",
+        "র\u200d্যাব",
+        "#می\u200cخواهم",
+    ],
+    "\U0001e922\U0001e946\U0001e923": ["\U0001e922\U0001e946\U0001e923".lower()],
+    "🏴\U000e0067\U000e0062\U000e007f a\U000e0067b": ["🏴\U000e0067\U000e0062\U000e007f", "ab"],
 }
 
 
@@ -50,6 +63,48 @@ def test_a_title_means_the_same_decomposed(title):
     assert tokenize_title(unicodedata.normalize("NFD", title)) == TITLES[title]
 
 
+JOINERS = "\u200c\u200d"  # format characters that stay inside a word
+VARIATIONS = "\ufe0e\ufe0f"  # marks that only say how an emoji looks
+JOINING = "'’&"  # punctuation that stays inside a word
+CHINESE = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+
+
+def between_letters(sign: str) -> list[str]:
+    """The words that `a`, a character and `b` make, by the character's Unicode category alone."""
+    kind = unicodedata.category(sign)
+    if (kind == "Cf" and sign not in JOINERS + "\u200b") or sign in VARIATIONS:
+        return ["ab"]
+    if sign in JOINERS + JOINING:
+        return [f"a{sign}b".replace("’", "'")]
+    if kind[0] in "LNM" and not re.fullmatch(f"[{CHINESE}]", unicodedata.normalize("NFC", sign)):
+        composed = unicodedata.normalize("NFC", f"a{sign}b")
+        return [unicodedata.normalize("NFC", composed.lower())]
+    return ["a", "b"]
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2, 3, 14])
+def test_letters_digits_and_marks_stay_together_and_everything_else_separates(plane):
+    wrong = []
+    for sign in map(chr, range(plane << 16, (plane + 1) << 16)):
+        wanted, tokens = between_letters(sign), tokenize_title(f"a{sign}b")
+        # What separates may be a token of its own: an emoji, a Chinese character, a run of "!".
+        if wanted == ["a", "b"] and len(tokens) == 3:
+            tokens = [tokens[0], tokens[2]]
+        if sign in "#@＃":
+            wanted = ["a", "@b" if sign == "@" else "#b"]
+        if tokens != wanted:
+            wrong.append((ascii(sign), tokens))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("plane", [*range(4, 14), 15, 16])
+def test_private_and_unassigned_characters_separate(plane):
+    signs = list(map(chr, range(plane << 16, (plane + 1) << 16)))
+    assert {unicodedata.category(sign) for sign in signs} <= {"Cn", "Co"}
+    some = signs[::31]
+    assert tokenize_title(" ".join(f"a{sign}b" for sign in some)) == ["a", "b"] * len(some)
+
+
 BYTES: Any = b"title"
 
 
@@ -61,6 +116,39 @@ def test_any_text_is_a_title():
 
 
 LISTS = [["a", "b", "a"], ["b", "c", "a"], ["d", "e"]]
+
+
+def test_a_string_is_no_list_of_tokens():
+    vocabulary = Vocabulary(["a"])
+    title: Any = "a title"
+    for lists in ([title, "another title"], title, "", [b"a title"], b"a title", [["a"], "b"], [3]):
+        with pytest.raises(TypeError, match=r"^token_lists: expected lists of tokens, got"):
+            Vocabulary.count(lists)
+        with pytest.raises(TypeError, match=r"^token_lists: expected lists of tokens, got"):
+            pad_token_lists(lists)
+    for tokens in (title, "", BYTES):
+        with pytest.raises(TypeError, match=r"^tokens: expected lists of tokens, got"):
+            vocabulary.ids(tokens)
+    with pytest.raises(TypeError, match=r"^tokens: expected str, got int"):
+        vocabulary.ids([BYTES[0]])
+    assert Vocabulary.count(iter([("a", "b"), iter("ab")])).words == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [0, -1, 0.5, "2", True])
+@pytest.mark.parametrize("name", ["min_count", "max_words"])
+def test_numbers_of_a_vocabulary_are_checked(name, number):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected a.* whole number"):
+        Vocabulary.count(LISTS, **{name: number})
+
+
+def test_counts_do_not_wrap():
+    largest = 2**63 - 1
+    counts = np.array([largest, 0, 0], np.uint64)
+    assert Vocabulary(["a"], buckets=1, counts=counts).counts[0] == largest
+    for count in (2**63, 2**64 - 1):
+        counts = np.array([0, count, 0], np.uint64)
+        with pytest.raises(ValueError, match=f"^counts: expected at most {largest}, got {count}"):
+            Vocabulary(["a"], buckets=1, counts=counts)
 
 
 def test_vocabulary_numbers_words_by_frequency():
@@ -110,6 +198,7 @@ BAD = {
     "counts below zero": GOOD | {"counts": [0, 3, 1, -1]},
     "counts that are broken": GOOD | {"counts": [0, 3, 1, 0.5]},
     "counts that are ragged": GOOD | {"counts": [0, 3, 1, [0]]},
+    "counts that wrap": GOOD | {"counts": [0, 3, 2**63, 0]},
     "counts too large": GOOD | {"counts": [0, 3, 1, 2**70]},
     "no buckets": GOOD | {"buckets": 0},
     "buckets without end": GOOD | {"buckets": 2**62},

@@ -6,6 +6,8 @@ and the newest, except where a test says so.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from numpy_infer import Input
 from numpy_infer.activations import Sigmoid, Softmax, Softplus
 from numpy_infer.distances import l2_normalize, pairwise_distances
 from numpy_infer.padded_embedding import PaddedEmbedding
+from numpy_infer.text import tokenize_title
 from numpy_infer.top_k_gating import keep_top_k
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import FAR_ROWS, GRADIENTS, START, largest_error, smorms3
@@ -114,6 +117,22 @@ def test_sparse_duplicates():
     assert right.tolist() == [0, 5, 0]
     with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning, match="empty slice"):
         assert np.isnan(np.mean([]))
+
+
+def test_combining_marks():
+    title = "हिन्दी में"
+    assert re.findall(r"\w+", title) == ["ह", "न", "द", "म"]
+    assert [word.isalnum() for word in title.split()] == [False, False]
+    assert np.char.isalnum(title.split()).tolist() == [False, False]
+    assert str.split("Hello—World") == ["Hello—World"]
+    assert tokenize_title(title) == title.split()
+    assert tokenize_title("Hello—World") == ["hello", "world"]
+
+
+def test_padding_mean():
+    table, ids = np.array([[0.0], [1], [3]]), np.array([[1, 2, 0, 0]])
+    assert table[ids].mean(axis=1).tolist() == [[1]]
+    assert PaddedEmbedding(Input(), table, reduce="mean")(ids).tolist() == [[2]]
 
 
 def test_variance():

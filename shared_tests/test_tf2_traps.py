@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from numpy_infer.text import tokenize_title
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import GRADIENTS, START, largest_error
@@ -195,6 +196,37 @@ def test_sparse_duplicates():
     )
     assert naive == [1, 0, 1]
     assert right == [1, 0, 1, 0]
+
+
+def test_combining_marks():
+    def words(title: str) -> set[str]:
+        layer = layers.TextVectorization()
+        layer.adapt([title])
+        return set(layer.get_vocabulary()[2:])
+
+    assert words("Hello—World Wait…") == {"hello—world", "wait…"}
+    assert words("Spider-Man") == {"spiderman"}
+    assert words("ÉCOLE") == {"École"}
+    assert words("co\u00adoperate") == {"co\u00adoperate"}
+    assert tf.strings.lower("É").numpy().decode() == "É"
+    assert tf.strings.lower("É", encoding="utf-8").numpy().decode() == "é"
+    assert tf.strings.regex_replace("École में", r"\w", "").numpy().decode() == "É में"
+    assert tokenize_title("Spider-Man ÉCOLE में") == ["spider", "man", "école", "में"]
+
+
+def test_padding_mean():
+    layer, mean = layers.Embedding(3, 1, mask_zero=True), layers.GlobalAveragePooling1D()
+    layer.build()
+    layer.embeddings.assign([[0], [1], [3]])
+    ids = tf.constant([[1, 2, 0, 0]])
+    vectors = layer(ids)
+    assert mean(vectors).numpy().tolist() == [[2]]
+    assert tf.reduce_mean(vectors, 1).numpy().tolist() == [[1]]
+    assert mean(tf.identity(vectors)).numpy().tolist() == [[1]]  # which has no mask
+    ours = PaddedEmbedding(3, 1, reduce="mean")
+    ours.build(ids.shape)
+    ours.table.assign([[0], [1], [3]])
+    assert ours(ids).numpy().tolist() == [[2]]
 
 
 def loaded_gru(weights: dict[str, np.ndarray], **options: bool) -> layers.GRU:

@@ -191,6 +191,16 @@ def test_sparse_duplicates():
     assert bags.tolist() == [[0, 0], [1, 1], [0, 0]]
 
 
+def test_padding_mean():
+    table, ids = torch.tensor([[0.0], [1], [3]]), torch.tensor([[1, 2, 0, 0]])
+    vectors = nn.Embedding.from_pretrained(table, padding_idx=0)(ids)
+    assert vectors.mean(1).tolist() == [[1]]
+    bag = nn.EmbeddingBag.from_pretrained(table, mode="mean", padding_idx=0)
+    ours = PaddedEmbedding(3, 1, reduce="mean")
+    ours.table.data = table
+    assert bag(ids).tolist() == ours(ids).tolist() == [[2]]
+
+
 def loaded_gru(weights: dict[str, np.ndarray]) -> nn.GRU:
     """PyTorch's, given canonical arrays: its matrices are their transposes."""
     model = nn.GRU(3, 2, batch_first=True).double()
