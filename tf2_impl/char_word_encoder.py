@@ -66,7 +66,10 @@ class CharWordEncoder(keras.layers.Layer):
         }
         self.width = width
         self.table = self.add_weight(
-            shape=(vocabulary_size, char_dim), initializer=EmbeddingTable(seed), name="table"
+            shape=(vocabulary_size, char_dim),
+            initializer=EmbeddingTable(seed),
+            autocast=False,  # a cast of the whole table would make its gradient dense
+            name="table",
         )
         self.convolution = keras.layers.Conv1D(
             n_filters,
@@ -88,7 +91,7 @@ class CharWordEncoder(keras.layers.Layer):
         ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])  # gather takes no narrower
         real = ids != 0
         check_right_padded("ids", real)
-        vectors = tf.gather(self.table, ids)
+        vectors = tf.cast(tf.gather(self.table, ids), self.compute_dtype)
         vectors = tf.where(real[..., None], vectors, tf.zeros((), vectors.dtype))
         found = self.convolution(vectors)
         lengths = tf.math.count_nonzero(real, axis=1, keepdims=True)

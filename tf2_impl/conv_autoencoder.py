@@ -31,6 +31,7 @@ from tf2_impl.checks import (
     check_space,
 )
 from tf2_impl.pooling import max_pool, max_unpool, space_of
+from tf2_impl.precision import in_compute_dtype
 
 
 class Encoding(NamedTuple):
@@ -95,6 +96,7 @@ class _ConvAutoencoder(keras.layers.Layer):
             for place, pair in enumerate(reversed(widths))
         ]
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """The reconstruction, of the shape of x: (batch, *space, in_channels).
 
@@ -104,10 +106,11 @@ class _ConvAutoencoder(keras.layers.Layer):
         """
         return tf.ensure_shape(self.decode(self.encode(x)), x.shape)
 
+    @in_compute_dtype
     def encode(self, x: tf.Tensor) -> Encoding:
         """x: (batch, *space, in_channels). Errors as for `call`."""
         check_space("x", x, rank=self.rank, least=self.least)
-        check_dtype("x", x, self.encoder[0].kernel.dtype)
+        check_dtype("x", x, self.compute_dtype)
         check_not_empty("x", x)
         check_channels("x", x, self.in_channels)
         positions, spaces = [], []
@@ -119,6 +122,7 @@ class _ConvAutoencoder(keras.layers.Layer):
             code = convolution(code)
         return Encoding(code, tuple(positions), tuple(spaces))
 
+    @in_compute_dtype
     def decode(self, encoding: Encoding) -> tf.Tensor:
         """The reconstruction from what `encode` returns, whose code may have been changed."""
         x = self.decoder[0](encoding.code)

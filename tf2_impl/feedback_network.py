@@ -33,7 +33,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.initializers import GlorotUniform
-from tf2_impl.precision import in_single_precision
+from tf2_impl.precision import in_compute_dtype, in_single_precision
 from tf2_impl.recurrent import make_gru
 
 
@@ -119,6 +119,7 @@ class FeedbackNetwork(keras.layers.Layer):
         self.gru = make_gru(hidden, hidden, glorot=glorot, dtype=dtype)
         self.levels = [_dense(hidden, count, glorot, dtype) for count in classes]
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> list[tf.Tensor]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
@@ -126,14 +127,14 @@ class FeedbackNetwork(keras.layers.Layer):
         width.
         """
         check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.projection.kernel.dtype)
+        check_dtype("x", x, self.compute_dtype)
         check_not_empty("x", x)
         check_width("x", x, self.in_features)
         x = tf.ensure_shape(x, (None, self.in_features))
         features = tf.nn.relu(self.norm(self.projection(x)))
         # They are the same at every level, so that their product is needed once.
         cell = self.gru.cell
-        given = tf.matmul(features, cell.kernel) + cell.bias[0]
+        given = tf.matmul(features, tf.cast(cell.kernel, x.dtype)) + tf.cast(cell.bias, x.dtype)[0]
         state, outputs = tf.zeros_like(features), []
         for level in self.levels:
             state = self._next_state(given, state)
@@ -142,7 +143,8 @@ class FeedbackNetwork(keras.layers.Layer):
 
     def _next_state(self, given: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         cell = self.gru.cell
-        kept = tf.matmul(state, cell.recurrent_kernel) + cell.bias[1]
+        kernel, bias = (tf.cast(one, state.dtype) for one in (cell.recurrent_kernel, cell.bias))
+        kept = tf.matmul(state, kernel) + bias[1]
         # Keras has the gates in this order.
         update, reset, candidate = tf.split(given, 3, axis=1)
         kept_update, kept_reset, kept_candidate = tf.split(kept, 3, axis=1)

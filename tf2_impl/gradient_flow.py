@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf2_impl.checks import check_count
+from tf2_impl.precision import single, widened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,13 +137,13 @@ def write_gradient_flow(
 
 def _mean_magnitude(gradient: Gradient, variable: Variable) -> tf.Tensor:
     if gradient is None:
-        return tf.zeros((), variable.dtype)
+        return tf.zeros((), single(variable.dtype))
     if isinstance(gradient, tf.IndexedSlices):
         # The rows of an id that came several times add up before their sizes are taken.
         ids, places = tf.unique(gradient.indices)
-        rows = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(ids))
+        rows = tf.math.unsorted_segment_sum(widened(gradient.values), places, tf.size(ids))
         return tf.reduce_sum(tf.abs(rows)) / math.prod(variable.shape)
-    return tf.reduce_mean(tf.abs(gradient))
+    return tf.reduce_mean(tf.abs(widened(gradient)))
 
 
 def _path(variable: Variable) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from tf2_impl.precision import single
 
 
 class FloatingLoss(keras.losses.Loss):
@@ -11,8 +15,14 @@ class FloatingLoss(keras.losses.Loss):
 
     Keras casts y_pred to the loss's own dtype, float32 unless told otherwise. That is the rule
     for half precision; for float64 it would lose digits unseen, and for integers it would
-    give a loss for labels passed as predictions. Both are a TypeError here.
+    give a loss for labels passed as predictions. Both are a TypeError here. A loss whose own dtype
+    or policy is a half computes in float32.
     """
+
+    def __init__(self, *, name: str, reduction: str, dtype: Any = None) -> None:
+        policy = keras.dtype_policies.get(dtype or keras.config.floatx())
+        dtype = single(policy.compute_dtype).name
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def __call__(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tf2_impl.checks import check_count, check_ids, check_number, check_seed, size
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import EmbeddingTable
+from tf2_impl.precision import in_compute_dtype
 from tf2_impl.top_k_gating import top_k_gating
 
 Shape = tuple[int | None, ...]
@@ -45,6 +46,7 @@ class LeakyReLU(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.slope = slope
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: any shape. Returns the same."""
         return tf.where(x > 0, x, self.slope * x)
@@ -64,6 +66,7 @@ class LogSoftmax(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.axis = axis
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: any shape that has the axis. Returns the same."""
         return tf.nn.log_softmax(x, axis=self.axis)
@@ -84,9 +87,10 @@ class L2Normalize(keras.layers.Layer):
         epsilon = check_number("epsilon", epsilon, above=0)
         self.epsilon = epsilon
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (..., features). Returns the same shape."""
-        return l2_normalize(x, epsilon=self.epsilon)
+        return tf.cast(l2_normalize(x, epsilon=self.epsilon), x.dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -104,9 +108,10 @@ class TopKGating(keras.layers.Layer):
         k = check_count("k", k)
         self.k = k
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (..., n), n at least k. Returns the same shape."""
-        return top_k_gating(x, self.k)
+        return tf.cast(top_k_gating(x, self.k), x.dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -141,6 +146,7 @@ class Flatten(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels)."""
         rank = x.shape.rank
@@ -162,6 +168,7 @@ class ChannelsFirst(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: any shape. Returns x."""
         return x
@@ -191,14 +198,18 @@ class Embedding(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
         self.dim = dim
         self.table = self.add_weight(
-            shape=(vocabulary_size, dim), initializer=EmbeddingTable(seed), name="table"
+            shape=(vocabulary_size, dim),
+            initializer=EmbeddingTable(seed),
+            autocast=False,  # a cast of the whole table would make its gradient dense
+            name="table",
         )
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """ids: (batch, time) integers in 0..vocabulary_size−1. Returns (batch, time, dim)."""
         check_ids("ids", ids, self.vocabulary_size)
         vectors = tf.gather(self.table, tf.cast(ids, tf.int64))
-        return tf.where((ids == 0)[..., None], tf.stop_gradient(vectors), vectors)
+        vectors = tf.where((ids == 0)[..., None], tf.stop_gradient(vectors), vectors)
+        return tf.cast(vectors, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return *input_shape, self.dim

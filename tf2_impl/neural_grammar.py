@@ -35,6 +35,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.precision import in_compute_dtype, project, widened
 from tf2_impl.ties import first_minimum, machine_epsilon
 
 TIED = 64  # so many roundings apart, two scores are equal
@@ -95,6 +96,7 @@ class NeuralGrammar(keras.layers.Layer):
         self.score = keras.layers.Dense(1, name="score", **dense)
         self.score.build((None, dim))
 
+    @in_compute_dtype
     def call(self, vectors: tf.Tensor, brackets: tf.Tensor | None = None) -> Tree | LabelledTree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
 
@@ -105,7 +107,7 @@ class NeuralGrammar(keras.layers.Layer):
         dtype than the weights', ValueError for no vectors, a wrong width or no binary tree.
         """
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.left.kernel.dtype)
+        check_dtype("vectors", vectors, self.compute_dtype)
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         vectors = tf.ensure_shape(vectors, (None, self.dim))
@@ -115,10 +117,11 @@ class NeuralGrammar(keras.layers.Layer):
             brackets = _check_brackets(brackets, n)
             allowed = tf.scatter_nd(brackets, tf.ones_like(brackets[:, 0]), (n, n)) > 0
         # The search scores what it will not merge and needs no gradient: the merges are done anew.
-        merges, spans, rivals = self._search(tf.stop_gradient(vectors), allowed)
+        # It compares, so it is never in half precision.
+        merges, spans, rivals = self._search(tf.stop_gradient(widened(vectors)), allowed)
         embeddings = self._replay(vectors, merges)
         inner = self._scores(embeddings[n:])
-        scores = tf.concat([tf.zeros_like(vectors[:, 0]), inner], axis=0)
+        scores = tf.concat([tf.zeros((n,), inner.dtype), inner], axis=0)
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
         left, right = tf.gather(embeddings, rivals[:, 0]), tf.gather(embeddings, rivals[:, 1])
@@ -196,11 +199,11 @@ class NeuralGrammar(keras.layers.Layer):
         return embeddings.stack()
 
     def _parents(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        children = [_relu(self.left(left)), _relu(self.right(right))]
-        return tf.tanh(self.parent(tf.concat(children, axis=-1)))
+        children = [_relu(project(self.left, left)), _relu(project(self.right, right))]
+        return tf.tanh(project(self.parent, tf.concat(children, axis=-1)))
 
     def _scores(self, parents: tf.Tensor) -> tf.Tensor:
-        return self.score(parents)[:, 0]
+        return widened(project(self.score, parents)[:, 0])
 
     def _costs(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """The negative scores of pairs; below infinity, which stands for a place that is closed."""
@@ -209,7 +212,8 @@ class NeuralGrammar(keras.layers.Layer):
 
     def _rounding_error(self) -> tf.Tensor:
         """The difference below which two scores count as equal: parents are within ±1."""
-        size = tf.reduce_sum(tf.abs(self.score.kernel)) + tf.reduce_sum(tf.abs(self.score.bias))
+        weights = self.score.kernel, self.score.bias
+        size = sum(tf.reduce_sum(tf.abs(widened(tf.convert_to_tensor(one)))) for one in weights)
         finite = tf.where(tf.math.is_finite(size), size, tf.zeros_like(size))
         return TIED * machine_epsilon(finite.dtype) * finite
 

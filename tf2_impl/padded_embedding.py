@@ -25,6 +25,7 @@ from tf2_impl.checks import (
 )
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import EmbeddingTable
+from tf2_impl.precision import widened
 
 REDUCTIONS = ("mean", "sum")
 
@@ -71,7 +72,10 @@ class PaddedEmbedding(keras.layers.Layer):
         self.reduce = reduce
         self.unit_norm = unit_norm
         self.table = self.add_weight(
-            shape=(vocabulary_size, dim), initializer=EmbeddingTable(seed), name="table"
+            shape=(vocabulary_size, dim),
+            initializer=EmbeddingTable(seed),
+            autocast=False,  # a cast of the whole table would make its gradient dense
+            name="table",
         )
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
@@ -86,11 +90,13 @@ class PaddedEmbedding(keras.layers.Layer):
         places = tf.where(ids != 0)
         rows, tokens = places[:, 0], tf.gather_nd(ids, places)
         batch = tf.shape(ids, out_type=tf.int64)[0]
-        vectors = tf.math.unsorted_segment_sum(tf.gather(self.table, tokens), rows, batch)
+        vectors = widened(tf.gather(self.table, tokens))
+        vectors = tf.math.unsorted_segment_sum(vectors, rows, batch)
         if self.reduce == "mean":
             count = tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)
             vectors /= tf.maximum(count, 1)
-        return l2_normalize(vectors) if self.unit_norm else vectors
+        vectors = l2_normalize(vectors) if self.unit_norm else vectors
+        return tf.cast(vectors, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

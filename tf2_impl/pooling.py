@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf2_impl.checks import check_flag, check_floating, size
 from tf2_impl.convolution import resize
+from tf2_impl.precision import in_compute_dtype, widened
 
 Shape = tuple[int | None, ...]
 
@@ -94,6 +95,7 @@ class _Pool(keras.layers.Layer):
 class MaxPool(_Pool):
     """Max-pooling, 1-d or 2-d, with any padding, of −∞; of equal entries the first is taken."""
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *windows, channels)."""
         x = self._padded(x, -math.inf)
@@ -107,10 +109,12 @@ class AveragePool(_Pool):
     Where it counts, a ZeroPadding before Keras's own AveragePooling says the same.
     """
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *windows, channels)."""
-        share = self._averages(self._padded(tf.ones_like(x[:1, ..., :1]), 0))
-        return self._averages(self._padded(x, 0)) / share
+        wide = widened(x)
+        share = self._averages(self._padded(tf.ones_like(wide[:1, ..., :1]), 0))
+        return tf.cast(self._averages(self._padded(wide, 0)) / share, x.dtype)
 
     def _averages(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.avg_pool(x, self.pool_size, self.strides, "VALID")
@@ -135,6 +139,7 @@ class MaxUnpool(_Pool):
         if any(step < n for n, step in zip(self.pool_size, self.strides, strict=True)):
             raise ValueError(f"strides: expected at least {self.pool_size}, got {self.strides}")
 
+    @in_compute_dtype
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """inputs: [values (batch, *windows, channels), x (batch, *space, channels), as the pool
         took it]. Returns the shape of x.
@@ -188,15 +193,18 @@ class _GlobalPool(keras.layers.Layer):
 class GlobalAveragePool(_GlobalPool):
     """The mean over all spatial axes, of data of any rank; Keras's own is made for one."""
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, channels), with 1s under keepdims."""
-        return tf.reduce_mean(x, range(1, x.shape.rank - 1), keepdims=self.keepdims)
+        means = tf.reduce_mean(widened(x), range(1, x.shape.rank - 1), keepdims=self.keepdims)
+        return tf.cast(means, x.dtype)
 
 
 @keras.saving.register_keras_serializable("fourfold")
 class GlobalMaxPool(_GlobalPool):
     """The largest entry over all spatial axes, of data of any rank."""
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, channels), with 1s under keepdims."""
         return tf.reduce_max(x, range(1, x.shape.rank - 1), keepdims=self.keepdims)

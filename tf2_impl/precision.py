@@ -76,6 +76,13 @@ def in_compute_dtype(method: Function) -> Function:
     return computed  # type: ignore[return-value]
 
 
+def project(dense: keras.layers.Dense, x: tf.Tensor) -> tf.Tensor:
+    """x·kernel + bias in the dtype of x, of weights in the compute dtype of their layer."""
+    weights = (tf.cast(one, dense.compute_dtype) for one in (dense.kernel, dense.bias))
+    kernel, bias = (tf.cast(one, x.dtype) for one in weights)
+    return tf.matmul(x, kernel) + bias
+
+
 def _cast(x: Any, dtype: tf.DType) -> Any:
     """x in this dtype, if it is an array of one of `CAST`."""
     found = _dtype(x)

@@ -33,7 +33,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
-from tf2_impl.precision import in_single_precision
+from tf2_impl.precision import in_single_precision, single
 from tf2_impl.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
@@ -189,12 +189,14 @@ class RareEventMemory(keras.layers.Layer):
         self.rule = rule
         self.age_noise = age_noise
         self.generator = keras.random.SeedGenerator(seed)
-        state = {"trainable": False}
+        dtype = single(self.variable_dtype).name  # ages and labels are counts
+        state = {"trainable": False, "autocast": False, "dtype": dtype}
         self.keys = self.add_weight(shape=(size, dim), initializer="zeros", name="keys", **state)
         empty = keras.initializers.Constant(EMPTY)
         self.labels = self.add_weight(shape=(size,), initializer=empty, name="labels", **state)
         self.ages = self.add_weight(shape=(size,), initializer="zeros", name="ages", **state)
 
+    @in_single_precision
     def call(self, queries: tf.Tensor) -> Recall:
         """TypeError for another dtype than the keys', ValueError for another width."""
         keys, labels, _ = self.memory

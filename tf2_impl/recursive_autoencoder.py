@@ -29,6 +29,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.precision import in_compute_dtype, project, single, widened
 from tf2_impl.ties import first_minimum, machine_epsilon
 
 ACTIVATIONS = {
@@ -90,6 +91,7 @@ class RecursiveAutoencoder(keras.layers.Layer):
         self.decoder = keras.layers.Dense(2 * dim, name="decoder", **dense)
         self.decoder.build((None, dim))
 
+    @in_compute_dtype
     def call(self, vectors: tf.Tensor) -> Tree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
 
@@ -98,12 +100,13 @@ class RecursiveAutoencoder(keras.layers.Layer):
         ValueError for no vectors or a wrong width.
         """
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.encoder.kernel.dtype)
+        check_dtype("vectors", vectors, self.compute_dtype)
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         vectors = tf.ensure_shape(vectors, (None, self.dim))
         # The search tries n² pairs and needs no gradient: the n − 1 merges are done once more.
-        merges = self._search(tf.stop_gradient(vectors))
+        # It compares, so it is never in half precision.
+        merges = self._search(tf.stop_gradient(widened(vectors)))
         return Tree(merges, *self._replay(vectors, merges))
 
     # A graph of its own, so that eager callers do not pay for every step of the loop.
@@ -150,10 +153,11 @@ class RecursiveAutoencoder(keras.layers.Layer):
         n = tf.shape(vectors)[0]
         leaves = tf.range(n)
         merges = tf.cast(merges, tf.int32)
-        nodes = {"dtype": vectors.dtype, "size": 2 * n - 1, "clear_after_read": False}
-        embeddings = tf.TensorArray(**nodes, element_shape=(self.dim,)).scatter(leaves, vectors)
-        scores = tf.TensorArray(**nodes, element_shape=())
-        scores = scores.scatter(leaves, tf.zeros_like(vectors[:, 0]))
+        nodes = {"size": 2 * n - 1, "clear_after_read": False}
+        embeddings = tf.TensorArray(vectors.dtype, **nodes, element_shape=(self.dim,))
+        embeddings = embeddings.scatter(leaves, vectors)
+        scores = tf.TensorArray(single(vectors.dtype), **nodes, element_shape=())
+        scores = scores.scatter(leaves, widened(tf.zeros_like(vectors[:, 0])))
 
         def merge(t, embeddings, scores):
             left, right = merges[t, 0], merges[t, 1]
@@ -178,10 +182,11 @@ class RecursiveAutoencoder(keras.layers.Layer):
         return tf.where(found < largest, found, largest)
 
     def _parents(self, children: tf.Tensor) -> tf.Tensor:
-        return ACTIVATIONS[self.activation](self.encoder(children))
+        return ACTIVATIONS[self.activation](project(self.encoder, children))
 
     def _errors(self, children: tf.Tensor, parents: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum((children - self.decoder(parents)) ** 2, axis=-1) / 2
+        errors = widened(children - project(self.decoder, parents))
+        return tf.reduce_sum(errors**2, axis=-1) / 2
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

@@ -70,7 +70,10 @@ class SequenceEncoder(keras.layers.Layer):
         self.reverse = reverse
         glorot = GlorotUniform(seed)
         self.table = self.add_weight(
-            shape=(vocabulary_size, embedding_dim), initializer=EmbeddingTable(seed), name="table"
+            shape=(vocabulary_size, embedding_dim),
+            initializer=EmbeddingTable(seed),
+            autocast=False,  # a cast of the whole table would make its gradient dense
+            name="table",
         )
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
         self.gru = make_gru(embedding_dim, hidden, glorot=glorot, dtype=self.dtype_policy)
@@ -94,7 +97,8 @@ class SequenceEncoder(keras.layers.Layer):
         ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])
         real = ids != 0
         check_right_padded("ids", real)
-        vectors = self.dropout(tf.gather(self.table, ids), training=training)
+        vectors = tf.cast(tf.gather(self.table, ids), self.compute_dtype)
+        vectors = self.dropout(vectors, training=training)
         lengths = tf.math.count_nonzero(real, axis=1)
         states = last_states(self.gru, vectors, lengths, reverse=self.reverse)
         return states if self.projection is None else self.projection(states)

@@ -27,7 +27,7 @@ from tf2_impl.checks import (
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
 from tf2_impl.near_neighbors import NEAR, by_blocks, near_losses
-from tf2_impl.precision import in_single_precision
+from tf2_impl.precision import in_single_precision, single
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -184,9 +184,14 @@ class SoftNearestNeighborLoss(keras.layers.Layer):
         if learn_temperature:
             start = keras.initializers.Constant(1 / temperature)
             self.inverse_temperature = self.add_weight(
-                shape=(), initializer=start, name="inverse_temperature"
+                shape=(),
+                initializer=start,
+                dtype=single(self.variable_dtype).name,
+                autocast=False,
+                name="inverse_temperature",
             )
 
+    @in_single_precision
     def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):

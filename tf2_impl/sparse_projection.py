@@ -22,6 +22,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.precision import in_compute_dtype, widened
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -55,6 +56,7 @@ class SparseProjection(keras.layers.Layer):
             else None
         )
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
         """x: (batch, in_features), dense or a SparseTensor. Returns (batch, out_features).
 
@@ -63,15 +65,17 @@ class SparseProjection(keras.layers.Layer):
         number of features.
         """
         check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.weight.dtype)
+        check_dtype("x", x, self.compute_dtype)
         check_not_empty("x", x)
         check_width("x", x, self.weight.shape[0])
         if isinstance(x, tf.SparseTensor):
-            x = tf.SparseTensor(x.indices, tf.stop_gradient(x.values), x.dense_shape)
-            y = tf.sparse.sparse_dense_matmul(x, self.weight)
+            values = tf.stop_gradient(widened(x.values))  # TensorFlow has no such product in halves
+            wide = tf.SparseTensor(x.indices, values, x.dense_shape)
+            weight = tf.cast(tf.cast(self.weight, x.dtype), values.dtype)
+            y = tf.cast(tf.sparse.sparse_dense_matmul(wide, weight), x.dtype)
         else:
-            y = tf.matmul(x, self.weight)
-        return y if self.bias is None else y + self.bias
+            y = tf.matmul(x, tf.cast(self.weight, x.dtype))
+        return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

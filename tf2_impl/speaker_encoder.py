@@ -31,6 +31,7 @@ from tf2_impl.checks import (
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import GlorotUniform
 from tf2_impl.pooling import max_pool
+from tf2_impl.precision import in_compute_dtype, widened
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2
@@ -84,6 +85,7 @@ class SpeakerEncoder(keras.layers.Layer):
         )
         self.projection.build((None, channels[-1]))
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, time, n_mels). Returns (batch, dim), of unit norm or zero.
 
@@ -91,13 +93,14 @@ class SpeakerEncoder(keras.layers.Layer):
         the weights', ValueError for an empty batch, another number of mel bands and too few frames.
         """
         check_space("x", x, rank=1, least=self.least)
-        check_dtype("x", x, self.projection.kernel.dtype)
+        check_dtype("x", x, self.compute_dtype)
         check_not_empty("x", x)
         check_channels("x", x, self.n_mels)
         h = _relu(self.convolutions[0](x))
         for convolution in self.convolutions[1:]:
             h = _relu(convolution(max_pool(h, POOL_SIZE).values))
-        return l2_normalize(self.projection(tf.reduce_mean(h, axis=1)))
+        y = self.projection(tf.reduce_mean(widened(h), axis=1))
+        return tf.cast(l2_normalize(y), y.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

@@ -26,7 +26,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
-from tf2_impl.precision import in_single_precision
+from tf2_impl.precision import in_compute_dtype, in_single_precision
 
 
 @in_single_precision
@@ -134,6 +134,7 @@ class MixtureOfExperts(keras.layers.Layer):
             shape=(n_experts, out_features), initializer="zeros", name="expert_bias"
         )
 
+    @in_compute_dtype
     def gates(
         self, x: tf.Tensor, noise: tf.Tensor | None = None, *, training: bool | None = None
     ) -> tf.Tensor:
@@ -144,10 +145,10 @@ class MixtureOfExperts(keras.layers.Layer):
         """
         x = tf.convert_to_tensor(x)
         check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.gate_weight.dtype)
+        check_dtype("x", x, self.compute_dtype)
         check_width("x", x, self.gate_weight.shape[0])
         check_not_empty("x", x)
-        logits = tf.matmul(x, self.gate_weight)
+        logits = tf.matmul(x, tf.cast(self.gate_weight, x.dtype))
         if noise is None and self.noisy and training:
             noise = keras.random.normal(
                 tf.shape(logits), dtype=x.dtype.name, seed=self.noise_source
@@ -157,9 +158,11 @@ class MixtureOfExperts(keras.layers.Layer):
                 raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
             noise = tf.convert_to_tensor(noise)
             check_like("noise", noise, "the logits", logits)
-            logits = logits + noise * tf.math.softplus(tf.matmul(x, self.noise_weight))
+            scale = tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))
+            logits = logits + noise * scale
         return top_k_gating(logits, self.k)
 
+    @in_compute_dtype
     def call(
         self, x: tf.Tensor, noise: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
@@ -170,8 +173,8 @@ class MixtureOfExperts(keras.layers.Layer):
         rows = places[:, 1]
         counts = tf.math.count_nonzero(gates, axis=1)
         weights = zip(
-            tf.unstack(tf.convert_to_tensor(self.expert_weight)),
-            tf.unstack(tf.convert_to_tensor(self.expert_bias)),
+            tf.unstack(tf.cast(self.expert_weight, x.dtype)),
+            tf.unstack(tf.cast(self.expert_bias, x.dtype)),
             strict=True,
         )
         shares = tf.split(tf.gather(x, rows), counts, num=self.expert_bias.shape[0])
@@ -179,7 +182,8 @@ class MixtureOfExperts(keras.layers.Layer):
             tf.matmul(inputs, weight) + bias
             for inputs, (weight, bias) in zip(shares, weights, strict=True)
         ]
-        blended = tf.gather_nd(gates, places)[:, None] * tf.concat(answers, axis=0)
+        share = tf.cast(tf.gather_nd(gates, places), x.dtype)
+        blended = share[:, None] * tf.concat(answers, axis=0)
         return tf.math.unsorted_segment_sum(blended, rows, tf.shape(x, out_type=tf.int64)[0])
 
     def get_config(self) -> dict[str, Any]:
