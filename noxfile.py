@@ -10,8 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import nox
 
@@ -20,6 +26,7 @@ ENVIRONMENTS = ROOT / ".nox"
 REPORTS = ENVIRONMENTS / "reports" / str(os.getpid())  # of this run alone
 THEANO_CACHE = ENVIRONMENTS / "theano-cache"
 COUNTED = ("tests", "failures", "errors", "skipped")
+EVERY = 10  # seconds between two lines that say how far something is
 BACKENDS = ("torch", "tf2", "theano", "numpy")
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
 
@@ -28,17 +35,82 @@ nox.options.stop_on_first_error = False
 
 
 def python(session: nox.Session, name: str) -> str:
-    """The interpreter of an environment, made from requirements/NAME.txt when it has changed."""
-    requirements = ROOT / "requirements" / f"{name}.txt"
+    """The interpreter of an environment."""
+    return pythons(session, name)[name]
+
+
+def pythons(session: nox.Session, *names: str) -> dict[str, str]:
+    """The interpreters of environments, made from requirements/NAME.txt where that has changed.
+
+    Several are made at a time, and what is being made is said now and then.
+    """
+    due = [name for name in names if not is_current(name)]
+    if due:
+        session.log(f"making environments: {', '.join(due)}")
+        start, done = time.monotonic(), 0
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = {pool.submit(make, name): name for name in due}
+            while waiting:
+                ended, _ = wait(waiting, timeout=EVERY, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    name, error = waiting.pop(future), future.result()
+                    if error:
+                        session.error(f"the {name} environment could not be made:\n{error}")
+                done = len(due) - len(waiting)
+                after = f"{time.monotonic() - start:.0f} s"
+                left = f", making {', '.join(waiting.values())}" if waiting else ""
+                session.log(f"environments: {done} of {len(due)} made after {after}{left}")
+    return {name: str(ENVIRONMENTS / name / "bin" / "python") for name in names}
+
+
+def is_current(name: str) -> bool:
+    """Whether an environment is there, with the packages that its file asks for now."""
+    stamp = ENVIRONMENTS / name / "requirements.txt"
+    return stamp.exists() and stamp.read_text() == requirements(name).read_text()
+
+
+def make(name: str) -> str:
+    """Make an environment. Returns what went wrong, or nothing.
+
+    A pip that is there installs into it: one of its own, and compiling all modules of a framework
+    where few are imported, would take longer than the packages do.
+    """
     folder = ENVIRONMENTS / name
-    interpreter, stamp = folder / "bin" / "python", folder / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != requirements.read_text():
-        base = shutil.which("python3.11") or session.error("Python 3.11 is not on the path")
-        session.log(f"making the {name} environment")
-        session.run(base, "-m", "venv", "--clear", str(folder), silent=True)
-        session.run(str(interpreter), "-m", "pip", "install", "--quiet", "-r", str(requirements))
-        stamp.write_text(requirements.read_text())
-    return str(interpreter)
+    base = shutil.which("python3.11")
+    if base is None:
+        return "Python 3.11 is not on the path"
+    packages = ("install", "--no-compile", "--quiet", "-r", str(requirements(name)))
+    for command in (
+        [base, "-m", "venv", "--clear", "--without-pip", str(folder)],
+        [base, "-m", "pip", "--python", str(folder / "bin" / "python"), *packages],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return done.stderr
+    (folder / "requirements.txt").write_text(requirements(name).read_text())
+    return ""
+
+
+@contextmanager
+def pulse(session: nox.Session) -> Iterator[None]:
+    """Say now and then that what runs inside is still running, if it does not say so itself."""
+    start, ended = time.monotonic(), Event()
+
+    def log() -> None:
+        while not ended.wait(EVERY):
+            session.log(f"running for {time.monotonic() - start:.0f} s")
+
+    thread = Thread(target=log, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def requirements(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
 
 
 def pytest(session: nox.Session, environment: str, *arguments: str, **env: str) -> None:
@@ -59,7 +131,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types (mypy)."""
-    session.run(python(session, "lint"), "-m", "mypy")
+    command = [python(session, "lint"), "-m", "mypy"]
+    with pulse(session):
+        session.run(*command)
 
 
 @nox.session(name="tests-project")
@@ -119,11 +193,13 @@ def parity(session: nox.Session) -> None:
     """Run every backend in its own environment and report how closely they agree.
 
     nox -s parity -- --component triplet_loss --backend torch    narrows it
+    nox -s parity -- --compiled    lets Theano compile every graph with g++
     """
     chosen = [name for name in BACKENDS if name in session.posargs] or BACKENDS
-    interpreters = [f"--python={name}={python(session, name)}" for name in chosen]
-    command = [python(session, "project"), "-m", "shared_tests.parity"]
-    session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)
+    made = pythons(session, "project", *chosen)
+    interpreters = [f"--python={name}={made[name]}" for name in chosen]
+    command = [made["project"], "-m", "shared_tests.parity", f"--theano-cache={THEANO_CACHE}"]
+    session.run(*command, *interpreters, *session.posargs)
 
 
 @nox.session(default=False)
@@ -133,6 +209,7 @@ def bench(session: nox.Session) -> None:
     nox -s bench -- --quick    --only soft_nearest_neighbor_loss    narrows it
     """
     names = ("numpy", "torch", "tf2", "theano", "bench")
-    interpreters = [f"--python={name}={python(session, name)}" for name in names]
-    command = [python(session, "project"), "-m", "benchmarks"]
+    made = pythons(session, "project", *names)
+    interpreters = [f"--python={name}={made[name]}" for name in names]
+    command = [made["project"], "-m", "benchmarks"]
     session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import cold_start, harness
 from benchmarks.measure import DONE, SHOWN, record
 from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
 from benchmarks.table import print_tables
+from shared_tests.parity.progress import Progress
 
 
 def main() -> int:
@@ -39,14 +39,17 @@ def main() -> int:
         for environment in SHOWN
     }
     found = {}
-    columns = (TextColumn("benchmarks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as progress:
-        starts = "cold_start" in chosen
-        task = progress.add_task("", total=sum(map(len, jobs.values())) + starts)
+    starts = "cold_start" in chosen
+    total = {environment: len(names) for environment, names in jobs.items() if names}
+    total |= {cold_start.PROCESS: 1} if starts else {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(console, total, "benchmarks") as progress,
+    ):
 
         def done(line: str) -> None:
-            progress.console.print(line)
-            progress.advance(task)
+            progress.say(line)
+            progress.advance(line.partition(",")[0])
 
         for environment, names in jobs.items():
             if names:

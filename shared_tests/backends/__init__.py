@@ -33,6 +33,10 @@ class Backend(Protocol):
         """The framework and what it computes with, as {package: version}."""
         ...
 
+    def mode(self) -> str:
+        """How it computes, in a few words for the report."""
+        ...
+
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         """Call a function, or build a model with its weights and call it.
 

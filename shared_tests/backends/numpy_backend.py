@@ -23,6 +23,9 @@ class NumpyBackend:
     def versions(self) -> dict[str, str]:
         return versions("numpy")
 
+    def mode(self) -> str:
+        return "eager"
+
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         function = build(component, name, case)
         outputs = function(*(to_native(value) for value in case.inputs.values()))

@@ -40,6 +40,11 @@ class TheanoBackend:
     def versions(self) -> dict[str, str]:
         return versions("Theano-PyMC", "numpy", "scipy")
 
+    def mode(self) -> str:
+        # Trainings, and models that were loaded, run as Python in either.
+        compiled = bool(theano.config.cxx) and theano.config.linker != "py"
+        return "C code" if compiled else "Python"
+
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         module = importlib.import_module(f"theano_impl.{component}")
         if name in TOOLS:

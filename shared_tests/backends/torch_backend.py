@@ -23,6 +23,9 @@ class TorchBackend:
     def versions(self) -> dict[str, str]:
         return versions("torch", "numpy")
 
+    def mode(self) -> str:
+        return "eager"
+
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         if name in TOOLS:
             target = getattr(importlib.import_module(f"pytorch_impl.{component}"), name)

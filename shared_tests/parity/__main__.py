@@ -1,6 +1,7 @@
 """Runs the backends side by side, joins their results and reports.
 
-Exit status 0 when every cell is there and within its tolerance, 1 otherwise.
+A component is joined, and said to agree or not, as soon as all backends are through with it. Exit
+status 0 when every cell is there and within its tolerance, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -8,68 +9,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared_tests.defaults import variants
 from shared_tests.definition import INFERENCE_ONLY, PACKAGES, cells, definitions
-from shared_tests.parity.join import Results, join
+from shared_tests.parity.join import Results, combine, join
 from shared_tests.parity.page import write_page
-from shared_tests.parity.run import DONE, REFERENCE, journeys
-from shared_tests.parity.table import print_table
-from shared_tests.trainings import training_runs
+from shared_tests.parity.progress import Progress
+from shared_tests.parity.run import REFERENCE, Task
+from shared_tests.parity.schedule import Schedule, Worker
+from shared_tests.parity.table import print_table, verdict
 
-
-@dataclass(frozen=True)
-class Job:
-    """A process that leaves a backend's results on a component, or on all, in a file."""
-
-    backend: str
-    component: str | None
-    path: Path
-    interpreter: str
-    loads: tuple[str, ...] | None = None  # whose models it loads, once they are saved
-    defaults: bool = False  # whether it shows what the framework's own defaults cost
-
-    def command(self) -> list[str]:
-        narrowed = ["--component", self.component] if self.component else []
-        loads = [] if self.loads is None else ["--load", *self.loads]
-        places = [self.backend, str(self.path), str(self.path.parent)]
-        options = [*narrowed, *loads, *(["--defaults"] if self.defaults else [])]
-        return [self.interpreter, "-m", "shared_tests.parity.run", *places, *options]
-
-    def steps(self) -> int:
-        """How many lines it will print."""
-        if self.defaults:
-            return len(variants(self.backend))
-        if self.loads is not None:
-            return len(journeys(self.backend, self.component, self.loads))
-        if self.backend == REFERENCE:
-            return len(cells(component=self.component))
-        trained = training_runs(self.backend, self.component)
-        return len(cells(self.backend, self.component)) + len(trained)
-
-    def done(self) -> str:
-        """What to say when it has ended."""
-        if self.defaults:
-            return f"{self.backend}: trained with its own defaults"
-        what = "measured" if self.loads is None else "loaded the models of the others"
-        return f"{self.backend}, {self.component or 'all components'}: {what}"
-
-    def environment(self, theano_cache: Path) -> dict[str, str]:
-        # Theano locks its compile directory: processes that share one take turns. Some of its
-        # keys hold hashes of strings, which must not change for the compiled code to be found.
-        flags = [f"base_compiledir={theano_cache / (self.component or 'all')}"]
-        flags += filter(None, [os.environ.get("THEANO_FLAGS")])
-        return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
+FIRST = 3  # components, the smallest, that come before the others, to show something early
 
 
 def main() -> int:
@@ -78,27 +39,21 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(width=120)  # a log has room for whole names
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
-    chosen = {
-        name: path
-        for name, path in interpreters.items()
+    chosen = [
+        name
+        for name in interpreters
         if name in (arguments.backend or interpreters) and cells(name, arguments.component)
-    }
+    ]
     if not chosen:
         console.print(f"{', '.join(arguments.backend)}: nothing to do in {arguments.component}")
         return 1
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = plan({REFERENCE: sys.executable, **chosen}, arguments.component, Path(folder))
-        if not arguments.component:
-            jobs += plan_defaults(chosen, Path(folder))
-        travels = plan(chosen, arguments.component, Path(folder), loads=tuple(chosen))
-        run_all([jobs, travels], arguments.theano_cache, console)
-        jobs += travels
-        results = {
-            name: Results.read(*(job.path for job in jobs if job.backend == name))
-            for name in (REFERENCE, *chosen)
-        }
-    report = join(results, arguments.component)
+    start = time.perf_counter()
+    interpreters[REFERENCE] = sys.executable
+    with tempfile.TemporaryDirectory() as name:
+        report = run(arguments, interpreters, chosen, Path(name), console)
+    report["made"] = made(arguments, time.perf_counter() - start)
     Path("parity.json").write_text(json.dumps(report, indent=1) + "\n")
+    console.print("writing parity.html")
     write_page(report, Path("parity.html"))
     print_table(report, console)
     console.print("written: parity.json, parity.html")
@@ -106,82 +61,138 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="parity", description=__doc__)
-    parser.add_argument("--python", action="append", required=True, metavar="BACKEND=INTERPRETER")
-    parser.add_argument("--theano-cache", type=Path, required=True, help="for its compiled code")
+    parser = argparse.ArgumentParser(prog="nox -s parity --", description=__doc__)
+    parser.add_argument("--python", action="append", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--theano-cache", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--component", choices=[one.component for one in definitions()])
     parser.add_argument("--backend", action="append", choices=list(PACKAGES))
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="let Theano compile every graph with g++: the first time takes most of an hour",
+    )
     return parser.parse_args()
 
 
-def plan(
-    interpreters: dict[str, str],
-    component: str | None,
+def run(
+    arguments: argparse.Namespace,
+    interpreters: Mapping[str, str],
+    chosen: Sequence[str],
     folder: Path,
-    loads: tuple[str, ...] | None = None,
-) -> list[Job]:
-    """One process per backend; Theano, which compiles each graph, gets one per component.
+    console: Console,
+) -> dict[str, Any]:
+    """Run all tasks, say of each component whether it agrees, and return the report."""
+    tasks = plan(chosen, arguments.component)
+    parts: dict[str, dict[str, Any]] = {}
+    left = {one: [task for task in tasks if task.component == one] for one in components(tasks)}
+    steps = Counter[str]()
+    for task in tasks:
+        steps[task.backend] += task.steps
+    with Progress(console, steps, "steps") as progress:
 
-    The longest come first: the small ones then keep all cores busy to the end.
+        def start(task: Task) -> Worker:
+            environment = theano_environment(task, arguments)
+            return Worker(interpreters[task.backend], task.backend, folder, environment)
+
+        def ended(task: Task) -> None:
+            """Join the component if this was its last task."""
+            if task.component is None:
+                progress.say(f"{task.backend}: trained with its own defaults")
+                return
+            own = left[task.component]
+            own.remove(task)
+            if not own:
+                done = [one for one in tasks if one.component == task.component]
+                part = parts[task.component] = join(read(done, folder), task.component)
+                progress.say(f"{task.component}: {verdict(part)}")
+
+        def keep(task: Task) -> bool:
+            """Whether the worker may go on: one that compiles has a cache for the component."""
+            return not (arguments.compiled and task.backend == "theano")
+
+        def step(task: Task) -> None:
+            progress.advance(task.backend)
+
+        Schedule(tasks, start, step, ended, keep=keep).run()
+    with_defaults = read([task for task in tasks if task.work == "defaults"], folder)
+    return combine([parts[name] for name in components(tasks)], with_defaults)
+
+
+def plan(chosen: Sequence[str], component: str | None) -> list[Task]:
+    """The tasks in the order in which they should start.
+
+    A few small components come first, so that soon something can be said. Then come the frameworks'
+    own defaults and the other components, the longest first: the small ones keep all cores busy to
+    the end.
     """
-    components = [component] if component else [one.component for one in definitions()]
-    kind = "measured" if loads is None else "loaded"
-    planned = [(name, component, name) for name in interpreters if name != "theano"]
-    if "theano" in interpreters:
-        planned += [("theano", one, f"theano-{one}") for one in components]
-    jobs = [
-        Job(name, part, folder / f"{file}-{kind}.npz", interpreters[name], loads)
-        for name, part, file in planned
-    ]
-    return sorted(filter(Job.steps, jobs), key=Job.steps, reverse=True)
-
-
-def plan_defaults(interpreters: dict[str, str], folder: Path) -> list[Job]:
-    """A process for each framework."""
+    trained = [name for name in chosen if name not in INFERENCE_ONLY]
+    named = [component] if component else [one.component for one in definitions()]
+    tasks = {name: component_tasks(name, chosen, trained) for name in named}
+    ordered = sorted(named, key=lambda name: sum(task.steps for task in tasks[name]))
+    first, others = ordered[:FIRST], ordered[FIRST:][::-1]
+    defaults = [] if component else [Task(name, "defaults") for name in trained]
     return [
-        Job(name, None, folder / f"{name}-defaults.npz", interpreter, defaults=True)
-        for name, interpreter in interpreters.items()
-        if name not in INFERENCE_ONLY
+        *(task for name in first for task in tasks[name]),
+        *defaults,
+        *(task for name in others for task in tasks[name]),
     ]
 
 
-def run_all(rounds: list[list[Job]], theano_cache: Path, console: Console) -> None:
-    """Run the jobs, as many at a time as there are cores, and show how far they are."""
-    columns = (
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cases"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        tasks = {}
-        for name in dict.fromkeys(job.backend for jobs in rounds for job in jobs):
-            steps = [job.steps() for jobs in rounds for job in jobs if job.backend == name]
-            tasks[name] = progress.add_task(name, total=sum(steps))
+def component_tasks(component: str, chosen: Sequence[str], trained: Sequence[str]) -> list[Task]:
+    """All that has to be done for a component, the longest first; loading comes last."""
+    work = [Task(name, "measure", component) for name in (REFERENCE, *chosen)]
+    work += [Task(name, "train", component) for name in trained]
+    loads = [Task(name, "load", component, tuple(trained)) for name in chosen]
+    found = [task for task in work if task.steps]
+    return sorted(found, key=lambda task: -task.steps) + [task for task in loads if task.steps]
 
-        def run(job: Job) -> None:
-            start = time.perf_counter()
-            with tempfile.TemporaryFile("w+") as log:
-                process = subprocess.Popen(
-                    job.command(),
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env={**os.environ, **job.environment(theano_cache)},
-                )
-                assert process.stdout is not None
-                for line in process.stdout:
-                    progress.advance(tasks[job.backend], line == DONE + "\n")
-                if process.wait():
-                    log.seek(0)
-                    raise SystemExit(f"the {job.backend} backend stopped:\n{log.read()}")
-            if not console.is_terminal:
-                console.print(f"{job.done()}, {time.perf_counter() - start:.0f} s")
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for jobs in rounds:
-                list(pool.map(run, jobs))
+def components(tasks: Sequence[Task]) -> list[str]:
+    """The components of these tasks, in the order of their names."""
+    return sorted({task.component for task in tasks if task.component})
+
+
+def read(tasks: Sequence[Task], folder: Path) -> dict[str, Results]:
+    """What the tasks have left, by backend."""
+    names = [name for name in (REFERENCE, *PACKAGES) if name in {task.backend for task in tasks}]
+    return {
+        name: Results.read(*(folder / task.file for task in tasks if task.backend == name))
+        for name in names
+    }
+
+
+def theano_environment(task: Task, arguments: argparse.Namespace) -> dict[str, str]:
+    """How Theano computes: as Python, unless it is asked to compile every graph."""
+    if arguments.compiled:
+        # Theano locks its compile directory: processes that share one take turns. Some of its
+        # keys hold hashes of strings, which must not change for the compiled code to be found.
+        flags = [f"base_compiledir={arguments.theano_cache / (task.component or 'all')}"]
+    else:
+        flags = ["cxx=", "optimizer=fast_compile", f"base_compiledir={arguments.theano_cache}"]
+    flags += filter(None, [os.environ.get("THEANO_FLAGS")])
+    return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
+
+
+def made(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """When, where and how a report was made."""
+    options = {"component": arguments.component, "backend": arguments.backend}
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "options": {name: value for name, value in options.items() if value}
+        | {"compiled": arguments.compiled},
+        "seconds": round(seconds),
+    }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with a mark when it has been changed; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 if __name__ == "__main__":

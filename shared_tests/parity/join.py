@@ -1,9 +1,12 @@
-"""Joins what the backends measured: one row per pair, component, case, quantity and dtype."""
+"""Joins what the backends measured: one row per pair, component, case, quantity and dtype.
+
+A component is joined as soon as all backends are through with it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
@@ -23,34 +26,37 @@ NO_CELL = {"component": "the frameworks' own defaults", "case": "training", "dty
 
 @dataclass(frozen=True)
 class Results:
-    """What a backend's runs left in their files: {cell: {quantity: array}}, {cell: error}."""
+    """What a backend's tasks left in their files: {cell: {quantity: array}}, {cell: error}.
+
+    versions: of its packages. mode: how it computed, in words.
+    """
 
     versions: Mapping[str, str]
     errors: Mapping[str, str]
     quantities: Mapping[str, Mapping[str, np.ndarray]]
+    mode: str = ""
 
     @classmethod
     def read(cls, *paths: Path) -> Results:
         versions: dict[str, str] = {}
         errors: dict[str, str] = {}
         quantities: dict[str, dict[str, np.ndarray]] = {}
+        mode = ""
         for path in paths:
             with np.load(path) as file:
                 header = json.loads(str(file["header"]))
                 versions |= header["versions"]
                 errors |= header["errors"]
+                mode = header["mode"]
                 for name in file.files:
                     cell, bar, quantity = name.rpartition("|")
                     if bar:
                         quantities.setdefault(cell, {})[quantity] = file[name]
-        return cls(versions, errors, quantities)
+        return cls(versions, errors, quantities, mode)
 
 
-def join(results: Mapping[str, Results], component: str | None = None) -> dict[str, Any]:
-    """The content of parity.json: environments, rows, missing, divergence, defaults, ok.
-
-    The defaults are left out when one component is asked for.
-    """
+def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
+    """The report on one component: environments, modes, rows, missing, divergence, ok."""
     rows: list[dict[str, Any]] = []
     missing: list[dict[str, Any]] = []
     for cell in cells(component=component):
@@ -73,17 +79,39 @@ def join(results: Mapping[str, Results], component: str | None = None) -> dict[s
             else:
                 missing.append(_missing(cell, travel(source, target), target, results))
     trained = compare_trainings(results, component)
-    rows += trained.rows
-    missing += trained.missing
-    with_defaults = {} if component else defaults_runs(results, missing)
     return {
         "environments": {name: dict(one.versions) for name, one in results.items()},
-        "rows": rows,
-        "missing": missing,
+        "modes": {name: one.mode for name, one in results.items() if one.mode},
+        "rows": rows + trained.rows,
+        "missing": missing + trained.missing,
         "divergence": trained.divergence,
-        "defaults": {"runs": with_defaults, "costs": costs(with_defaults)},
-        "ok": bool(rows) and not missing and all(row["ok"] for row in rows),
+        "defaults": {"runs": {}, "costs": []},
+        "ok": bool(rows) and not missing and not trained.missing and _all_agree(rows, trained.rows),
     }
+
+
+def combine(
+    parts: Sequence[Mapping[str, Any]], with_defaults: Mapping[str, Results]
+) -> dict[str, Any]:
+    """The content of parity.json: the reports on the components as one, and the defaults.
+
+    with_defaults: what the runs with the frameworks' own defaults left; empty for none.
+    """
+    missing = [entry for part in parts for entry in part["missing"]]
+    runs = defaults_runs(with_defaults, missing)
+    return {
+        "environments": {k: v for part in parts for k, v in part["environments"].items()},
+        "modes": {k: v for part in parts for k, v in part["modes"].items()},
+        "rows": [row for part in parts for row in part["rows"]],
+        "missing": missing,
+        "divergence": [one for part in parts for one in part["divergence"]],
+        "defaults": {"runs": runs, "costs": costs(runs) if runs else []},
+        "ok": bool(parts) and not missing and all(part["ok"] for part in parts),
+    }
+
+
+def _all_agree(*rows: list[dict[str, Any]]) -> bool:
+    return all(row["ok"] for some in rows for row in some)
 
 
 def defaults_runs(
@@ -91,7 +119,7 @@ def defaults_runs(
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """{framework: {variant: {losses, evaluation}}}; what is not there is added to `missing`."""
     runs: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for name in [name for name in results if name not in (REFERENCE, *INFERENCE_ONLY)]:
+    for name in results:
         runs[name] = {}
         for variant in variants(name):
             key = defaults_key(variant)

@@ -1,8 +1,9 @@
-"""Runs one backend, or the reference, over its cells and leaves the quantities in a file.
+"""A worker of the report: one backend, or the reference, in its own environment.
 
-First it measures its cells, saves the models that travel and runs the trainings; when all have
-done so, it loads the models of the others. What its defaults cost is a run by itself. It runs in
-the backend's own environment: NumPy and the framework are all it may import.
+It reads tasks from its standard input, a line of JSON each, and leaves what it finds in a file:
+the quantities of a component's cases and its models, its trainings, the outputs of the models that
+the others saved, or what the framework's own defaults cost. NumPy and the framework are all that
+it may import.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +28,46 @@ from shared_tests.measure import expected, measured
 from shared_tests.trainings import TrainingRun, training_runs
 
 REFERENCE = "reference"
-DONE = "one more case done"  # a line for each, for whoever waits
+DONE = "one more step done"  # a line for each, for whoever waits
+ENDED = "task ended"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker does in one go, and leaves in one file.
+
+    work: measure the cases of a component, run its trainings, load the models of it that the
+    sources have saved, or train with the framework's own defaults, which is no component's.
+    """
+
+    backend: str
+    work: Literal["measure", "train", "load", "defaults"]
+    component: str | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        return f"{self.backend}-{self.component or 'no component'}-{self.work}.npz"
+
+    @cached_property
+    def steps(self) -> int:
+        """How many lines say that something is done."""
+        if self.work == "defaults":
+            return len(variants(self.backend))
+        if self.work == "load":
+            return len(journeys(self.backend, self.component, self.sources))
+        if self.work == "train":
+            return len(training_runs(self.backend, self.component))
+        return len(measured_cells(self.backend, self.component))
+
+    def order(self) -> str:
+        """The line that a worker reads."""
+        return json.dumps({"work": self.work, "component": self.component, "sources": self.sources})
+
+
+def measured_cells(name: str, component: str | None) -> list[Cell]:
+    """The cells that a backend, or the reference, has to fill."""
+    return cells(None if name == REFERENCE else name, component)
 
 
 def key(cell: Cell | TrainingRun, quantity: str) -> str:
@@ -38,7 +81,7 @@ def defaults_key(variant: str) -> str:
 
 
 class Run:
-    """What one run of a backend finds; what raises is left out, and its error kept."""
+    """What a backend finds in a task; what raises is left out, and its error kept."""
 
     def __init__(self, name: str, models: Path) -> None:
         self.name = name
@@ -79,6 +122,21 @@ class Run:
         quantity = travel(source, self.name)
         self.arrays |= {key(cell, f"{quantity}:{name}"): one for name, one in outputs.items()}
 
+    def work(self, task: Task) -> None:
+        """All steps of a task."""
+        if task.work == "measure":
+            for cell in measured_cells(self.name, task.component):
+                self.attempt(str(cell), self.measure, cell)
+        elif task.work == "train":
+            for run in training_runs(self.name, task.component):
+                self.attempt(str(run), self.train, run)
+        elif task.work == "load":
+            for cell, source in journeys(self.name, task.component, task.sources):
+                self.attempt(f"{cell}|{travel(source, self.name)}", self.load, cell, source)
+        else:
+            for variant in variants(self.name):
+                self.attempt(defaults_key(variant), self.run_defaults, variant)
+
     def attempt(self, name: str, step: Callable[..., None], *arguments: Any) -> None:
         try:
             step(*arguments)
@@ -88,7 +146,8 @@ class Run:
 
     def save(self, path: Path) -> None:
         versions = {} if self.backend is None else self.backend.versions()
-        header = json.dumps({"versions": versions, "errors": self.errors})
+        mode = "" if self.backend is None else self.backend.mode()
+        header = json.dumps({"versions": versions, "mode": mode, "errors": self.errors})
         np.savez(path, **self.arrays | {"header": np.array(header)})  # type: ignore[arg-type]
 
 
@@ -122,26 +181,14 @@ def assert_same(got: Arrays, wanted: Arrays) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backend")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("models", type=Path, help="the folder of the models that travel")
-    parser.add_argument("--component")
-    parser.add_argument("--defaults", action="store_true", help="show what its defaults cost")
-    parser.add_argument("--load", nargs="*", metavar="BACKEND", help="load what these have saved")
+    parser.add_argument("folder", type=Path, help="for the results and the models that travel")
     arguments = parser.parse_args()
-    name, component = arguments.backend, arguments.component
-    found = Run(name, arguments.models)
-    if arguments.defaults:
-        for variant in variants(name):
-            found.attempt(defaults_key(variant), found.run_defaults, variant)
-    elif arguments.load is None:
-        for cell in cells(None if name == REFERENCE else name, component):
-            found.attempt(str(cell), found.measure, cell)
-        for run in training_runs(name, component) if name != REFERENCE else ():
-            found.attempt(str(run), found.train, run)
-    else:
-        for cell, source in journeys(name, component, arguments.load):
-            found.attempt(f"{cell}|{travel(source, name)}", found.load, cell, source)
-    found.save(arguments.output)
+    for line in sys.stdin:
+        task = Task(arguments.backend, **json.loads(line))
+        found = Run(task.backend, arguments.folder)
+        found.work(task)
+        found.save(arguments.folder / task.file)
+        print(ENDED, flush=True)
 
 
 if __name__ == "__main__":

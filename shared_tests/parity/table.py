@@ -60,7 +60,15 @@ def print_table(report: dict[str, Any], console: Console) -> None:
             f"{entry['quantity']}, {entry['dtype']}: {entry['reason']}",
             highlight=False,
         )
-    console.print(
+    if "theano" in report["modes"]:
+        console.print(f"Theano computed as {report['modes']['theano']}")
+    console.print(verdict(report))
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """How many comparisons agree, in one line."""
+    rows, failing = report["rows"], [row for row in report["rows"] if not row["ok"]]
+    return (
         f"{len(rows)} comparisons: {len(rows) - len(failing)} agree, "
         f"{len(failing)} out of tolerance, {len(report['missing'])} missing"
     )

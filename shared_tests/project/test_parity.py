@@ -1,15 +1,28 @@
 """The report fails when a cell is missing, out of tolerance or of another dtype."""
 
+import argparse
+import io
 import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from shared_tests.definition import PACKAGES, cells
+from shared_tests.defaults import variants
+from shared_tests.definition import INFERENCE_ONLY, PACKAGES, cells, definitions
 from shared_tests.measure import expected
-from shared_tests.parity.join import Results, join
+from shared_tests.parity import progress
+from shared_tests.parity.__main__ import FIRST, plan, theano_environment
+from shared_tests.parity.join import Results, combine, join
 from shared_tests.parity.page import write_page
-from shared_tests.parity.run import REFERENCE, journeys, travel
+from shared_tests.parity.run import REFERENCE, Task, journeys, travel
+from shared_tests.parity.schedule import Schedule, Worker
 from shared_tests.trainings import STEPS, training_runs
 
 COMPONENT = "distances"
@@ -190,3 +203,144 @@ def test_page_needs_no_network(results, tmp_path):
     links = [part for part in page.split('href="')[1:] if not part.startswith("#")]
     assert not links
     assert 'src="' not in page
+
+
+def test_a_component_that_disagrees_spoils_the_whole_report(results, travels):
+    good = join(travels, MODEL)
+    del results["tf2"].quantities[CELL]
+    assert combine([good], {})["ok"]
+    whole = combine([good, join(results, COMPONENT)], {})
+    assert not whole["ok"]
+    assert {row["component"] for row in whole["rows"]} == {MODEL, COMPONENT}
+    assert {entry["component"] for entry in whole["missing"]} == {COMPONENT}
+    assert not combine([], {})["ok"]
+
+
+def test_a_framework_whose_defaults_did_not_run_is_not_ok(travels):
+    report = combine([join(travels, MODEL)], {"torch": Results({}, {}, {})})
+    assert not report["ok"]
+    assert {entry["quantity"] for entry in report["missing"]} == set(variants("torch"))
+
+
+def test_the_plan_holds_every_cell_training_and_journey():
+    tasks = plan(list(PACKAGES), None)
+    assert len(set(tasks)) == len(tasks)
+    for name in PACKAGES:
+        steps = {
+            work: sum(task.steps for task in tasks if (task.backend, task.work) == (name, work))
+            for work in ("measure", "train", "load", "defaults")
+        }
+        trains = name not in INFERENCE_ONLY
+        assert steps == {
+            "measure": len(cells(name)),
+            "train": len(training_runs(name)) if trains else 0,
+            "load": len(journeys(name, None, tuple(PACKAGES))),
+            "defaults": len(variants(name)) if trains else 0,
+        }
+    measured = [task for task in tasks if (task.backend, task.work) == (REFERENCE, "measure")]
+    assert sum(task.steps for task in measured) == len(cells())
+    assert len(measured) == len(definitions())
+    sizes = [task.steps for task in measured]
+    assert max(sizes[:FIRST]) < max(sizes[FIRST:])  # what ends early comes first
+
+
+class Recorder:
+    """A worker that takes no time and notes what it was given."""
+
+    def __init__(self, backend, log, failing=None):
+        self.backend, self.log, self.failing = backend, log, failing
+
+    def run(self, task, step):
+        self.log.append(("started", task))
+        for _ in range(task.steps):
+            step()
+        if task == self.failing:
+            raise SystemExit("it stopped")
+        self.log.append(("ended", task))
+
+    def stop(self):
+        self.log.append(("stopped", self))
+
+
+def test_a_model_is_loaded_after_all_have_saved_it():
+    log, steps, done = [], [], []
+    tasks = plan(list(PACKAGES), MODEL)[::-1]  # the loads first: they have to wait
+    Schedule(tasks, lambda task: Recorder(task.backend, log), steps.append, done.append).run()
+    assert sorted(map(repr, done)) == sorted(map(repr, tasks))
+    assert len(steps) == sum(task.steps for task in tasks)
+    saved = max(
+        log.index(("ended", task))
+        for task in tasks
+        if task.work == "measure" and task.backend in ("torch", "tf2", "theano")
+    )
+    loads = [log.index(("started", task)) for task in tasks if task.work == "load"]
+    assert len(loads) == len(PACKAGES)
+    assert min(loads) > saved
+
+
+def test_a_worker_that_stops_ends_the_run_and_all_workers():
+    log = []
+    tasks = plan(list(PACKAGES), MODEL)
+    start = lambda task: Recorder(task.backend, log, failing=tasks[0])  # noqa: E731
+    with pytest.raises(SystemExit, match="it stopped"):
+        Schedule(tasks, start, lambda task: None, lambda task: None).run()
+    workers = {id(one) for kind, one in log if kind == "stopped"}
+    assert len(workers) == len([one for kind, one in log if kind == "stopped"]) >= 1
+    assert threading.active_count() < 10
+
+
+def report_on(component, folder, *options):
+    """Run the report's command on numpy_infer alone, in this interpreter."""
+    command = [sys.executable, "-m", "shared_tests.parity", f"--python=numpy={sys.executable}"]
+    return subprocess.run(
+        [*command, f"--theano-cache={folder}", f"--component={component}", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_command_says_what_agrees_and_how_it_was_made(tmp_path):
+    done = report_on("neighbor_memory", tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "parity.json").read_text())
+    verdict = f"{len(report['rows'])} comparisons: {len(report['rows'])} agree"
+    assert f"0:0{done.stdout[3]}  neighbor_memory: {verdict}" in done.stdout
+    assert report["modes"] == {"numpy": "eager"}
+    assert report["made"]["options"] == {"component": "neighbor_memory", "compiled": False}
+    assert report["made"]["date"] in (tmp_path / "parity.html").read_text()
+
+
+def test_a_backend_that_cannot_start_is_said_with_its_output(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('no such thing here')")
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    worker = Worker(sys.executable, "numpy", tmp_path, environment)
+    with pytest.raises(SystemExit, match=f"(?s)numpy backend stopped in {MODEL}.*no such thing"):
+        worker.run(Task("numpy", "measure", MODEL), lambda: None)
+    worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("compiled", "wanted"), [(False, "cxx=,optimizer=fast_compile,"), (True, "base_compiledir=")]
+)
+def test_theano_computes_as_python_unless_asked_to_compile(monkeypatch, tmp_path, compiled, wanted):
+    monkeypatch.delenv("THEANO_FLAGS", raising=False)
+    arguments = argparse.Namespace(compiled=compiled, theano_cache=tmp_path)
+    environment = theano_environment(Task("theano", "measure", MODEL), arguments)
+    assert environment["THEANO_FLAGS"].startswith(wanted)
+    assert str(tmp_path) in environment["THEANO_FLAGS"]
+
+
+def test_a_log_says_now_and_then_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.05)
+    log = io.StringIO()
+    with progress.Progress(Console(file=log, width=120), {"a": 3, "b": 4}, "steps") as shown:
+        shown.advance("b")
+        shown.say("something agrees")
+        deadline = time.monotonic() + 20
+        while "1 of 7 steps (a 0/3, b 1/4)" not in log.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert "0:00  something agrees" in log.getvalue()
