@@ -24,7 +24,6 @@ from numpy_infer.checks import (
     check_floating,
     check_ids,
     check_integers,
-    check_not_empty,
     check_right_padded,
     check_width,
 )
@@ -80,7 +79,6 @@ class CharWordEncoder(Layer):
         the table, and for padding before an id.
         """
         check_ids("ids", ids, len(self.table))
-        check_not_empty("ids", ids)
         if ids.shape[1] < self.width:
             padding = np.zeros((len(ids), self.width - ids.shape[1]), ids.dtype)
             ids = np.concatenate([ids, padding], axis=1)
@@ -117,6 +115,7 @@ class SentenceEncoder(Layer):
         *,
         reverse: bool = False,
     ) -> None:
+        reverse = check_flag("reverse", reverse)
         super().__init__(previous)
         self.words = CharWordEncoder(
             previous, words_table, words_convolution_weight, words_convolution_bias
@@ -127,7 +126,7 @@ class SentenceEncoder(Layer):
             gru_hidden_weight,
             gru_input_bias,
             gru_hidden_bias,
-            direction="backward" if check_flag("reverse", reverse) else "forward",
+            direction="backward" if reverse else "forward",
             return_sequences=False,
         )
 
@@ -157,7 +156,6 @@ class SentenceEncoder(Layer):
         id outside the table, and for padding in any other place.
         """
         check_integers("ids", ids, ndim=3)
-        check_not_empty("ids", ids)
         if ids.shape[1] == 0:  # a GRU takes at least one step
             ids = np.zeros((len(ids), 1, ids.shape[2]), ids.dtype)
         real = (ids != 0).any(axis=2)

@@ -25,7 +25,6 @@ from numpy_infer.checks import (
     check_counts,
     check_dtype,
     check_floating,
-    check_not_empty,
 )
 from numpy_infer.convolution import convolution, transposed_convolution
 from numpy_infer.layer import Layer
@@ -83,7 +82,7 @@ class _ConvAutoencoder(Layer):
         """The reconstruction, of the shape of x: (batch, in_channels, *space).
 
         Of equal entries the first is the largest. TypeError for another dtype than the weights',
-        ValueError for an empty batch, a wrong number of channels and an x that is too small for
+        ValueError for a wrong number of channels and an x that is too small for
         the last convolution.
         """
         return self.decode(self.encode(x))
@@ -92,7 +91,6 @@ class _ConvAutoencoder(Layer):
         """x: (batch, in_channels, *space). Errors as for `forward`."""
         check_space(x, rank=self.rank, least=self.least)
         check_dtype("x", x, self.encoder[0][0].dtype)
-        check_not_empty("x", x)
         positions, spaces = [], []
         code = convolution(x, *self.encoder[0], **self.window)
         for weights in self.encoder[1:]:

@@ -18,7 +18,6 @@ from numpy_infer.checks import (
     check_counts,
     check_dtype,
     check_floating,
-    check_not_empty,
     check_shape,
     check_width,
 )
@@ -100,11 +99,9 @@ class FeedbackNetwork(Layer):
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
-        TypeError for another dtype than the weights', ValueError for an empty batch or a wrong
-        width.
+        TypeError for another dtype than the weights', ValueError for a wrong width.
         """
         check_floating("x", x, ndim=2)
-        check_not_empty("x", x)
         check_width("x", x, len(self.projection.weight))
         features = np.maximum(self.norm.forward(self.projection.forward(x)), 0)
         # They are the same at every level, so that their product is needed once.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_infer import text
-from numpy_infer.checks import check_choice, check_flag, check_floating, check_ids, check_not_empty
+from numpy_infer.checks import check_choice, check_flag, check_floating, check_ids
 from numpy_infer.distances import l2_normalize
 from numpy_infer.layer import Layer
 
@@ -59,7 +59,6 @@ class PaddedEmbedding(Layer):
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         # The real tokens alone are looked up, and summed where they lie: row after row.
         real = ids != 0
         count = real.sum(axis=1)

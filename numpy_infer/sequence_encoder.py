@@ -15,7 +15,6 @@ from numpy_infer.checks import (
     check_flag,
     check_floating,
     check_ids,
-    check_not_empty,
     check_right_padded,
     check_width,
 )
@@ -44,6 +43,7 @@ class SequenceEncoder(Layer):
         *,
         reverse: bool = False,
     ) -> None:
+        reverse = check_flag("reverse", reverse)
         super().__init__(previous)
         self.gru = GRU(
             previous,
@@ -51,7 +51,7 @@ class SequenceEncoder(Layer):
             gru_hidden_weight,
             gru_input_bias,
             gru_hidden_bias,
-            direction="backward" if check_flag("reverse", reverse) else "forward",
+            direction="backward" if reverse else "forward",
             return_sequences=False,
         )
         check_floating("table", table, ndim=2)
@@ -92,7 +92,6 @@ class SequenceEncoder(Layer):
         zero. ValueError for an id outside the table, and for padding before an id.
         """
         check_ids("ids", ids, len(self.table))
-        check_not_empty("ids", ids)
         if ids.shape[1] == 0:  # a GRU takes at least one step
             ids = np.zeros((len(ids), 1), ids.dtype)
         real = ids != 0

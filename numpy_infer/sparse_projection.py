@@ -19,7 +19,6 @@ from numpy_infer.checks import (
     check_floating,
     check_integers,
     check_like,
-    check_not_empty,
     check_width,
 )
 from numpy_infer.layer import Layer
@@ -81,7 +80,7 @@ class SparseProjection(Layer):
         """x: (batch, in_features), an array or a CSR or CSC matrix. Returns (batch, out_features).
 
         Entries that are stored twice are summed. TypeError for another dtype than the weight's,
-        ValueError for an empty batch, a wrong number of features or parts that do not fit.
+        ValueError for a wrong number of features or parts that do not fit.
         """
         sparse = not isinstance(x, np.ndarray)
         values = x
@@ -90,7 +89,6 @@ class SparseProjection(Layer):
             values = x.data
         check_floating("x", values, ndim=1 if sparse else 2)
         check_dtype("x", values, self.weight.dtype)
-        check_not_empty("x", x)
         check_width("x", x, self.weight.shape[0])
         y = _product(x, self.weight) if sparse else x @ self.weight
         return y if self.bias is None else y + self.bias

@@ -23,7 +23,6 @@ from numpy_infer.checks import (
     check_counts,
     check_dtype,
     check_floating,
-    check_not_empty,
 )
 from numpy_infer.convolution import convolution
 from numpy_infer.distances import l2_normalize
@@ -82,12 +81,11 @@ class SpeakerEncoder(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, n_mels, time). Returns (batch, dim), of unit norm or zero.
 
-        TypeError for another dtype than the weights', ValueError for an empty batch, another
+        TypeError for another dtype than the weights', ValueError for another
         number of mel bands and too few frames.
         """
         check_space(x, rank=1, least=self.least)
         check_dtype("x", x, self.projection.dtype)
-        check_not_empty("x", x)
         h = self._convolve(x, *self.convolutions[0])
         for weights in self.convolutions[1:]:
             h = self._convolve(self.pool.forward(h), *weights)

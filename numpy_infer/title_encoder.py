@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import check_floating, check_integers, check_not_empty
+from numpy_infer.checks import check_floating, check_integers
 from numpy_infer.layer import Layer
 from numpy_infer.padded_embedding import PaddedEmbedding
 
@@ -20,10 +20,9 @@ def bag_of_titles(vectors: np.ndarray) -> np.ndarray:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
     vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles. ValueError for no groups.
+    titles.
     """
     check_floating("vectors", vectors, ndim=3)
-    check_not_empty("vectors", vectors)
     count = (vectors != 0).any(axis=-1).sum(axis=1, keepdims=True)
     return vectors.sum(axis=1) / np.maximum(count, 1).astype(vectors.dtype)
 

@@ -25,7 +25,6 @@ from pytorch_impl.checks import (
     check_flag,
     check_ids,
     check_integers,
-    check_not_empty,
     check_right_padded,
 )
 from pytorch_impl.initializers import convolution_kernel, embedding_table, generator
@@ -78,7 +77,6 @@ class CharWordEncoder(nn.Module):
         gets the gradient. ValueError for an id outside the table, and for padding before an id.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         ids = F.pad(ids, (0, max(0, self.width - ids.shape[1])))
         real = ids != 0
         check_right_padded("ids", real)
@@ -141,7 +139,6 @@ class SentenceEncoder(nn.Module):
         id outside the table, and for padding in any other place.
         """
         check_integers("ids", ids, ndim=3)
-        check_not_empty("ids", ids)
         ids = F.pad(ids, (0, 0, 0, int(ids.shape[1] == 0)))  # a GRU takes at least one step
         real = (ids != 0).any(2)
         check_right_padded("ids", real)

@@ -27,7 +27,6 @@ from pytorch_impl.checks import (
     check_count,
     check_counts,
     check_dtype,
-    check_not_empty,
     check_space,
 )
 from pytorch_impl.initializers import convolution_kernel, generator
@@ -95,7 +94,7 @@ class _ConvAutoencoder(nn.Module):
         """The reconstruction, of the shape of x: (batch, in_channels, *space).
 
         Of equal entries the first is the largest. TypeError for another dtype than the weights',
-        ValueError for an empty batch, a wrong number of channels and an x that is too small for
+        ValueError for a wrong number of channels and an x that is too small for
         the last convolution.
         """
         return self.decode(self.encode(x))
@@ -104,7 +103,6 @@ class _ConvAutoencoder(nn.Module):
         """x: (batch, in_channels, *space). Errors as for `forward`."""
         check_space("x", x, rank=self.rank, least=self.least)
         check_dtype("x", x, self.encoder[0].weight.dtype)
-        check_not_empty("x", x)
         check_channels("x", x, self.in_channels)
         positions, spaces = [], []
         code = self.encoder[0](x)

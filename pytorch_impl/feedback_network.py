@@ -98,12 +98,10 @@ class FeedbackNetwork(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
-        TypeError for another dtype than the weights', ValueError for an empty batch or a wrong
-        width.
+        TypeError for another dtype than the weights', ValueError for a wrong width.
         """
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.projection.weight.dtype)
-        check_not_empty("x", x)
         check_width("x", x, self.in_features)
         features = self.norm(self.projection(x)).relu()
         # They are the same at every level, so that their product is needed once.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numpy_infer import text
-from pytorch_impl.checks import check_choice, check_count, check_flag, check_ids, check_not_empty
+from pytorch_impl.checks import check_choice, check_count, check_flag, check_ids
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import embedding_table, generator
 
@@ -70,7 +70,6 @@ class PaddedEmbedding(nn.Module):
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         # The real tokens alone, row after row, and where each row begins: embedding_bag's own
         # padding_idx would go through the padding as well, forward and backward.
         real = ids != 0

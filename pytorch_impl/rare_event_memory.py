@@ -179,7 +179,6 @@ class RareEventMemory(nn.Module):
         check_floating("queries", queries, ndim=2)
         check_dtype("queries", queries, self.keys.dtype)
         check_width("queries", queries, self.keys.shape[1])
-        check_not_empty("queries", queries)
         unit = l2_normalize(queries)
         filled = self.labels >= 0
         slots = _nearest(unit.detach() @ self.keys.T, filled)

@@ -34,6 +34,8 @@ def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool 
         steps = torch.arange(vectors.shape[1], device=vectors.device)
         places = (lengths[:, None] - 1 - steps).clamp_min(0)
         vectors = vectors.take_along_dim(places[..., None], dim=1)
+    if not len(vectors):  # nothing can be packed; the GRU itself takes an empty batch
+        return gru(vectors)[1][0]
     # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
     packed = pack_padded_sequence(
         vectors, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False

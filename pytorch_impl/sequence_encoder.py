@@ -15,7 +15,6 @@ from pytorch_impl.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_not_empty,
     check_number,
     check_right_padded,
 )
@@ -81,7 +80,6 @@ class SequenceEncoder(nn.Module):
         zero. ValueError for an id outside the table, and for padding before an id.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         if ids.shape[1] == 0:  # a GRU takes at least one step
             ids = ids.new_zeros(ids.shape[0], 1)
         real = ids != 0

@@ -19,7 +19,6 @@ from pytorch_impl.checks import (
     check_dtype,
     check_flag,
     check_floating,
-    check_not_empty,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
@@ -52,14 +51,13 @@ class SparseProjection(nn.Module):
         """x: (batch, in_features), strided, COO, CSR or CSC. Returns (batch, out_features).
 
         Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-        TypeError for another dtype than the weight's or another layout, ValueError for an
-        empty batch or a wrong number of features.
+        TypeError for another dtype than the weight's or another layout, ValueError for a wrong
+        number of features.
         """
         check_floating("x", x, ndim=2)
         if x.layout not in LAYOUTS:
             raise TypeError(f"x: expected one of {', '.join(map(str, LAYOUTS))}, got {x.layout}")
         check_dtype("x", x, self.weight.dtype)
-        check_not_empty("x", x)
         check_width("x", x, self.weight.shape[0])
         if x.layout == torch.strided:
             y = x @ self.weight

@@ -24,7 +24,6 @@ from pytorch_impl.checks import (
     check_count,
     check_counts,
     check_dtype,
-    check_not_empty,
     check_space,
 )
 from pytorch_impl.distances import l2_normalize
@@ -71,11 +70,10 @@ class SpeakerEncoder(nn.Module):
         """x: (batch, n_mels, time). Returns (batch, dim), of unit norm or zero.
 
         Of equal frames of a pool the first gets the gradient. TypeError for another dtype than
-        the weights', ValueError for an empty batch, another number of mel bands and too few frames.
+        the weights', ValueError for another number of mel bands and too few frames.
         """
         check_space("x", x, rank=1, least=self.least)
         check_dtype("x", x, self.projection.weight.dtype)
-        check_not_empty("x", x)
         check_channels("x", x, self.n_mels)
         h = torch.relu(self.convolutions[0](x))
         for convolution in self.convolutions[1:]:

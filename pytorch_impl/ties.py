@@ -12,7 +12,7 @@ from torch import Tensor
 
 def rounding_error(distances: Tensor, distance: str) -> Tensor:
     """The difference below which two of these distances, (n, m), count as equal; a scalar."""
-    scale = torch.ones_like(distances[0, 0]) if distance == "cosine" else distances.max()
+    scale = distances.new_ones(()) if distance == "cosine" else distances.max()
     return 32 * torch.finfo(distances.dtype).eps * scale
 
 

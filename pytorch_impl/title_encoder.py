@@ -32,10 +32,9 @@ def bag_of_titles(vectors: Tensor) -> Tensor:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
     vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles. ValueError for no groups.
+    titles.
     """
     check_floating("vectors", vectors, ndim=3)
-    check_not_empty("vectors", vectors)
     vectors, real = _titles(vectors)
     return vectors.sum(1) / real.sum(1, keepdim=True).clamp_min(1)
 
@@ -95,6 +94,7 @@ class TitleEncoder(PaddedEmbedding):
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
+        check_not_empty("ids", ids)
         vectors = self._titles("ids", ids)
         return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
 
@@ -102,7 +102,6 @@ class TitleEncoder(PaddedEmbedding):
         check_integers(name, ids, ndim=3)
         titles = ids.flatten(0, 1)
         check_ids(name, titles, self.table.shape[0])
-        check_not_empty(name, titles)
         return self(titles).unflatten(0, ids.shape[:2])
 
 

@@ -121,7 +121,6 @@ class MixtureOfExperts(nn.Module):
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.gate_weight.dtype)
         check_width("x", x, self.gate_weight.shape[0])
-        check_not_empty("x", x)
         logits = x @ self.gate_weight
         if noise is None and self.noisy and self.training:
             noise = torch.randn_like(logits)

@@ -11,6 +11,7 @@ import pytest
 
 from shared_tests.backends import Backend, installed
 from shared_tests.backends import backend as load_backend
+from shared_tests.batches import batch_cells
 from shared_tests.definition import (
     INFERENCE_ONLY,
     PACKAGES,
@@ -87,6 +88,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if config.getoption("--first-cases"):
             chosen_cells = {name: first_of_each(own) for name, own in chosen_cells.items()}
         rows = [(name, cell) for name, own in chosen_cells.items() for cell in own]
+    elif "batch_cell" in names:
+        arguments = ("backend_name", "batch_cell")
+        rows = [(name, cell) for name in selected(config) for cell in batch_cells(name, component)]
     elif "model_cell" in names:
         arguments = ("framework_name", "model_cell")
         rows = [

@@ -25,10 +25,10 @@ from tf2_impl.checks import (
     check_flag,
     check_ids,
     check_integers,
-    check_not_empty,
     check_right_padded,
     check_seed,
 )
+from tf2_impl.convolution import on_rows
 from tf2_impl.initializers import EmbeddingTable, GlorotUniform
 from tf2_impl.recurrent import last_states, make_gru
 
@@ -86,14 +86,13 @@ class CharWordEncoder(keras.layers.Layer):
         gets the gradient. ValueError for an id outside the table, and for padding before an id.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         missing = tf.maximum(self.width - tf.shape(ids)[1], 0)
         ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])  # gather takes no narrower
         real = ids != 0
         check_right_padded("ids", real)
         vectors = tf.cast(tf.gather(self.table, ids), self.compute_dtype)
         vectors = tf.where(real[..., None], vectors, tf.zeros((), vectors.dtype))
-        found = self.convolution(vectors)
+        found = on_rows(self.convolution, vectors)
         lengths = tf.math.count_nonzero(real, axis=1, keepdims=True)
         windows = tf.range(tf.shape(found, out_type=tf.int64)[1])
         inside = windows < tf.maximum(lengths - self.width + 1, 1)
@@ -158,7 +157,6 @@ class SentenceEncoder(keras.layers.Layer):
         id outside the table, and for padding in any other place.
         """
         check_integers("ids", ids, ndim=3)
-        check_not_empty("ids", ids)
         missing = tf.cast(tf.shape(ids)[1] == 0, tf.int32)
         ids = tf.pad(ids, [[0, 0], [0, missing], [0, 0]])  # a GRU takes at least one step
         real = tf.reduce_any(ids != 0, axis=2)

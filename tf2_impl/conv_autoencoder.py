@@ -26,10 +26,10 @@ from tf2_impl.checks import (
     check_count,
     check_counts,
     check_dtype,
-    check_not_empty,
     check_seed,
     check_space,
 )
+from tf2_impl.convolution import on_rows
 from tf2_impl.pooling import max_pool, max_unpool, space_of
 from tf2_impl.precision import in_compute_dtype
 
@@ -101,7 +101,7 @@ class _ConvAutoencoder(keras.layers.Layer):
         """The reconstruction, of the shape of x: (batch, *space, in_channels).
 
         Of equal entries the first is the largest. TypeError for another dtype than the weights',
-        ValueError for an empty batch, a wrong number of channels and an x that is too small for
+        ValueError for a wrong number of channels and an x that is too small for
         the last convolution.
         """
         return tf.ensure_shape(self.decode(self.encode(x)), x.shape)
@@ -111,24 +111,23 @@ class _ConvAutoencoder(keras.layers.Layer):
         """x: (batch, *space, in_channels). Errors as for `call`."""
         check_space("x", x, rank=self.rank, least=self.least)
         check_dtype("x", x, self.compute_dtype)
-        check_not_empty("x", x)
         check_channels("x", x, self.in_channels)
         positions, spaces = [], []
-        code = self.encoder[0](x)
+        code = on_rows(self.encoder[0], x)
         for convolution in self.encoder[1:]:
             spaces.append(space_of(code))
             code, found = max_pool(code, self.pool_size)
             positions.append(found)
-            code = convolution(code)
+            code = on_rows(convolution, code)
         return Encoding(code, tuple(positions), tuple(spaces))
 
     @in_compute_dtype
     def decode(self, encoding: Encoding) -> tf.Tensor:
         """The reconstruction from what `encode` returns, whose code may have been changed."""
-        x = self.decoder[0](encoding.code)
+        x = on_rows(self.decoder[0], encoding.code)
         pools = zip(encoding.positions[::-1], encoding.spaces[::-1], strict=True)
         for transposed, (positions, space) in zip(self.decoder[1:], pools, strict=True):
-            x = transposed(max_unpool(x, positions, space))
+            x = on_rows(transposed, max_unpool(x, positions, space))
         return x
 
     def get_config(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -60,7 +60,7 @@ class Convolution(_Kernel):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *less, filters)."""
-        y = tf.nn.convolution(x, self.kernel, dilations=self.dilation_rate)
+        y = on_rows(lambda x: tf.nn.convolution(x, self.kernel, dilations=self.dilation_rate), x)
         steps = (slice(None, None, stride) for stride in self.strides)
         y = y[(slice(None), *steps)]
         return y if self.bias is None else y + self.bias
@@ -99,6 +99,19 @@ class TransposedConvolution(_Kernel):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cut": self.cut}
+
+
+def on_rows(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    """function(x), where an empty batch goes through it as one row of zeros that is cut off.
+
+    TensorFlow's convolution, by oneDNN, gives an empty batch the shape of its input, and its
+    max-pooling with positions refuses one.
+    """
+    rows = size(x, 0)
+    if isinstance(rows, int) and rows > 0:
+        return function(x)
+    ends = [[0, tf.cast(tf.equal(rows, 0), tf.int32)], *[[0, 0]] * (x.shape.rank - 1)]
+    return function(tf.ensure_shape(tf.pad(x, ends), (None, *x.shape[1:])))[:rows]
 
 
 def resize(

@@ -123,12 +123,10 @@ class FeedbackNetwork(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> list[tf.Tensor]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
-        TypeError for another dtype than the weights', ValueError for an empty batch or a wrong
-        width.
+        TypeError for another dtype than the weights', ValueError for a wrong width.
         """
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.compute_dtype)
-        check_not_empty("x", x)
         check_width("x", x, self.in_features)
         x = tf.ensure_shape(x, (None, self.in_features))
         features = tf.nn.relu(self.norm(self.projection(x)))

@@ -20,7 +20,6 @@ from tf2_impl.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_not_empty,
     check_seed,
 )
 from tf2_impl.distances import l2_normalize
@@ -84,7 +83,6 @@ class PaddedEmbedding(keras.layers.Layer):
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         ids = tf.cast(ids, tf.int64)  # gather takes no narrower ones
         # The real tokens alone are looked up: less work, and no gradient for the padding's row.
         places = tf.where(ids != 0)

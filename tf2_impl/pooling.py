@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.checks import check_flag, check_floating, size
-from tf2_impl.convolution import resize
+from tf2_impl.convolution import on_rows, resize
 from tf2_impl.precision import in_compute_dtype, widened
 
 Shape = tuple[int | None, ...]
@@ -34,8 +34,13 @@ def max_pool(x: tf.Tensor, pool_size: int) -> Pooled:
     window = (pool_size, pool_size if plane is x else 1)
     # TensorFlow's own takes 3 for the largest of 3 and NaN.
     ranked = tf.where(tf.math.is_nan(plane), tf.constant(math.inf, x.dtype), plane)
-    _, found = tf.nn.max_pool_with_argmax(
-        ranked, window, window, "VALID", include_batch_in_index=True
+    found = on_rows(
+        lambda x: (
+            tf.nn.max_pool_with_argmax(
+                x, window, window, "VALID", include_batch_in_index=True
+            ).argmax
+        ),
+        ranked,
     )
     found = found if plane is x else found[:, :, 0]
     # It numbers the entries of the whole batch, channels fastest; other frameworks those of a

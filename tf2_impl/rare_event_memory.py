@@ -203,7 +203,6 @@ class RareEventMemory(keras.layers.Layer):
         check_floating("queries", queries, ndim=2)
         check_dtype("queries", queries, keys.dtype)
         check_width("queries", queries, keys.shape[1])
-        check_not_empty("queries", queries)
         unit = l2_normalize(queries)
         filled = labels >= 0
         similarities = tf.matmul(tf.stop_gradient(unit), keys, transpose_b=True)

@@ -17,7 +17,6 @@ from tf2_impl.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_not_empty,
     check_number,
     check_right_padded,
     check_seed,
@@ -91,7 +90,6 @@ class SequenceEncoder(keras.layers.Layer):
         zero. ValueError for an id outside the table, and for padding before an id.
         """
         check_ids("ids", ids, self.table.shape[0])
-        check_not_empty("ids", ids)
         # A GRU takes at least one step. Gather takes no narrower ids.
         missing = tf.cast(tf.shape(ids)[1] == 0, tf.int32)
         ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])

@@ -17,7 +17,6 @@ from tf2_impl.checks import (
     check_dtype,
     check_flag,
     check_floating,
-    check_not_empty,
     check_seed,
     check_width,
 )
@@ -61,12 +60,10 @@ class SparseProjection(keras.layers.Layer):
         """x: (batch, in_features), dense or a SparseTensor. Returns (batch, out_features).
 
         Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-        TypeError for another dtype than the weight's, ValueError for an empty batch or a wrong
-        number of features.
+        TypeError for another dtype than the weight's, ValueError for a wrong number of features.
         """
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.compute_dtype)
-        check_not_empty("x", x)
         check_width("x", x, self.weight.shape[0])
         if isinstance(x, tf.SparseTensor):
             values = tf.stop_gradient(widened(x.values))  # TensorFlow has no such product in halves

@@ -24,10 +24,10 @@ from tf2_impl.checks import (
     check_count,
     check_counts,
     check_dtype,
-    check_not_empty,
     check_seed,
     check_space,
 )
+from tf2_impl.convolution import on_rows
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import GlorotUniform
 from tf2_impl.pooling import max_pool
@@ -90,15 +90,14 @@ class SpeakerEncoder(keras.layers.Layer):
         """x: (batch, time, n_mels). Returns (batch, dim), of unit norm or zero.
 
         Of equal frames of a pool the first gets the gradient. TypeError for another dtype than
-        the weights', ValueError for an empty batch, another number of mel bands and too few frames.
+        the weights', ValueError for another number of mel bands and too few frames.
         """
         check_space("x", x, rank=1, least=self.least)
         check_dtype("x", x, self.compute_dtype)
-        check_not_empty("x", x)
         check_channels("x", x, self.n_mels)
-        h = _relu(self.convolutions[0](x))
+        h = _relu(on_rows(self.convolutions[0], x))
         for convolution in self.convolutions[1:]:
-            h = _relu(convolution(max_pool(h, POOL_SIZE).values))
+            h = _relu(on_rows(convolution, max_pool(h, POOL_SIZE).values))
         y = self.projection(tf.reduce_mean(widened(h), axis=1))
         return tf.cast(l2_normalize(y), y.dtype)
 

@@ -38,11 +38,10 @@ def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
     vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles. ValueError for no groups.
+    titles.
     """
     vectors = tf.convert_to_tensor(vectors)
     check_floating("vectors", vectors, ndim=3)
-    check_not_empty("vectors", vectors)
     vectors, real = _titles(vectors)
     count = tf.math.count_nonzero(real, axis=1, keepdims=True, dtype=vectors.dtype)
     return tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1)
@@ -106,6 +105,7 @@ class TitleEncoder(PaddedEmbedding):
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
+        check_not_empty("ids", tf.convert_to_tensor(ids))
         vectors = self._titles("ids", ids)
         return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
 
@@ -115,7 +115,6 @@ class TitleEncoder(PaddedEmbedding):
         groups, titles, longest = tf.unstack(tf.shape(ids))
         rows = tf.reshape(ids, (groups * titles, longest))
         check_ids(name, rows, self.table.shape[0])
-        check_not_empty(name, rows)
         return tf.reshape(self(rows), (groups, titles, self.table.shape[1]))
 
 

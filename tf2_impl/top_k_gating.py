@@ -147,7 +147,6 @@ class MixtureOfExperts(keras.layers.Layer):
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.compute_dtype)
         check_width("x", x, self.gate_weight.shape[0])
-        check_not_empty("x", x)
         logits = tf.matmul(x, tf.cast(self.gate_weight, x.dtype))
         if noise is None and self.noisy and training:
             noise = keras.random.normal(

@@ -25,7 +25,6 @@ from theano_impl.checks import (
     check_flag,
     check_ids,
     check_integers,
-    check_not_empty,
     check_right_padded,
     check_seed,
 )
@@ -72,7 +71,6 @@ class CharWordEncoder(Layer):
         self.table = self.add_param("table", table)
 
         ids = check_ids("ids", ids, vocabulary_size)
-        ids = check_not_empty("ids", ids)
         missing = T.maximum(width - ids.shape[1], 0)
         ids = T.concatenate([ids, T.zeros((ids.shape[0], missing), ids.dtype)], axis=1)
         real = T.neq(ids, 0)
@@ -135,7 +133,6 @@ class SentenceEncoder(Layer):
         seeds = [int(one) for one in np.random.default_rng(seed).integers(2**31, size=2)]
 
         check_integers("ids", ids, ndim=3)
-        ids = check_not_empty("ids", ids)
         missing = T.cast(T.eq(ids.shape[1], 0), "int64")  # scan takes at least one step
         padding = T.zeros((ids.shape[0], missing, ids.shape[2]), ids.dtype)
         ids = T.concatenate([ids, padding], axis=1)

@@ -28,7 +28,6 @@ from theano_impl.checks import (
     check_count,
     check_counts,
     check_dtype,
-    check_not_empty,
     check_seed,
     check_space,
 )
@@ -107,7 +106,6 @@ class _ConvAutoencoder(Layer):
         """x: (batch, in_channels, *space). Errors as for the layer itself."""
         x = check_space("x", x, rank=self.rank, least=self.least)
         check_dtype("x", x, self.encoder[0][0].dtype)
-        x = check_not_empty("x", x)
         x = check_channels("x", x, self.config["in_channels"])
         positions, spaces = [], []
         code = convolution(x, *self.encoder[0], **self.window)
@@ -133,7 +131,7 @@ class ConvAutoencoder1d(_ConvAutoencoder):
 
     channels: of each convolution, from the input to the code. kernel_size, pool_size: along
     time. Of equal entries the first is the largest. TypeError for another dtype than the
-    weights'; AssertionError, when it runs, for an empty batch, a wrong number of channels and an
+    weights'; AssertionError, when it runs, for a wrong number of channels and an
     x that is too small for the last convolution.
     """
 
@@ -159,7 +157,7 @@ class ConvAutoencoder2d(_ConvAutoencoder):
 
     channels: of each convolution, from the input to the code. kernel_size, pool_size: along
     both axes. Of equal entries the first is the largest. TypeError for another dtype than the
-    weights'; AssertionError, when it runs, for an empty batch, a wrong number of channels and an
+    weights'; AssertionError, when it runs, for a wrong number of channels and an
     x that is too small for the last convolution.
     """
 

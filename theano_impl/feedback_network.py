@@ -94,8 +94,7 @@ class FeedbackNetwork(Layer):
 
     x: (batch, in_features); `.output` is a list, (batch, classes) for each level. classes: how
     many there are at each level. hidden: the width of the features and of the state. TypeError for
-    another dtype than the weights'; AssertionError, when it runs, for an empty batch or a wrong
-    width.
+    another dtype than the weights'; AssertionError, when it runs, for a wrong width.
     """
 
     def __init__(
@@ -114,7 +113,6 @@ class FeedbackNetwork(Layer):
         config = {"in_features": in_features, "classes": list(classes), "hidden": hidden}
         super().__init__(x, config=config)
         check_floating("x", x, ndim=2)
-        x = check_not_empty("x", x)
         rng = np.random.default_rng(seed)
         seeds = [int(one) for one in rng.integers(2**31, size=1 + len(classes))]
         projection = Projection(x, in_features, hidden, seed=seeds[0])

@@ -20,7 +20,6 @@ from theano_impl.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_not_empty,
     check_seed,
 )
 from theano_impl.distances import l2_normalize
@@ -72,7 +71,6 @@ class PaddedEmbedding(Layer):
         self.table = self.add_param("table", embedding_table(vocabulary_size, dim, rng=rng))
 
         ids = check_ids("ids", ids, vocabulary_size)
-        ids = check_not_empty("ids", ids)
         # The real tokens alone are looked up: less work, and no gradient for the padding's row.
         rows, columns = T.neq(ids, 0).nonzero()
         vectors = T.zeros((ids.shape[0], dim), self.table.dtype)

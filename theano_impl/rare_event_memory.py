@@ -202,7 +202,6 @@ class RareEventMemory(Layer):
         check_floating("queries", queries, ndim=2)
         check_dtype("queries", queries, self.keys.dtype)
         queries = check_width("queries", queries, self.keys.shape[1])
-        queries = check_not_empty("queries", queries)
         unit = l2_normalize(queries)
         filled = self.labels >= 0
         slots = _nearest(T.dot(disconnected_grad(unit), self.keys.T), filled)

@@ -17,7 +17,6 @@ from theano_impl.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_not_empty,
     check_number,
     check_right_padded,
     check_seed,
@@ -78,7 +77,6 @@ class SequenceEncoder(Layer):
         self.table = self.add_param("table", table)
 
         ids = check_ids("ids", ids, vocabulary_size)
-        ids = check_not_empty("ids", ids)
         # Scan takes at least one step.
         missing = T.cast(T.eq(ids.shape[1], 0), "int64")
         ids = T.concatenate([ids, T.zeros((ids.shape[0], missing), ids.dtype)], axis=1)

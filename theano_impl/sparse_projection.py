@@ -18,7 +18,6 @@ from theano_impl.checks import (
     check_dtype,
     check_flag,
     check_floating,
-    check_not_empty,
     check_seed,
     check_values,
     check_width,
@@ -33,8 +32,8 @@ class SparseProjection(Layer):
     x: (batch, in_features), dense, or sparse as CSR or CSC; `.output` is (batch, out_features).
     weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
     Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-    TypeError for another dtype than the weight's; AssertionError, when it runs, for an empty
-    batch or a wrong number of features.
+    TypeError for another dtype than the weight's; AssertionError, when it runs, for a wrong
+    number of features.
     """
 
     def __init__(
@@ -60,13 +59,12 @@ class SparseProjection(Layer):
         check_dtype("x", x, self.weight.dtype)
         if isinstance(x, SparseVariable):
             # x.shape would make it dense, and an assertion on it spoil its type: ask the weight.
-            rows, columns = (sparse.csm_shape(x)[axis] for axis in (0, 1))
-            weight = check_values(self.weight, rows > 0, "x", "at least one row")
+            columns = sparse.csm_shape(x)[1]
             wanted = f"{in_features} features"
-            weight = check_values(weight, T.eq(columns, in_features), "x", wanted)
+            weight = check_values(self.weight, T.eq(columns, in_features), "x", wanted)
             y = sparse.structured_dot(x, weight)
         else:
-            x = check_width("x", check_not_empty("x", x), in_features)
+            x = check_width("x", x, in_features)
             y = T.dot(x, self.weight)
         self.output = y if self.bias is None else y + self.bias
 

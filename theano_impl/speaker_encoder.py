@@ -24,7 +24,6 @@ from theano_impl.checks import (
     check_channels,
     check_count,
     check_counts,
-    check_not_empty,
     check_seed,
     check_space,
 )
@@ -43,7 +42,7 @@ class SpeakerEncoder(Layer):
 
     channels: of each convolution. `.output` is of unit norm or zero. Of equal frames of a pool the
     first gets the gradient. TypeError for another dtype than the weights'; AssertionError, when it
-    runs, for an empty batch, another number of mel bands and too few frames.
+    runs, for another number of mel bands and too few frames.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class SpeakerEncoder(Layer):
         seeds = np.random.default_rng(seed).integers(2**31, size=len(channels) + 1).tolist()
 
         x = check_space("x", x, rank=1, least=least)
-        x = check_not_empty("x", x)
         h = check_channels("x", x, n_mels)
         for place, (before, after) in enumerate(pairwise([n_mels, *channels])):
             if place > 0:

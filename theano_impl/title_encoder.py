@@ -37,11 +37,10 @@ def bag_of_titles(vectors: TensorVariable) -> TensorVariable:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
     vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles. AssertionError, when it runs, for no groups.
+    titles.
     """
     vectors = T.as_tensor_variable(vectors)
     check_floating("vectors", vectors, ndim=3)
-    vectors = check_not_empty("vectors", vectors)
     vectors, real = _titles(vectors)
     count = T.maximum(T.sum(real, axis=1, keepdims=True), 1)
     return T.sum(vectors, axis=1) / T.cast(count, vectors.dtype)
@@ -118,7 +117,7 @@ class TitleEncoder(Layer):
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
-        vectors = self._titles("ids", ids)
+        vectors = self._titles("ids", check_not_empty("ids", ids))
         return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
 
     def _titles(self, name: str, ids: TensorVariable) -> TensorVariable:
@@ -129,7 +128,6 @@ class TitleEncoder(Layer):
 
     def _encode(self, name: str, ids: TensorVariable) -> TensorVariable:
         ids = check_ids(name, ids, self.config["vocabulary_size"])
-        ids = check_not_empty(name, ids)
         # The real tokens alone are looked up: less work, and no gradient for the padding's row.
         rows, columns = T.neq(ids, 0).nonzero()
         sums = T.zeros((ids.shape[0], self.config["dim"]), self.table.dtype)

@@ -147,7 +147,6 @@ class MixtureOfExperts(Layer):
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.gate_weight.dtype)
         x = check_width("x", x, self.in_features)
-        x = check_not_empty("x", x)
         logits = T.dot(x, self.gate_weight)
         if noise is not None:
             if not self.noisy:

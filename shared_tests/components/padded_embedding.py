@@ -82,6 +82,7 @@ DEFINITION = Definition(
                 case("rows of padding, unit norm", WITH_EMPTY, unit_norm=True),
                 case("no tokens at all", {"ids": np.zeros((3, 0), int)}),
                 case("padding inside", INNER_PADDING),
+                case("empty batch", {"ids": np.zeros((0, 3), int)}),
                 Case(
                     "docstrings",
                     {"ids": pad_token_lists(DOCSTRINGS)},
@@ -95,7 +96,6 @@ DEFINITION = Definition(
                 BadInput({"ids": np.array([1, 2])}),
                 BadInput({"ids": np.array([[1, 11]])}),
                 BadInput({"ids": np.array([[1, -1]])}),
-                BadInput({"ids": np.zeros((0, 3), int)}),
                 BadInput({"reduce": "max"}),
                 BadInput({"vocabulary_size": 0}, numpy=False),
                 BadInput({"vocabulary_size": 2.0}, TypeError, numpy=False),

@@ -57,15 +57,20 @@ def updated_memory(queries, labels, keys, key_labels, ages, jitter=None, rule="a
 
 def rare_event_memory(weights, queries, size, dim, margin=0.1, rule="age", age_noise=0.0):
     keys, labels = weights["keys"], weights["labels"]
-    found = {"labels": [], "similarities": [], "slots": [], "augmented": []}
-    for query, unit in zip(queries, l2_normalize(queries), strict=True):
+    found = {
+        "labels": np.zeros(len(queries), np.int64),
+        "similarities": np.zeros(len(queries)),
+        "slots": np.zeros(len(queries), np.int64),
+        "augmented": np.zeros((len(queries), 2 * dim)),
+    }
+    for row, (query, unit) in enumerate(zip(queries, l2_normalize(queries), strict=True)):
         slot = nearest(unit, keys, labels >= 0)
         key = np.zeros(dim) if slot is None else keys[slot]
-        found["labels"].append(-1 if slot is None else int(labels[slot]))
-        found["similarities"].append(unit @ key)
-        found["slots"].append(-1 if slot is None else slot)
-        found["augmented"].append(np.concatenate([query, key]))
-    return {name: np.array(values) for name, values in found.items()}
+        found["labels"][row] = -1 if slot is None else int(labels[slot])
+        found["similarities"][row] = unit @ key
+        found["slots"][row] = -1 if slot is None else slot
+        found["augmented"][row] = np.concatenate([query, key])
+    return found
 
 
 def state(size, dim, classes, *, empty=(), seed=1):
@@ -244,6 +249,7 @@ DEFINITION = Definition(
                 ),
                 recall_case("defaults", QUERIES, STATE),
                 recall_case("one query", QUERIES[:1], STATE),
+                recall_case("empty batch", QUERIES[:0], STATE),
                 recall_case("empty memory", QUERIES, NOTHING),
                 recall_case("keys alike", NEAR_ALIKE, ALIKE),
                 recall_case("one slot", QUERIES, state(1, 5, 3), {"size": 1, "dim": 5}),
@@ -256,7 +262,6 @@ DEFINITION = Definition(
                 BadInput({"queries": QUERIES.astype("float16")}, TypeError),
                 BadInput({"queries": QUERIES[0]}),
                 BadInput({"queries": QUERIES[:, :4]}),
-                BadInput({"queries": QUERIES[:0]}),
                 BadInput({"size": 0}, numpy=False),
                 BadInput({"size": 2.0}, TypeError, numpy=False),
                 BadInput({"dim": 0}, numpy=False),

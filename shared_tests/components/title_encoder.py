@@ -125,6 +125,7 @@ DEFINITION = Definition(
                 bag("padded", PADDED),
                 bag("a bag of nothing", without(VECTORS, 0)),
                 bag("one title", VECTORS[:, :1]),
+                bag("empty batch", VECTORS[:0]),
                 bag("docstrings", REAL),
                 Case(
                     "nan",
@@ -135,7 +136,6 @@ DEFINITION = Definition(
             bad_inputs=(
                 BadInput({"vectors": np.ones((2, 5, 3), int)}, TypeError),
                 BadInput({"vectors": VECTORS[0]}),
-                BadInput({"vectors": VECTORS[:0]}),
             ),
             numpy=True,
         ),
@@ -191,6 +191,7 @@ DEFINITION = Definition(
             cases=(
                 case("ragged", RAGGED),
                 case("titles of padding", {"ids": pad_token_lists([[], [5, 5], []])}),
+                case("empty batch", {"ids": np.zeros((0, 3), int)}),
                 case("padding inside", {"ids": np.array([[0, 4, 0, 2], [0, 0, 3, 0]])}),
                 case("no words at all", {"ids": np.zeros((3, 0), int)}),
                 case(
@@ -206,7 +207,6 @@ DEFINITION = Definition(
                 BadInput({"ids": np.array([1, 2])}),
                 BadInput({"ids": np.array([[1, 11]])}),
                 BadInput({"ids": np.array([[1, -1]])}),
-                BadInput({"ids": np.zeros((0, 3), int)}),
                 BadInput({"vocabulary_size": 0}, numpy=False),
                 BadInput({"vocabulary_size": 2.0}, TypeError, numpy=False),
                 BadInput({"dim": 0}, numpy=False),
