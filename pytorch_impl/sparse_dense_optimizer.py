@@ -28,9 +28,9 @@ class SparseDenseOptimizer(Optimizer):
     are the attributes `.sparse` and `.dense`.
 
     `param_groups` are the groups of `.sparse`, then those of `.dense`: every group is in both, each
-    with the rate and the parameters of its own, so schedules of the rate move both. A parameter is
-    in one of them, in that of `.dense` until a sparse gradient comes. `state` holds the state of
-    both.
+    with the rate and the parameters of its own, so schedules of the rate move both, and those that
+    cycle a momentum move that of both, where both have one. A parameter is in one of them, in that
+    of `.dense` until a sparse gradient comes. `state` holds the state of both.
 
     TypeError for what does not make an optimizer, ValueError for no parameters.
     """
@@ -57,7 +57,9 @@ class SparseDenseOptimizer(Optimizer):
         self._place()
         # Optimizer.__init__ would keep groups and a state beside those of the two. This makes the
         # rest, as it does for an optimizer that is unpickled.
-        super().__setstate__({"defaults": {}})
+        # Schedules look here for a momentum or betas to cycle: those that both have.
+        common = self.sparse.defaults.keys() & self.dense.defaults.keys()
+        super().__setstate__({"defaults": {name: self.dense.defaults[name] for name in common}})
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -21,10 +21,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pytorch_impl import distributed
+from pytorch_impl.char_word_encoder import SentenceEncoder
+from pytorch_impl.conv_autoencoder import ConvAutoencoder2d
+from pytorch_impl.feedback_network import FeedbackNetwork
+from pytorch_impl.padded_embedding import PaddedEmbedding
+from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
 )
+from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.speaker_encoder import SpeakerEncoder
+from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
 from pytorch_impl.triplet_mining import Triplets, batch_hard_triplets, semi_hard_triplets
 from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
@@ -62,6 +70,11 @@ def given(encoder, pixels, labels, gather):
     return triplet_loss(*gather(*map(encoder, changed)), margin=0.9), {}
 
 
+def encoders(encoder, pixels, labels, gather):
+    """A whole program: each encoder of the package on a rank's rows, of which there may be none."""
+    return soft_nearest_neighbor_loss(*gather(encoder.encoders(pixels), labels)), {}
+
+
 def learned(encoder, pixels, labels, gather):
     """A criterion with a parameter of its own, which comes after the gathering."""
     return encoder.criterion(*gather(encoder(pixels), labels)), {}
@@ -75,17 +88,51 @@ LOSSES: dict[str, Loss] = {
     "batch hard": mined(batch_hard_triplets, "sqeuclidean"),
     "semi-hard": mined(semi_hard_triplets, "cosine"),
     "given triplets": given,
+    "encoders": encoders,
 }
 
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)
 
 
+class Encoders(nn.Module):
+    """What the encoders and layers of the package make of 64 pixels, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.titles = PaddedEmbedding(17, 3, unit_norm=True, seed=1)
+        self.sequences = SequenceEncoder(17, 3, 2, out_features=3, dropout=0, seed=2)
+        self.sentences = SentenceEncoder(17, 3, char_dim=3, n_filters=4, seed=3)
+        self.speakers = SpeakerEncoder(8, channels=[4], dim=3, seed=4)
+        self.convolutions = ConvAutoencoder2d(1, channels=[2], kernel_size=3, seed=5)
+        self.levels = FeedbackNetwork(64, [2, 3], hidden=4, seed=6)
+        self.experts = MixtureOfExperts(64, 3, 4, 2, seed=7)
+        self.projection = SparseProjection(64, 2, seed=8)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        ids = 1 + (15 * pixels).long()
+        planes = pixels.unflatten(1, (8, 8))
+        made = [
+            self.titles(ids),
+            self.sequences(ids[:, 20:26]),
+            self.sentences(ids.unflatten(1, (8, 8))[:, 2:5]),
+            self.speakers(planes),
+            self.convolutions(planes[:, None]).flatten(1),
+            *self.levels(pixels),
+            self.experts(pixels),
+            self.projection(pixels),
+        ]
+        return torch.cat(made, dim=1).tanh()  # distances would not see the last biases
+
+
 class Encoder(nn.Module):
-    """64 pixels to an embedding; with a criterion for the loss that learns one."""
+    """64 pixels to an embedding; with what else a loss needs."""
 
     def __init__(self, loss: str) -> None:
         super().__init__()
+        if loss == "encoders":
+            self.encoders = Encoders().double()
+            return
         for name, array in WEIGHTS.items():
             setattr(self, name, nn.Parameter(torch.from_numpy(array.copy())))
         if loss == "learned temperature":
@@ -116,7 +163,7 @@ def measure(step: nn.Module, rows: slice) -> dict[str, np.ndarray]:
     found = {"loss": loss.detach().numpy()}
     found |= {name: index.numpy() for name, index in others.items()}
     for name, parameter in step.named_parameters():
-        found[f"gradient of {name.rpartition('.')[2]}"] = parameter.grad.numpy()
+        found[f"gradient of {name.removeprefix('module.')}"] = parameter.grad.numpy()
     return found
 
 
