@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
+NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all
 
 
@@ -150,7 +151,7 @@ def _plain(value: Any) -> Any:
     """What an array holds, as Python's numbers: itself without axes, else lists of them."""
     if isinstance(value, Tensor):
         return value if value.requires_grad else value.tolist()  # a number has no gradient
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return value.tolist() if isinstance(value, NUMPY) else value
 
 
 def _shown(number: float) -> str:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_impl.checks import check_floating, check_not_empty, check_number
+from pytorch_impl.precision import in_single_precision
 
 
+@in_single_precision
 def clustering_loss(probabilities: Tensor, *, gamma: float = 1.0, epsilon: float = 1e-6) -> Tensor:
     """Mean entropy of the rows minus gamma times the entropy of the mean row; lower is better.
 
@@ -24,7 +26,8 @@ def clustering_loss(probabilities: Tensor, *, gamma: float = 1.0, epsilon: float
     log K (gamma 0, rows uniform); since the mean row's entropy is never the smaller one, it
     cannot exceed max(0, 1 − gamma)·log K. Epsilon keeps the logarithm of a zero, and its
     gradient, finite. TypeError for integers; ValueError for an empty batch, for values outside
-    0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
+    0..1 (logits, say), for a negative gamma, for an epsilon that is not positive. Halves compute in
+    float32.
     """
     gamma = check_number("gamma", gamma, least=0)
     check_floating("probabilities", probabilities, ndim=2)

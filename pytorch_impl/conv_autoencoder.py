@@ -26,10 +26,10 @@ from pytorch_impl.checks import (
     check_channels,
     check_count,
     check_counts,
-    check_dtype,
     check_space,
 )
 from pytorch_impl.initializers import convolution_kernel, generator
+from pytorch_impl.precision import check_layer_dtype
 
 
 class Encoding(NamedTuple):
@@ -93,16 +93,16 @@ class _ConvAutoencoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction, of the shape of x: (batch, in_channels, *space).
 
-        Of equal entries the first is the largest. TypeError for another dtype than the weights',
-        ValueError for a wrong number of channels and an x that is too small for
-        the last convolution.
+        Of equal entries the first is the largest. TypeError for another dtype than the weights'
+        (under autocast halves and float32 may meet), ValueError for a wrong number of channels
+        and an x that is too small for the last convolution.
         """
         return self.decode(self.encode(x))
 
     def encode(self, x: Tensor) -> Encoding:
         """x: (batch, in_channels, *space). Errors as for `forward`."""
         check_space("x", x, rank=self.rank, least=self.least)
-        check_dtype("x", x, self.encoder[0].weight.dtype)
+        check_layer_dtype("x", x, self.encoder[0].weight.dtype)
         check_channels("x", x, self.in_channels)
         positions, spaces = [], []
         code = self.encoder[0](x)

@@ -22,15 +22,18 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
+from pytorch_impl.precision import in_single_precision
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 
+@in_single_precision
 def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     """Divide the vectors on the last axis by max(‖x‖, epsilon).
 
     x: (..., features), floating. Returns the same shape. A zero vector stays zero and gets
-    no gradient. TypeError for integers, ValueError for an epsilon that is not positive.
+    no gradient. TypeError for integers, ValueError for an epsilon that is not positive. Halves
+    compute in float32.
     """
     check_floating("x", x)
     epsilon = check_number("epsilon", epsilon, above=0)
@@ -43,10 +46,12 @@ def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     return x / torch.maximum(norm, epsilon / scale).masked_fill(norm == 0, math.inf)
 
 
+@in_single_precision
 def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:
     """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
 
-    x: (n, features), y: (m, features). Returns (n, m). ValueError when the features differ.
+    x: (n, features), y: (m, features). Returns (n, m). ValueError when the features differ. Halves
+    compute in float32.
     """
     _check_pair(x, y)
     unit_x = l2_normalize(x)
@@ -54,11 +59,12 @@ def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:
     return unit_x @ unit_y.T
 
 
+@in_single_precision
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """‖x_i − y_j‖² for every row of x and every row of y.
 
     x: (n, features), y: (m, features). Returns (n, m), never negative, and zero on the
-    diagonal when y is x. What rounding cannot tell from zero is zero.
+    diagonal when y is x. What rounding cannot tell from zero is zero. Halves compute in float32.
     """
     _check_pair(x, y)
     center = _center(x, y)
@@ -75,11 +81,12 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return square.masked_fill_(square <= unsure, 0)
 
 
+@in_single_precision
 def pairwise_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tensor:
     """The distance between every row of x and every row of y.
 
     x: (n, features), y: (m, features); distance: cosine, sqeuclidean or euclidean.
-    Returns (n, m). The gradient of a distance of zero is zero.
+    Returns (n, m). The gradient of a distance of zero is zero. Halves compute in float32.
     """
     check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
@@ -88,10 +95,12 @@ def pairwise_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Ten
     return _root(square) if distance == "euclidean" else square
 
 
+@in_single_precision
 def paired_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tensor:
     """The distance between row i of x and row i of y.
 
-    x, y: (n, features); distance: cosine, sqeuclidean or euclidean. Returns (n,).
+    x, y: (n, features); distance: cosine, sqeuclidean or euclidean. Returns (n,). Halves compute in
+    float32.
     """
     check_choice("distance", distance, DISTANCES)
     check_floating("x", x, ndim=2)

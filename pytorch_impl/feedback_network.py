@@ -30,16 +30,18 @@ from pytorch_impl.checks import (
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.precision import check_layer_dtype, in_single_precision
 from pytorch_impl.recurrent import make_gru
 
 
+@in_single_precision
 def level_losses(labels: Tensor, *log_probabilities: Tensor) -> Tensor:
     """The mean negative log-likelihood of the labels at each level, (levels,): sum it to train.
 
     labels: (batch, levels) integers; log_probabilities: (batch, classes) for each level, as a
     `FeedbackNetwork` gives them. TypeError for labels that are not integers, and for integer or
     different dtypes at the levels; ValueError for an empty batch, other sizes and a label that is
-    no class of its level.
+    no class of its level. Halves compute in float32.
     """
     check_integers("labels", labels, ndim=2)
     check_not_empty("labels", labels)
@@ -55,12 +57,13 @@ def level_losses(labels: Tensor, *log_probabilities: Tensor) -> Tensor:
     )
 
 
+@in_single_precision
 def curriculum_loss(losses: Tensor, step: float, *, span: float) -> Tensor:
     """Σ_l w_l · loss_l with w_l = min(1, max(0, 1 + step / span − l)): a scalar.
 
     The first level counts from the start, level l joins between (l − 1) · span and l · span.
     losses: (levels,), as from `level_losses`; step: how many steps or epochs have been done.
-    ValueError for a negative step or a span that is not positive.
+    ValueError for a negative step or a span that is not positive. Halves compute in float32.
     """
     check_floating("losses", losses, ndim=1)
     step = check_number("step", step, least=0)
@@ -98,10 +101,11 @@ class FeedbackNetwork(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
-        TypeError for another dtype than the weights', ValueError for a wrong width.
+        TypeError for another dtype than the weights' (under autocast halves and float32 may meet),
+        ValueError for a wrong width.
         """
         check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.projection.weight.dtype)
+        check_layer_dtype("x", x, self.projection.weight.dtype)
         check_width("x", x, self.in_features)
         features = self.norm(self.projection(x)).relu()
         # They are the same at every level, so that their product is needed once.

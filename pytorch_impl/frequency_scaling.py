@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pytorch_impl.checks import check_dtype, check_floating, check_integers
+from pytorch_impl.precision import single, widened
 
 
 def inverse_frequency_weights(counts: Tensor) -> Tensor:
@@ -46,14 +47,16 @@ def scale_gradients_by_frequency(parameters: Tensor | Iterable[Tensor], weights:
     """Multiply row `id` of each gradient by weights[id], in place, as `clip_grad_norm_` does.
 
     parameters: embedding tables, (vocabulary, dim), after `backward`; those without a gradient
-    are left alone. weights: (vocabulary,), of the tables' dtype. A sparse gradient stays sparse
+    are left alone. weights: (vocabulary,), of the tables' dtype; those of float16 and bfloat16
+    tables may be float32, and what is scaled is rounded once. A sparse gradient stays sparse
     and costs what its rows cost, whether or not an id comes several times. ValueError for a
     table of another vocabulary, and TypeError for one of another dtype than the weights.
     """
     check_floating("weights", weights, ndim=1)
+    weights = widened(weights)
     tables = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for place, table in enumerate(tables):
-        check_dtype("weights", weights, table.dtype)
+        check_dtype("weights", weights, single(table.dtype))
         if table.shape[:1] != weights.shape:
             raise ValueError(
                 f"weights: expected one for each row of parameter {place}, "

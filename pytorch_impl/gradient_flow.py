@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_impl.checks import check_count
+from pytorch_impl.precision import widened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,11 +126,11 @@ def write_gradient_flow(writer: SummaryWriter, flow: Flow, step: int) -> None:
 def _mean_magnitude(parameter: nn.Parameter) -> Tensor:
     gradient = parameter.grad
     if gradient is None:
-        return parameter.detach().new_zeros(())
+        return widened(parameter.detach()).new_zeros(())
     if gradient.is_sparse:
         # The rows of an id that came several times add up before their sizes are taken.
-        return gradient.detach().coalesce().values().abs().sum() / parameter.numel()
-    return gradient.detach().abs().mean()
+        return widened(gradient.detach()).coalesce().values().abs().sum() / parameter.numel()
+    return widened(gradient.detach()).abs().mean()
 
 
 def _is_bias(name: str) -> bool:

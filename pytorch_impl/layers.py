@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from pytorch_impl.checks import (
     check_choice,
     check_count,
-    check_dtype,
     check_flag,
     check_floating,
     check_number,
     check_width,
 )
 from pytorch_impl.distances import l2_normalize
+from pytorch_impl.precision import check_layer_dtype
 from pytorch_impl.top_k_gating import top_k_gating
 
 DIRECTIONS = ("forward", "backward", "both")
@@ -146,7 +146,7 @@ class GRU(nn.GRU):
         With `return_sequences` (batch, time, ...). The state before the first input is zero.
         """
         check_floating("x", x, ndim=3)
-        check_dtype("x", x, self.weight_ih_l0.dtype)
+        check_layer_dtype("x", x, self.weight_ih_l0.dtype)
         check_width("x", x, self.input_size)
         backward = self.direction == "backward"
         states, last = super().forward(x.flip(1) if backward else x)
@@ -209,7 +209,7 @@ class L2Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., features). Returns the same shape."""
-        return l2_normalize(x, epsilon=self.epsilon)
+        return l2_normalize(x, epsilon=self.epsilon).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"
@@ -225,7 +225,7 @@ class TopKGating(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., n), n at least k. Returns the same shape."""
-        return top_k_gating(x, self.k)
+        return top_k_gating(x, self.k).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"k={self.k}"

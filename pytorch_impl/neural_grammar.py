@@ -26,13 +26,13 @@ from torch import Tensor, nn
 
 from pytorch_impl.checks import (
     check_count,
-    check_dtype,
     check_floating,
     check_integers,
     check_not_empty,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.precision import check_layer_dtype, in_single_precision, linear, widened
 from pytorch_impl.ties import first_minimum
 
 TIED = 64  # so many roundings apart, two scores are equal
@@ -70,7 +70,11 @@ class LabelledTree(NamedTuple):
 
 
 class NeuralGrammar(nn.Module):
-    """Vectors to the `Tree` over them: at most 3n adjacent pairs are scored, in n batches."""
+    """Vectors to the `Tree` over them: at most 3n adjacent pairs are scored, in n batches.
+
+    Under autocast and of halves the tree is found, and hinges are, in float32; the embeddings and
+    their scores are in halves.
+    """
 
     def __init__(self, dim: int, hidden: int, *, seed: int | None = None) -> None:
         super().__init__()
@@ -87,14 +91,15 @@ class NeuralGrammar(nn.Module):
     def forward(self, vectors: Tensor, brackets: Tensor | None = None) -> Tree | LabelledTree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
 
-        brackets: (n−1, 2) integers, the first and the last leaf of every node of a binary tree,
-        in any order: that tree is followed, and its `loss` trains the scores. Of tied pairs the
-        first is merged, and of tied wrong pairs the first is the best; NaN is merged last, and
-        makes a hinge NaN. All is differentiable, with the tree as it is. TypeError for another
-        dtype than the weights', ValueError for no vectors, a wrong width or no binary tree.
+        brackets: (n−1, 2) integers, the first and the last leaf of every node of a binary tree, in
+        any order: that tree is followed, and its `loss` trains the scores. Of tied pairs the first
+        is merged, and of tied wrong pairs the first is the best; NaN is merged last, and makes a
+        hinge NaN. All is differentiable, with the tree as it is. TypeError for another dtype than
+        the weights' (under autocast halves and float32 may meet), ValueError for no vectors, a
+        wrong width or no binary tree.
         """
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.left.weight.dtype)
+        check_layer_dtype("vectors", vectors, self.left.weight.dtype)
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         n = len(vectors)
@@ -108,11 +113,13 @@ class NeuralGrammar(nn.Module):
         embeddings, scores = self._replay(vectors, merges)
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
-        wrong = self._scores(self._parents(embeddings[rivals[:, 0]], embeddings[rivals[:, 1]]))
+        parents = self._parents(embeddings[rivals[:, 0]], embeddings[rivals[:, 1]])
+        wrong = widened(self._scores(parents))  # so that the hinges are in float32
         contested = (rivals != merges).any(1)
         hinges = (1 + wrong - scores[n:]).relu().masked_fill(~contested, 0)
         return LabelledTree(merges, embeddings, scores, hinges)
 
+    @in_single_precision
     @torch.no_grad()
     def _search(self, vectors: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The merges, their first and last leaves, and the best wrong pair at each, (n−1, 2) all.
@@ -158,11 +165,11 @@ class NeuralGrammar(nn.Module):
         return embeddings, torch.cat([inner.new_zeros(len(vectors)), inner])
 
     def _parents(self, left: Tensor, right: Tensor) -> Tensor:
-        children = torch.cat([self.left(left).relu(), self.right(right).relu()], dim=-1)
-        return self.parent(children).tanh()
+        children = [linear(self.left, left).relu(), linear(self.right, right).relu()]
+        return linear(self.parent, torch.cat(children, dim=-1)).tanh()
 
     def _scores(self, parents: Tensor) -> Tensor:
-        return self.score(parents).squeeze(-1)
+        return linear(self.score, parents).squeeze(-1)
 
     def _costs(self, left: Tensor, right: Tensor) -> Tensor:
         """The negative scores of pairs; below infinity, which stands for a place that is closed."""
@@ -171,7 +178,8 @@ class NeuralGrammar(nn.Module):
 
     def _rounding_error(self) -> Tensor:
         """The difference below which two scores count as equal: parents are within ±1."""
-        size = self.score.weight.abs().sum() + self.score.bias.abs().sum()
+        weight, bias = widened(self.score.weight), widened(self.score.bias)
+        size = weight.abs().sum() + bias.abs().sum()
         return TIED * torch.finfo(size.dtype).eps * size.where(size.isfinite(), 0)
 
     def extra_repr(self) -> str:

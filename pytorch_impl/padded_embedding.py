@@ -77,7 +77,8 @@ class PaddedEmbedding(nn.Module):
         count = real.sum(1)
         starts = count.cumsum(0) - count
         vectors = F.embedding_bag(tokens, self.table, starts, mode=self.reduce, sparse=self.sparse)
-        return l2_normalize(vectors) if self.unit_norm else vectors
+        unit = l2_normalize(vectors) if self.unit_norm else vectors
+        return unit.to(vectors.dtype)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -16,7 +16,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch_impl.checks import (
     check_choice,
@@ -31,6 +31,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import generator
+from pytorch_impl.precision import FullPrecision, in_single_precision
 from pytorch_impl.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
@@ -60,6 +61,7 @@ class Memory(NamedTuple):
     ages: Tensor
 
 
+@in_single_precision
 def memory_loss(
     queries: Tensor, labels: Tensor, keys: Tensor, key_labels: Tensor, *, margin: float = 0.1
 ) -> Tensor:
@@ -68,7 +70,7 @@ def memory_loss(
     queries: (batch, dim); labels: (batch,) integers, not negative; keys: (size, dim), of unit
     length; key_labels: (size,), floating, −1 for an empty slot. Returns a scalar, 0 when no query
     has both. The gradient reaches the queries alone. TypeError for other types, ValueError for
-    shapes that differ, an empty batch or a negative margin.
+    shapes that differ, an empty batch or a negative margin. Halves compute in float32.
     """
     margin = check_number("margin", margin, least=0)
     _check_memory(queries, labels, keys, key_labels)
@@ -83,6 +85,7 @@ def memory_loss(
     return hinge.where(both, 0).sum() / both.sum().clamp(min=1)
 
 
+@in_single_precision
 @torch.no_grad()
 def updated_memory(
     queries: Tensor,
@@ -102,7 +105,7 @@ def updated_memory(
     slots that match none, empty ones first, then the oldest, and at last over those that do; of
     more of them than slots the last ones stay. A query with a NaN changes nothing. jitter: (size,),
     added to the ages to choose by. All slots age by 1, those in use are of age 0. Other arguments
-    and errors as for `memory_loss`.
+    and errors as for `memory_loss`. Halves compute in float32.
     """
     check_choice("rule", rule, RULES)
     _check_memory(queries, labels, keys, key_labels)
@@ -131,12 +134,13 @@ def updated_memory(
     return Memory(new_keys, new_labels, (ages + 1).masked_fill(used.index_fill(0, slots, True), 0))
 
 
-class RareEventMemory(nn.Module):
+class RareEventMemory(FullPrecision):
     """Queries, (batch, dim), to their `Recall`; `loss` and `update` are for training.
 
     margin: of the loss. rule: of the update, age, circular or average. age_noise: a slot's age
     counts for up to so much more or less when the oldest is looked for, to spread their use. The
-    memory starts empty: the first updates fill it.
+    memory starts empty: the first updates fill it. The memory stays in float32 when a model around
+    it is converted to halves, and takes halves as float32.
     """
 
     keys: Tensor
@@ -174,6 +178,7 @@ class RareEventMemory(nn.Module):
         self.register_buffer("labels", torch.full((size,), float(EMPTY)))
         self.register_buffer("ages", torch.zeros(size))
 
+    @in_single_precision
     def forward(self, queries: Tensor) -> Recall:
         """TypeError for another dtype than the keys', ValueError for another width."""
         check_floating("queries", queries, ndim=2)

@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from pytorch_impl.checks import (
     check_choice,
     check_count,
-    check_dtype,
     check_floating,
     check_not_empty,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.precision import check_layer_dtype, in_single_precision, widened
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -61,7 +61,8 @@ class Tree(NamedTuple):
 class RecursiveAutoencoder(nn.Module):
     """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
-    activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.
+    activation: linear, tanh, sigmoid or relu. pairs: all or adjacent. Under autocast and of halves
+    the tree is found, and errors are summed, in float32; the embeddings are in halves.
     """
 
     def __init__(
@@ -87,16 +88,17 @@ class RecursiveAutoencoder(nn.Module):
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
 
         Of tied pairs the first is merged; NaN is merged last. Embeddings and scores are
-        differentiable, with the tree as it is. TypeError for another dtype than the weights',
-        ValueError for no vectors or a wrong width.
+        differentiable, with the tree as it is. TypeError for another dtype than the weights' (under
+        autocast halves and float32 may meet), ValueError for no vectors or a wrong width.
         """
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.encoder.weight.dtype)
+        check_layer_dtype("vectors", vectors, self.encoder.weight.dtype)
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         # The search tries n² pairs and needs no gradient: the n − 1 merges are done once more.
         return self._replay(vectors, self._search(vectors))
 
+    @in_single_precision
     @torch.no_grad()
     def _search(self, vectors: Tensor) -> Tensor:
         """The merges: node i's parent takes its place, the place of node j is left empty."""
@@ -142,7 +144,7 @@ class RecursiveAutoencoder(nn.Module):
         order = merges.new_tensor(nodes)
         places = order.argsort()
         children = places[merges[order[n:] - n]]
-        embeddings, scores = vectors, vectors.new_zeros(n)
+        embeddings, scores = vectors, widened(vectors).new_zeros(n)
         for pairs in children.split(counts):
             embeddings = torch.cat([embeddings, self._parents(_rows(embeddings, pairs))])
         errors = self._errors(_rows(embeddings, children), embeddings[n:])
@@ -157,7 +159,7 @@ class RecursiveAutoencoder(nn.Module):
         children's embeddings (less the decoder's bias) and of the score, 3·dim + 1. A pair is
         then a sum, and takes no product of its own.
         """
-        dim, encode = self.dim, self.encoder.weight
+        dim, encode = self.dim, widened(self.encoder.weight)
         weight = encode.new_zeros(2, 3 * dim + 1, dim + 1)
         weight[0, :dim, :dim], weight[1, :dim, :dim] = encode.split(dim, dim=1)
         weight[0, dim : 2 * dim, :dim] = weight[1, 2 * dim : -1, :dim] = torch.eye(
@@ -165,14 +167,15 @@ class RecursiveAutoencoder(nn.Module):
         )
         weight[:, -1, -1] = 1
         bias = encode.new_zeros(2, 3 * dim + 1)
-        bias[0, :-1] = torch.cat([self.encoder.bias, -self.decoder.bias])
+        bias[0, :-1] = torch.cat([widened(self.encoder.bias), -widened(self.decoder.bias)])
         return weight.flatten(0, 1), bias.flatten()
 
     def _pair_scores(self, left: Tensor, right: Tensor, i: Tensor, j: Tensor) -> Tensor:
         """The scores that the parents of nodes i and j would have, for vectors of places."""
         pairs = left.index_select(0, i) + right.index_select(0, j)
         children, scores = pairs[:, self.dim : -1], pairs[:, -1]
-        errors = torch.addmm(children, self._joined(pairs), self.decoder.weight.T, alpha=-1)
+        decode = widened(self.decoder.weight)
+        errors = torch.addmm(children, self._joined(pairs), decode.T, alpha=-1)
         found = torch.add(scores, (errors * errors).sum(1), alpha=0.5)
         # NaN and infinity come last, but they come.
         return found.nan_to_num_(nan=torch.finfo(found.dtype).max)
@@ -185,7 +188,7 @@ class RecursiveAutoencoder(nn.Module):
         return ACTIVATIONS[self.activation](self.encoder(children))
 
     def _errors(self, children: Tensor, parents: Tensor) -> Tensor:
-        return (children - self.decoder(parents)).square().sum(-1) / 2
+        return (widened(children) - widened(self.decoder(parents))).square().sum(-1) / 2
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

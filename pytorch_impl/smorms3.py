@@ -22,13 +22,17 @@ import torch
 from torch import Tensor
 
 from pytorch_impl.checks import check_number
+from pytorch_impl.precision import HALVES, single, widened
+
+STATE = ("memory", "gradient", "square")
 
 
 class SMORMS3(torch.optim.Optimizer):
     """The optimizer, for dense and sparse gradients.
 
     params: tensors, or groups of them, each with an lr and an epsilon of its own if it likes. The
-    state of a parameter are three tensors of its shape: `memory`, `gradient` and `square`.
+    state of a parameter are three tensors of its shape: `memory`, `gradient` and `square`. Of
+    float16 and bfloat16 parameters the state and the step are in float32: epsilon is 0 in float16.
 
     Of a sparse gradient, entries of the same row are summed, and only the rows that are in it move,
     with their state. For the others it is as if the step had not been, where a dense gradient of
@@ -69,22 +73,42 @@ class SMORMS3(torch.optim.Optimizer):
                     self._update(parameter, parameter.grad, group["lr"], group["epsilon"])
         return loss
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; the state of a half parameter stays float32."""
+        super().load_state_dict(state_dict)
+        restore_state(self, state_dict)
+
     def _update(self, parameter: Tensor, x: Tensor, lr: float, epsilon: float) -> None:
-        state = self.state[parameter]
+        state, x = self.state[parameter], widened(x)
         if not state:
-            state["memory"] = torch.ones_like(parameter)
-            state["gradient"] = torch.zeros_like(parameter)
-            state["square"] = torch.zeros_like(parameter)
-        tensors = [parameter, state["memory"], state["gradient"], state["square"]]
+            dtype = single(parameter.dtype)
+            state["memory"] = torch.ones_like(parameter, dtype=dtype)
+            state["gradient"] = torch.zeros_like(parameter, dtype=dtype)
+            state["square"] = torch.zeros_like(parameter, dtype=dtype)
+        tensors = [parameter, *(state[name] for name in STATE)]
         if not x.is_sparse:
-            _advance(tensors, x, lr, epsilon)
+            moved = [widened(one) for one in tensors]
+            _advance(moved, x, lr, epsilon)
+            if moved[0] is not parameter:
+                parameter.copy_(moved[0])
             return
         x = x.coalesce()
         rows = tuple(x.indices())
-        touched = [one[rows] for one in tensors]
+        touched = [widened(one[rows]) for one in tensors]
         _advance(touched, x.values(), lr, epsilon)
         for one, moved in zip(tensors, touched, strict=True):
-            one[rows] = moved
+            one[rows] = moved.to(one.dtype)
+
+
+def restore_state(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
+    """The state of half parameters once more: torch's own loading rounds it to their dtype."""
+    places = [place for group in state_dict["param_groups"] for place in group["params"]]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for place, parameter in zip(places, parameters, strict=True):
+        saved = state_dict["state"].get(place, {})
+        if parameter.dtype in HALVES and saved.keys() == set(STATE):
+            for name, value in saved.items():
+                optimizer.state[parameter][name] = widened(value).to(parameter.device, copy=True)
 
 
 def _advance(tensors: list[Tensor], x: Tensor, lr: float, epsilon: float) -> None:

@@ -28,11 +28,13 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import DISTANCES, pairwise_distances
 from pytorch_impl.near_neighbors import near_loss
+from pytorch_impl.precision import FullPrecision, in_single_precision
 from pytorch_impl.transforms import transformed
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@in_single_precision
 def soft_nearest_neighbor_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -51,7 +53,8 @@ def soft_nearest_neighbor_loss(
     memory is n · block_size instead of n²: the rows are computed in blocks. Squared distances
     that are small against the temperature take a quicker way. Derivatives of the gradient and
     torch.func take the plain way, which under torch.func needs memory of n² with blocks too.
-    TypeError for integers, ValueError for an empty batch or wrong shapes.
+    TypeError for integers, ValueError for an empty batch or wrong shapes. Halves compute in
+    float32.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -128,11 +131,12 @@ def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> float
     return temperature
 
 
-class SoftNearestNeighborLoss(nn.Module):
+class SoftNearestNeighborLoss(FullPrecision):
     """`soft_nearest_neighbor_loss` as a module, called with (embeddings, labels).
 
     learn_temperature makes 1/T a parameter, `inverse_temperature`, as in the paper; it starts
-    at 1/temperature and nothing holds it above zero.
+    at 1/temperature and nothing holds it above zero. It stays in float32 when a model around it is
+    converted to halves.
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class SoftNearestNeighborLoss(nn.Module):
         if learn_temperature:
             self.inverse_temperature = nn.Parameter(torch.tensor(1 / temperature))
 
+    @in_single_precision
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):

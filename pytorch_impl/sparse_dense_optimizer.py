@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pytorch_impl.smorms3 import restore_state
+
 KINDS = ("sparse", "dense")
 
 
@@ -113,6 +115,7 @@ class SparseDenseOptimizer(Optimizer):
         self._place()
         try:
             super().load_state_dict(state_dict)
+            restore_state(self, state_dict)
         except ValueError:
             self._kinds = before
             self._place()

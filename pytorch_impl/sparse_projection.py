@@ -16,12 +16,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from pytorch_impl.checks import (
     check_count,
-    check_dtype,
     check_flag,
     check_floating,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.precision import check_layer_dtype, product_dtype, widened
 
 SHORT, LONG = 2**12, 2**15  # of sorts: below SHORT padding to LONG takes longer
 LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
@@ -50,22 +50,24 @@ class SparseProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, in_features), strided, COO, CSR or CSC. Returns (batch, out_features).
 
-        Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-        TypeError for another dtype than the weight's or another layout, ValueError for a wrong
-        number of features.
+        Entries that are stored twice are summed. A sparse x is data and gets no gradient. TypeError
+        for another dtype than the weight's (under autocast halves and float32 may meet) or another
+        layout, ValueError for a wrong number of features.
         """
         check_floating("x", x, ndim=2)
         if x.layout not in LAYOUTS:
             raise TypeError(f"x: expected one of {', '.join(map(str, LAYOUTS))}, got {x.layout}")
-        check_dtype("x", x, self.weight.dtype)
+        check_layer_dtype("x", x, self.weight.dtype)
         check_width("x", x, self.weight.shape[0])
         if x.layout == torch.strided:
             y = x @ self.weight
         else:
+            # Sparse products in halves do not exist everywhere: this one is rounded to them.
+            dtype = product_dtype(x)
             if x.layout == torch.sparse_coo:
-                x = x.detach().to_sparse_csr()
-            y = _SparseProduct.apply(x, self.weight)
-        return y if self.bias is None else y + self.bias
+                x = widened(x.detach()).to_sparse_csr()
+            y = _SparseProduct.apply(x, self.weight).to(dtype)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
@@ -94,7 +96,7 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         # What needs a gradient, embedding_bag would prepare its own for.
-        return _product(x, weight.detach(), across=x.layout == torch.sparse_csc)
+        return _product(x, widened(weight.detach()), across=x.layout == torch.sparse_csc)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
@@ -109,7 +111,7 @@ def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
     respect to `rows`, and so is the gradient.
     """
     starts, indices = _places(x)
-    values = x.values().detach()
+    values = x.values().detach().to(rows.dtype)
     if across:
         starts, indices, order = _other_lines(x)
         values = values.index_select(0, order)

@@ -23,11 +23,11 @@ from pytorch_impl.checks import (
     check_channels,
     check_count,
     check_counts,
-    check_dtype,
     check_space,
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import convolution_kernel, generator, glorot_uniform
+from pytorch_impl.precision import check_layer_dtype
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2
@@ -69,16 +69,18 @@ class SpeakerEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n_mels, time). Returns (batch, dim), of unit norm or zero.
 
-        Of equal frames of a pool the first gets the gradient. TypeError for another dtype than
-        the weights', ValueError for another number of mel bands and too few frames.
+        Of equal frames of a pool the first gets the gradient. TypeError for another dtype than the
+        weights' (under autocast halves and float32 may meet), ValueError for another
+        number of mel bands and too few frames.
         """
         check_space("x", x, rank=1, least=self.least)
-        check_dtype("x", x, self.projection.weight.dtype)
+        check_layer_dtype("x", x, self.projection.weight.dtype)
         check_channels("x", x, self.n_mels)
         h = torch.relu(self.convolutions[0](x))
         for convolution in self.convolutions[1:]:
             h = torch.relu(convolution(F.max_pool1d(h, POOL_SIZE)))
-        return l2_normalize(self.projection(h.mean(2)))
+        y = self.projection(h.mean(2))
+        return l2_normalize(y).to(y.dtype)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -26,26 +26,30 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.padded_embedding import PaddedEmbedding
+from pytorch_impl.precision import in_single_precision
 
 
+@in_single_precision
 def bag_of_titles(vectors: Tensor) -> Tensor:
     """Mean of each group's titles; vectors of zeros are padding and do not count.
 
     vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles.
+    titles. Halves compute in float32.
     """
     check_floating("vectors", vectors, ndim=3)
     vectors, real = _titles(vectors)
     return vectors.sum(1) / real.sum(1, keepdim=True).clamp_min(1)
 
 
+@in_single_precision
 def leave_one_out_loss(vectors: Tensor, negatives: Tensor, *, margin: float = 0.2) -> Tensor:
     """Hinge of each title left out of its group against each negative of the group; the mean.
 
     vectors: (groups, titles, dim), negatives: (groups, m, dim), of unit norm, or zeros for
     padding, which does not count. A title without another in its group is not left out; 0 when
     none is. The gradient is zero where the margin is met exactly. TypeError for integers or
-    different dtypes, ValueError for no groups, other sizes or a negative margin.
+    different dtypes, ValueError for no groups, other sizes or a negative margin. Halves compute in
+    float32.
     """
     margin = check_number("margin", margin, least=0)
     check_floating("vectors", vectors, ndim=3)
@@ -87,7 +91,8 @@ class TitleEncoder(PaddedEmbedding):
 
         Titles of padding only do not count. ValueError for an id outside the table.
         """
-        return bag_of_titles(self._titles("ids", ids))
+        vectors = self._titles("ids", ids)
+        return bag_of_titles(vectors).to(vectors.dtype)
 
     def loss(self, ids: Tensor, negatives: Tensor, *, margin: float = 0.2) -> Tensor:
         """The `leave_one_out_loss` of titles that belong together against titles from elsewhere.

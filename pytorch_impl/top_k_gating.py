@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from pytorch_impl.checks import (
     check_count,
-    check_dtype,
     check_flag,
     check_floating,
     check_like,
@@ -26,15 +25,22 @@ from pytorch_impl.checks import (
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.precision import (
+    check_layer_dtype,
+    in_single_precision,
+    product_dtype,
+    widened,
+)
 
 
+@in_single_precision
 def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> Tensor:
     """The k largest logits of each vector where they stand, fill_value everywhere else.
 
     logits: (..., n), floating. Returns the same shape; the gradient reaches what is kept. Of
     equal logits the lower index is kept. NaN counts as the largest, and stays however many
     there are. ValueError for k outside 1..n or a fill_value of NaN, TypeError for a k that is
-    not an integer.
+    not an integer. Halves compute in float32.
     """
     check_floating("logits", logits)
     k = check_count("k", k, most=logits.shape[-1])
@@ -51,20 +57,23 @@ def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> 
     return logits.masked_fill(~kept, fill_value)
 
 
+@in_single_precision
 def top_k_gating(logits: Tensor, k: int) -> Tensor:
     """Softmax over the k largest logits of each vector, exact zeros elsewhere.
 
     logits: (..., n), floating. Returns the same shape; each vector sums to 1, and what was
-    dropped gets no gradient. A vector with a NaN is NaN. Ties and errors as in `keep_top_k`.
+    dropped gets no gradient. A vector with a NaN is NaN. Ties and errors as in `keep_top_k`. Halves
+    compute in float32.
     """
     return keep_top_k(logits, k).softmax(-1)
 
 
+@in_single_precision
 def load_balance_loss(gates: Tensor) -> Tensor:
     """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
 
     gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
-    does. TypeError for integers, ValueError for an empty batch.
+    does. TypeError for integers, ValueError for an empty batch. Halves compute in float32.
     """
     check_floating("gates", gates, ndim=2)
     check_not_empty("gates", gates)
@@ -77,7 +86,8 @@ class MixtureOfExperts(nn.Module):
 
     Only the chosen experts are evaluated: the cost grows with k. noisy adds normal noise to
     the gate's logits in training, of a scale that is learned for each expert; it is drawn from
-    PyTorch's default generator, as that of a dropout is.
+    PyTorch's default generator, as that of a dropout is. Under autocast and of halves the products
+    are in halves, the gates and the sum of the experts in float32.
     """
 
     def __init__(
@@ -119,14 +129,15 @@ class MixtureOfExperts(nn.Module):
         training mode. ValueError for noise to a model that is not noisy.
         """
         check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.gate_weight.dtype)
+        check_layer_dtype("x", x, self.gate_weight.dtype)
         check_width("x", x, self.gate_weight.shape[0])
-        logits = x @ self.gate_weight
+        logits = widened(x @ self.gate_weight)
         if noise is None and self.noisy and self.training:
             noise = torch.randn_like(logits)
         if noise is not None:
             if not self.noisy:
                 raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
+            noise = widened(noise)
             check_like("noise", noise, "the logits", logits)
             # Beyond softplus's own threshold, 20, float64 would lose digits.
             logits = logits + noise * F.softplus(x @ self.noise_weight, threshold=40)
@@ -138,10 +149,13 @@ class MixtureOfExperts(nn.Module):
         # Sorted by expert, so that each one takes its rows in one product.
         experts, rows = gates.T.nonzero(as_tuple=True)
         counts = experts.bincount(minlength=gates.shape[1]).tolist()
-        answers = _GroupedProduct.apply(x.index_select(0, rows), self.expert_weight, counts)
-        answers = answers + self.expert_bias.index_select(0, experts)
+        dtype = product_dtype(x)  # autocast does not reach into a product of our own
+        chosen, weight = x.index_select(0, rows).to(dtype), self.expert_weight.to(dtype)
+        answers = _GroupedProduct.apply(chosen, weight, counts)
+        answers = answers + self.expert_bias.to(dtype).index_select(0, experts)
         blended = gates[rows, experts, None] * answers
-        return blended.new_zeros(x.shape[0], blended.shape[1]).index_add(0, rows, blended)
+        output = blended.new_zeros(x.shape[0], blended.shape[1]).index_add(0, rows, blended)
+        return output.to(dtype)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -24,12 +24,14 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.classmates import classmates
 from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
+from pytorch_impl.precision import in_single_precision
 from pytorch_impl.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")
 
 
+@in_single_precision
 def triplet_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -43,7 +45,7 @@ def triplet_loss(
 
     anchor, positive, negative: (batch, features). distance: cosine, sqeuclidean or euclidean.
     reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for an
-    empty batch, shapes that differ or a negative margin.
+    empty batch, shapes that differ or a negative margin. Halves compute in float32.
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
@@ -67,6 +69,7 @@ def _row_distances(x: Tensor, y: Tensor, distance: str) -> Tensor:
     return paired_distances(x, y, distance=distance)
 
 
+@in_single_precision
 def all_triplets_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -81,6 +84,7 @@ def all_triplets_loss(
     active (mean over those that violate the margin), sum, or none for each anchor's sum, (n,).
     Zero, with zero gradient, when there is no such triplet. A margin that is met to within
     rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
+    Halves compute in float32.
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)

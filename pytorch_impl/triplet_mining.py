@@ -39,6 +39,7 @@ from pytorch_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
+from pytorch_impl.precision import in_single_precision
 from pytorch_impl.ties import first_minimum, rounding_error, tied_ranks
 
 
@@ -57,6 +58,7 @@ class Violators(NamedTuple):
     candidates: Tensor
 
 
+@in_single_precision
 @torch.no_grad()
 def batch_hard_triplets(
     embeddings: Tensor, labels: Tensor, *, distance: str = "cosine"
@@ -64,7 +66,8 @@ def batch_hard_triplets(
     """The farthest positive and the nearest negative of every anchor that has both.
 
     embeddings: (n, features); labels: (n,) integers. Anchors ascend; there may be none.
-    TypeError for integer embeddings, ValueError for an empty batch, NaN or infinity.
+    TypeError for integer embeddings, ValueError for an empty batch, NaN or infinity. Halves compute
+    in float32.
     """
     distances = _search_batch(embeddings, labels, distance)
     tolerance = rounding_error(distances, _comparable(distance))
@@ -77,6 +80,7 @@ def batch_hard_triplets(
     return Triplets(anchors, farthest[anchors], nearest[anchors])
 
 
+@in_single_precision
 @torch.no_grad()
 def semi_hard_triplets(
     embeddings: Tensor, labels: Tensor, *, margin: float = 0.3, distance: str = "cosine"
@@ -85,7 +89,8 @@ def semi_hard_triplets(
 
     embeddings: (n, features); labels: (n,) integers. Ordered by anchor, then by positive; a
     pair without such a negative is left out. Work n² log n, memory n². TypeError for integer
-    embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin.
+    embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin. Halves compute
+    in float32.
     """
     margin = check_number("margin", margin, least=0)
     distances = _search_batch(embeddings, labels, distance)
@@ -107,6 +112,7 @@ def semi_hard_triplets(
     return Triplets(anchors, positives, nearest[anchors, positives])
 
 
+@in_single_precision
 @torch.no_grad()
 def margin_violators(
     anchor: Tensor,
@@ -125,7 +131,8 @@ def margin_violators(
     anchor, then by candidate. The pool is looked through in blocks, twice when there is a
     limit: besides the result, memory grows with m·features and n·(block_size + limit), not
     with n·m. TypeError for integers; ValueError for arrays that are empty, differ in shape
-    or hold NaN or infinity, and for a negative margin, a limit or a block_size below 1.
+    or hold NaN or infinity, and for a negative margin, a limit or a block_size below 1. Halves
+    compute in float32.
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)

@@ -20,6 +20,7 @@ from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.top_k_gating import keep_top_k
 from pytorch_impl.triplet_loss import triplet_loss
+from pytorch_impl.triplet_mining import batch_hard_triplets
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import FAR_ROWS, GRADIENTS, START, largest_error
@@ -404,6 +405,28 @@ def test_python_float():
     assert naive.item() - 0.1 == pytest.approx(1.49e-9, rel=1e-2)
     assert right.item() == 0.1
     assert (torch.ones(1, dtype=torch.float64) * 0.1).item() == 0.1
+
+
+def test_half_precision_ties():
+    rows = torch.from_numpy(normal(256, 16, seed=1)).float()
+    unit, labels = F.normalize(rows, dim=1), torch.arange(256) % 4
+    nearest = (1 - unit @ unit.T).fill_diagonal_(INFINITY).argmin(1)
+    for dtype, wrong in ((torch.bfloat16, 230), (torch.float16, 40)):
+        with torch.autocast("cpu", dtype):
+            distances = 1 - unit @ unit.T
+        assert distances.dtype == dtype
+        distances = distances.fill_diagonal_(INFINITY)
+        tied = distances <= distances.amin(1, keepdim=True) + 32 * torch.finfo(dtype).eps
+        assert (tied.int().argmax(1) != nearest).sum() > wrong  # 235 and 48 of 256
+    assert 32 * torch.finfo(torch.bfloat16).eps == 0.25
+    assert torch.tensor(256, dtype=torch.bfloat16) + 1 == 256
+    assert torch.ones(70_000, dtype=torch.float16).sum() == INFINITY
+    wanted = batch_hard_triplets(rows, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        right = batch_hard_triplets(rows, labels)
+    assert all(map(torch.equal, right, wanted))
+    rounded = batch_hard_triplets(rows.bfloat16().float(), labels)
+    assert all(map(torch.equal, batch_hard_triplets(rows.bfloat16(), labels), rounded))
 
 
 def sparse_step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: dict) -> None:

@@ -240,8 +240,8 @@ DEFINITION = Definition(
             "seven",
             {
                 "pytorch_impl": (
-                    "[self.left(left).relu(), self.right(right).relu()]",
-                    "[self.right(right).relu(), self.left(left).relu()]",
+                    "[linear(self.left, left).relu(), linear(self.right, right).relu()]",
+                    "[linear(self.right, right).relu(), linear(self.left, left).relu()]",
                 ),
                 "tf2_impl": (
                     "[_relu(self.left(left)), _relu(self.right(right))]",
@@ -307,7 +307,10 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "relu at zero",
             {
-                "pytorch_impl": ("self.left(left).relu()", "self.left(left).clamp_min(0)"),
+                "pytorch_impl": (
+                    "linear(self.left, left).relu()",
+                    "linear(self.left, left).clamp_min(0)",
+                ),
                 "tf2_impl": ("tf.where(x <= 0, tf.zeros_like(x), x)", "tf.maximum(x, 0)"),
                 "theano_impl": ("T.switch(x <= 0, T.zeros_like(x), x)", "T.nnet.relu(x)"),
             },
