@@ -51,10 +51,7 @@ def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0
         _checked_tokens("token_lists", tokens)
     if len(token_lists) == 0:
         raise ValueError("token_lists: expected at least one list, got none")
-    if isinstance(padding_id, bool) or not isinstance(padding_id, int):
-        raise TypeError(f"padding_id: expected an integer, got {type(padding_id).__name__}")
-    if not 0 <= padding_id <= LARGEST:
-        raise ValueError(f"padding_id: expected an id in 0..{LARGEST}, got {padding_id}")
+    padding_id = check_count("padding_id", padding_id, least=0, most=LARGEST)
     lengths = np.fromiter(map(len, token_lists), np.int64, len(token_lists))
     ids = np.array(list(chain.from_iterable(token_lists)))
     if ids.size and not np.issubdtype(ids.dtype, np.integer):
@@ -186,10 +183,7 @@ class Vocabulary:
     def __init__(
         self, words: Sequence[str], *, buckets: int = 1024, counts: Sequence[int] | None = None
     ) -> None:
-        if isinstance(buckets, bool) or not isinstance(buckets, int):
-            raise TypeError(f"buckets: expected a whole number, got {type(buckets).__name__}")
-        if not 1 <= buckets < 2**31:
-            raise ValueError(f"buckets: expected a whole number of at least 1, got {buckets}")
+        buckets = check_count("buckets", buckets)
         if isinstance(words, str) or not all(isinstance(word, str) for word in words):
             raise TypeError("words: expected a list of str, got something else")
         self.words = list(words)

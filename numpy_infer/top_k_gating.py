@@ -8,8 +8,6 @@ Sources: Shazeer et al. 2017 (arXiv 1701.06538); seed topic: top-k gating with T
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from numpy_infer.checks import (
@@ -17,6 +15,7 @@ from numpy_infer.checks import (
     check_dtype,
     check_floating,
     check_not_empty,
+    check_number,
     check_shape,
     check_width,
 )
@@ -32,8 +31,7 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
     """
     check_floating("logits", logits)
     k = check_count("k", k, most=logits.shape[-1])
-    if math.isnan(fill_value):
-        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    fill_value = check_number("fill_value", fill_value, finite=False)
     nan = np.isnan(logits)
     ranked = np.where(nan, logits.dtype.type(np.inf), logits)
     # The k-th value, and its equals counted from the left: no full sort.

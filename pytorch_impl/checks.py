@@ -89,11 +89,17 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def check_number(
-    name: str, value: float, *, above: float = -math.inf, least: float = -math.inf
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    finite: bool = True,
 ) -> float:
     """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
 
-    ValueError unless it is finite, greater than `above` and at least `least`.
+    ValueError unless it is greater than `above`, at least `least` and, with `finite`, finite; for
+    NaN always.
     """
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, int | float):
@@ -101,10 +107,12 @@ def check_number(
     try:
         number = float(plain)
     except OverflowError:  # a whole number beyond the largest float
-        number = math.inf
-    if not (math.isfinite(number) and number > above and number >= least):
+        number = math.nan
+    allowed = math.isfinite(number) or (math.isinf(number) and not finite)
+    if not (allowed and number >= least and (number > above or above == -math.inf)):
         limit = f" of at least {least}" if least > -math.inf else ""
-        wanted = f"a number above {above}" if above > -math.inf else f"a finite number{limit}"
+        kind = "a finite number" if finite else "a number"
+        wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
     return number
 

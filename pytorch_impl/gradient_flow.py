@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytorch_impl.checks import check_count
+from pytorch_impl.checks import check_count, check_number
 from pytorch_impl.precision import widened
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def _values(argument: str, flows: Sequence[Flow]) -> tuple[list[str], np.ndarray
 
 def _blocked(values: np.ndarray, share: float) -> np.ndarray:
     """Which layers are below their share of the largest finite one in every step, (layers,)."""
-    if not 0 <= share < 1:
+    share = check_number("share", share, least=0)
+    if share >= 1:
         raise ValueError(f"share: expected a number in [0, 1), got {share}")
     largest = values.max(axis=1, keepdims=True, where=np.isfinite(values), initial=0)
     return ((values < share * largest) | (values == 0)).all(axis=0)

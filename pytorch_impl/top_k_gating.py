@@ -22,6 +22,7 @@ from pytorch_impl.checks import (
     check_floating,
     check_like,
     check_not_empty,
+    check_number,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
@@ -44,8 +45,7 @@ def keep_top_k(logits: Tensor, k: int, *, fill_value: float = float("-inf")) -> 
     """
     check_floating("logits", logits)
     k = check_count("k", k, most=logits.shape[-1])
-    if math.isnan(fill_value):
-        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    fill_value = check_number("fill_value", fill_value, finite=False)
     nan = logits.isnan()
     ranked = logits.detach().masked_fill(nan, math.inf)
     # topk promises nothing about ties: take its k-th value, and count its equals from the left.

@@ -13,6 +13,7 @@ from shared_tests.backends import Backend, installed
 from shared_tests.backends import backend as load_backend
 from shared_tests.batches import batch_cells
 from shared_tests.definition import (
+    CHAIN,
     INFERENCE_ONLY,
     PACKAGES,
     BadInput,
@@ -118,6 +119,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if name in operation.backends()
             for bad in operation.bad_inputs
             if bad.numpy or name != "numpy"
+        ]
+    elif "operation" in names:
+        arguments = ("backend_name", "definition", "operation")
+        rows = [
+            (name, definition, operation)
+            for name in selected(config)
+            for definition in chosen
+            for operation in definition.operations
+            if name in operation.backends() and definition.component != CHAIN
         ]
     elif "backend_name" in names:
         arguments, rows = ("backend_name",), [(name,) for name in selected(config)]

@@ -22,6 +22,7 @@ from tf2_impl.checks import (
     check_floating,
     check_like,
     check_not_empty,
+    check_number,
     check_seed,
     check_width,
 )
@@ -42,8 +43,7 @@ def keep_top_k(logits: tf.Tensor, k: int, *, fill_value: float = float("-inf")) 
     check_floating("logits", logits)
     n = logits.shape[-1] if logits.shape.rank else None
     k = check_count("k", k, most=LARGEST if n is None else n)
-    if math.isnan(fill_value):
-        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    fill_value = check_number("fill_value", fill_value, finite=False)
     nan = tf.math.is_nan(logits)
     ranked = tf.where(nan, tf.constant(math.inf, logits.dtype), tf.stop_gradient(logits))
     # Its k-th value, and its equals counted from the left: a mask without a scatter.

@@ -23,6 +23,7 @@ from theano_impl.checks import (
     check_floating,
     check_like,
     check_not_empty,
+    check_number,
     check_seed,
     check_values,
     check_width,
@@ -46,8 +47,7 @@ def keep_top_k(
     k = check_count("k", k)
     n = logits.shape[logits.ndim - 1]
     logits = check_values(logits, T.ge(n, k), "k", "no more than there are logits")
-    if math.isnan(fill_value):
-        raise ValueError(f"fill_value: expected a number, got {fill_value}")
+    fill_value = check_number("fill_value", fill_value, finite=False)
     nan = T.isnan(logits)
     ranked = T.switch(nan, np.asarray(math.inf, logits.dtype), disconnected_grad(logits))
     # Its k-th value, and its equals counted from the left. Theano's topk cannot sort, and its

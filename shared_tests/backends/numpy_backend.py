@@ -61,7 +61,7 @@ def search(
 ) -> dict[str, np.ndarray]:
     """What an index answers that holds the first input, but for how long it took to find."""
     dtype = {"dtype": str(stored.dtype)} if stored.dtype.kind == "f" else {}
-    index = index_class(stored.shape[-1], **dtype, **options)
+    index = index_class(**{"dim": stored.shape[-1], **dtype, **options})
     index.add(stored)
     found = index.search(queries, k)._asdict()
     return {name: found[name] for name in found.keys() - {"evaluations"}}
