@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from fnmatch import fnmatch
 
 import numpy as np
+
+from shared_tests.definition import Case
 
 # values: every backend against the reference, and against each other.
 # gradients: backend against backend; the reference's are differences, good to 1e-6.
@@ -24,6 +27,10 @@ DIFFERENCE_TOLERANCE = 1e-6
 # A hundred steps, backend against backend, in float64.
 TRAINING_TOLERANCE = 1e-8
 
+# A comparison must be able to fail: where the largest entry of what is wanted is less than this
+# many tolerances, zeros would be taken for it, or nearly. A case then says that it vanishes.
+LARGE_ENOUGH = 1000
+
 
 def tolerance(quantity: str, kind: str, dtype: str, *, reference: bool) -> float:
     """How large an error may be; `reference` when one side is the definition."""
@@ -35,10 +42,28 @@ def tolerance(quantity: str, kind: str, dtype: str, *, reference: bool) -> float
     return max(bound, DIFFERENCE_TOLERANCE) if reference else bound
 
 
-def error(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a − b| / max(1, max|b|); infinite when anything but the values differs.
+def largest(array: np.ndarray) -> float:
+    """The largest absolute value of the finite entries; 0 when there is none."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
-    Integers are compared exactly.
+
+def unit(case: Case, quantity: str, wanted: np.ndarray) -> float:
+    """The size that errors of a quantity are relative to when its largest entry is below it.
+
+    1, but 0 in two cases: for what the case says `vanishes`, which is compared relative to its
+    own largest entry; and for zeros, which must then be zeros exactly, unless the case says that
+    rounding `cancels` them.
+    """
+    if any(fnmatch(quantity, pattern) for pattern in case.vanishing):
+        return 0.0
+    rounded = any(fnmatch(quantity, pattern) for pattern in case.cancelling)
+    return 0.0 if wanted.dtype.kind == "f" and not largest(wanted) and not rounded else 1.0
+
+
+def error(a: np.ndarray, b: np.ndarray, unit: float = 1.0) -> float:
+    """max|a − b| / max(unit, max|b|); infinite when anything but the values differs.
+
+    Integers are compared exactly, and so are zeros when the unit is 0.
     """
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return math.inf
@@ -53,12 +78,17 @@ def error(a: np.ndarray, b: np.ndarray) -> float:
         return math.inf
     if not a.size:
         return 0.0
-    return float(np.abs(a - b).max() / max(1.0, np.abs(b).max()))
+    difference, size = float(np.abs(a - b).max()), max(unit, float(np.abs(b).max()))
+    if not size:
+        return math.inf if difference else 0.0
+    return difference / size
 
 
-def assert_close(got: np.ndarray, wanted: np.ndarray, bound: float, what: str) -> None:
+def assert_close(
+    got: np.ndarray, wanted: np.ndarray, bound: float, what: str, unit: float = 1.0
+) -> None:
     """AssertionError with both sides unless their error is within the bound."""
-    found = error(got, wanted)
+    found = error(got, wanted, unit)
     assert found <= bound, (
         f"{what}: error {found:.3g} > {bound:.3g}\n"
         f"got    {got.dtype} {got.shape}\n{got}\nwanted {wanted.dtype} {wanted.shape}\n{wanted}"

@@ -50,7 +50,8 @@ class Case:
     convention, or `gradients` gives all of them by hand, or as a function of the case, for the
     gradient `upstream`. `fixed` names weights that are not trained, such as running statistics;
     `channels` the inputs and outputs that are (batch, channels, *space), which TensorFlow wants
-    with the channels last.
+    with the channels last. `vanishing` and `cancelling` are patterns of quantities, as in
+    `vanishes` and `cancels`.
     """
 
     name: str
@@ -62,6 +63,20 @@ class Case:
     gradients: Arrays | Callable[[Case], Arrays] | None = None
     fixed: Collection[str] = ()
     channels: Collection[str] = ()
+    vanishing: Collection[str] = ()
+    cancelling: Collection[str] = ()
+
+    def vanishes(self, *quantities: str) -> Case:
+        """This case, where these are so small that errors are relative to their largest entry.
+
+        Patterns, such as "gradient:*". Every comparison must be able to fail: what is smaller
+        than a thousand tolerances is named here, and what does not vanish is not.
+        """
+        return replace(self, vanishing=quantities)
+
+    def cancels(self, *quantities: str) -> Case:
+        """This case, where these are zero but for rounding: they need not be zero exactly."""
+        return replace(self, cancelling=quantities)
 
     def cast(self, dtype: str) -> Case:
         """This case with every floating array rounded to `dtype`."""

@@ -63,8 +63,13 @@ def named(outputs: Any) -> dict[str, np.ndarray]:
     return {"output": np.asarray(outputs)}
 
 
-def differences(operation: Operation, case: Case, outputs: Arrays) -> dict[str, np.ndarray]:
-    """Central differences of the upstream-weighted sum of the outputs, entry by entry."""
+def differences(
+    operation: Operation, case: Case, outputs: Arrays, step: float = 1e-5
+) -> dict[str, np.ndarray]:
+    """Central differences of the upstream-weighted sum of the outputs, entry by entry.
+
+    step: relative to the largest entry of what is moved.
+    """
     factors = {
         name: upstream(value.shape) for name, value in outputs.items() if value.dtype.kind == "f"
     }
@@ -75,14 +80,14 @@ def differences(operation: Operation, case: Case, outputs: Arrays) -> dict[str, 
 
     def derivative(name: str, value: np.ndarray, change: Change) -> np.ndarray:
         result = np.empty_like(value)
-        step = 1e-5 * (np.abs(value).max(initial=0) or 1)
+        length = step * (np.abs(value).max(initial=0) or 1)
         for index in np.ndindex(value.shape):
             moved = value.copy()
-            moved[index] = value[index] + step
+            moved[index] = value[index] + length
             above = total(change(case, name, moved))
-            moved[index] = value[index] - step
+            moved[index] = value[index] - length
             below = total(change(case, name, moved))
-            result[index] = (above - below) / (2 * step)
+            result[index] = (above - below) / (2 * length)
         if name in case.flat:
             result[case.flat[name]] = 0
         return result

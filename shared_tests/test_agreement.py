@@ -1,6 +1,6 @@
 """Every backend gives the values and the gradients of the definition, in every case and dtype."""
 
-from shared_tests.compare import assert_close, assert_dtype, tolerance
+from shared_tests.compare import assert_close, assert_dtype, tolerance, unit
 from shared_tests.definition import INFERENCE_ONLY
 from shared_tests.measure import expected, measured
 
@@ -13,4 +13,5 @@ def test_values_and_gradients(backend, backend_name, cell):
     for quantity, array in got.items():
         assert_dtype(array, cell.dtype, quantity)
         bound = tolerance(quantity, cell.operation.kind, cell.dtype, reference=True)
-        assert_close(array, wanted[quantity], bound, quantity)
+        size = unit(cell.case, quantity, wanted[quantity])
+        assert_close(array, wanted[quantity], bound, quantity, size)

@@ -241,9 +241,15 @@ DEFINITION = Definition(
             "mlp",
             chain,
             cases=(
-                Case("batch", {"x": normal(4, 7, seed=1)}, MLP, mlp_arrays(7), fixed=STATISTICS),
-                Case("one row", {"x": normal(1, 7, seed=2)}, MLP, mlp_arrays(7), fixed=STATISTICS),
-                Case("digits", {"x": PIXELS}, MLP, mlp_arrays(64), fixed=STATISTICS),
+                Case(
+                    "batch", {"x": normal(4, 7, seed=1)}, MLP, mlp_arrays(7), fixed=STATISTICS
+                ).vanishes("gradient:*"),
+                Case(
+                    "one row", {"x": normal(1, 7, seed=2)}, MLP, mlp_arrays(7), fixed=STATISTICS
+                ).vanishes("gradient:*"),
+                Case("digits", {"x": PIXELS}, MLP, mlp_arrays(64), fixed=STATISTICS).vanishes(
+                    "gradient:*"
+                ),
             ),
             kind="model",
             numpy=True,
@@ -284,7 +290,7 @@ DEFINITION = Definition(
                     RECURRENT,
                     recurrent_arrays(53),
                     flat={"1.table": 0},
-                ),
+                ).vanishes("gradient:*hidden_weight"),
             ),
             kind="model",
             numpy=True,

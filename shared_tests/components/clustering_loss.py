@@ -44,13 +44,16 @@ CASES = (
     Case("epsilon", ROWS, {"epsilon": 0.125}),
     Case("digits", {"probabilities": softmax(SCORES)}, {"gamma": 1.5}),
     Case("uniform", {"probabilities": np.full((7, 5), 0.2)}, {"gamma": 0.5}),
-    near_zero("one cluster takes all", np.eye(5)[[2] * 7]),
+    # With gamma 1 both entropies are the same: what is left is rounding.
+    near_zero("one cluster takes all", np.eye(5)[[2] * 7]).cancels("*"),
     near_zero("evenly spread", np.eye(5)[[3, 0, 4, 1, 2]]),
     near_zero("unevenly spread", np.eye(5)[[3, 0, 3, 1, 3, 0, 4]], gamma=0.5, epsilon=1e-3),
-    Case("one cluster", {"probabilities": np.ones((7, 1))}),
+    Case("one cluster", {"probabilities": np.ones((7, 1))}).cancels("*"),
     Case("batch of one", {"probabilities": ROWS["probabilities"][:1]}, {"gamma": 0.7}),
     Case("not normalized", {"probabilities": ROWS["probabilities"] * 0.9}),
-    Case("one above by rounding", {"probabilities": ROWS["probabilities"] * 0 + 1 + 2.0**-50}),
+    Case(
+        "one above by rounding", {"probabilities": ROWS["probabilities"] * 0 + 1 + 2.0**-50}
+    ).cancels("*"),
     Case("nan", {"probabilities": WITH_NAN}, differentiate=False),
 )
 BAD_OPTIONS = (

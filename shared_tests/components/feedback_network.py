@@ -167,10 +167,10 @@ DEFINITION = Definition(
             "FeedbackNetwork",
             feedback_network,
             cases=(
-                case("three levels", X, [2, 3, 5]),
+                case("three levels", X, [2, 3, 5]).vanishes("gradient:gru.hidden_weight"),
                 case("one level", X, [3]),
                 case("one class at a level", X, [1, 5]),
-                case("a batch of one", X[:1], [5, 2]),
+                case("a batch of one", X[:1], [5, 2]).vanishes("gradient:gru.hidden_weight"),
                 case("empty batch", X[:0], [5, 2]),
                 case("confident", X, [2, 3, 5], CONFIDENT),
                 case("relu at zero", X, [2, 3, 5], DEAD, flat=dict.fromkeys(BEFORE_RELU, ...)),
@@ -181,7 +181,7 @@ DEFINITION = Definition(
                     changed(THREE, projection_weight=0, projection_bias=0),
                     differentiate=False,
                 ),
-                case("digits", PIXELS[:3], [2, 3]),
+                case("digits", PIXELS[:3], [2, 3]).vanishes("gradient:gru.hidden_weight"),
                 case("nan", WITH_NAN, [2, 3], differentiate=False),
             ),
             bad_inputs=(

@@ -134,7 +134,7 @@ DEFINITION = Definition(
                 case("one layer", X, projections(7, 3), layers(PROJECTION), 3),
                 case("dead relu", X, dead(WEIGHTS, 1), DEEP, 3),
                 case("huge", X, WEIGHTS, DEEP, 3, scale=1e30),
-                case("tiny", X, WEIGHTS, DEEP, 3, scale=1e-30),
+                case("tiny", X, WEIGHTS, DEEP, 3, scale=1e-30).vanishes("value:flow"),
                 case("embedding", REPEATED, embedded(11, 3), EMBEDDED, 2),
                 case("digits", PIXELS, projections(64, 11, 3), SMALL, 3),
                 case("docstrings", DOCSTRINGS, embedded(53, 7), EMBEDDED, 2),

@@ -180,7 +180,9 @@ DEFINITION = Definition(
                 loss_case(
                     "a zero query", asked(WITH_ZERO, LABELS, STATE, *LOSS), flat={"queries": 3}
                 ),
-                loss_case("digits", asked(PIXELS[17:], DIGITS[17:], PIXEL_STATE, *LOSS)),
+                loss_case("digits", asked(PIXELS[17:], DIGITS[17:], PIXEL_STATE, *LOSS)).vanishes(
+                    "gradient:queries"
+                ),
                 loss_case("nan", asked(WITH_NAN, LABELS, STATE, *LOSS), differentiate=False),
             ),
             bad_inputs=(*BAD_MEMORY, BadInput({"margin": -0.1})),

@@ -113,7 +113,7 @@ DEFINITION = Definition(
                 case("empty batch", RAGGED[:0]),
                 case("more padding than ids", np.pad(RAGGED, ((0, 0), (0, 4))), reverse=True),
                 case("padding with a vector", EMPTY_ROWS, WEIGHTS | {"table": WITH_PADDING}),
-                case("saturated", RAGGED, SATURATED),
+                case("saturated", RAGGED, SATURATED).cancels("gradient:*"),
                 case(
                     "docstrings",
                     DOCSTRINGS,

@@ -102,7 +102,9 @@ DEFINITION = Definition(
                 Case("signs that flip", FLIPS, {"lr": 0.1}),
                 Case("gradients of zero", constant(0.0)),
                 Case("zeros on the way", PAUSES, {"lr": 0.1}),
-                Case("tiny gradients", constant(1e-9), {"lr": 0.1}),
+                Case("tiny gradients", constant(1e-9), {"lr": 0.1}).vanishes(
+                    "value:gradient", "value:square"
+                ),
                 Case("huge gradients", constant(1e12), {"lr": 0.1}),
                 Case("NaN in a gradient", WITH_NAN),
                 Case("sparse", LOOKUPS, {"lr": 0.1}),

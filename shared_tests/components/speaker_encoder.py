@@ -73,11 +73,12 @@ DEFINITION = Definition(
             speaker_encoder,
             kind="model",
             cases=(
-                case("odd number of frames", FRAMES_OF_NOISE),
-                case("even number of frames", normal(3, 2, 12, seed=32)),
+                case("odd number of frames", FRAMES_OF_NOISE).vanishes("gradient:x"),
+                case("even number of frames", normal(3, 2, 12, seed=32)).vanishes("gradient:x"),
                 case("fewest frames, a batch of one", normal(1, 2, 8, seed=33)),
                 case("one level, without a pool", normal(2, 2, 5, seed=34), (3,), 5),
-                case("three levels", normal(2, 3, 19, seed=35), (5, 2, 3), 2),
+                # With one channel active the unit vector would be one of two, and its gradient zero.
+                case("three levels", 2 * normal(2, 3, 19, seed=35), (5, 2, 7), 3),
                 case("empty batch", FRAMES_OF_NOISE[:0]),
                 case(
                     "a vector of zeros",
@@ -85,7 +86,7 @@ DEFINITION = Definition(
                     changes=SILENT,
                     flat={"x": ..., "projection.weight": ...},
                 ),
-                ties("blank", np.zeros((2, 2, 11))),
+                ties("blank", np.zeros((2, 2, 11))).vanishes("gradient:*"),
                 ties("constant", np.ones((2, 2, 11)) * [[[1.5], [-0.5]], [[2.0], [0.25]]]),
                 ties("digits as frames", FRAMES),
                 case(
@@ -152,6 +153,25 @@ DEFINITION = Definition(
                     "            h = ReLU(h).output if place else h",
                 ),
                 "numpy_infer": ("np.maximum(y, 0)", "y if y.shape[1] == 3 else np.maximum(y, 0)"),
+            },
+        ),
+        Mutant(
+            "no gradient beyond the last convolution",
+            "SpeakerEncoder",
+            "three levels",
+            {
+                "pytorch_impl": (
+                    "F.max_pool1d(h, POOL_SIZE)",
+                    "F.max_pool1d(h.detach(), POOL_SIZE)",
+                ),
+                "tf2_impl": (
+                    "max_pool(h, POOL_SIZE)",
+                    "max_pool(tf.stop_gradient(h), POOL_SIZE)",
+                ),
+                "theano_impl": (
+                    "Convolution(h, before",
+                    "Convolution(T.basic.theano.gradient.disconnected_grad(h), before",
+                ),
             },
         ),
         Mutant(

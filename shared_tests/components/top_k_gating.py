@@ -146,7 +146,9 @@ DEFINITION = Definition(
                 Case("one of n", LOGITS, {"k": 1}, flat={"logits": ...}),
                 Case("all of n", LOGITS, {"k": 7}),
                 Case("ties", {"logits": TIES}, {"k": 3}, differentiate=False),
-                Case("far apart", {"logits": 1e4 * LOGITS["logits"]}, {"k": 3}),
+                Case("far apart", {"logits": 1e4 * LOGITS["logits"]}, {"k": 3}).cancels(
+                    "gradient:*"
+                ),
                 Case("digits", {"logits": PIXELS}, {"k": 5}, differentiate=False),
                 Case("nan", {"logits": WITH_NAN}, {"k": 2}, differentiate=False),
             ),
@@ -158,7 +160,9 @@ DEFINITION = Definition(
             load_balance_loss,
             cases=(
                 Case("batch", GATES),
-                Case("balanced", {"gates": np.full((5, 3), 1 / 3)}, flat={"gates": ...}),
+                Case("balanced", {"gates": np.full((5, 3), 1 / 3)}, flat={"gates": ...}).cancels(
+                    "*"
+                ),
                 Case("one row", {"gates": GATES["gates"][:1]}),
                 Case("one expert", {"gates": np.ones((3, 1))}, flat={"gates": ...}),
                 Case("digits", {"gates": PIXELS}),
@@ -188,7 +192,9 @@ DEFINITION = Definition(
                 Case("batch of one", {"x": X["x"][:1]}, SIZES, WEIGHTS),
                 Case("empty batch", {"x": X["x"][:0]}, SIZES, WEIGHTS),
                 Case("ties", X, {**SIZES, "k": 3}, UNDECIDED, differentiate=False),
-                Case("a gate that underflows", {"x": 1e3 * X["x"]}, SIZES, WEIGHTS),
+                Case("a gate that underflows", {"x": 1e3 * X["x"]}, SIZES, WEIGHTS).cancels(
+                    "gradient:gate_weight"
+                ),
                 Case("noisy, without noise", X, NOISY, NOISY_WEIGHTS),
                 Case(
                     "digits",
@@ -235,13 +241,15 @@ DEFINITION = Definition(
                     {"in_features": 1, "out_features": 1, "n_experts": 2, "k": 2, "noisy": True},
                     NEAR_IDENTITY_WEIGHTS,
                 ),
-                Case("noise of any scale", FAR_TAILS, NOISY, FAR_TAIL_WEIGHTS),
+                Case("noise of any scale", FAR_TAILS, NOISY, FAR_TAIL_WEIGHTS).vanishes(
+                    "gradient:noise_weight"
+                ),
                 Case(
                     "digits, noise",
                     {"x": PIXELS[:3], "noise": normal(3, 3, seed=7)},
                     {"in_features": 64, "out_features": 2, "n_experts": 3, "k": 2, "noisy": True},
                     mixture(64, 2, 3) | {"noise_weight": normal(64, 3, seed=16)},
-                ),
+                ).vanishes("gradient:*_weight"),
             ),
             bad_inputs=(
                 BadInput({"noise": NOISE["noise"][:, :5]}),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shared_tests.compare import error, tolerance
+from shared_tests.compare import error, tolerance, unit
 from shared_tests.defaults import variants
 from shared_tests.defaults.plots import costs
 from shared_tests.definition import INFERENCE_ONLY, Cell, cells
@@ -71,7 +71,8 @@ def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
                     missing.append(_missing(cell, quantity, backend, results))
                 else:
                     sides[backend] = found
-            rows += [_row(cell, quantity, a, b, sides) for a, b in combinations(sides, 2)]
+            size = unit(cell.case, quantity, array)
+            rows += [_row(cell, quantity, a, b, sides, size) for a, b in combinations(sides, 2)]
         for source, target in _journeys(cell, results):
             found_row = _travel_row(cell, source, target, results)
             if found_row:
@@ -156,24 +157,32 @@ def _travel_row(
     """The outputs of the model that travelled against those where it was saved; the worst."""
     quantity = travel(source, target)
     saved, loaded = (results[name].quantities.get(str(cell), {}) for name in (source, target))
-    outputs = [name for name in saved if name.startswith("value:")]
-    pairs = [
-        (saved[name], loaded.get(f"{quantity}:{name.removeprefix('value:')}")) for name in outputs
-    ]
-    if not pairs or any(there is None for _, there in pairs):
+    pairs = {
+        name: (array, loaded.get(f"{quantity}:{name.removeprefix('value:')}"))
+        for name, array in saved.items()
+        if name.startswith("value:")
+    }
+    if not pairs or any(there is None for _, there in pairs.values()):
         return None
     rows = [
-        _row(cell, quantity, source, target, {source: here, target: there})
-        for here, there in pairs
+        _row(
+            cell,
+            quantity,
+            source,
+            target,
+            {source: here, target: there},
+            unit(cell.case, name, here),
+        )
+        for name, (here, there) in pairs.items()
         if there is not None
     ]
     return max(rows, key=lambda row: float(row["error"]))
 
 
 def _row(
-    cell: Cell, quantity: str, a: str, b: str, sides: Mapping[str, np.ndarray]
+    cell: Cell, quantity: str, a: str, b: str, sides: Mapping[str, np.ndarray], unit: float
 ) -> dict[str, Any]:
-    found = error(sides[b], sides[a])
+    found = error(sides[b], sides[a], unit)
     bound = tolerance(quantity, cell.operation.kind, cell.dtype, reference=a == REFERENCE)
     # The reference is float64; a result in any dtype but the cell's is no agreement.
     for name, array in sides.items():

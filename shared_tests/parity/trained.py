@@ -64,13 +64,14 @@ def place(run: TrainingRun) -> dict[str, Any]:
 def worst_error(a: Arrays, b: Arrays) -> tuple[float, str]:
     """The largest error of the losses, the parameters and the optimizer's state, and which it is.
 
-    Infinite when one has what the other lacks, or another dtype.
+    Relative to the largest entry of each: squares of gradients are far below 1. Infinite when one
+    has what the other lacks, or another dtype.
     """
     lacking = sorted(a.keys() ^ b.keys())
     if lacking:
         return float("inf"), lacking[0]
     errors = {
-        name: error(b[name], a[name]) if a[name].dtype == b[name].dtype else float("inf")
+        name: error(b[name], a[name], unit=0) if a[name].dtype == b[name].dtype else float("inf")
         for name in a
     }
     where = max(errors, key=lambda name: errors[name])

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from shared_tests.compare import assert_dtype, error
+from shared_tests.compare import assert_dtype, error, unit
+from shared_tests.definition import Case
 
 A = np.array([1.0, -4.0, 2.0])
 
@@ -54,3 +55,21 @@ def test_dtype_is_exact():
         assert_dtype(A, "float32", "x")
     with pytest.raises(AssertionError, match="int32, wanted int64"):
         assert_dtype(np.zeros(1, np.int32), "float32", "x")
+
+
+CASE = Case("a case", {}).vanishes("gradient:*").cancels("value:loss")
+
+
+def test_what_vanishes_is_compared_relative_to_its_largest_entry():
+    size = unit(CASE, "gradient:x", 1e-9 * A)
+    assert error(1.01e-9 * A, 1e-9 * A, size) == pytest.approx(0.01)
+    assert error(np.zeros(3), 1e-9 * A, size) == 1
+    assert unit(CASE, "value:output", 1e-9 * A) == 1
+
+
+def test_zeros_are_exact_unless_rounding_cancels_them():
+    zeros = np.zeros(3)
+    assert error(1e-300 * A, zeros, unit(CASE, "value:output", zeros)) == math.inf
+    assert error(-zeros, zeros, unit(CASE, "value:output", zeros)) == 0
+    assert error(1e-17 * A, zeros, unit(CASE, "value:loss", zeros)) == pytest.approx(4e-17)
+    assert unit(CASE, "value:output", np.zeros(3, int)) == 1
