@@ -213,3 +213,26 @@ def bench(session: nox.Session) -> None:
     interpreters = [f"--python={name}={made[name]}" for name in names]
     command = [made["project"], "-m", "benchmarks"]
     session.run(*command, f"--theano-cache={THEANO_CACHE}", *interpreters, *session.posargs)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Make small edits in the component files and report which ones no test sees.
+
+    nox -s mutation -- --package torch --edits 150 --seed 1    takes a sample of one package
+
+    What became of each edit is kept under `.nox`: a run that was stopped goes on where it was.
+    `--survivors` tries those again that survived, `--report` tries none.
+    """
+    arguments = list(session.posargs)
+    chosen = BACKENDS
+    while "--package" in arguments:
+        place = arguments.index("--package")
+        chosen = (arguments[place + 1],)
+        del arguments[place : place + 2]
+    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'mutation'}"
+    # One thread: a process with more cannot be forked.
+    env = {"THEANO_FLAGS": flags, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    for name in chosen:
+        command = [python(session, name), "-m", "shared_tests.mutation", name]
+        session.run(*command, f"--outcomes={ENVIRONMENTS / 'mutation'}", *arguments, env=env)
