@@ -32,40 +32,65 @@ class Layer:
         raise NotImplementedError
 
     def __call__(self, value: Any) -> Any:
-        """The output when every `Input` below has this value."""
-        steps, places = self._steps()
-        outputs = [value]
-        for forward, given in steps:
-            if len(given) == 1:  # as for most: a list would cost as much as a small layer
-                outputs.append(forward(outputs[given[0]]))
+        """The output when every `Input` below has this value.
+
+        An output is let go after the last layer that reads it.
+        """
+        steps, empty, slots = self._steps()
+        held = [value, *empty]
+        for forward, only, several, slot in steps:
+            if several is None:  # as for most: a list would cost as much as a small layer
+                held[slot] = forward(held[only])
             else:
-                outputs.append(forward(*[outputs[place] for place in given]))
-        return self.forward(*[outputs[place] for place in places])
+                given, done = several
+                held[slot] = forward(*[held[one] for one in given])
+                for one in done:
+                    held[one] = None
+        if len(slots) == 1:
+            return self.forward(held[slots[0]])
+        return self.forward(*[held[one] for one in slots])
 
     def _steps(self) -> Steps:
-        """What a call evaluates before this layer, and where in its outputs the layer's values are.
+        """What a call evaluates before this layer, the slots besides the first, and what it reads.
 
-        The first output is the value of every `Input`.
+        Slot 0 begins with the value of every `Input`. An output takes the slot of what is read
+        there for the last time, so that a chain needs no other.
         """
         if self._order is None:
-            steps: list[Step] = []
-            places: dict[Layer, int] = {}
-            pending = [*self.previous]
-            while pending:  # a stack of our own: deep nets outgrow Python's
-                layer = pending[-1]
-                missing = [one for one in layer.previous if one not in places]
-                if missing:
-                    pending.extend(missing)
-                    continue
-                if isinstance(layer, Input):
-                    places[layer] = 0
-                elif layer not in places:
-                    steps.append((layer.forward, [places[one] for one in layer.previous]))
-                    places[layer] = len(steps)
-                pending.pop()
+            order = self._ordered()
+            last = {_source(one): layer for layer in (*order, self) for one in layer.previous}
+            slots: dict[Layer | None, int] = {None: 0}
+            count, free, steps = 1, list[int](), list[Step]()
+            for layer in order:
+                given = [slots[_source(one)] for one in layer.previous]
+                done = {
+                    slots[_source(one)] for one in layer.previous if last[_source(one)] is layer
+                }
+                free += sorted(done)
+                if not free:
+                    free, count = [count], count + 1
+                slots[layer] = slot = free.pop()
+                several = None if len(given) == 1 else (given, [*(done - {slot})])
+                steps.append((layer.forward, given[0] if given else 0, several, slot))
             # Without a step of its own, or the net would refer to itself.
-            self._order = steps, [places[one] for one in self.previous]
+            read = [slots[_source(one)] for one in self.previous]
+            self._order = steps, (None,) * (count - 1), read
         return self._order
+
+    def _ordered(self) -> list[Layer]:
+        """The layers that this one depends on, but for inputs, each after those it is built on."""
+        ordered: dict[Layer, None] = {}
+        pending = [*self.previous]
+        while pending:  # a stack of our own: deep nets outgrow Python's
+            layer = pending[-1]
+            missing = [one for one in layer.previous if one not in ordered and _source(one)]
+            if missing:
+                pending.extend(missing)
+                continue
+            if not isinstance(layer, Input):
+                ordered[layer] = None
+            pending.pop()
+        return list(ordered)
 
 
 class Input(Layer):
@@ -78,6 +103,12 @@ class Input(Layer):
         return value
 
 
-# A layer's `forward`, and where in the outputs its values are; the steps and a last layer's places.
-Step = tuple[Callable[..., Any], list[int]]
-Steps = tuple[list[Step], list[int]]
+def _source(layer: Layer) -> Layer | None:
+    """The layer whose output is meant; None for any `Input`, since all have one value."""
+    return None if isinstance(layer, Input) else layer
+
+
+# A layer's `forward`, the slot of its value, or those of its values and those that it empties, and
+# the slot of its output.
+Step = tuple[Callable[..., Any], int, tuple[list[int], list[int]] | None, int]
+Steps = tuple[list[Step], tuple[None, ...], list[int]]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from numpy_infer.entries import check_config, check_entry, check_parts, check_previous
+from numpy_infer.growth import ROOM, Space, space_after
 from numpy_infer.layer import Input, Layer
 from numpy_infer.widths import widths_after
 
@@ -69,6 +70,8 @@ def places(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[
         raise ValueError("config: expected a layer after the input, got none")
     layers: list[Layer] = []
     widths: list[dict[int, int]] = []
+    spaces: list[Space] = []
+    most = ROOM + sum(array.nbytes for array in arrays.values())
     for place, (entry, own) in enumerate(zip(entries, by_place(arrays, len(entries)), strict=True)):
         check_entry(place, entry)
         name, previous = entry["layer"], entry["previous"]
@@ -76,6 +79,8 @@ def places(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[
             layers.append(_layer(entry, [layers[one] for one in previous], own))
             before = widths[previous[0]] if previous else {}
             widths.append(widths_after(name, entry["config"], own, before))
+            near = [spaces[one] for one in previous]
+            spaces.append(space_after(name, entry["config"], own, near, most))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name:.99}): {error}") from error
     return layers

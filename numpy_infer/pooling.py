@@ -1,6 +1,8 @@
 """Pooling over windows or over all places; of equal entries the first is the largest.
 
-A window's maximum or sum is taken along one axis after the other, by shifted slices.
+A window's maximum or sum is taken along one axis after the other, by shifted slices: of the input
+itself, or where windows are large and many of windows of 1, 2, 4, … places, which take as many
+steps as the size has binary digits.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_infer.checks import (
     check_dtype,
@@ -21,6 +24,8 @@ from numpy_infer.checks import (
 )
 from numpy_infer.layer import Layer
 from numpy_infer.windows import check_space, pad, shifted, window_counts
+
+LARGE = 16  # places of a window along an axis, beyond which slices cost more than their entries
 
 
 class Pooled(NamedTuple):
@@ -50,6 +55,9 @@ def max_pool(
         # In a window of −∞ alone padding may come first; what it leads to is in the window too.
         places = places.clip(0, n - 1) * math.prod(x.shape[axis + 1 :])
         positions = positions + places.reshape(-1, *[1] * (x.ndim - 1 - axis))
+        if size[axis - 2] > LARGE:
+            values, positions = _largest(values, positions, size[axis - 2], stride[axis - 2], axis)
+            continue
         first, *others = _shifts(size, stride, counts, axis)
         largest, found = values[first], positions[first]
         for one in others:
@@ -238,12 +246,49 @@ def _reduce(
 ) -> np.ndarray:
     """The ufunc over each window of padded x, a new array."""
     for axis in range(2, x.ndim):
+        width, count, jump = size[axis - 2], counts[axis - 2], stride[axis - 2]
+        if (width - 1) * count > 2 * width.bit_length() * x.shape[axis]:
+            x = _by_doubling(ufunc, x, width, jump, count, axis)
+            continue
         first, *others = _shifts(size, stride, counts, axis)
         y = ufunc(x[first], x[others.pop(0)]) if others else x[first].copy()
         for one in others:
             ufunc(y, x[one], out=y)
         x = y
     return x
+
+
+def _by_doubling(
+    ufunc: np.ufunc, x: np.ndarray, size: int, stride: int, count: int, axis: int
+) -> np.ndarray:
+    """The ufunc over windows along one axis: a window of 13 places is one of 1, of 4 and of 8."""
+    width, reached, y = 1, 0, None  # x holds windows of `width`; `reached` places are in y
+    while True:
+        if size & width:
+            part = x[shifted(reached, count, stride, axis=axis)]
+            y = part.copy() if y is None else ufunc(y, part, out=y)
+            reached += width
+            if reached == size:
+                return y
+        room = x.shape[axis] - width
+        x = ufunc(x[shifted(0, room, 1, axis=axis)], x[shifted(width, room, 1, axis=axis)])
+        width *= 2
+
+
+def _largest(
+    values: np.ndarray, positions: np.ndarray, size: int, stride: int, axis: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first of the largest values of each window along an axis, NaN before all, and positions.
+
+    positions: of the values' shape, or with 1 in the place of an axis along which they are alike.
+    """
+    every = (*[slice(None)] * axis, slice(None, None, stride))
+    values, positions = (
+        sliding_window_view(one, size, axis=axis)[every]
+        for one in (values, np.broadcast_to(positions, values.shape))
+    )
+    place = values.argmax(axis=-1)[..., None]
+    return tuple(np.take_along_axis(one, place, axis=-1)[..., 0] for one in (values, positions))
 
 
 def _checked_window(
