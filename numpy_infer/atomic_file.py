@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(
+    path: str | os.PathLike[str], check: Callable[[str], Any] | None = None
+) -> Iterator[BinaryIO]:
     """A draft that takes the place of `path` when the block ends, and vanishes when it fails.
+
+    check: reads the complete draft, whose path it is given. When it raises a ValueError, what was
+    written could not be read again: then the old file stays, and the error is a ValueError.
 
     At every moment the path holds the old file or the new one, which has the old one's permissions.
     A process that is killed leaves its draft behind, `.NAME.<random>.part`, of no use and no harm.
@@ -30,6 +35,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            _checked(draft, os.fspath(path), check)
         os.replace(draft, target)
     except BaseException as error:
         if os.path.exists(draft):
@@ -37,6 +44,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename in (draft, target):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def _checked(draft: str, path: str, check: Callable[[str], Any]) -> None:
+    try:
+        check(draft)
+    except ValueError as error:
+        reason = str(error).replace(f"{draft}: ", "")
+        raise ValueError(f"{path}: expected what can be loaded again, got {reason}") from error
 
 
 def _permissions(target: str) -> int | None:

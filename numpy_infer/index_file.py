@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,15 +32,17 @@ def write_index(
     kind: str,
     config: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
+    load: Callable[[str], Any],
 ) -> None:
     """Write a file: at every moment the path holds the old one or the new one, whole.
 
-    OSError when it cannot be written.
+    load: what is to read it. ValueError when that refuses what was written, and then the old file
+    stays; OSError when it cannot be written.
     """
     description: dict[str, Any] = {"version": VERSION, "kind": kind, "config": dict(config)}
     description["checksum"] = checksum(description, arrays)
     text = json.dumps(description, allow_nan=False)
-    safetensors_file.write(path, {KEY: text}, arrays)
+    safetensors_file.write(path, {KEY: text}, arrays, load)
 
 
 def read_index(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> Index:

@@ -95,7 +95,7 @@ def write_model(
     description["checksum"] = checksum(description, arrays)
     text = json.dumps(description, allow_nan=False)
     check(component, json.loads(text)["config"], arrays)
-    safetensors_file.write(path, {KEY: text}, arrays)
+    safetensors_file.write(path, {KEY: text}, arrays, read_model)
 
 
 def _check_json(component: str, config: Mapping[str, Any]) -> None:

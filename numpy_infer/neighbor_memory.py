@@ -26,6 +26,7 @@ from numpy_infer.checks import (
 )
 from numpy_infer.distances import l2_normalize
 from numpy_infer.index_file import damaged, read_index, write_index
+from numpy_infer.turn import Turn
 
 DTYPES = ("float32", "float64")
 KIND = "neighbor_memory"
@@ -35,7 +36,7 @@ TILE = 1024  # vectors at once: the tile of products stays in the cache
 LEAST = 1e-2  # bounds below are not divided by
 ROUNDINGS = 8  # of a product, besides one for each dimension
 CROWDED = 8  # times k candidates for a query are too many to carry along
-UNIT = 1e-3  # how far from 1 the length of a stored vector may be
+UNIT = 1e-3  # how far above 1 the length of a stored vector may be
 
 
 class Neighbors(NamedTuple):
@@ -48,7 +49,9 @@ class Neighbors(NamedTuple):
 class NeighborMemory:
     """Unit vectors in the order in which they were added; ties go to the older one.
 
-    dtype: float32 or float64, that of all vectors and queries. `vectors` is (n, dim).
+    dtype: float32 or float64, that of all vectors and queries. `vectors` is (n, dim). Threads may
+    search while others add: a search sees the memory before an addition or after it, and additions
+    wait for one another. An addition that fails changes nothing.
     """
 
     def __init__(self, dim: int, *, dtype: str = "float32") -> None:
@@ -56,19 +59,26 @@ class NeighborMemory:
         check_choice("dtype", str(dtype), DTYPES)
         self.vectors = np.zeros((0, dim), dtype)
         self._room = self.vectors
+        self._turn = Turn()
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def add(self, vectors: np.ndarray) -> None:
-        """vectors: (n, dim), finite; each is scaled to length 1, a zero vector stays zero."""
+        """vectors: (n, dim), finite; each is scaled to length 1, as by `l2_normalize`.
+
+        So a zero vector stays zero, and one that is shorter than 1e-12 is shorter than 1.
+        """
         self._check("vectors", vectors)
-        n = len(self) + len(vectors)
-        if n > len(self._room):  # twice the room, so that many small additions cost no more
-            self._room = np.empty((max(n, 2 * len(self)), self.vectors.shape[1]), vectors.dtype)
-            self._room[: len(self)] = self.vectors
-        self._room[len(self) : n] = l2_normalize(vectors)
-        self.vectors = self._room[:n]
+        unit = l2_normalize(vectors)
+        with self._turn:
+            old, n = len(self), len(self) + len(unit)
+            room = self._room
+            if n > len(room):  # twice the room, so that many small additions cost no more
+                room = np.empty((max(n, 2 * old), unit.shape[1]), unit.dtype)
+                room[:old] = self.vectors
+            room[old:n] = unit  # behind what is searched
+            self._room, self.vectors = room, room[:n]
 
     def search(self, queries: np.ndarray, k: int) -> Neighbors:
         """The k nearest vectors of each query, (batch, dim), by their cosines.
@@ -77,9 +87,10 @@ class NeighborMemory:
         queries that are not finite, TypeError for another dtype than the memory's.
         """
         self._check("queries", queries)
-        k = check_count("k", k, most=len(self))
+        vectors = self.vectors  # as they are now
+        k = check_count("k", k, most=len(vectors))
         unit = l2_normalize(queries)
-        found = [self._nearest(unit[i : i + ROWS], k) for i in range(0, len(unit), ROWS)]
+        found = [_nearest(vectors, unit[i : i + ROWS], k) for i in range(0, len(unit), ROWS)]
         return Neighbors(*map(np.concatenate, zip(*found, strict=True)))
 
     def score(self, queries: np.ndarray) -> np.ndarray:
@@ -94,14 +105,17 @@ class NeighborMemory:
         return self.score(queries) > threshold
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the memory to a safetensors file; OSError when it cannot be written."""
-        write_index(path, KIND, {}, {"vectors": self.vectors})
+        """Write the memory to a safetensors file; OSError when it cannot be written.
+
+        ValueError when `load` would refuse it, because it was changed; then the old file stays.
+        """
+        write_index(path, KIND, {}, {"vectors": self.vectors}, type(self).load)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NeighborMemory:
         """The memory in a file, whose vectors stay there and are read when they are used.
 
-        ModelFileError for anything but a whole file of unit vectors.
+        ModelFileError for anything but a whole file of vectors that are no longer than 1.
         """
         try:
             config, arrays = read_index(path, KIND, ("vectors",))
@@ -109,9 +123,9 @@ class NeighborMemory:
             if config or vectors.ndim != 2 or str(vectors.dtype) not in DTYPES:
                 raise ValueError(f"vectors: expected a table, got {vectors.dtype}{vectors.shape}")
             memory = cls(vectors.shape[1], dtype=str(vectors.dtype))
-            length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-            if not np.all((np.abs(length - 1) < UNIT) | (length == 0)):
-                raise ValueError("vectors: expected rows of length 1, got others")
+            squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+            if not np.all(squares < (1 + UNIT) ** 2):
+                raise ValueError("vectors: expected rows of length 1 at most, got others")
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from error
         memory.vectors = memory._room = vectors
@@ -124,65 +138,67 @@ class NeighborMemory:
         check_not_empty(name, x)
         check_finite(name, x)
 
-    def _nearest(self, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """A pair is looked at again when its product may be among the k best of its query.
 
-        The place of a pair is vector · queries + query.
-        """
-        queries = len(unit)
-        # A product's place decides how it is rounded: that far may two ways to it lie apart.
-        slack = 2 * (unit.shape[1] + ROUNDINGS) * np.finfo(unit.dtype).eps
-        width = max(TILE, 8 * k)
-        # Fresh memory costs more than the products that go there: one tile serves for all. Its
-        # rows are vectors, so that the bounds of the queries lie along them.
-        tile, mask = np.empty((width, queries), unit.dtype), np.empty((width, queries), bool)
-        best = np.full((queries, k), -np.inf, unit.dtype)
-        scaled, scale, limit = unit, np.ones(queries, unit.dtype), best[:, 0]
-        kept: list[np.ndarray] = [np.zeros(0, np.int64), np.zeros(0, unit.dtype)]
-        waiting: list[list[np.ndarray]] = [kept]  # what has not raised the bound yet
-        count = 0
-        for start in range(0, len(self), width):
-            part = self.vectors[start : start + width]
-            products, above = tile[: len(part)], mask[: len(part)]
-            np.matmul(part, scaled.T, out=products)
-            if start == 0:
-                limit = _low_bound(products, k) - slack
-            np.greater_equal(products, limit, out=above)
-            places = np.flatnonzero(above)
-            waiting.append([places + start * queries, products.ravel()[places]])
-            count += len(places)
-            last = start + width >= len(self)
-            if last or count > best.size:
-                places, values = map(np.concatenate, zip(*waiting, strict=True))
-                waiting, count = [], 0
-                rows = places % queries
-                values *= scale[rows]
-                best = _merged(best, rows, values)
-                level = best[:, 0] - slack
-                kept = [np.concatenate(pair) for pair in zip(kept, (places, values), strict=True)]
-                close = kept[1] >= level[kept[0] % queries]
-                kept = [one[close] for one in kept]
-                if last or len(kept[0]) > CROWDED * best.size:
-                    kept = self._ranked(unit, kept[0], k)
-                # Products in units of their query's bound need no bound of their own.
-                scaled, scale, limit = unit, np.ones_like(level), level
-                if level.min() > LEAST:
-                    scaled, scale, limit = unit / level[:, None], level, unit.dtype.type(1)
-        columns, cosines = kept[0] // queries, kept[1]
-        return columns.reshape(-1, k), cosines.reshape(-1, k)
+def _nearest(vectors: np.ndarray, unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """A pair is looked at again when its product may be among the k best of its query.
 
-    def _ranked(self, unit: np.ndarray, places: np.ndarray, k: int) -> list[np.ndarray]:
-        """The k best of each query among these pairs, with their cosines, in order.
+    The place of a pair is vector · queries + query.
+    """
+    queries = len(unit)
+    # A product's place decides how it is rounded: that far may two ways to it lie apart.
+    slack = 2 * (unit.shape[1] + ROUNDINGS) * np.finfo(unit.dtype).eps
+    width = max(TILE, 8 * k)
+    # Fresh memory costs more than the products that go there: one tile serves for all. Its
+    # rows are vectors, so that the bounds of the queries lie along them.
+    tile, mask = np.empty((width, queries), unit.dtype), np.empty((width, queries), bool)
+    best = np.full((queries, k), -np.inf, unit.dtype)
+    scaled, scale, limit = unit, np.ones(queries, unit.dtype), best[:, 0]
+    kept: list[np.ndarray] = [np.zeros(0, np.int64), np.zeros(0, unit.dtype)]
+    waiting: list[list[np.ndarray]] = [kept]  # what has not raised the bound yet
+    count = 0
+    for start in range(0, len(vectors), width):
+        part = vectors[start : start + width]
+        products, above = tile[: len(part)], mask[: len(part)]
+        np.matmul(part, scaled.T, out=products)
+        if start == 0:
+            limit = _low_bound(products, k) - slack
+        np.greater_equal(products, limit, out=above)
+        places = np.flatnonzero(above)
+        waiting.append([places + start * queries, products.ravel()[places]])
+        count += len(places)
+        last = start + width >= len(vectors)
+        if last or count > best.size:
+            places, values = map(np.concatenate, zip(*waiting, strict=True))
+            waiting, count = [], 0
+            rows = places % queries
+            values *= scale[rows]
+            best = _merged(best, rows, values)
+            level = best[:, 0] - slack
+            kept = [np.concatenate(pair) for pair in zip(kept, (places, values), strict=True)]
+            close = kept[1] >= level[kept[0] % queries]
+            kept = [one[close] for one in kept]
+            if last or len(kept[0]) > CROWDED * best.size:
+                kept = _ranked(vectors, unit, kept[0], k)
+            # Products in units of their query's bound need no bound of their own.
+            scaled, scale, limit = unit, np.ones_like(level), level
+            if level.min() > LEAST:
+                scaled, scale, limit = unit / level[:, None], level, unit.dtype.type(1)
+    columns, cosines = kept[0] // queries, kept[1]
+    return columns.reshape(-1, k), cosines.reshape(-1, k)
 
-        The cosines are rounded alike wherever they stand, so that equal vectors tie.
-        """
-        columns, rows = np.divmod(places, len(unit))
-        rows = rows.astype(np.uint16)  # at most ROWS, and sorted faster
-        cosines = (unit.take(rows, axis=0) * self.vectors.take(columns, axis=0)).sum(axis=1)
-        order = np.lexsort((columns, -cosines, rows))
-        rows = rows[order]
-        kept = order[np.arange(len(rows)) - np.searchsorted(rows, rows) < k]
-        return [places[kept], cosines[kept]]
+
+def _ranked(vectors: np.ndarray, unit: np.ndarray, places: np.ndarray, k: int) -> list[np.ndarray]:
+    """The k best of each query among these pairs, with their cosines, in order.
+
+    The cosines are rounded alike wherever they stand, so that equal vectors tie.
+    """
+    columns, rows = np.divmod(places, len(unit))
+    rows = rows.astype(np.uint16)  # at most ROWS, and sorted faster
+    cosines = (unit.take(rows, axis=0) * vectors.take(columns, axis=0)).sum(axis=1)
+    order = np.lexsort((columns, -cosines, rows))
+    rows = rows[order]
+    kept = order[np.arange(len(rows)) - np.searchsorted(rows, rows) < k]
+    return [places[kept], cosines[kept]]
 
 
 def _merged(best: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import json
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -72,11 +72,15 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, np.nda
 
 
 def write(
-    path: str | os.PathLike[str], metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str],
+    arrays: Mapping[str, np.ndarray],
+    check: Callable[[str], Any] | None = None,
 ) -> None:
     """Write a file, or leave the one that is there as it was.
 
-    ValueError for a dtype that the format does not have, OSError when it cannot be written.
+    check: as `replacing` takes it, `read` when it is left out. ValueError for a dtype that the
+    format does not have and for what `check` refuses, OSError when it cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
@@ -93,7 +97,7 @@ def write(
         raise ValueError(
             f"arrays: expected a header of at most {LARGEST_HEADER} bytes, got {len(text)}"
         )
-    with replacing(path) as file:
+    with replacing(path, check or read) as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for array in arrays.values():

@@ -53,27 +53,31 @@ class SmallWorldGraph:
         """All arrays by name."""
         return {name: getattr(self, name) for name in self.NAMES}
 
-    def enter(self, order: np.ndarray, pairs: Pairs, width: int) -> None:
-        """Add points, whose numbers go on from the last one, in this order.
+    def grown(self, order: np.ndarray, pairs: Pairs, width: int) -> SmallWorldGraph:
+        """The graph with more points, whose numbers go on from the last one, added in this order.
 
-        width: of the beam that looks for their neighbours.
+        width: of the beam that looks for their neighbours. This graph stays as it is.
         """
         n, new, degree = len(self.links), len(order), self.links.shape[1]
         dtype = self.lengths.dtype
-        self.links = np.concatenate([self.links, np.full((new, degree), -1)])
-        self.lengths = np.concatenate([self.lengths, np.full((new, degree), np.inf, dtype)])
-        self.lasting = np.concatenate([self.lasting, np.zeros((new, degree), bool)])
-        self.cover = np.concatenate([self.cover, np.full(new, -np.inf, dtype)])
+        graph = SmallWorldGraph(
+            np.concatenate([self.links, np.full((new, degree), -1)]),
+            np.concatenate([self.lengths, np.full((new, degree), np.inf, dtype)]),
+            np.concatenate([self.lasting, np.zeros((new, degree), bool)]),
+            self.hubs,
+            np.concatenate([self.cover, np.full(new, -np.inf, dtype)]),
+        )
         begin = 0
         while begin < new:
             size = min(BATCH, max(1, (n + begin) // 2))
             batch = order[begin : begin + size]
             begin += size
-            if len(self.hubs):
-                self._link(batch, pairs, width)
+            if len(graph.hubs):
+                graph._link(batch, pairs, width)
             else:
-                self.cover[batch] = np.inf
-            self._choose_hubs(n + min(begin, new), pairs)
+                graph.cover[batch] = np.inf
+            graph._choose_hubs(n + min(begin, new), pairs)
+        return graph
 
     def near_hubs(self, batch: int, measure: Pairs) -> np.ndarray:
         """The distances of queries and hubs, (batch, hubs)."""
@@ -98,9 +102,29 @@ class SmallWorldGraph:
             _check_numbers(name, getattr(self, name), least, n)
         if (n > 0) != (len(self.hubs) > 0):
             raise ValueError(f"hubs: expected some for {n} points, got {len(self.hubs)}")
+        if len(self.hubs) > HUBS * n**0.5 + 1:
+            most = int(HUBS * n**0.5 + 1)
+            raise ValueError(f"hubs: expected at most {most} for {n} points, got {len(self.hubs)}")
         for name in ("lengths", "cover"):
-            if np.isnan(getattr(self, name)).any():
-                raise ValueError(f"{name}: expected numbers, got nan")
+            if not (getattr(self, name) >= 0).all():
+                raise ValueError(f"{name}: expected numbers from 0 up, got others")
+        children = self.lasting.sum(axis=1)
+        if n and (children.sum() >= n or children.max() > degree // 2):
+            raise ValueError(f"lasting: expected at most {degree // 2} of each point, got others")
+        self._check_reached(n)
+
+    def _check_reached(self, n: int) -> None:
+        """ValueError unless links lead from the hubs to every point."""
+        reached = np.zeros(n, bool)
+        new = self.hubs
+        while len(new):
+            reached[new] = True
+            ends = np.unique(self.links[new])
+            new = ends[(ends >= 0) & ~reached[ends]]
+        if not reached.all():
+            raise ValueError(
+                f"links: expected a way to every point, got none to {reached.argmin()}"
+            )
 
     def _link(self, batch: np.ndarray, pairs: Pairs, width: int) -> None:
         """Link a batch to what is near: points of the graph, and of the batch itself."""
@@ -126,13 +150,16 @@ class SmallWorldGraph:
         here, there, length = batch[row], points[row, place], lengths[row, place]
         self._add(here, there, length)
         self._add(there, here, length)
-        parents = self._parents(beam.points, entered)
+        parents = self._parents(beam.points, entered, batch)
         self._add(parents, batch, pairs(parents, batch), lasting=True)
 
-    def _parents(self, candidates: np.ndarray, entered: np.ndarray) -> np.ndarray:
-        """For each row the first candidate that has not half of its links taken by children.
+    def _parents(
+        self, candidates: np.ndarray, entered: np.ndarray, batch: np.ndarray
+    ) -> np.ndarray:
+        """For each of a batch the first candidate that has not half of its links taken by children.
 
-        entered: the points that are in the graph; one of them has room where no candidate has.
+        Where no candidate has room, it is the first point that has: of those in the graph, and of
+        the batch those before this one, which have their parents.
         """
         most = self.links.shape[1] // 2
         children = self.lasting.sum(axis=1)
@@ -140,7 +167,8 @@ class SmallWorldGraph:
         for row, points in enumerate(candidates):
             free = points[(points >= 0) & (children[points] < most)]
             if not len(free):
-                free = entered[children[entered] < most]
+                everyone = np.concatenate([entered, batch[:row]])
+                free = everyone[children[everyone] < most]
             parents[row] = free[0]
             children[free[0]] += 1
         return parents

@@ -217,9 +217,9 @@ class Vocabulary:
         the buckets. ValueError for numbers below 1, TypeError for a string in the place of a list,
         whose letters would be counted.
         """
-        for name, value in (("min_count", min_count), ("max_words", max_words)):
-            if value is not None:
-                check_count(name, value)
+        min_count = check_count("min_count", min_count)
+        if max_words is not None:
+            max_words = check_count("max_words", max_words)
         _checked_tokens("token_lists", token_lists)
         lists = (_checked_tokens("token_lists", tokens) for tokens in token_lists)
         seen = Counter(chain.from_iterable(lists))
@@ -245,9 +245,12 @@ class Vocabulary:
         return 1 + len(self.words) + hashed % self.buckets
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON: at every moment the path holds the old file or the new one, whole."""
+        """Write it as JSON: at every moment the path holds the old file or the new one, whole.
+
+        ValueError when `load` would refuse it, because it was changed; then the old file stays.
+        """
         content = {"format": FORMAT, "buckets": self.buckets, "words": self.words}
-        with replacing(path) as file:
+        with replacing(path, type(self).load) as file:
             file.write(json.dumps(content | {"counts": self.counts.tolist()}).encode())
 
     @classmethod

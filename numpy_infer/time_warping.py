@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_infer.checks import check_count, check_floating, check_like
+from numpy_infer.distances import in_range
 
 PAIRS = 4096  # at once: what one step of the way needs stays in the cache
 
@@ -19,14 +20,32 @@ def time_warping_distances(x: np.ndarray, y: np.ndarray, *, band: int) -> np.nda
     """The distance of row i of x and row i of y, all rows in step.
 
     x, y: (n, time), floating. band: how far the clocks may lie apart; 0 is the Euclidean
-    distance. Returns (n,). TypeError for integers, ValueError for shapes that differ.
+    distance. Returns (n,); two series without any entry are alike, at distance 0. Squares that
+    would overflow or vanish are those of scaled series. TypeError for integers, ValueError for
+    shapes that differ.
     """
     check_floating("x", x, ndim=2)
     check_like("y", y, "x", x)
-    band = check_count("band", band, least=0)
-    parts = range(0, len(x), PAIRS)
-    found = [_distances(x[i : i + PAIRS].T, y[i : i + PAIRS].T, band) for i in parts]
-    return np.concatenate(found) if found else x[:, 0]
+    check_count("band", band, least=0)
+    found = np.zeros(len(x), x.dtype)
+    if x.shape[1]:
+        for start in range(0, len(x), PAIRS):
+            part = slice(start, start + PAIRS)
+            found[part] = _scaled(x[part], y[part], band)
+    return found
+
+
+def _scaled(x: np.ndarray, y: np.ndarray, band: int) -> np.ndarray:
+    """The distances of rows, again with a largest entry of 1 where the squares lose them."""
+    with np.errstate(over="ignore"):
+        found = _distances(x.T, y.T, band)
+        again = np.flatnonzero(~in_range(found * found, x.shape[1]))
+    if len(again):
+        x, y = x[again], y[again]
+        scale = np.maximum(np.abs(x).max(axis=1), np.abs(y).max(axis=1))
+        scale[~(np.isfinite(scale) & (scale > 0))] = 1
+        found[again] = scale * _distances((x / scale[:, None]).T, (y / scale[:, None]).T, band)
+    return found
 
 
 def _distances(x: np.ndarray, y: np.ndarray, band: int) -> np.ndarray:

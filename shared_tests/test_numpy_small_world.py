@@ -1,13 +1,19 @@
 """The small world index: recall and cost against exact search, time warping, and its file."""
 
+import copy
 import json
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numpy_infer import safetensors_file
+from numpy_infer import neighbor_memory, safetensors_file
 from numpy_infer.model_file import ModelFileError, checksum
+from numpy_infer.neighbor_memory import NeighborMemory
 from numpy_infer.small_world_index import Found, SmallWorldIndex
 from numpy_infer.time_warping import time_warping_distances
 from shared_tests.fixtures import digits, normal
@@ -37,8 +43,8 @@ def test_time_warping_is_the_dynamic_programme(time, band):
 
 
 def test_time_warping_sees_the_same_shape_at_another_pace():
-    time = np.linspace(0, 1, 47)
-    x, y = np.sin(7 * time)[None], np.sin(7 * time**1.1)[None]
+    clock = np.linspace(0, 1, 47)
+    x, y = np.sin(7 * clock)[None], np.sin(7 * clock**1.1)[None]
     assert time_warping_distances(x, y, band=5)[0] < 0.4 * np.linalg.norm(x - y)
 
 
@@ -75,9 +81,9 @@ def test_recall_where_there_are_no_clusters_grows_with_the_beam():
 
 
 def test_recall_of_time_warping():
-    time = np.linspace(0, 1, 32)
+    clock = np.linspace(0, 1, 32)
     rng = np.random.default_rng(3)
-    waves = rng.integers(1, 6, 1100)[:, None] * (time + 0.05 * rng.normal(size=(1100, 1)))
+    waves = rng.integers(1, 6, 1100)[:, None] * (clock + 0.05 * rng.normal(size=(1100, 1)))
     series = np.sin(2 * np.pi * waves) + 0.1 * rng.normal(size=(1100, 32))
     index = SmallWorldIndex.build(series[:1000], metric="dtw", band=3, width=32)
     found, exact = (search(series[1000:], 5) for search in (index.search, index.exact_search))
@@ -95,8 +101,9 @@ def test_exact_search_is_the_sorted_distances():
     np.testing.assert_allclose(found.distances, np.sort(distances)[:, :11], rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("degree", [2, 3, 4])
 @pytest.mark.parametrize("name", ["digits", "islands", "line", "all alike", "one", "two"])
-def test_every_point_is_found(name):
+def test_every_point_is_found(name, degree):
     """A beam as wide as the index reaches everything: no point is cut off."""
     islands = (100 * normal(60, 5, seed=6)[:, None] + normal(60, 13, 5, seed=7)).reshape(-1, 5)
     points = {
@@ -107,11 +114,14 @@ def test_every_point_is_found(name):
         "one": np.ones((1, 3)),
         "two": np.eye(2),
     }[name]
-    index = SmallWorldIndex.build(points, degree=4, width=8)
+    index = SmallWorldIndex.build(points, degree=degree, width=8)
     n = len(points)
     found, exact = index.search(points[:3], n), index.exact_search(points[:3], n)
     for got, wanted in zip(found, exact, strict=True):
         np.testing.assert_array_equal(got, wanted)
+    beam = index._beam(index._now, points[:3], n)
+    assert (np.sort(beam.points) == np.arange(n)).all()
+    assert (beam.evaluations == n).all()
 
 
 def test_distances_are_counted(monkeypatch):
@@ -146,6 +156,174 @@ def test_points_may_be_added_later_and_seeds_repeat():
         later.add(points[start : start + 100])
     assert recall(later.search(points, 5), first.exact_search(points, 5)) > 0.95
     assert later.graph.links.shape == (900, 24)
+
+
+def test_time_warping_has_no_default_band():
+    with pytest.raises(ValueError, match=r"^band: expected .* for the metric dtw, got None"):
+        SmallWorldIndex.build(X, metric="dtw")
+    zero = SmallWorldIndex.build(X, metric="dtw", band=0)
+    assert zero.config["band"] == SmallWorldIndex.build(X).config["band"] == 0
+
+
+def test_series_without_entries_are_alike():
+    nothing = np.zeros((3, 0), np.float32)
+    found = time_warping_distances(nothing, nothing, band=1)
+    np.testing.assert_array_equal(found, np.zeros(3, np.float32))
+    assert found.dtype == np.float32
+    assert time_warping_distances(X[:0], X[:0], band=1).shape == (0,)
+
+
+METRICS = {"euclidean": {}, "dtw": {"metric": "dtw", "band": 1}}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 1e20, 1e37])
+def test_large_and_small_points_are_those_of_size_one(size, metric):
+    """Their squares overflow, or vanish, in float32."""
+    points, queries = normal(300, 3, seed=15), normal(20, 3, seed=16)
+    scaled, at = ((size * one).astype(np.float32) for one in (points, queries))
+    index = SmallWorldIndex.build(scaled, **METRICS[metric])
+    true = SmallWorldIndex.build(scaled.astype(np.float64) / size, **METRICS[metric])
+    found, exact = index.search(at, 5), true.exact_search(at.astype(np.float64) / size, 5)
+    assert recall(found, exact) > 0.95
+    exactly = index.exact_search(at, 5).distances.astype(np.float64) / size
+    np.testing.assert_allclose(exactly, exact.distances, rtol=1e-2 if size < 1e-30 else 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_points_whose_distances_overflow_are_refused(dtype):
+    largest = np.finfo(dtype).max
+    index = SmallWorldIndex.build(X.astype(dtype))
+    for call in (index.add, lambda x: index.search(x, 1), lambda x: index.exact_search(x, 1)):
+        with pytest.raises(ValueError, match=r"^(points|queries): expected numbers up to .*, got"):
+            call(np.full((2, 3), largest / 2, dtype))
+    far = np.array([[1, 1, 1], [-1, -1, -1]], dtype) * (largest / 8)
+    with np.errstate(over="raise"):
+        found = SmallWorldIndex.build(far).search(far, 2)
+    assert found.indices.tolist() == [[0, 1], [1, 0]]
+    assert np.isfinite(found.distances).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_of_equal_points_the_lower_index_comes_first(metric):
+    few = normal(40, 3, seed=17)
+    numbers = np.random.default_rng(18).integers(0, 40, 2000)
+    points = few[numbers]
+    index = SmallWorldIndex.build(points, **METRICS[metric])
+    queries = np.concatenate([points[:20], normal(20, 3, seed=20)])
+    for k in (1, 3, 60):
+        found, exact = index.search(queries, k), index.exact_search(queries, k)
+        np.testing.assert_array_equal(found.indices[:20], exact.indices[:20])
+        np.testing.assert_array_equal(found.distances, np.sort(found.distances, axis=1))
+    signed = np.array([[0.0, 1], [-0.0, 1], [0.0, 1]])
+    assert SmallWorldIndex.build(signed).search(signed, 2).indices.tolist() == [[0, 1]] * 3
+
+
+def contents(index: SmallWorldIndex | NeighborMemory) -> list[np.ndarray]:
+    """Copies of all that an addition may change."""
+    if isinstance(index, NeighborMemory):
+        return [index.vectors.copy()]
+    return [index.points.copy(), *(array.copy() for array in index.graph.arrays().values())]
+
+
+class Failing:
+    """A function that fails at one of its calls."""
+
+    def __init__(self, function: Any, call: int) -> None:
+        self.function, self.left = function, call
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise ZeroDivisionError
+        return self.function(*arguments)
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+@pytest.mark.parametrize("kind", [SmallWorldIndex, NeighborMemory])
+def test_an_addition_that_fails_changes_nothing(kind, filled, monkeypatch):
+    """Whichever step of it fails, and whatever it was given."""
+    index = kind(3, dtype="float64")
+    if filled:
+        index.add(X)
+    before = contents(index)
+    bad: list[Any] = [X * np.nan, X[:, :2], X[:0], X.astype("float32"), X.tolist(), X[0]]
+    for points in [*bad, X + np.inf]:
+        with pytest.raises((TypeError, ValueError), match="expected"):
+            index.add(points)
+    step = "_paired" if kind is SmallWorldIndex else "l2_normalize"
+    place = SmallWorldIndex if kind is SmallWorldIndex else neighbor_memory
+    function, more = getattr(place, step), normal(40, 3, seed=21)
+    for call in [*range(30), 60, 90] if kind is SmallWorldIndex else [0]:
+        failing = Failing(function, call)
+        monkeypatch.setattr(place, step, lambda *given, failing=failing: failing(*given))
+        with pytest.raises(ZeroDivisionError):
+            index.add(more)
+        for one, other in zip(contents(index), before, strict=True):
+            np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(place, step, function)
+    index.add(more)
+    assert len(index) == len(before[0]) + 40
+
+
+@pytest.mark.parametrize("kind", [SmallWorldIndex, NeighborMemory])
+def test_threads_search_while_others_add(kind):
+    """A search sees the index before an addition or after it; no addition is lost."""
+    index = kind(3, dtype="float64")
+    index.add(X[:5])
+    parts = [normal(11, 3, seed=seed) for seed in range(40)]
+    done = threading.Event()
+
+    def search() -> int:
+        count = 0
+        while not done.is_set():
+            n = len(index)
+            found = index.search(X, n)
+            assert (np.sort(found.indices) == np.arange(n)).mean() > 0.5
+            assert (found.indices >= 0).all()
+            if kind is SmallWorldIndex:
+                index.exact_search(X, n)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(6) as threads:
+        searches = [threads.submit(search) for _ in range(3)]
+        added = [threads.submit(index.add, part) for part in parts]
+        for one in added:
+            one.result()
+        done.set()
+        assert min(one.result() for one in searches) > 0
+    assert len(index) == 5 + 40 * 11
+    again = pickle.loads(pickle.dumps(copy.deepcopy(index)))
+    again.add(X)
+    assert len(again) == len(index) + 31
+
+
+def test_exact_search_takes_many_queries_in_one_step(monkeypatch):
+    index = SmallWorldIndex.build(normal(50, 4, seed=22), metric="dtw", band=2)
+    queries, sizes = normal(300, 4, seed=23), []
+    paired = index._paired
+    monkeypatch.setattr(index, "_paired", lambda x, y: sizes.append(len(x)) or paired(x, y))
+    found = index.exact_search(queries, 3)
+    assert sum(sizes) == 50 * 300
+    assert len(sizes) == 4
+    for row in (0, 80, 81, 299):
+        alone = index.exact_search(queries[[row]], 3)
+        for one, all_of_them in zip(alone, found, strict=True):
+            np.testing.assert_array_equal(one[0], all_of_them[row])
+
+
+def test_a_wide_beam_costs_no_more_than_all_points():
+    points = normal(800, 5, seed=24)
+    index = SmallWorldIndex.build(points)
+    wide, exact = index.search(points[:5], 3, width=10**8), index.exact_search(points[:5], 3)
+    for one, other in zip(wide, exact, strict=True):
+        np.testing.assert_array_equal(one, other)
+    begin = time.process_time()
+    again = SmallWorldIndex.build(points, width=10**8)  # it is in a file's header too
+    again.search(points, 1)
+    assert time.process_time() - begin < 30
+    assert recall(again.search(points[:50], 5, width=48), index.exact_search(points[:50], 5)) > 0.9
 
 
 X = normal(31, 3, seed=13)
@@ -228,6 +406,12 @@ HOSTILE = {
     "a length of nan": put("lengths", np.nan),
     "lengths of another shape": lambda d, a: a.update(lengths=a["lengths"][:, 1:]),
     "lasting of another type": lambda d, a: a.update(lasting=a["lasting"].astype("int8")),
+    "a length below zero": put("lengths", -1.0),
+    "a cover below zero": put("cover", -np.inf),
+    "more hubs than a search looks at": lambda d, a: a.update(hubs=np.arange(31)),
+    "links that last all": lambda d, a: a["lasting"].fill(True),
+    "a point that no link leads to": lambda d, a: put("links", -1, slice(None))(d, a),
+    "points whose distances overflow": put("points", 1e308),
     "no hubs": lambda d, a: a.update(hubs=a["hubs"][:0]),
     "hubs of another shape": lambda d, a: a.update(hubs=a["hubs"][:, None]),
     "a hub that is no point": put("hubs", -1),
