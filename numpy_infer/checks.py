@@ -15,7 +15,8 @@ def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None
     """TypeError unless `x` is float32 or float64; ValueError unless it has `ndim` axes."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"{name}: expected a numpy.ndarray, got {type(x).__name__}")
-    if x.dtype.char not in "fd":  # so that halves are refused by name
+    # Halves and the other order of bytes are refused by name: results would be of another kind.
+    if x.dtype.char not in "fd" or not x.dtype.isnative:
         raise TypeError(f"{name}: expected float32 or float64, got {x.dtype}")
     check_rank(name, x, ndim=ndim)
 

@@ -128,6 +128,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for definition in chosen
             for operation in definition.operations
             if name in operation.backends() and definition.component != CHAIN
+            if getattr(metafunc.module, "concerns", lambda _: True)(operation)
         ]
     elif "backend_name" in names:
         arguments, rows = ("backend_name",), [(name,) for name in selected(config)]

@@ -60,7 +60,7 @@ def search(
     index_class: Any, stored: np.ndarray, queries: np.ndarray, k: int, **options: Any
 ) -> dict[str, np.ndarray]:
     """What an index answers that holds the first input, but for how long it took to find."""
-    dtype = {"dtype": str(stored.dtype)} if stored.dtype.kind == "f" else {}
+    dtype = {"dtype": stored.dtype.name} if stored.dtype.kind == "f" else {}
     index = index_class(**{"dim": stored.shape[-1], **dtype, **options})
     index.add(stored)
     found = index.search(queries, k)._asdict()
