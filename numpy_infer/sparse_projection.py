@@ -144,4 +144,6 @@ def _checked(x: Any) -> SparseMatrix:
         raise ValueError(
             f"x: expected indices in 0..{width - 1}, got {indices.min()}..{indices.max()}"
         )
+    # NumPy repeats and counts by signed integers alone.
+    indices, indptr = indices.astype(np.intp, copy=False), indptr.astype(np.intp, copy=False)
     return SparseMatrix(data, indices, indptr, x.shape, layout)

@@ -57,6 +57,8 @@ class SparseProjection(nn.Module):
         check_floating("x", x, ndim=2)
         if x.layout not in LAYOUTS:
             raise TypeError(f"x: expected one of {', '.join(map(str, LAYOUTS))}, got {x.layout}")
+        if x.layout == torch.sparse_coo and x.sparse_dim() != 2:
+            raise ValueError(f"x: expected two sparse axes, got {x.sparse_dim()}, the other dense")
         check_layer_dtype("x", x, self.weight.dtype)
         check_width("x", x, self.weight.shape[0])
         if x.layout == torch.strided:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,15 @@ class LikeSciPy:
         self.data, self.indices = np.append(data, 9.0), np.append(indices, 1)
         self.indptr = indptr.astype(np.int32)
         self.shape, self.format = REPEATED.shape, "csr"
+
+
+@pytest.mark.parametrize("width", ["int8", "int32", "uint8", "uint32", "uint64"])
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_sparse_projection_takes_indices_of_every_width(layout, width):
+    x = SparseMatrix.from_dense(normal(5, 7, seed=1), layout)
+    narrow = replace(x, indices=x.indices.astype(width), indptr=x.indptr.astype(width))
+    layer = SparseProjection(Input(), normal(7, 3, seed=2))
+    np.testing.assert_array_equal(layer(narrow), layer(x))
 
 
 def test_sparse_projection_takes_matrices_like_those_of_scipy():

@@ -63,3 +63,17 @@ def test_the_gradient_of_the_gradient():
         lambda weight: torch.func.functional_call(model, {"weight": weight}, x) ** 2,
         model.weight,
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_indices_of_either_width(dtype):
+    model, x = SparseProjection(7, 3, seed=1).double(), sparse("csr")
+    places = x.crow_indices().to(dtype), x.col_indices().to(dtype)
+    narrow = torch.sparse_csr_tensor(*places, x.values(), x.shape)
+    assert torch.equal(model(narrow), model(x))
+
+
+def test_one_sparse_axis_is_refused():
+    x = torch.from_numpy(X).to_sparse(1)
+    with pytest.raises(ValueError, match=r"^x: expected two sparse axes, got 1, the other dense$"):
+        SparseProjection(7, 3).double()(x)
