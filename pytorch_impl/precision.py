@@ -7,11 +7,12 @@ overflows the one, and a tie tolerance of 32 roundings is a quarter of the range
     layers, models                         multiply in halves where PyTorch's own layers do
 
 The first are marked `@in_single_precision`; the second check their input by `check_layer_dtype`.
+Call `backward` outside of autocast, as PyTorch asks: inside, the gradient multiplies in halves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -103,3 +104,16 @@ class FullPrecision(nn.Module):
             return widened(x).to(y.device) if y.dtype in HALVES else y
 
         return super()._apply(kept, recurse)
+
+
+def restore_state(
+    optimizer: torch.optim.Optimizer, state_dict: dict[str, Any], names: Sequence[str]
+) -> None:
+    """Keep a loaded state of these names in float32; torch rounds it to the parameter's half."""
+    places = [place for group in state_dict["param_groups"] for place in group["params"]]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for place, parameter in zip(places, parameters, strict=True):
+        saved = state_dict["state"].get(place, {})
+        if parameter.dtype in HALVES and saved.keys() == set(names):
+            for name, value in saved.items():
+                optimizer.state[parameter][name] = widened(value).to(parameter.device, copy=True)

@@ -31,7 +31,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import generator
-from pytorch_impl.precision import FullPrecision, in_single_precision
+from pytorch_impl.precision import FullPrecision, in_single_precision, single
 from pytorch_impl.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
@@ -174,9 +174,10 @@ class RareEventMemory(FullPrecision):
         self.rule = rule
         self.age_noise = age_noise
         self.generator = generator(seed)
-        self.register_buffer("keys", torch.zeros(size, dim))
-        self.register_buffer("labels", torch.full((size,), float(EMPTY)))
-        self.register_buffer("ages", torch.zeros(size))
+        dtype = single(torch.get_default_dtype())
+        self.register_buffer("keys", torch.zeros(size, dim, dtype=dtype))
+        self.register_buffer("labels", torch.full((size,), float(EMPTY), dtype=dtype))
+        self.register_buffer("ages", torch.zeros(size, dtype=dtype))
 
     @in_single_precision
     def forward(self, queries: Tensor) -> Recall:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pytorch_impl.checks import check_number
-from pytorch_impl.precision import HALVES, single, widened
+from pytorch_impl.precision import restore_state, single, widened
 
 STATE = ("memory", "gradient", "square")
 
@@ -76,7 +76,7 @@ class SMORMS3(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a `state_dict`; the state of a half parameter stays float32."""
         super().load_state_dict(state_dict)
-        restore_state(self, state_dict)
+        restore_state(self, state_dict, STATE)
 
     def _update(self, parameter: Tensor, x: Tensor, lr: float, epsilon: float) -> None:
         state, x = self.state[parameter], widened(x)
@@ -98,17 +98,6 @@ class SMORMS3(torch.optim.Optimizer):
         _advance(touched, x.values(), lr, epsilon)
         for one, moved in zip(tensors, touched, strict=True):
             one[rows] = moved.to(one.dtype)
-
-
-def restore_state(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
-    """The state of half parameters once more: torch's own loading rounds it to their dtype."""
-    places = [place for group in state_dict["param_groups"] for place in group["params"]]
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    for place, parameter in zip(places, parameters, strict=True):
-        saved = state_dict["state"].get(place, {})
-        if parameter.dtype in HALVES and saved.keys() == set(STATE):
-            for name, value in saved.items():
-                optimizer.state[parameter][name] = widened(value).to(parameter.device, copy=True)
 
 
 def _advance(tensors: list[Tensor], x: Tensor, lr: float, epsilon: float) -> None:

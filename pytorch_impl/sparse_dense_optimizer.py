@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pytorch_impl.smorms3 import restore_state
+from pytorch_impl.precision import restore_state
+from pytorch_impl.smorms3 import STATE
 
 KINDS = ("sparse", "dense")
 
@@ -115,7 +116,7 @@ class SparseDenseOptimizer(Optimizer):
         self._place()
         try:
             super().load_state_dict(state_dict)
-            restore_state(self, state_dict)
+            restore_state(self, state_dict, STATE)
         except ValueError:
             self._kinds = before
             self._place()

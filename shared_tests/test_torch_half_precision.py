@@ -106,6 +106,18 @@ def operations(*names: str) -> list[tuple[str, Operation]]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def no_tolerance_of_a_half(monkeypatch):
+    """Nobody asks for the roundings of a half: a tolerance made of them is a part of the range."""
+    finfo = torch.finfo
+
+    def guarded(dtype: torch.dtype) -> torch.finfo:
+        assert dtype not in HALVES
+        return finfo(dtype)
+
+    monkeypatch.setattr(torch, "finfo", guarded)
+
+
 def test_every_operation_is_in_one_list():
     every = {operation.name for _, operation in operations()}
     assert every == {*IN_SINGLE_PRECISION, *LAYERS, *OTHERS}
@@ -165,15 +177,16 @@ def each(names: Sequence[str]) -> Any:
     ids = [f"{component}-{operation.name}" for component, operation in rows]
 
     def parametrized(test: Any) -> Any:
-        test = pytest.mark.parametrize(("component", "operation"), rows, ids=ids)(test)
+        test = pytest.mark.parametrize("named_operation", rows, ids=ids)(test)
         return pytest.mark.parametrize("dtype", HALVES, ids=["float16", "bfloat16"])(test)
 
     return parametrized
 
 
 @each(IN_SINGLE_PRECISION)
-def test_float32_of_the_rounded_input(component, operation, dtype):
+def test_float32_of_the_rounded_input(named_operation, dtype):
     """Outputs and errors are equal bit for bit, indices too; a half's gradient is rounded once."""
+    component, operation = named_operation
     for case in operation.cases:
         case = rounded(case, dtype)
         wanted = run(component, operation, case, None, nullcontext())
@@ -223,8 +236,9 @@ def layer_outputs(
 
 
 @each(LAYERS)
-def test_a_layer_is_near_the_float32_one(component, operation, dtype):
+def test_a_layer_is_near_the_float32_one(named_operation, dtype):
     """All integers, such as the merges of a tree, are the same."""
+    component, operation = named_operation
     case = rounded(operation.cases[0], dtype)
     wanted = layer_outputs(component, operation, case, dtype, "float32")
     for way in WAYS:
@@ -239,8 +253,9 @@ def test_a_layer_is_near_the_float32_one(component, operation, dtype):
 
 
 @each(LAYERS)
-def test_every_case_of_a_layer_runs(component, operation, dtype):
+def test_every_case_of_a_layer_runs(named_operation, dtype):
     """Or raises what it raises in float32; NaN comes only where numbers leave the range."""
+    component, operation = named_operation
     for case in operation.cases:
         case = rounded(case, dtype)
         wanted = layer_outputs(component, operation, case, dtype, "float32")
@@ -490,6 +505,12 @@ def test_a_memory_keeps_its_labels_and_ages(dtype):
     assert net["memory"].ages.tolist() == [0, 300, 300, 300, 301]
     net.double()
     assert net["memory"].keys.dtype == torch.float64
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert RareEventMemory(5, 3).labels.dtype == torch.float32
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_a_learned_temperature_stays_in_float32():

@@ -19,6 +19,8 @@ HELPERS = {
     "setup",  # theano: what it needs to run
     "ties",
     "near_neighbors",  # a quick way of one loss
+    "precision",  # torch and tf2: what computes in float32 where halves are given
+    "transforms",  # torch: what torch.func and derivatives of derivatives ask for
     "classmates",  # torch: the rows of each class, for losses of all triplets
     # trainings
     "distributed",  # torch and tf2: one batch of many processes
