@@ -225,7 +225,7 @@ def mutation(session: nox.Session) -> None:
     `--survivors` tries those again that survived, `--report` tries none.
     """
     arguments = list(session.posargs)
-    chosen = BACKENDS
+    chosen: tuple[str, ...] = BACKENDS
     while "--package" in arguments:
         place = arguments.index("--package")
         chosen = (arguments[place + 1],)

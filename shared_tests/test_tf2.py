@@ -13,6 +13,7 @@ from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
 from shared_tests.definition import cells
+from shared_tests.distributions import assert_normal
 from shared_tests.fixtures import normal
 from tf2_impl import interchange
 from tf2_impl.char_word_encoder import SentenceEncoder
@@ -298,3 +299,10 @@ def test_chain_with_convolutional_components_means_to_numpy_what_it_means_here(t
     interchange.save_model(model, tmp_path / "model.safetensors")
     got = load_model(tmp_path / "model.safetensors")[-1](np.moveaxis(x, -1, 1))
     np.testing.assert_allclose(got, model(x), rtol=0, atol=1e-5)
+
+
+def test_noise_of_the_gates_is_standard_normal():
+    """Times softplus(0) = log 2 before noise_weight has learnt; the gates are then its softmax."""
+    model = MixtureOfExperts(3, 2, 2, 2, noisy=True, seed=1)
+    gates = model.gates(tf.zeros((3000, 3)), training=True).numpy()
+    assert_normal(np.log(gates[:, 0] / gates[:, 1]) / np.log(2), 2**0.5)

@@ -22,12 +22,14 @@ from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.sparse_projection import SparseProjection, _argsort
 from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
+from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import TripletLoss
 from shared_tests.backends.torch_backend import build
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sequence_encoder import last_state
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES, repeated
+from shared_tests.distributions import assert_normal
 from shared_tests.fixtures import normal
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
@@ -347,3 +349,11 @@ def test_speaker_encoder_is_the_sketch_of_its_source_with_activations():
     wanted = F.normalize(F.linear(mean, model.projection.weight))
     torch.testing.assert_close(model(x), wanted)
     assert model.projection.bias is None
+
+
+def test_noise_of_the_gates_is_standard_normal():
+    """Times softplus(0) = log 2 before noise_weight has learnt; the gates are then its softmax."""
+    model = MixtureOfExperts(3, 2, 2, 2, noisy=True, seed=1)
+    torch.manual_seed(1)
+    gates = model.train().gates(torch.zeros(3000, 3)).detach().numpy()
+    assert_normal(np.log(gates[:, 0] / gates[:, 1]) / np.log(2), 2**0.5)
