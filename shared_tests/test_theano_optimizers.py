@@ -282,10 +282,11 @@ def test_bad_rate(lr):
     [
         ([], "at least one shared variable"),
         ([T.dmatrix()], "shared variables"),
-        ([theano.shared(np.arange(3))], "floating point numbers"),
+        ([theano.shared(np.arange(3))], "float32 or float64"),
+        ([theano.shared(TABLE.astype("float16"))], "float32 or float64"),
         ([theano.shared(TABLE)] * 2, "each shared variable once"),
     ],
-    ids=["none", "symbolic", "integers", "twice"],
+    ids=["none", "symbolic", "integers", "halves", "twice"],
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_bad_params(make, params, expected):

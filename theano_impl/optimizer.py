@@ -10,6 +10,8 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
+from theano_impl.checks import FLOATS
+
 
 class Optimizer:
     """Base of the optimizers: `.params` are the shared variables that it moves.
@@ -17,7 +19,7 @@ class Optimizer:
     `.state[param]` is what it keeps for one of them, shared variables by name.
 
     Derived ones write `updates` and `shared_variables`. ValueError for no params or one that comes
-    twice, TypeError for what is not a floating shared variable.
+    twice, TypeError for what is not a shared variable of float32 or float64.
     """
 
     state: Mapping[SharedVariable, dict[str, SharedVariable]]
@@ -29,8 +31,8 @@ class Optimizer:
         for param in self.params:
             if not isinstance(param, SharedVariable):
                 raise TypeError(f"params: expected shared variables, got {type(param).__name__}")
-            if param.dtype not in T.float_dtypes:
-                raise TypeError(f"params: expected floating point numbers, got {param.dtype}")
+            if param.dtype not in FLOATS:
+                raise TypeError(f"params: expected float32 or float64, got {param.dtype}")
         if len(set(self.params)) < len(self.params):
             raise ValueError("params: expected each shared variable once, got one twice")
 
