@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from numpy_infer.checks import check_flag, check_floating, check_number
+from numpy_infer.checks import check_count, check_flag, check_floating, check_number
 from numpy_infer.layer import Layer
 from numpy_infer.normal_share import normal_share
 
@@ -176,10 +176,9 @@ def _tanh_share(x: np.ndarray) -> np.ndarray:
 
 
 def _checked_axis(axis: int) -> int:
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise TypeError(f"axis: expected -1 or 1, got {type(axis).__name__}")
-    if axis not in (-1, 1):
-        raise ValueError(f"axis: expected -1 or 1, got {axis}")
+    axis = check_count("axis", axis, least=-1, most=1)
+    if axis == 0:
+        raise ValueError("axis: expected -1 or 1, got 0")
     return axis
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tf2_impl.checks import check_seed
+
 
 class GlorotUniform(keras.initializers.Initializer):
     """Uniform in ±√(6 / (in + out)); leading axes are separate matrices (Glorot, Bengio 2010).
@@ -13,7 +15,7 @@ class GlorotUniform(keras.initializers.Initializer):
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = keras.random.SeedGenerator(seed)
+        self.seed = keras.random.SeedGenerator(check_seed("seed", seed))
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> tf.Tensor:
         bound = (6 / (shape[-2] + shape[-1])) ** 0.5
@@ -24,7 +26,7 @@ class EmbeddingTable(keras.initializers.Initializer):
     """Normal vectors of about unit length, and zero for the padding in row 0."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = keras.random.SeedGenerator(seed)
+        self.seed = keras.random.SeedGenerator(check_seed("seed", seed))
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> tf.Tensor:
         vocabulary_size, dim = shape

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_count, check_ids, check_number, check_seed, size
+from tf2_impl.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import EmbeddingTable
 from tf2_impl.precision import in_compute_dtype
@@ -44,7 +44,7 @@ class LeakyReLU(keras.layers.Layer):
 
     def __init__(self, slope: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.slope = slope
+        self.slope = check_number("slope", slope)
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -64,7 +64,7 @@ class LogSoftmax(keras.layers.Layer):
 
     def __init__(self, axis: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.axis = axis
+        self.axis = check_count("axis", axis, least=-LARGEST)
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -227,6 +227,7 @@ class BackwardGRU(keras.layers.GRU):
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
+        units = check_count("units", units)
         super().__init__(units, go_backwards=True, return_sequences=True, **kwargs)
 
     def call(

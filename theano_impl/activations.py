@@ -116,6 +116,7 @@ class Softmax(Layer):
     """exp(x) / Σ exp(x) over the last axis, or over the channels, axis 1."""
 
     def __init__(self, x: TensorVariable, *, axis: int = -1) -> None:
+        axis = _checked_axis(axis)
         super().__init__(x, config={"axis": axis})
         share = T.exp(_below_largest(x, axis))
         self.output = share / T.sum(share, axis=axis, keepdims=True)
@@ -125,6 +126,7 @@ class LogSoftmax(Layer):
     """x − log Σ exp(x) over the last axis, or over the channels, axis 1."""
 
     def __init__(self, x: TensorVariable, *, axis: int = -1) -> None:
+        axis = _checked_axis(axis)
         super().__init__(x, config={"axis": axis})
         below = _below_largest(x, axis)
         self.output = below - T.log(T.sum(T.exp(below), axis=axis, keepdims=True))
@@ -173,11 +175,16 @@ def _elu(x: TensorVariable, alpha: float) -> TensorVariable:
     return T.switch(x > 0, x, _typed(alpha, x) * T.expm1(below))
 
 
+def _checked_axis(axis: int) -> int:
+    axis = check_count("axis", axis, least=-1, most=1)
+    if axis == 0:
+        raise ValueError("axis: expected -1 or 1, got 0")
+    return axis
+
+
 def _below_largest(x: TensorVariable, axis: int) -> TensorVariable:
     """x minus its largest entry on the axis: exp of it does not overflow."""
     check_floating("x", x)
-    if axis not in (-1, 1):
-        raise ValueError(f"axis: expected -1 or 1, got {axis}")
     if x.ndim < 2:
         check_rank("x", x, ndim=2)
     # nnet.softmax takes matrices alone.
