@@ -54,7 +54,7 @@ def calls(model: keras.Model) -> list[Call]:
 
 def _graph(model: keras.Model) -> list[tuple[Any, list[Any], bool]]:
     """Each layer with the tensors that it takes; with none where sizes have not been given yet."""
-    if isinstance(model, keras.Sequential) and not model.built:
+    if isinstance(model, keras.Sequential) and not hasattr(model, "inputs"):
         return [(layer, [], False) for layer in model.layers]
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(

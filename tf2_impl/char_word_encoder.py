@@ -29,12 +29,13 @@ from tf2_impl.checks import (
     check_seed,
 )
 from tf2_impl.convolution import on_rows
+from tf2_impl.ids import IdLayer, filled_up
 from tf2_impl.initializers import EmbeddingTable, GlorotUniform
 from tf2_impl.recurrent import last_states, make_gru
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class CharWordEncoder(keras.layers.Layer):
+class CharWordEncoder(IdLayer):
     """Padded ids of characters to one vector for each word, all words at once.
 
     vocabulary_size counts the padding's row 0. char_dim: of the characters' vectors, n_filters: of
@@ -51,8 +52,7 @@ class CharWordEncoder(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA would drop the check of the ids
+        super().__init__(**kwargs)
         vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         char_dim = check_count("char_dim", char_dim)
         n_filters = check_count("n_filters", n_filters)
@@ -79,12 +79,13 @@ class CharWordEncoder(keras.layers.Layer):
         )
         self.convolution.build((None, None, char_dim))
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (words, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
 
         Returns (words, n_filters), zeros for a word of padding only. Of equal windows the first
         gets the gradient. ValueError for an id outside the table, and for padding before an id.
         """
+        ids = filled_up(ids)
         check_ids("ids", ids, self.table.shape[0])
         missing = tf.maximum(self.width - tf.shape(ids)[1], 0)
         ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])  # gather takes no narrower
@@ -108,7 +109,7 @@ class CharWordEncoder(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SentenceEncoder(keras.layers.Layer):
+class SentenceEncoder(IdLayer):
     """The last real state of a GRU over the words of each sentence, all sentences at once.
 
     Arguments as for `CharWordEncoder`. hidden: the width of the state. reverse: from the last
@@ -127,8 +128,7 @@ class SentenceEncoder(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # as that of its words
+        super().__init__(**kwargs)
         hidden = check_count("hidden", hidden)
         vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         reverse = check_flag("reverse", reverse)
@@ -149,13 +149,14 @@ class SentenceEncoder(keras.layers.Layer):
         self.reverse = reverse
         self.gru = make_gru(n_filters, hidden, glorot=GlorotUniform(seed), dtype=dtype)
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (sentences, words, longest) integers in 0..vocabulary_size−1, padded with 0.
 
         Padding stands behind the characters of each word and behind the words of each sentence
         alone. Returns (sentences, hidden), zeros for a sentence without words. ValueError for an
         id outside the table, and for padding in any other place.
         """
+        ids = filled_up(ids)
         check_integers("ids", ids, ndim=3)
         missing = tf.cast(tf.shape(ids)[1] == 0, tf.int32)
         ids = tf.pad(ids, [[0, 0], [0, missing], [0, 0]])  # a GRU takes at least one step

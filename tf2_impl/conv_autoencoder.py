@@ -30,6 +30,7 @@ from tf2_impl.checks import (
     check_space,
 )
 from tf2_impl.convolution import on_rows
+from tf2_impl.layer import Layer
 from tf2_impl.pooling import max_pool, max_unpool, space_of
 from tf2_impl.precision import in_compute_dtype
 
@@ -46,7 +47,7 @@ class Encoding(NamedTuple):
     spaces: tuple[Sequence[int | tf.Tensor], ...]
 
 
-class _ConvAutoencoder(keras.layers.Layer):
+class _ConvAutoencoder(Layer):
     convolution: type[keras.Layer]
     transposed: type[keras.Layer]
 

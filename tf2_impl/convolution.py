@@ -9,11 +9,13 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.checks import check_count, check_flag, size
+from tf2_impl.layer import Layer
+from tf2_impl.precision import in_compute_dtype
 
 Shape = tuple[int | None, ...]
 
 
-class _Kernel(keras.layers.Layer):
+class _Kernel(Layer):
     """What both convolutions below are made of; `kernel` and `bias` as in Keras's own."""
 
     def __init__(
@@ -58,12 +60,14 @@ class Convolution(_Kernel):
     def build(self, input_shape: Shape) -> None:
         self._add_weights(input_shape[-1], self.filters)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *less, filters)."""
-        y = on_rows(lambda x: tf.nn.convolution(x, self.kernel, dilations=self.dilation_rate), x)
+        kernel = tf.cast(self.kernel, x.dtype)
+        y = on_rows(lambda x: tf.nn.convolution(x, kernel, dilations=self.dilation_rate), x)
         steps = (slice(None, None, stride) for stride in self.strides)
         y = y[(slice(None), *steps)]
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -84,9 +88,10 @@ class TransposedConvolution(_Kernel):
     def build(self, input_shape: Shape) -> None:
         self._add_weights(self.filters, input_shape[-1])
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *more, filters)."""
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel = tf.cast(self.kernel, x.dtype)
         for axis, step in enumerate(self.dilation_rate):
             kernel = _spread(kernel, axis, step)
         axes = range(len(self.strides))
@@ -95,7 +100,7 @@ class TransposedConvolution(_Kernel):
         y = tf.nn.conv_transpose(x, kernel, shape, self.strides, padding="VALID")
         for axis, (before, after) in enumerate(self.cut, start=1):
             y = resize(y, axis, -before, -after)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cut": self.cut}

@@ -33,6 +33,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, in_single_precision
 from tf2_impl.recurrent import make_gru
 
@@ -89,7 +90,7 @@ def curriculum_loss(losses: tf.Tensor, step: float | tf.Tensor, *, span: float) 
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class FeedbackNetwork(keras.layers.Layer):
+class FeedbackNetwork(Layer):
     """Log-probabilities of the classes at each level of a taxonomy, coarse ones first.
 
     classes: how many there are at each level. hidden: the width of the features and of the state.

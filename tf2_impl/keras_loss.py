@@ -28,6 +28,7 @@ class FloatingLoss(keras.losses.Loss):
         self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
     ) -> tf.Tensor:
         y_pred = tf.convert_to_tensor(y_pred)
+        y_true = y_pred if y_true is None else y_true  # no loss here looks at it
         if not y_pred.dtype.is_floating:
             raise TypeError(f"y_pred: expected floating point numbers, got {y_pred.dtype.name}")
         if y_pred.dtype.size > tf.as_dtype(self.dtype).size:

@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from tf2_impl.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
 from tf2_impl.distances import l2_normalize
+from tf2_impl.ids import IdLayer, filled_up
 from tf2_impl.initializers import EmbeddingTable
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype
 from tf2_impl.top_k_gating import top_k_gating
 
@@ -36,7 +38,7 @@ def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class LeakyReLU(keras.layers.Layer):
+class LeakyReLU(Layer):
     """x where it is positive, slope · x elsewhere.
 
     Keras's own keeps its slope in float32: in float64, 0.1 is off by 1.5e-9.
@@ -59,7 +61,7 @@ class LeakyReLU(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class LogSoftmax(keras.layers.Layer):
+class LogSoftmax(Layer):
     """The logarithm of a softmax over any axis; Keras's own activation takes the last."""
 
     def __init__(self, axis: int, **kwargs: Any) -> None:
@@ -79,7 +81,7 @@ class LogSoftmax(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class L2Normalize(keras.layers.Layer):
+class L2Normalize(Layer):
     """x / max(‖x‖, epsilon) over the last axis."""
 
     def __init__(self, *, epsilon: float = 1e-12, **kwargs: Any) -> None:
@@ -100,7 +102,7 @@ class L2Normalize(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class TopKGating(keras.layers.Layer):
+class TopKGating(Layer):
     """Softmax over the k largest entries of the last axis, zeros elsewhere."""
 
     def __init__(self, k: int, **kwargs: Any) -> None:
@@ -136,7 +138,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class Flatten(keras.layers.Layer):
+class Flatten(Layer):
     """(batch, *space, channels) to (batch, channels · space), channels slowest.
 
     This is the order of every other framework: a projection behind it has its rows as they have
@@ -159,7 +161,7 @@ class Flatten(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class ChannelsFirst(keras.layers.Layer):
+class ChannelsFirst(Layer):
     """Nothing here, where channels are last throughout; in a model file the last axis moves to 1.
 
     Saving adds it where a layer needs it. What else a file has of them must not get lost.
@@ -180,7 +182,7 @@ class ChannelsLast(ChannelsFirst):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class Embedding(keras.layers.Layer):
+class Embedding(IdLayer):
     """The vectors of ids, of which 0 is padding: its row is zero and gets no gradient.
 
     vocabulary_size counts row 0. In a `keras.Sequential` a `keras.Input` must say that ids are
@@ -190,8 +192,7 @@ class Embedding(keras.layers.Layer):
     def __init__(
         self, vocabulary_size: int, dim: int, *, seed: int | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA would drop the check of the ids
+        super().__init__(**kwargs)
         vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         dim = check_count("dim", dim)
         seed = check_seed("seed", seed)
@@ -204,8 +205,9 @@ class Embedding(keras.layers.Layer):
             name="table",
         )
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (batch, time) integers in 0..vocabulary_size−1. Returns (batch, time, dim)."""
+        ids = filled_up(ids)
         check_ids("ids", ids, self.vocabulary_size)
         vectors = tf.gather(self.table, tf.cast(ids, tf.int64))
         vectors = tf.where((ids == 0)[..., None], tf.stop_gradient(vectors), vectors)

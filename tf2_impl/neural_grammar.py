@@ -35,6 +35,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, project, widened
 from tf2_impl.ties import first_minimum, machine_epsilon
 
@@ -75,7 +76,7 @@ class LabelledTree(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class NeuralGrammar(keras.layers.Layer):
+class NeuralGrammar(Layer):
     """Vectors to the `Tree` over them: at most 3n adjacent pairs are scored, in n batches."""
 
     def __init__(self, dim: int, hidden: int, *, seed: int | None = None, **kwargs: Any) -> None:

@@ -20,25 +20,42 @@ from tf2_impl.checks import (
     check_count,
     check_flag,
     check_ids,
+    check_integers,
     check_seed,
+    check_values,
 )
 from tf2_impl.distances import l2_normalize
+from tf2_impl.ids import IdLayer, filled_up
 from tf2_impl.initializers import EmbeddingTable
 from tf2_impl.precision import widened
 
 REDUCTIONS = ("mean", "sum")
 
 
-def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0) -> tf.Tensor:
+def pad_token_lists(
+    token_lists: Sequence[Sequence[int]] | tf.RaggedTensor, *, padding_id: int = 0
+) -> tf.Tensor:
     """Ragged lists of ids as one (batch, longest) int64 tensor, filled up on the right.
 
     ValueError for an empty batch or a negative id, TypeError for ids that are not integers.
     """
+    if isinstance(token_lists, tf.RaggedTensor):
+        return _padded(token_lists, padding_id)
     return tf.constant(text.pad_token_lists(token_lists, padding_id=padding_id))
 
 
+def _padded(token_lists: tf.RaggedTensor, padding_id: int) -> tf.Tensor:
+    """The same of a RaggedTensor, also while a graph is traced."""
+    check_integers("token_lists", token_lists, ndim=2)
+    check_values(token_lists.nrows() > 0, "token_lists", "at least one list", token_lists.nrows())
+    padding_id = check_count("padding_id", padding_id, least=0)
+    ids = tf.cast(token_lists.flat_values, tf.int64)
+    check_values(tf.reduce_all(ids >= 0), "token_lists", "ids of at least 0", ids)
+    return tf.cast(token_lists, tf.int64).to_tensor(padding_id)
+
+
 @keras.saving.register_keras_serializable("fourfold")
-class PaddedEmbedding(keras.layers.Layer):
+class PaddedEmbedding(IdLayer):
     """Sum or mean of the embeddings of each row's tokens; padding neither counts nor learns.
 
     vocabulary_size counts the padding's row 0. unit_norm scales each result to length 1. The
@@ -55,8 +72,7 @@ class PaddedEmbedding(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA would drop the check of the ids
+        super().__init__(**kwargs)
         vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         dim = check_count("dim", dim)
         check_choice("reduce", reduce, REDUCTIONS)
@@ -77,11 +93,12 @@ class PaddedEmbedding(keras.layers.Layer):
             name="table",
         )
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (batch, longest) integers in 0..vocabulary_size−1. Returns (batch, dim).
 
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
+        ids = filled_up(ids)
         check_ids("ids", ids, self.table.shape[0])
         ids = tf.cast(ids, tf.int64)  # gather takes no narrower ones
         # The real tokens alone are looked up: less work, and no gradient for the padding's row.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf2_impl.checks import check_flag, check_floating, size
 from tf2_impl.convolution import on_rows, resize
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, widened
 
 Shape = tuple[int | None, ...]
@@ -70,7 +71,7 @@ def space_of(x: tf.Tensor) -> list[int | tf.Tensor]:
     return [size(x, axis) for axis in range(1, x.shape.rank - 1)]
 
 
-class _Pool(keras.layers.Layer):
+class _Pool(Layer):
     """pool_size and strides: one number for each spatial axis; padding: (before, after)."""
 
     def __init__(
@@ -182,7 +183,7 @@ class MaxUnpool(_Pool):
         return input_shape[1]
 
 
-class _GlobalPool(keras.layers.Layer):
+class _GlobalPool(Layer):
     """keepdims: whether the spatial axes stay, with length 1."""
 
     def __init__(self, *, keepdims: bool = False, **kwargs: Any) -> None:

@@ -33,6 +33,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_single_precision, single
 from tf2_impl.ties import first_minimum, rounding_error
 
@@ -151,7 +152,7 @@ def updated_memory(
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class RareEventMemory(keras.layers.Layer):
+class RareEventMemory(Layer):
     """Queries, (batch, dim), to their `Recall`; `loss` and `update` are for training.
 
     margin: of the loss. rule: of the update, age, circular or average. age_noise: a slot's age

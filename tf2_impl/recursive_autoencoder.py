@@ -29,6 +29,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, project, single, widened
 from tf2_impl.ties import first_minimum, machine_epsilon
 
@@ -60,7 +61,7 @@ class Tree(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class RecursiveAutoencoder(keras.layers.Layer):
+class RecursiveAutoencoder(Layer):
     """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
     activation: linear, tanh, sigmoid or relu. pairs: all or adjacent.

@@ -21,12 +21,13 @@ from tf2_impl.checks import (
     check_right_padded,
     check_seed,
 )
+from tf2_impl.ids import IdLayer, filled_up
 from tf2_impl.initializers import EmbeddingTable, GlorotUniform
 from tf2_impl.recurrent import last_states, make_gru
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SequenceEncoder(keras.layers.Layer):
+class SequenceEncoder(IdLayer):
     """The last real state of a GRU over each sequence of a batch, in the batch's order.
 
     vocabulary_size counts the padding's row 0. out_features: a projection follows, of that width.
@@ -46,8 +47,7 @@ class SequenceEncoder(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA would drop the check of the ids
+        super().__init__(**kwargs)
         vocabulary_size = check_count("vocabulary_size", vocabulary_size)
         embedding_dim = check_count("embedding_dim", embedding_dim)
         hidden = check_count("hidden", hidden)
@@ -83,12 +83,13 @@ class SequenceEncoder(keras.layers.Layer):
             )
             self.projection.build((None, hidden))
 
-    def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(self, ids: tf.Tensor | tf.RaggedTensor, training: bool | None = None) -> tf.Tensor:
         """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
 
         Returns (batch, hidden) or (batch, out_features); a row of padding only has the state
         zero. ValueError for an id outside the table, and for padding before an id.
         """
+        ids = filled_up(ids)
         check_ids("ids", ids, self.table.shape[0])
         # A GRU takes at least one step. Gather takes no narrower ids.
         missing = tf.cast(tf.shape(ids)[1] == 0, tf.int32)

@@ -26,6 +26,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
+from tf2_impl.layer import Layer
 from tf2_impl.near_neighbors import NEAR, by_blocks, near_losses
 from tf2_impl.precision import in_single_precision, single
 
@@ -148,7 +149,7 @@ def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) ->
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SoftNearestNeighborLoss(keras.layers.Layer):
+class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
 
     learn_temperature makes 1/T a weight, `inverse_temperature`, as in the paper; it starts

@@ -21,11 +21,12 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, widened
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SparseProjection(keras.layers.Layer):
+class SparseProjection(Layer):
     """Projects rows of features; those that are not stored cost nothing.
 
     weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.

@@ -30,6 +30,7 @@ from tf2_impl.checks import (
 from tf2_impl.convolution import on_rows
 from tf2_impl.distances import l2_normalize
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.pooling import max_pool
 from tf2_impl.precision import in_compute_dtype, widened
 
@@ -38,7 +39,7 @@ POOL_SIZE = 2
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SpeakerEncoder(keras.layers.Layer):
+class SpeakerEncoder(Layer):
     """(batch, time, n_mels) to (batch, dim), for any time that the pools leave frames of.
 
     channels: of each convolution.

@@ -29,6 +29,7 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
+from tf2_impl.ids import filled_up
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.precision import in_single_precision
 
@@ -110,7 +111,7 @@ class TitleEncoder(PaddedEmbedding):
         return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
 
     def _titles(self, name: str, ids: tf.Tensor) -> tf.Tensor:
-        ids = tf.convert_to_tensor(ids)
+        ids = tf.convert_to_tensor(filled_up(ids))
         check_integers(name, ids, ndim=3)
         groups, titles, longest = tf.unstack(tf.shape(ids))
         rows = tf.reshape(ids, (groups * titles, longest))

@@ -27,6 +27,7 @@ from tf2_impl.checks import (
     check_width,
 )
 from tf2_impl.initializers import GlorotUniform
+from tf2_impl.layer import Layer
 from tf2_impl.precision import in_compute_dtype, in_single_precision
 
 
@@ -82,7 +83,7 @@ def load_balance_loss(gates: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class MixtureOfExperts(keras.layers.Layer):
+class MixtureOfExperts(Layer):
     """A blend of k linear experts out of n_experts, chosen for each row by a gate.
 
     Only the chosen experts are evaluated: the cost grows with k. noisy adds normal noise to
