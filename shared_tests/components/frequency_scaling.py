@@ -156,7 +156,7 @@ DEFINITION = Definition(
             "an id several times, dense",
             {
                 "pytorch_impl": ("rows.mul_", "rows.div_"),
-                "tf2_impl": ("rows * tf.reshape", "rows / tf.reshape"),
+                "tf2_impl": ("widened(rows) * tf.reshape", "widened(rows) / tf.reshape"),
                 "theano_impl": ("gradient * _column", "gradient / _column"),
             },
         ),

@@ -244,8 +244,8 @@ DEFINITION = Definition(
                     "[linear(self.right, right).relu(), linear(self.left, left).relu()]",
                 ),
                 "tf2_impl": (
-                    "[_relu(self.left(left)), _relu(self.right(right))]",
-                    "[_relu(self.right(right)), _relu(self.left(left))]",
+                    "[_relu(project(self.left, left)), _relu(project(self.right, right))]",
+                    "[_relu(project(self.right, right)), _relu(project(self.left, left))]",
                 ),
                 "theano_impl": ("T.concatenate([left, right]", "T.concatenate([right, left]"),
                 "numpy_infer": ("np.concatenate([left, right]", "np.concatenate([right, left]"),

@@ -196,7 +196,7 @@ DEFINITION = Definition(
             "nan",
             {
                 "pytorch_impl": (".sum(-1) / 2", ".sum(-1)"),
-                "tf2_impl": ("** 2, axis=-1) / 2", "** 2, axis=-1)"),
+                "tf2_impl": ("errors**2, axis=-1) / 2", "errors**2, axis=-1)"),
                 "theano_impl": (" / np.asarray(2, difference.dtype)", ""),
                 "numpy_infer": (".sum(axis=-1) / 2", ".sum(axis=-1)"),
             },

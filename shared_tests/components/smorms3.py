@@ -245,8 +245,8 @@ DEFINITION = Definition(
                     "x = torch.sparse_coo_tensor(x._indices(), x._values(), x.shape, is_coalesced=True)",
                 ),
                 "tf2_impl": (
-                    "slices = sum_rows(gradient)",
-                    "slices = gradient",
+                    "slices = sum_rows(tf.IndexedSlices(rows, gradient.indices, gradient.dense_shape))",
+                    "slices = tf.IndexedSlices(rows, gradient.indices, gradient.dense_shape)",
                 ),
                 "theano_impl": (
                     "rows = sparse_rows(gradient)",

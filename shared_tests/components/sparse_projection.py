@@ -112,10 +112,12 @@ DEFINITION = Definition(
             "no bias",
             "SparseProjection",
             "empty rows, csr",
-            dict.fromkeys(
-                ("pytorch_impl", "tf2_impl", "theano_impl", "numpy_infer"),
-                ("y if self.bias is None else y + self.bias", "y"),
-            ),
+            {
+                "pytorch_impl": ("y if self.bias is None else y + self.bias.to(y.dtype)", "y"),
+                "tf2_impl": ("y if self.bias is None else y + tf.cast(self.bias, x.dtype)", "y"),
+                "theano_impl": ("y if self.bias is None else y + self.bias", "y"),
+                "numpy_infer": ("y if self.bias is None else y + self.bias", "y"),
+            },
         ),
         Mutant(
             "counts taken for presence",
@@ -123,7 +125,10 @@ DEFINITION = Definition(
             "docstrings, csr",
             {
                 "pytorch_impl": ("x.values().detach()", "x.values().sign()"),
-                "tf2_impl": ("tf.stop_gradient(x.values)", "tf.sign(x.values)"),
+                "tf2_impl": (
+                    "tf.stop_gradient(widened(x.values))",
+                    "tf.sign(widened(x.values))",
+                ),
                 "theano_impl": (
                     "structured_dot(x, weight)",
                     "structured_dot(sparse.sgn(x), weight)",
@@ -137,7 +142,7 @@ DEFINITION = Definition(
             "digits, csc",
             {
                 "pytorch_impl": ("(x, self.weight)", "(x, self.weight.flip(0))"),
-                "tf2_impl": ("dense_matmul(x, self.weight)", "dense_matmul(x, self.weight[::-1])"),
+                "tf2_impl": ("dense_matmul(wide, weight)", "dense_matmul(wide, weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
                 "numpy_infer": ("(x, self.weight)", "(x, self.weight[::-1])"),
             },
@@ -162,8 +167,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": ("(x, self.weight)", "(x, self.weight.detach())"),
                 "tf2_impl": (
-                    "dense_matmul(x, self.weight)",
-                    "dense_matmul(x, tf.stop_gradient(self.weight))",
+                    "dense_matmul(wide, weight)",
+                    "dense_matmul(wide, tf.stop_gradient(weight))",
                 ),
             },
         ),

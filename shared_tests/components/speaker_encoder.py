@@ -121,7 +121,10 @@ DEFINITION = Definition(
             "odd number of frames",
             {
                 "pytorch_impl": ("h.mean(2)", "h.amax(2)"),
-                "tf2_impl": ("tf.reduce_mean(h, axis=1)", "tf.reduce_max(h, axis=1)"),
+                "tf2_impl": (
+                    "tf.reduce_mean(widened(h), axis=1)",
+                    "tf.reduce_max(widened(h), axis=1)",
+                ),
                 "theano_impl": ("T.mean(h, axis=2)", "T.max(h, axis=2)"),
                 "numpy_infer": ("h.mean(axis=2)", "h.max(axis=2)"),
             },
@@ -132,7 +135,7 @@ DEFINITION = Definition(
             "one level, without a pool",
             {
                 "pytorch_impl": ("return l2_normalize(", "return ("),
-                "tf2_impl": ("return l2_normalize(", "return ("),
+                "tf2_impl": ("tf.cast(l2_normalize(y), y.dtype)", "y"),
                 "theano_impl": ("self.output = l2_normalize(", "self.output = ("),
                 "numpy_infer": ("return l2_normalize(", "return ("),
             },

@@ -225,7 +225,10 @@ DEFINITION = Definition(
                     "real.sum(1, keepdim=True).clamp_min(1)",
                     "vectors.shape[1]",
                 ),
-                "tf2_impl": ("tf.maximum(count, 1)\n\n\ndef leave", "5\n\n\ndef leave"),
+                "tf2_impl": (
+                    "tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1)",
+                    "tf.reduce_sum(vectors, axis=1) / 5",
+                ),
                 "theano_impl": ("T.cast(count, vectors.dtype)", "vectors.shape[1]"),
                 "numpy_infer": ("(vectors != 0).any(axis=-1)", "(vectors == vectors).any(axis=-1)"),
             },

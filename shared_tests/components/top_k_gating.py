@@ -371,7 +371,7 @@ DEFINITION = Definition(
                     "((x @ self.noise_weight).relu() + math.log(2))",
                 ),
                 "tf2_impl": (
-                    "tf.math.softplus(tf.matmul(x, self.noise_weight))",
+                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))",
                     "(tf.nn.relu(tf.matmul(x, self.noise_weight)) + math.log(2))",
                 ),
                 "theano_impl": (
@@ -391,7 +391,7 @@ DEFINITION = Definition(
                     "noise * T.dot(x, self.noise_weight)",
                 ),
                 "tf2_impl": (
-                    "tf.math.softplus(tf.matmul(x, self.noise_weight))",
+                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))",
                     "tf.matmul(x, self.noise_weight)",
                 ),
             },
