@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_impl import layers
-from pytorch_impl.distances import pairwise_distances
+from pytorch_impl.distances import pairwise_distances, squared_distances
 from pytorch_impl.frequency_scaling import inverse_frequency_weights, scale_gradients_by_frequency
 from pytorch_impl.gradient_flow import gradient_flow
 from pytorch_impl.padded_embedding import PaddedEmbedding
@@ -37,7 +37,7 @@ from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.title_encoder import bag_of_titles
 from pytorch_impl.top_k_gating import load_balance_loss
-from pytorch_impl.triplet_loss import all_triplets_loss
+from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
 from shared_tests.backends.torch_backend import build, is_dense_float, named, to_native, weighted
 from shared_tests.backends.torch_tools import TOOLS, gradients
 from shared_tests.backends.torch_training import Native
@@ -205,6 +205,26 @@ def test_float32_of_the_rounded_input(named_operation, dtype):
                 for name, value in right.items():
                     value = value.to(found[name].dtype) if right is wanted[1] else value
                     torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_halves_in_one_graph_and_under_transforms(dtype, monkeypatch):
+    """The step to float32 is seen by torch.compile, as one whole graph, and by torch.func."""
+    monkeypatch.undo()  # Dynamo knows no other finfo than torch's
+    x = torch.from_numpy(normal(3, 7, 5, seed=1)).to(dtype)
+    wanted = squared_distances(x[0].float(), x[0].float())
+    for way in (nullcontext(), torch.autocast("cpu", dtype)):
+        torch._dynamo.reset()
+        compiled = torch.compile(squared_distances, backend="eager", fullgraph=True)
+        with way:
+            assert torch.equal(compiled(x[0], x[0]), wanted)
+            assert torch.equal(compiled(x[0].float(), x[0].float()), wanted)
+            batched = torch.func.vmap(lambda x: squared_distances(x, x))(x)
+            gradient = torch.func.grad(lambda x: triplet_loss(x, x.flip(0), x.flip(1)))(x[0])
+        assert batched.dtype == torch.float32
+        torch.testing.assert_close(batched[0], wanted)
+        assert gradient.dtype == dtype
+        assert gradient.any()
 
 
 # How far a layer in halves may be from the float32 one on the same rounded input: a few roundings
