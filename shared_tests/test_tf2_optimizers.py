@@ -321,3 +321,22 @@ def test_config_holds_both():
     assert copy.get_config() == original.get_config()
     assert (copy.name, copy.clipvalue) == ("mine", 0.5)
     assert [float(one.learning_rate) for one in (copy.sparse, copy.dense)] == [0.05, 0.02]
+
+
+@pytest.mark.parametrize("given", [("sparse", "dense"), ("dense", "sparse")])
+def test_kinds_are_learnt_in_any_order(given):
+    starts = {"sparse": normal(11, 3, seed=1), "dense": np.ones(5)}
+    ours = {kind: keras.Variable(starts[kind]) for kind in given}
+    alone = {kind: keras.Variable(starts[kind]) for kind in given}
+    optimizer = both()
+    by_hand = {"sparse": SMORMS3(0.05), "dense": SMORMS3(0.02)}
+    for step in range(3):
+        rows = tf.constant(normal(2, 3, seed=step))
+        gradients = {
+            "sparse": tf.IndexedSlices(rows, tf.constant([3, 7]), tf.constant([11, 3])),
+            "dense": tf.constant(normal(5, seed=9 + step)),
+        }
+        optimizer.apply([gradients[kind] for kind in given], list(ours.values()))
+        for kind in given:
+            by_hand[kind].apply([gradients[kind]], [alone[kind]])
+            np.testing.assert_array_equal(ours[kind], alone[kind])

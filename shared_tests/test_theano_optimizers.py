@@ -346,3 +346,28 @@ def test_what_makes_no_optimizer_is_an_error():
         optimizer.updates(lookup(table, ids, 2))
     with pytest.raises(ValueError, match=r"^updates: expected to have been called, got "):
         optimizer.state_arrays()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_kinds_are_learnt_in_any_order(order):
+    ids, weight = T.lvector("ids"), np.ones(5)
+
+    def trained(make):
+        table, other = theano.shared(TABLE), theano.shared(weight)
+        loss = T.sum(table[ids] ** 2) + T.sum(other**2)
+        step = theano.function([ids], updates=make(table, other, loss))
+        for _ in range(3):
+            step([3, 7, 3])
+        return table.get_value(), other.get_value()
+
+    def together(table, other, loss):
+        return SparseDenseOptimizer([table, other][::order], **BOTH).updates(loss)
+
+    def by_hand(table, other, loss):
+        return {
+            **BOTH["sparse"]([table]).updates(loss),
+            **BOTH["dense"]([other]).updates(loss),
+        }
+
+    for found, wanted in zip(trained(together), trained(by_hand), strict=True):
+        np.testing.assert_array_equal(found, wanted)

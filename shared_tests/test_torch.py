@@ -151,7 +151,7 @@ def test_sparse_projection_sums_what_is_stored_twice(layout):
 
 @pytest.mark.parametrize("width", [3, 32_766, 32_767, 40_000])
 @pytest.mark.parametrize("n", [4_096, 4_097, 32_767, 32_768])
-def test_sparse_projection_sorts_stably_whatever_the_size(n, width):
+def test_sparse_projection_sorts_stably(n, width):
     indices = torch.from_numpy(np.random.default_rng(1).integers(width, size=n)).int()
     indices[: n // 2] = width - 1  # next to what pads
     torch.testing.assert_close(_argsort(indices, width), indices.argsort(stable=True))

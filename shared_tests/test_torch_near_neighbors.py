@@ -34,6 +34,34 @@ def test_values_and_gradients(block_size, reduction, monkeypatch):
     assert gradcheck(loss, (given[0], given[1].requires_grad_()), fast_mode=True)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("n", [near_neighbors.ROWS + change for change in (-1, 0, 1, 77)])
+def test_more_rows_than_a_block(n, reduction):
+    """At the true size: the quick way and the plain one, which knows no blocks."""
+    labels = torch.from_numpy(np.random.default_rng(3).integers(0, 5, n))
+    found = []
+    for near in (near_neighbors.NEAR, -1.0):
+        x = torch.from_numpy(normal(n, 3, seed=4)).requires_grad_()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(near_neighbors, "NEAR", near)
+            loss = soft_nearest_neighbor_loss(x, labels, temperature=3.0, reduction=reduction)
+            (gradient,) = torch.autograd.grad((loss * loss).sum(), x)
+        found.append((loss.detach(), gradient))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+        assert one.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [near_neighbors.MANY + change for change in (-1, 0, 1)])
+def test_classes_around_the_size_of_a_group(size):
+    labels = np.repeat([0, 1, 2, 3], [size, 3, size, 1])
+    x = normal(len(labels), 3, seed=5)
+    given = torch.from_numpy(x), torch.from_numpy(labels)
+    found = soft_nearest_neighbor_loss(*given, temperature=3.0, reduction="none").numpy()
+    wanted = definition.soft_nearest_neighbor_loss(x, labels, 3.0, reduction="none")
+    assert_close(found, wanted, VALUE_TOLERANCE["layer", "float64"], "loss")
+
+
 def test_a_class_of_many_rows_is_a_group_of_its_own():
     assert near_neighbors._groups([70, 1, 90, 2, 3, 30, 64, 1, 5]) == [
         (0, 70, False),

@@ -305,6 +305,43 @@ def test_groups_keep_their_options_and_can_be_added():
     assert len(optimizer.param_groups) == 6
 
 
+@pytest.mark.parametrize("given", [("sparse", "dense"), ("dense", "sparse")])
+@pytest.mark.parametrize("first", ["sparse", "dense", "both"])
+def test_kinds_are_learnt_in_any_order(given, first):
+    """The order of the parameters, and that in which their first gradients come."""
+    starts = {"sparse": torch.from_numpy(normal(11, 3, seed=1)), "dense": torch.ones(5).double()}
+    ours = {kind: starts[kind].clone().requires_grad_() for kind in given}
+    alone = {kind: starts[kind].clone().requires_grad_() for kind in given}
+    optimizer = SparseDenseOptimizer(list(ours.values()), **BOTH)
+    by_hand = {kind: BOTH[kind]([alone[kind]]) for kind in given}
+    for step in range(4):
+        rows = torch.from_numpy(normal(2, 3, seed=step))
+        gradients = {
+            "sparse": sparse([3, 7], rows, 11),
+            "dense": torch.from_numpy(normal(5, seed=9 + step)),
+        }
+        for kind in given:
+            arrived = step > 0 or first in ("both", kind)
+            ours[kind].grad = gradients[kind] if arrived else None
+            alone[kind].grad = ours[kind].grad
+        optimizer.step()
+        for one in by_hand.values():
+            one.step()
+        for kind in given:
+            assert torch.equal(ours[kind], alone[kind])
+    members = [[one.shape for one in group["params"]] for group in optimizer.param_groups]
+    assert members == [[(11, 3)], [(5,)]]
+    for kind, wrong in (("sparse", torch.ones(11, 3).double()), ("dense", sparse_vector(5))):
+        known, ours[kind].grad = ours[kind].grad, wrong
+        with pytest.raises(ValueError, match=f"^params: expected a {kind} gradient of parameter "):
+            optimizer.step()
+        ours[kind].grad = known
+
+
+def sparse_vector(size):
+    return torch.sparse_coo_tensor(torch.tensor([[1]]), torch.ones(1).double(), (size,))
+
+
 @pytest.mark.parametrize(("named", "called"), [(False, "0"), (True, "0.table")])
 def test_a_gradient_that_changes_its_kind_is_an_error_and_moves_nothing(named, called):
     net = model()

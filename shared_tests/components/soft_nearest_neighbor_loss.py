@@ -58,6 +58,8 @@ WITH_NAN = BATCH | {
 PIXELS, NUMBERS = digits(17)
 DIGITS = {"embeddings": PIXELS, "labels": NUMBERS}
 COLD = {"temperature": 1e-2}
+CENTRED = BATCH["embeddings"] - BATCH["embeddings"].mean(axis=0)
+RADIUS = float((CENTRED**2).sum(axis=1).max())
 
 
 def with_long_steps(case):
@@ -82,6 +84,11 @@ CASES = (
         gradients=with_long_steps,
     ).vanishes("gradient:embeddings"),
     Case("tiny temperature", BATCH, {"temperature": 1e-6}),
+    # The quick way is for points within ‖x‖² / T = 16 of their mean.
+    *(
+        Case(f"{name} quick way", BATCH, {"temperature": RADIUS / ratio, "reduction": "none"})
+        for name, ratio in (("just within the", 15.9), ("just beyond the", 16.1))
+    ),
     Case("digits", DIGITS, {"temperature": 2.0}),
     Case("digits, euclidean", DIGITS, {"distance": "euclidean", "reduction": "none"}),
     Case("far apart", FAR, COLD),

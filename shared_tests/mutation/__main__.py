@@ -17,9 +17,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from shared_tests.definition import PACKAGES
+from shared_tests.definition import PACKAGES, definitions
 from shared_tests.mutation.edits import Edit, edits
-from shared_tests.mutation.runner import outcome, preload
+from shared_tests.mutation.runner import outcome, preload, prepare
 from shared_tests.project.sources import ROOT, components
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -27,10 +27,10 @@ LEAST_SECONDS = 60  # before an edit that may run for ever is given up
 
 
 def all_edits(backend: str) -> list[Edit]:
-    """Every edit of the component files of a package."""
+    """Every edit of the files of a package that have a definition."""
     package = PACKAGES[backend]
-    # What a command line does, a process of its own does, which no edit reaches.
-    files = [f"{package}/{name}.py" for name in components(package) if name != "__main__"]
+    defined = {definition.component for definition in definitions()}
+    files = [f"{package}/{name}.py" for name in components(package) if name in defined]
     return [one for file in files for one in edits(file, (ROOT / file).read_text())]
 
 
@@ -82,6 +82,7 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> No
     for number, edit in enumerate(pending, start=1):
         component = Path(edit.file).stem
         if component not in limits:
+            prepare(backend, component)
             as_it_is, seconds = outcome(backend, component, None, 1800)
             if as_it_is != "survived":
                 raise SystemExit(f"{edit.file}: its tests fail as it is")

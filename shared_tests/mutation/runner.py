@@ -1,7 +1,8 @@
-"""Tries edits: each in a fork of a process that has imported the framework, and nothing of ours.
+"""Tries edits: each in a fork of a process that has imported the framework, and not the package.
 
 The fork imports the package anew, one file of it with the edit, and runs the file's tests until
-one fails. So an edit costs its tests, and not the seconds that a framework takes to import.
+one fails. So an edit costs its tests, and not the seconds that a framework takes to import, nor
+those of the definition's differences.
 TensorFlow may be forked as long as it has run nothing; Theano and PyTorch while they have one
 thread.
 """
@@ -19,12 +20,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared_tests.definition import PACKAGES
+from shared_tests.definition import PACKAGES, cells
+from shared_tests.measure import expected
 from shared_tests.mutation.edits import Edit
 from shared_tests.mutation.selection import own_tests
 from shared_tests.project.sources import ROOT
 
-OURS = (*PACKAGES.values(), "shared_tests")
 FRAMEWORKS = {
     "torch": ("torch", "torch._dynamo"),
     "tf2": ("tensorflow", "keras"),
@@ -39,6 +40,12 @@ def preload(backend: str) -> None:
         importlib.import_module(name)
     if backend == "torch":
         sys.modules["torch"].set_num_threads(1)
+
+
+def prepare(backend: str, component: str) -> None:
+    """Compute what the definition expects: every fork compares with it."""
+    for cell in cells(backend, component):
+        expected(cell)
 
 
 class _Edited(importlib.abc.MetaPathFinder):
@@ -93,7 +100,7 @@ def _tested(backend: str, component: str, edit: Edit | None, folder: Path) -> in
         path.write_text(edit.applied((ROOT / package / f"{component}.py").read_text()))
         sys.meta_path.insert(0, _Edited(f"{package}.{component}", path))
     runs: Sequence[Sequence[str]] = own_tests(backend, component)
-    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES.values()]:
         del sys.modules[name]
     os.chdir(ROOT)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={folder}/tmp"]
