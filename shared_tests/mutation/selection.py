@@ -14,6 +14,9 @@ TESTS = ROOT / "shared_tests"
 LAST = ("test_overfit", "test_training", "distributed", "compile", "xla", "cli", "crash")
 # These break files, or edit sources themselves.
 LEFT_OUT = ("test_mutants.py", "test_numpy_mutations.py", "test_readme.py")
+# These are asked for the component by its name.
+NAMED = {f"test_{name}.py" for name in ("agreement", "bad_input", "interchange", "training")}
+NAMED |= {"test_defaults.py", "test_golden.py"}
 
 
 def own_tests(backend: str, component: str) -> list[list[str]]:
@@ -25,6 +28,8 @@ def own_tests(backend: str, component: str) -> list[list[str]]:
         agreement = ["test_agreement.py", "test_bad_input.py"]
         trained = [] if backend in INFERENCE_ONLY else ["test_interchange.py"]
         runs.append([*(str(TESTS / name) for name in (*agreement, *trained)), *common])
+        named = [str(TESTS / name) for name in ("test_defaults.py", "test_golden.py")]
+        runs.append([*named, f"--backend={backend}", f"-k={component}"])
     quick: list[str] = []
     slow: list[str] = []
     for path in sorted(TESTS.glob("test_*.py")):
@@ -40,8 +45,7 @@ def own_tests(backend: str, component: str) -> list[list[str]]:
 def belongs(path: Path, backend: str) -> bool:
     """Whether a file of tests is a backend's own, or shared by the frameworks."""
     owner = next((name for name in PACKAGES if path.stem.startswith(f"test_{name}")), None)
-    shared = path.name not in ("test_agreement.py", "test_bad_input.py", "test_interchange.py")
-    return owner == backend or (owner is None and shared and path.stem != "test_training")
+    return owner == backend or (owner is None and path.name not in NAMED)
 
 
 def tests_that_read(path: Path, backend: str, component: str) -> list[str]:
