@@ -147,6 +147,14 @@ def test_convolution_kernel():
     assert np.correlate(x, kernel, "valid").tolist() == [321, 432]
 
 
+def test_empty_batch():
+    x = np.zeros((0, 9, 3))
+    with pytest.raises(ValueError, match="cannot reshape array of size 0"):
+        x.reshape(len(x), -1)
+    with pytest.warns(RuntimeWarning, match="Mean of empty slice"):
+        assert np.isnan(np.mean(x))
+
+
 def test_smorms3():
     steps = smorms3(START, GRADIENTS)
     # The first step has r = 1/2, signal 1/2 and root |g| / √2.

@@ -17,7 +17,7 @@ from numpy_infer.text import tokenize_title
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import GRADIENTS, START, largest_error
-from tf2_impl import pooling
+from tf2_impl import convolution, pooling
 from tf2_impl.distances import l2_normalize, paired_distances
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.sparse_projection import SparseProjection
@@ -344,6 +344,17 @@ def test_pool_of_nan():
     assert wrong.tolist() == [3, lowest, lowest]
     right = pooling.max_pool(tf.constant(x), 2).values.numpy().ravel()
     np.testing.assert_array_equal(right, [np.nan, np.nan, -np.inf])
+
+
+def test_empty_batch():
+    x, kernel = tf.zeros((0, 9, 3)), tf.zeros((3, 3, 5))
+    wrong = tf.nn.conv1d(x, kernel, 1, "VALID")
+    assert wrong.shape == (0, 9, 3)
+    right = convolution.on_rows(lambda rows: tf.nn.conv1d(rows, kernel, 1, "VALID"), x)
+    assert right.shape == (0, 7, 5)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.nn.max_pool_with_argmax(x[:, :, None], 2, 2, "VALID")
+    assert np.isnan(tf.reduce_mean(x))
 
 
 def test_linear_weight():

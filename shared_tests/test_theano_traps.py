@@ -297,6 +297,14 @@ def test_pooling_edge():
     assert ours.ravel().tolist() == [1, 3, 5]
 
 
+def test_empty_batch():
+    x = T.dtensor3()
+    for flat in (x.flatten(2), x.reshape((x.shape[0], -1))):
+        with pytest.raises(ValueError, match="cannot reshape array of size 0"):
+            theano.function([x], flat)(np.zeros((0, 9, 3)))
+    assert np.isnan(theano.function([x], T.mean(x))(np.zeros((0, 9, 3))))
+
+
 def test_default_dtypes():
     assert theano.config.floatX == T.vector().dtype == "float64"
     assert T.constant(1).dtype == "int8"

@@ -307,6 +307,15 @@ def test_pool_of_nan():
     assert pooled[1] == -math.inf
 
 
+def test_empty_batch():
+    x = torch.zeros(0, 9, 3)
+    with pytest.raises(RuntimeError, match="Cannot pack empty tensors"):
+        nn.utils.rnn.pack_padded_sequence(x, torch.zeros(0, dtype=torch.int64), batch_first=True)
+    assert nn.GRU(3, 5, batch_first=True)(x)[0].shape == (0, 9, 5)
+    assert F.conv1d(x.mT, torch.zeros(5, 3, 3)).shape == (0, 5, 7)
+    assert x.mean().isnan()
+
+
 def test_linear_weight():
     layer, x = nn.Linear(2, 3, bias=False), torch.ones(1, 2)
     assert layer.weight.shape == (3, 2)
