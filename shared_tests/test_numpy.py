@@ -1,5 +1,6 @@
 """The chain of numpy_infer: its layers against their formulas, sharing, threads, imports."""
 
+import importlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from numpy_infer import (
     Sigmoid,
     Softmax,
     Tanh,
+    recursive_autoencoder,
     sparse_projection,
 )
 from numpy_infer.conv_autoencoder import ConvAutoencoder1d
@@ -33,6 +35,7 @@ from shared_tests.backends.numpy_backend import build
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
+from shared_tests.definition import CHAIN, cells
 from shared_tests.fixtures import digits, normal
 
 X = normal(5, 7, seed=1)
@@ -326,3 +329,24 @@ def test_conv_autoencoder_refuses_arrays_that_do_not_fit():
         ConvAutoencoder1d(Input(), **{**arrays, "decoder_1_bias": np.zeros(2, "float32")})
     with pytest.raises(ValueError, match="arrays: expected encoder_0_weight, got "):
         ConvAutoencoder1d(Input())
+
+
+def test_the_size_that_ties_depend_on_is_the_longest_length():
+    vectors = np.array([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
+    assert float(recursive_autoencoder._size(vectors)) == pytest.approx(26**0.5)
+
+
+MODELS = [
+    one
+    for one in cells("numpy")
+    if one.dtype == "float64" and one.case.weights is not None and one.component != CHAIN
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_configuration_says_which_arrays_there_are(model):
+    """A file's arrays are held to these before they are read."""
+    module = importlib.import_module(f"numpy_infer.{model.component}")
+    case = model.case
+    shapes = getattr(module, model.operation.name).array_shapes(**case.options)
+    assert shapes == {name: array.shape for name, array in case.weights.items()}

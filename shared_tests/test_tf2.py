@@ -15,7 +15,7 @@ from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, V
 from shared_tests.definition import cells
 from shared_tests.distributions import assert_normal
 from shared_tests.fixtures import normal
-from tf2_impl import interchange
+from tf2_impl import interchange, recursive_autoencoder
 from tf2_impl.char_word_encoder import SentenceEncoder
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d
 from tf2_impl.feedback_network import FeedbackNetwork, curriculum_loss
@@ -306,3 +306,8 @@ def test_noise_of_the_gates_is_standard_normal():
     model = MixtureOfExperts(3, 2, 2, 2, noisy=True, seed=1)
     gates = model.gates(tf.zeros((3000, 3)), training=True).numpy()
     assert_normal(np.log(gates[:, 0] / gates[:, 1]) / np.log(2), 2**0.5)
+
+
+def test_the_size_that_ties_depend_on_is_the_longest_length():
+    vectors = tf.constant([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
+    assert float(recursive_autoencoder._size(vectors)) == pytest.approx(26**0.5)

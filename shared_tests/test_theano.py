@@ -17,7 +17,7 @@ import theano.tensor as T
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
-from theano_impl import interchange
+from theano_impl import interchange, recursive_autoencoder
 from theano_impl.convolution import convolution, transposed_convolution
 from theano_impl.feedback_network import curriculum_loss
 from theano_impl.neural_grammar import NeuralGrammar
@@ -195,3 +195,10 @@ def test_convolutions_are_those_of_scipy(rank):
     ):
         got = ours(*given, None, kernel_size=weight.shape, **options).eval()
         np.testing.assert_allclose(got[0, 0], wanted, rtol=0, atol=1e-12)
+
+
+def test_the_size_that_ties_depend_on_is_the_longest_length():
+    vectors = T.as_tensor_variable(
+        np.array([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
+    )
+    assert float(recursive_autoencoder._size(vectors).eval()) == pytest.approx(26**0.5)

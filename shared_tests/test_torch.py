@@ -11,7 +11,7 @@ import numpy_infer.recurrent
 import numpy_infer.sequence_encoder
 from numpy_infer.convolution import convolution, transposed_convolution
 from numpy_infer.pooling import max_pool, max_unpool
-from pytorch_impl import interchange
+from pytorch_impl import interchange, recursive_autoencoder
 from pytorch_impl.char_word_encoder import CharWordEncoder, SentenceEncoder
 from pytorch_impl.conv_autoencoder import ConvAutoencoder1d
 from pytorch_impl.feedback_network import FeedbackNetwork
@@ -357,3 +357,8 @@ def test_noise_of_the_gates_is_standard_normal():
     torch.manual_seed(1)
     gates = model.train().gates(torch.zeros(3000, 3)).detach().numpy()
     assert_normal(np.log(gates[:, 0] / gates[:, 1]) / np.log(2), 2**0.5)
+
+
+def test_the_size_that_ties_depend_on_is_the_longest_length():
+    vectors = torch.tensor([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
+    assert float(recursive_autoencoder._size(vectors)) == pytest.approx(26**0.5)

@@ -67,6 +67,11 @@ DEFINITION = Definition(
                 ),
                 Case("norms below 1e-6", {"x": X * 2e-7}),
                 Case("large entries", {"x": X * LARGE}, differentiate=False),
+                Case(
+                    "large negative entries",
+                    {"x": np.where(X > 0, X, X * LARGE)},
+                    differentiate=False,
+                ),
                 Case("zero vector", {"x": np.zeros((2, 3))}, flat={"x": ...}),
                 Case("nan", {"x": WITH_NAN}, differentiate=False),
             ),

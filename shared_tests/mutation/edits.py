@@ -168,6 +168,10 @@ class _Finder(ast.NodeVisitor):
             end -= 1
         return start, end
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg != "strict":  # of zip: lengths that differ would be a mistake of our own
+            self.visit(node.value)
+
     def visit_BinOp(self, node: ast.BinOp) -> None:
         for new in OPERATORS.get(type(node.op), ()):
             self.add("operator", node, *self.put(new, node.left, node.right))

@@ -79,7 +79,7 @@ def test_outcomes_are_kept_until_the_function_changes(tmp_path):
 
 
 def test_a_component_has_its_own_tests():
-    agreement, own, *_ = own_tests("torch", "sparse_projection")
+    agreement, _, own, *_ = own_tests("torch", "sparse_projection")
     assert "--component=sparse_projection" in agreement
     assert any(one.endswith("::test_a_changed_batch_is_sorted_anew") for one in own)
     assert not any("test_tf2" in one or "smorms3" in one for one in own)
