@@ -23,6 +23,7 @@ from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.top_k_gating import top_k_gating
 from tf2_impl.triplet_loss import triplet_loss
+from tf2_impl.triplet_mining import batch_hard_triplets
 
 INFINITY, NAN = float("inf"), float("nan")
 
@@ -89,6 +90,33 @@ def test_hinge_of_nan():
     assert tf.where(nan > 0, nan, zero).numpy() == 0
     for hinge in (tf.nn.relu(nan), tf.maximum(nan, zero), tf.where(nan <= 0, zero, nan)):
         assert np.isnan(hinge)
+
+
+def test_moments_twice():
+    x, v, w = (tf.constant(normal(3, 5, seed=seed)) for seed in (1, 2, 3))
+    keras_layer = layers.LayerNormalization(dtype="float64", epsilon=1e-5)
+
+    def written_out(x):
+        centered = x - tf.reduce_mean(x, axis=1, keepdims=True)
+        variance = tf.reduce_mean(centered**2, axis=1, keepdims=True)
+        return centered * tf.math.rsqrt(variance + 1e-5)
+
+    def first(f, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(f(x) * w)
+        return tape.gradient(total, x)
+
+    def second(f):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            along = tf.reduce_sum(first(f, x) * v)
+        return tf.convert_to_tensor(tape.gradient(along, x)).numpy()
+
+    wanted = (first(written_out, x + 1e-5 * v) - first(written_out, x - 1e-5 * v)) / 2e-5
+    np.testing.assert_allclose(first(keras_layer, x), first(written_out, x), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(second(written_out), wanted, rtol=0, atol=1e-6)
+    assert np.abs(second(keras_layer) - wanted).max() > 0.1 * np.abs(wanted).max()
 
 
 def test_unit_norm_floor():
@@ -522,3 +550,25 @@ def test_python_float():
     assert variable.numpy()[0] + 0.1 == pytest.approx(-1.49e-9, rel=1e-2)
     slope = layers.LeakyReLU(0.1, dtype="float64")(vector(-1)).numpy()[0]
     assert slope + 0.1 == pytest.approx(-1.49e-9, rel=1e-2)
+
+
+def test_half_precision_ties():
+    rows = normal(256, 16, seed=1).astype("float32")
+    labels = tf.range(256) % 4
+    with pytest.raises(ValueError, match="not inexact"):
+        np.finfo(tf.bfloat16.as_numpy_dtype)
+    assert tf.constant(256, tf.bfloat16) + 1 == 256
+    assert tf.cast(70_000, tf.float16) == INFINITY
+    for half, epsilon in ((tf.bfloat16, 2.0**-7), (tf.float16, 2.0**-10)):
+        unit = tf.cast(l2_normalize(rows), half)
+        distances = 1 - tf.matmul(unit, unit, transpose_b=True)
+        distances = tf.linalg.set_diag(distances, tf.fill((256,), tf.constant(INFINITY, half)))
+        single = tf.cast(distances, tf.float32)
+        tied = single <= tf.reduce_min(single, axis=1, keepdims=True) + 32 * epsilon
+        others = tf.argmax(tf.cast(tied, tf.int8), axis=1) != tf.argmin(single, axis=1)
+        assert tf.math.count_nonzero(others) > 40
+        rounded = tf.cast(rows, half)
+        found = batch_hard_triplets(rounded, labels)
+        wanted = batch_hard_triplets(tf.cast(rounded, tf.float32), labels)
+        for got, want in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(got, want)

@@ -34,7 +34,7 @@ from tf2_impl.checks import (
 )
 from tf2_impl.initializers import GlorotUniform
 from tf2_impl.layer import Layer
-from tf2_impl.precision import in_compute_dtype, in_single_precision
+from tf2_impl.precision import in_compute_dtype, in_single_precision, widened
 from tf2_impl.recurrent import make_gru
 
 
@@ -130,7 +130,7 @@ class FeedbackNetwork(Layer):
         check_dtype("x", x, self.compute_dtype)
         check_width("x", x, self.in_features)
         x = tf.ensure_shape(x, (None, self.in_features))
-        features = tf.nn.relu(self.norm(self.projection(x)))
+        features = tf.nn.relu(_normalized(self.norm, self.projection(x)))
         # They are the same at every level, so that their product is needed once.
         cell = self.gru.cell
         given = tf.matmul(features, tf.cast(cell.kernel, x.dtype)) + tf.cast(cell.bias, x.dtype)[0]
@@ -154,6 +154,19 @@ class FeedbackNetwork(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}
+
+
+def _normalized(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor:
+    """What the layer makes of x, (batch, features), with the second derivatives too.
+
+    Keras's own has others: `tf.nn.moments` holds the mean constant within the variance.
+    """
+    wide = widened(x)
+    centered = wide - tf.reduce_mean(wide, axis=1, keepdims=True)
+    variance = tf.reduce_mean(centered**2, axis=1, keepdims=True)
+    unit = centered * tf.math.rsqrt(variance + norm.epsilon)
+    scale, shift = (tf.cast(one, wide.dtype) for one in (norm.gamma, norm.beta))
+    return tf.cast(unit * scale + shift, x.dtype)
 
 
 def _dense(

@@ -9,6 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -75,16 +76,23 @@ def soft_nearest_neighbor_loss(
     def far() -> tf.Tensor:
         return _far_losses(embeddings, labels, temperature, rows, distance, in_one)
 
+    def plain() -> tf.Tensor:
+        return _anchor_losses(tf.range(n), embeddings, labels, temperature, distance)
+
     if distance == "sqeuclidean" and embeddings.dtype in (tf.float32, tf.float64):
         centered = embeddings - tf.stop_gradient(tf.reduce_mean(embeddings, axis=0))
         reach = tf.reduce_max(tf.reduce_sum(centered * centered, axis=1)) / temperature
-        losses = tf.cond(
-            (reach >= 0) & (reach <= NEAR),
-            lambda: near_losses(centered, labels, temperature, rows, in_one),
-            far,
-        )
+
+        def quick() -> tf.Tensor:
+            return tf.cond(
+                (reach >= 0) & (reach <= NEAR),
+                lambda: near_losses(centered, labels, temperature, rows, in_one),
+                far,
+            )
+
+        losses = _twice_differentiable(quick, plain)
     else:
-        losses = far()
+        losses = _twice_differentiable(far, plain)
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -95,6 +103,20 @@ def soft_nearest_neighbor_loss(
     paired = tf.concat([twins, [False]], 0) | tf.concat([[False], twins], 0)
     paired = tf.math.count_nonzero(paired, dtype=losses.dtype)
     return tf.reduce_sum(losses) / tf.maximum(paired, 1)
+
+
+def _twice_differentiable(
+    losses: Callable[[], tf.Tensor], plain: Callable[[], tf.Tensor]
+) -> tf.Tensor:
+    """The losses, by the plain way in one block where TensorFlow cannot build the other's.
+
+    In a graph, under two tapes or a persistent one, it builds second derivatives at once, and
+    fails at custom and recomputed gradients within a condition or a loop.
+    """
+    try:
+        return losses()
+    except (AssertionError, NotImplementedError):
+        return plain()
 
 
 def _far_losses(

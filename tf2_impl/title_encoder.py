@@ -106,7 +106,8 @@ class TitleEncoder(PaddedEmbedding):
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
-        check_not_empty("ids", tf.convert_to_tensor(ids))
+        ids = tf.convert_to_tensor(filled_up(ids))
+        check_not_empty("ids", ids)
         vectors = self._titles("ids", ids)
         return leave_one_out_loss(vectors, self._titles("negatives", negatives), margin=margin)
 
