@@ -13,6 +13,7 @@ HELPERS = {
     "__init__",
     "checks",  # the tensors differ, and so does what can be checked when
     "initializers",  # ways to draw random numbers
+    "ids",  # tf2: ragged tensors of ids
     "keras_loss",  # tf2: a base class
     "layer",  # theano: a base class
     "sanity_messages",  # plain text, the same file in each
