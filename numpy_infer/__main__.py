@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy_infer import model_file
 from numpy_infer.description import describe
 from numpy_infer.layer import Layer
 from numpy_infer.prediction import predict
+from numpy_infer.sparse_projection import SparseMatrix
 
 PROGRAM = "python -m numpy_infer"
 DESCRIBE = f"""example, a classifier of 8 x 8 digits:
@@ -28,6 +30,11 @@ DESCRIBE = f"""example, a classifier of 8 x 8 digits:
 PREDICT = f"""example, images.npy holding one image in each row:
 
   {PROGRAM} predict digits.safetensors images.npy classes.npy --batch-size 256
+
+words.npz holding the data, indices, indptr and shape of a CSR matrix (as scipy.sparse.save_npz
+writes it), of a model with several outputs:
+
+  {PROGRAM} predict topics.safetensors words.npz levels.npz
 """
 CHECK = f"""example, where the exit status is 1 if any of them is bad:
 
@@ -46,7 +53,9 @@ class Converted(Layer):
         super().__init__(net)
         self.dtype = dtype
 
-    def __call__(self, value: np.ndarray) -> Any:
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, SparseMatrix):
+            return self.previous[0](replace(value, data=value.data.astype(self.dtype)))
         floating = np.issubdtype(value.dtype, np.floating)  # ids stay what they are
         return self.previous[0](value.astype(self.dtype) if floating else value)
 
@@ -141,15 +150,15 @@ def _shape(shape: Sequence[int | None]) -> str:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    if not options.output.endswith(".npy"):
-        raise Failure(f"{options.output}: expected a name ending in .npy")
+    if not options.output.endswith((".npy", ".npz")):
+        raise Failure(f"{options.output}: expected a name ending in .npy or .npz")
     if os.path.lexists(options.output) and not options.force:
         raise Failure(f"{options.output}: is there already; --force replaces it")
     net = model_file.load_model(options.model)[-1]
     dtype = next(
         (str(array.dtype) for array in model_file.read_arrays(options.model).values()), "float32"
     )
-    x = _mapped(options.input)
+    x = _sparse(options.input) if options.input.endswith(".npz") else _mapped(options.input)
     try:
         done = predict(
             Converted(net, dtype) if options.cast else net,
@@ -160,12 +169,35 @@ def _predict(options: argparse.Namespace) -> int:
         )
     except (TypeError, ValueError) as error:
         hint = ""
-        floating = np.issubdtype(x.dtype, np.floating)
-        if floating and not options.cast and x.dtype != dtype and "expected float" in str(error):
+        given = x.data.dtype if isinstance(x, SparseMatrix) else x.dtype
+        floating = np.issubdtype(given, np.floating)
+        if floating and not options.cast and given != dtype and "expected float" in str(error):
             hint = f"; --cast converts it to {dtype}"
         raise Failure(f"{options.input}: {error}{hint}") from error
-    print(f"{options.output}: {_shape(done.shape)} of {done.dtype}")
+    if isinstance(done, np.ndarray):
+        print(f"{options.output}: {_shape(done.shape)} of {done.dtype}")
+        return 0
+    with done:
+        for name, array in done.items():
+            print(f"{options.output}: {name} {_shape(array.shape)} of {array.dtype}")
     return 0
+
+
+def _sparse(path: str) -> SparseMatrix:
+    """The CSR or CSC matrix in an .npz file."""
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            layout = parts["format"].item() if "format" in parts else "csr"
+            layout = layout.decode() if isinstance(layout, bytes) else layout
+            rows, columns = map(int, parts["shape"])
+            arrays = [parts[name] for name in ("data", "indices", "indptr")]
+        return SparseMatrix(*arrays, (rows, columns), layout)
+    except OSError:
+        raise
+    except Exception as error:  # whatever NumPy meets in a file of another kind
+        raise Failure(
+            f"{path}: expected an .npz file of data, indices, indptr and shape: {error}"
+        ) from error
 
 
 def _mapped(path: str) -> np.ndarray:
@@ -218,8 +250,17 @@ def _parser() -> argparse.ArgumentParser:
         commands, "predict", _predict, "run a model on the rows of an array", PREDICT
     )
     command.add_argument("model", metavar="MODEL")
-    command.add_argument("input", metavar="INPUT.npy", help="may be larger than memory")
-    command.add_argument("output", metavar="OUTPUT.npy", help="appears when it is complete")
+    command.add_argument(
+        "input",
+        metavar="INPUT",
+        help="an .npy file, which may be larger than memory, or an .npz file of the data, indices, "
+        "indptr and shape of a CSR matrix",
+    )
+    command.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="an .npy file, or for several outputs an .npz file; appears when it is complete",
+    )
     command.add_argument(
         "--batch-size", type=_size, default=1024, metavar="N", help="rows at a time (1024)"
     )
@@ -228,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="convert floating input to the type of the model's arrays",
     )
-    command.add_argument("--force", action="store_true", help="replace OUTPUT.npy if it is there")
+    command.add_argument("--force", action="store_true", help="replace OUTPUT if it is there")
 
     command = _command(commands, "check", _check, "say whether files are good models", CHECK)
     command.add_argument("models", metavar="MODEL", nargs="+")

@@ -1,49 +1,70 @@
-"""Predictions for more inputs than fit into memory: batch after batch, joined or into a file."""
+"""Predictions for more inputs than fit into memory: batch after batch, joined or into a file.
+
+A net gives one array, a list of them, as a `FeedbackNetwork`, or named ones, as a memory.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from contextlib import ExitStack
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from numpy_infer.atomic_file import replacing
 from numpy_infer.checks import check_count, check_not_empty, check_rank
 from numpy_infer.layer import Layer
+from numpy_infer.sparse_projection import by_rows, rows_of
+
+Outputs = dict[str, np.ndarray]
 
 
 def predict(
     net: Sequence[Layer] | Layer,
-    x: np.ndarray,
+    x: Any,
     *,
     batch_size: int = 1024,
     output: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> Any:
     """The net's output for every row of x, (rows, ...), computed batch by batch.
 
     net: what `load_model` returns, or a layer. x: (rows, ...), in memory or mapped from a file of
-    any size: one batch is held at a time. With `output`, a path ending in .npy, the results go
-    there, the whole file or nothing, and come back mapped, read-only. `progress` is called with
+    any size: one batch is held at a time; or a CSR or CSC matrix, as for `SparseProjection`.
+    Returns what the net gives: an array, a list of arrays or a named tuple of them, each with a
+    row for each row of x.
+
+    With `output`, a path, the results go there, the whole file or nothing: one array into an .npy
+    file, which comes back mapped, read-only; several into an .npz file, by their names or as
+    output_0, output_1, ..., which comes back as `numpy.load` opens it. `progress` is called with
     the rows done and the rows in all after each batch.
 
     ValueError for no layers, no rows, a batch_size below 1, another ending of `output` or a net
-    that does not give one row for each; TypeError for a net whose output is no array: it looks at
-    its input as a whole, so call it yourself. OSError when `output` cannot be written.
+    that does not give one row for each: it looks at its input as a whole, so call it yourself;
+    TypeError for a net whose output is no array. OSError when `output` cannot be written.
     """
     last = _last(net)
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"x: expected a numpy.ndarray, got {type(x).__name__}")
-    check_rank("x", x, ndim=None)
+    if isinstance(x, np.ndarray):
+        check_rank("x", x, ndim=None)
+    elif hasattr(x, "indptr"):
+        x = by_rows(x)
+    else:
+        raise TypeError(f"x: expected a numpy.ndarray or sparse, got {type(x).__name__}")
     check_not_empty("x", x)
-    if isinstance(batch_size, np.integer):
-        batch_size = int(batch_size)
     batch_size = check_count("batch_size", batch_size)
-    if output is not None and not os.fspath(output).endswith(".npy"):
-        raise ValueError(f"output: expected a path ending in .npy, got {os.fspath(output)!r}")
-    parts = _parts(last, x, batch_size, progress)
-    return _joined(parts, len(x)) if output is None else _written(parts, len(x), output)
+    ending = None if output is None else os.fspath(output)[-4:]
+    if ending not in (None, ".npy", ".npz"):
+        raise ValueError(f"output: expected a path ending in .npy or .npz, got {output!r}")
+    batches = _Batches(last, x, batch_size, progress)
+    if output is None:
+        return batches.like(_joined(iter(batches), x.shape[0]))
+    if ending == ".npz":
+        return _zipped(iter(batches), x.shape[0], output)
+    return _written(iter(batches), x.shape[0], output)
 
 
 def _last(net: Sequence[Layer] | Layer) -> Layer:
@@ -56,45 +77,106 @@ def _last(net: Sequence[Layer] | Layer) -> Layer:
     return net[-1]
 
 
-def _parts(
-    net: Layer, x: np.ndarray, batch_size: int, progress: Callable[[int, int], None] | None
-) -> Iterator[np.ndarray]:
-    """The output of each batch, all of one shape but for the rows, and of one dtype."""
-    features, dtype = None, None
-    for start in range(0, len(x), batch_size):
-        batch = np.asarray(x[start : start + batch_size])  # a plain view, of a memmap too
-        part = net(batch)
-        if not isinstance(part, np.ndarray):
-            raise TypeError(f"net: expected one array for each batch, got {type(part).__name__}")
-        if features is None:
-            features, dtype = part.shape[1:], part.dtype
-        wanted = (len(batch), *features)
-        if part.shape != wanted or part.dtype != dtype:
-            raise ValueError(
-                f"net: expected shape {wanted} and {dtype} for {len(batch)} rows, "
-                f"got {part.shape} and {part.dtype}"
-            )
-        yield part
-        if progress is not None:
-            progress(start + len(batch), len(x))
+class _Batches:
+    """The named outputs of each batch, each of one shape but for the rows, and of one dtype."""
+
+    def __init__(
+        self, net: Layer, x: Any, size: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.net, self.x, self.size, self.progress = net, x, size, progress
+        self.first: Any = None
+
+    def __iter__(self) -> Iterator[Outputs]:
+        total = self.x.shape[0]
+        kinds: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        for start in range(0, total, self.size):
+            end = min(start + self.size, total)
+            given = self.net(rows_of(self.x, start, end))
+            if self.first is None:
+                self.first = given
+            found = _named(given)
+            kinds = kinds or {name: (one.shape[1:], one.dtype) for name, one in found.items()}
+            for name, (features, dtype) in kinds.items():
+                part, wanted = found[name], (end - start, *features)
+                if part.shape != wanted or part.dtype != dtype:
+                    what = "" if name == "output" else f"{name} of "
+                    raise ValueError(
+                        f"net: expected {what}shape {wanted} and {dtype} for {end - start} rows, "
+                        f"got {part.shape} and {part.dtype}"
+                    )
+            yield found
+            if self.progress is not None:
+                self.progress(end, total)
+
+    def like(self, outputs: Outputs) -> Any:
+        """These outputs, of all rows, in the form that the net gives."""
+        if isinstance(self.first, np.ndarray):
+            return outputs["output"]
+        if hasattr(self.first, "_fields"):
+            return type(self.first)(*outputs.values())
+        return list(outputs.values())
 
 
-def _joined(parts: Iterator[np.ndarray], rows: int) -> np.ndarray:
-    first = next(parts)
-    joined, done = np.empty((rows, *first.shape[1:]), first.dtype), 0
-    for part in chain([first], parts):
-        joined[done : done + len(part)] = part
-        done += len(part)
+def _named(given: Any) -> Outputs:
+    """{name: array} of what a net gives; "output" for one array."""
+    if isinstance(given, np.ndarray) and given.ndim:
+        return {"output": given}
+    if (
+        isinstance(given, list | tuple)
+        and given
+        and all(isinstance(one, np.ndarray) for one in given)
+    ):
+        fields = getattr(given, "_fields", [f"output_{place}" for place in range(len(given))])
+        return dict(zip(fields, given, strict=True))
+    raise TypeError(f"net: expected arrays for each batch, got {type(given).__name__}")
+
+
+def _joined(parts: Iterator[Outputs], rows: int) -> Outputs:
+    joined: Outputs = {}
+    done = 0
+    for part in parts:
+        for name, one in part.items():
+            if name not in joined:
+                joined[name] = np.empty((rows, *one.shape[1:]), one.dtype)
+            joined[name][done : done + len(one)] = one
+        done += len(one)
     return joined
 
 
-def _written(parts: Iterator[np.ndarray], rows: int, output: str | os.PathLike[str]) -> np.ndarray:
+def _write_header(file: BinaryIO, rows: int, part: np.ndarray) -> None:
+    shape, descr = (rows, *part.shape[1:]), np.lib.format.dtype_to_descr(part.dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _written(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]) -> np.ndarray:
     with replacing(output) as file:
         for part in parts:
+            if part.keys() != {"output"}:
+                raise ValueError(
+                    f"output: expected a path ending in .npz for {', '.join(part)}, got {output!r}"
+                )
             if file.tell() == 0:
-                shape, descr = (rows, *part.shape[1:]), np.lib.format.dtype_to_descr(part.dtype)
-                header = {"descr": descr, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
+                _write_header(file, rows, part["output"])
             # Not a memmap: a full disk is an error here, and the end of the process there.
-            file.write(np.ascontiguousarray(part).data)
+            file.write(np.ascontiguousarray(part["output"]).data)
     return np.load(output, mmap_mode="r", allow_pickle=False)
+
+
+def _zipped(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]) -> Any:
+    folder = os.path.dirname(os.path.realpath(output))
+    with replacing(output) as file, ExitStack() as stack:
+        # A zip file takes one array after the other: until then each grows in a draft.
+        drafts: dict[str, Any] = {}
+        for part in parts:
+            for name, one in part.items():
+                if name not in drafts:
+                    drafts[name] = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                    _write_header(drafts[name], rows, one)
+                drafts[name].write(np.ascontiguousarray(one).data)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, draft in drafts.items():
+                draft.seek(0)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    shutil.copyfileobj(draft, member, 2**20)
+    return np.load(output, allow_pickle=False)

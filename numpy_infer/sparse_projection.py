@@ -123,6 +123,25 @@ def _by_rows(x: SparseMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x.data[order], columns[order], np.concatenate([[0], np.cumsum(counts)])
 
 
+def by_rows(x: Any) -> SparseMatrix:
+    """A CSR or CSC matrix, our own or SciPy's, as a CSR matrix of our own."""
+    x = _checked(x)
+    if x.layout == "csr":
+        return x
+    return SparseMatrix(*_by_rows(x), x.shape)
+
+
+def rows_of(x: Any, start: int, end: int) -> Any:
+    """The rows start..end−1 of an array or a CSR matrix, without a copy."""
+    if isinstance(x, np.ndarray):
+        return np.asarray(x[start:end])  # a plain view, of a memmap too
+    first, last = x.indptr[start], x.indptr[end]
+    indptr = x.indptr[start : end + 1] - first
+    return SparseMatrix(
+        x.data[first:last], x.indices[first:last], indptr, (end - start, x.shape[1])
+    )
+
+
 def _checked(x: Any) -> SparseMatrix:
     """The parts of a CSR or CSC matrix, our own or SciPy's; ValueError when they do not fit."""
     layout = getattr(x, "layout", getattr(x, "format", None))

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numpy_infer.feedback_network import FeedbackNetwork
 from numpy_infer.model_file import load_model, write_model
+from numpy_infer.sparse_projection import SparseMatrix
 from shared_tests.fixtures import normal
 from shared_tests.model_files import SAMPLES, arrays, chain, write_unchecked
 
@@ -122,18 +124,20 @@ def test_describe_for_machines(sample, shape, last, tmp_path):
 
 
 def test_describe_says_that_a_model_is_for_frameworks(tmp_path):
-    write_model(tmp_path / "m", "triplet_loss.TripletLoss", {"margin": 0.2}, {})
+    component = "soft_nearest_neighbor_loss.SoftNearestNeighborLoss"
+    write_model(tmp_path / "m", component, {"temperature": 0.2}, {})
     assert "for a framework: NumPy does not have it" in succeeds(tmp_path, "describe", "m")
-    assert succeeds(tmp_path, "check", "m").startswith("good: m: triplet_loss.TripletLoss, ")
+    assert succeeds(tmp_path, "check", "m").startswith(f"good: m: {component}, ")
     np.save(tmp_path / "x.npy", np.ones((2, 3)))
     assert "expected one that infers" in fails(tmp_path, "predict", "m", "x.npy", "y.npy")
 
 
 def test_what_a_file_says_does_not_steer_the_terminal(tmp_path):
-    write_model(tmp_path / "m", "a.B", {"\x1b[2J": "\x1b[31m\u202e"}, {"\x1b[1m": np.ones(2)})
-    printed = succeeds(tmp_path, "describe", "m")
-    assert "\x1b" not in printed
-    assert "\u202e" not in printed
+    arrays = {"\x1b[1m": np.ones(2)}
+    write_unchecked(tmp_path / "m", "a.B", {"\x1b[2J": "\x1b[31m\u202e"}, arrays)
+    said = fails(tmp_path, "describe", "m")
+    assert "\x1b" not in said
+    assert "\u202e" not in said
     config = chain(("ReLU", {}), ("ReLU", {"\x1b[2J\u202e": 1}))
     write_unchecked(tmp_path / "bad", "chain", config, {})
     said = fails(tmp_path, "check", "bad")
@@ -231,6 +235,41 @@ def test_predict_says_what_is_wrong_with_files(folder):
     assert fails(folder, "predict", model, "none", "y.npy") == "none: No such file or directory\n"
     assert "No such file" in fails(folder, "predict", model, x, "none/y.npy")
     assert "name ending in .npy" in fails(folder, "predict", model, x, "y.csv")
+
+
+def test_predict_of_several_outputs_and_of_sparse_input(tmp_path):
+    names = ("data", "indices", "indptr", "shape")
+    x = np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]], "float64")
+    config = {"in_features": 3, "out_features": 5, "bias": True}
+    arrays = {"weight": normal(3, 5, seed=1), "bias": normal(5, seed=2)}
+    write_model(tmp_path / "m", "sparse_projection.SparseProjection", config, arrays)
+    for layout in ("csr", "csc"):
+        sparse = SparseMatrix.from_dense(x, layout)
+        parts = {name: getattr(sparse, name) for name in names}
+        np.savez(tmp_path / "x.npz", format=np.array(layout.encode()), **parts)
+        said = succeeds(tmp_path, "predict", "m", "x.npz", "y.npy", "--batch-size", "2", "--force")
+        assert said == "y.npy: (3, 5) of float64\n"
+        wanted = x @ arrays["weight"] + arrays["bias"]
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), wanted, rtol=0, atol=1e-14)
+    np.savez(tmp_path / "x32.npz", **parts | {"data": parts["data"].astype("float32")})
+    np.savez(tmp_path / "part.npz", data=x)
+    (tmp_path / "bad.npz").write_bytes(b"PK\3\4")
+    assert "--cast converts it" in fails(tmp_path, "predict", "m", "x32.npz", "z.npy")
+    for bad in ("part.npz", "bad.npz"):
+        said = fails(tmp_path, "predict", "m", bad, "z.npy")
+        assert said.startswith(f"{bad}: expected an .npz file of data, indices, indptr and shape")
+
+    config = {"in_features": 3, "classes": [2, 7], "hidden": 4}
+    shapes = FeedbackNetwork.array_shapes(**config)
+    arrays = {name: normal(*shape, seed=3) for name, shape in shapes.items()}
+    write_model(tmp_path / "m", "feedback_network.FeedbackNetwork", config, arrays)
+    np.save(tmp_path / "x.npy", x)
+    assert "ending in .npz" in fails(tmp_path, "predict", "m", "x.npy", "z.npy")
+    said = succeeds(tmp_path, "predict", "m", "x.npy", "z.npz")
+    assert said == "z.npz: output_0 (3, 2) of float64\nz.npz: output_1 (3, 7) of float64\n"
+    with np.load(tmp_path / "z.npz") as found:
+        for place, wanted in enumerate(load_model(tmp_path / "m")[-1](x)):
+            np.testing.assert_allclose(found[f"output_{place}"], wanted, rtol=0, atol=1e-14)
 
 
 def test_predict_of_ids(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import tracemalloc
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from numpy.lib.format import open_memmap
 
 import numpy_infer
 from numpy_infer import Input, Layer, Projection, ReLU, predict
+from numpy_infer.distances import l2_normalize
+from numpy_infer.feedback_network import FeedbackNetwork
+from numpy_infer.rare_event_memory import RareEventMemory
 from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
+from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
 from shared_tests.fixtures import digits, normal
 
 X = normal(23, 5, seed=1)
@@ -137,16 +142,37 @@ TREES = RecursiveAutoencoder(
         ([], X, {}, ValueError, "net: expected at least one layer, got none"),
         (["ReLU"], X, {}, TypeError, "net: expected layers, got str"),
         (NET, X[:0], {}, ValueError, r"x: expected at least one row, got shape \(0, 5\)"),
-        (NET, X[0, 0], {}, TypeError, "x: expected a numpy.ndarray, got float64"),
-        (NET, X.tolist(), {}, TypeError, "x: expected a numpy.ndarray, got list"),
+        (NET, X[0, 0], {}, TypeError, "x: expected a numpy.ndarray or sparse, got float64"),
+        (NET, X.tolist(), {}, TypeError, "x: expected a numpy.ndarray or sparse, got list"),
         (NET, np.array(1.0), {}, ValueError, "x: expected at least one axis"),
         (NET, X.astype("float32"), {}, TypeError, "x: expected float64, got float32"),
         (NET, X, {"batch_size": 0}, ValueError, "batch_size: expected .* at least 1, got 0"),
         (NET, X, {"batch_size": 2.0}, TypeError, "batch_size: expected a whole number, got float"),
-        (NET, X, {"output": "y.npz"}, ValueError, "output: expected a path ending in .npy, got"),
-        (TREES, X, {}, TypeError, "net: expected one array for each batch, got Tree"),
+        (
+            NET,
+            X,
+            {"output": "y.csv"},
+            ValueError,
+            "output: expected a path ending in .npy or .npz, got",
+        ),
+        (
+            Function(lambda x: [x, x]),
+            X,
+            {},
+            ValueError,
+            "output: expected a path ending in .npz for output_0, output_1, got 'y.npy'",
+        ),
+        (
+            TREES,
+            X,
+            {},
+            ValueError,
+            r"net: expected merges of shape \(23, 2\) .* for 23 rows, got \(22",
+        ),
         (Function(lambda x: x[:-1]), X, {}, ValueError, r"net: expected shape \(23, 5\) .* got"),
-        (Function(lambda x: x.sum()), X, {}, TypeError, "net: expected one array for each batch"),
+        (Function(lambda x: x.sum()), X, {}, TypeError, "net: expected arrays for each batch"),
+        (Function(lambda x: []), X, {}, TypeError, "net: expected arrays for each batch, got list"),
+        (Function(lambda x: [x, 1]), X, {}, TypeError, "net: expected arrays for each batch"),
         (
             Function(lambda x: x[:, : len(x)]),
             X,
@@ -168,6 +194,58 @@ def test_bad_input(net, x, options, error, message, tmp_path, monkeypatch):
     with pytest.raises(error, match=f"^{message}"):
         predict(net, x, **({"output": "y.npy"} | options))
     assert os.listdir(tmp_path) == []
+
+
+class Pair(NamedTuple):
+    sums: np.ndarray
+    rows: np.ndarray
+
+
+SEVERAL = {
+    "list": (lambda x: [x.sum(1), 2 * x], list, ["output_0", "output_1"]),
+    "tuple": (lambda x: (x.sum(1), 2 * x), list, ["output_0", "output_1"]),
+    "named": (lambda x: Pair(x.sum(1), 2 * x), Pair, ["sums", "rows"]),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_several_outputs_come_in_the_form_of_the_net(name, batch_size, tmp_path):
+    function, kind, names = SEVERAL[name]
+    net, path = Function(function), tmp_path / "y.npz"
+    got = predict(net, X, batch_size=batch_size)
+    assert type(got) is kind
+    with predict(net, X, batch_size=batch_size, output=path) as file:
+        assert list(file) == names
+        for one, key, wanted in zip(got, names, function(X), strict=True):
+            np.testing.assert_allclose(one, wanted, rtol=0, atol=1e-15)
+            np.testing.assert_array_equal(file[key], one)
+    assert os.listdir(tmp_path) == ["y.npz"]
+
+
+def test_a_network_of_levels_and_a_memory():
+    config = {"in_features": 5, "classes": [2, 3], "hidden": 4}
+    shapes = FeedbackNetwork.array_shapes(**config)
+    arrays = {name.replace(".", "_"): normal(*shape, seed=2) for name, shape in shapes.items()}
+    levels = FeedbackNetwork(Input(), **arrays)
+    for one, wanted in zip(predict(levels, X, batch_size=10), levels(X), strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=0, atol=1e-14)
+    keys = l2_normalize(normal(3, 5, seed=3))
+    memory = RareEventMemory(Input(), keys, np.array([0.0, 1.0, -1.0]), np.zeros(3))
+    got = predict(memory, X, batch_size=10)
+    assert type(got) is type(memory(X))
+    for one, wanted in zip(got, memory(X), strict=True):
+        np.testing.assert_allclose(one, wanted, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+def test_sparse_rows(layout):
+    x = X * (np.abs(X) > 1)
+    x[4] = 0
+    net = SparseProjection(Input(), normal(5, 3, seed=2))
+    for batch_size in (1, 7, 100):
+        got = predict(net, SparseMatrix.from_dense(x, layout), batch_size=batch_size)
+        np.testing.assert_allclose(got, net(x), rtol=0, atol=1e-14)
 
 
 def test_it_is_offered_and_comes_when_asked_for():
