@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from pytorch_impl.components import component_name
 from pytorch_impl.from_native import SAVED, Entry, UnsupportedError, entry, expect
 from pytorch_impl.layers import MAX_POOLS, MAX_UNPOOLS, Hourglass, Padded
 from pytorch_impl.to_native import layer
+from pytorch_impl.unrecorded import changed_option, first_unrecorded, unrecorded, unwrapped
 from pytorch_impl.weights import Weight, dtype_of, weights
 
 CONTAINERS = (nn.Sequential, Hourglass)
@@ -36,8 +38,8 @@ def steps(model: nn.Sequential) -> list[Step]:
     """
     if not _is_container(model):
         raise ValueError(f"model: expected an nn.Sequential, got {type(model).__name__}")
-    if hooks(model):
-        raise ValueError(f"model: expected no forward hooks, got {hooks(model)}")
+    if unrecorded(model):
+        raise ValueError(f"model: expected what its layers say, got {unrecorded(model)}")
     found = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
     _add_steps(found, model, "", dtype_of(model))
     if len(found) == 1:
@@ -96,26 +98,21 @@ def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[
     return found
 
 
-def hooks(*modules: nn.Module) -> str | None:
-    """The first of these modules with a forward hook, which is not in a model file."""
-    for one in modules:
-        if one._forward_hooks or one._forward_pre_hooks:
-            return f"{type(one).__name__} with a forward hook"
-    return None
-
-
 def _add_steps(found: list[Step], model: nn.Module, path: str, dtype: torch.dtype) -> None:
     pools: list[tuple[int, nn.Module]] = []  # those that are yet to be undone, and their places
     for key, module in model._modules.items():  # children() leaves out what comes a second time
         assert module is not None
+        module = unwrapped(module)
         name, place = f"{path}{key}", len(found)
         contained = _is_container(module)
         left_out = contained or isinstance(module, nn.Identity)
         try:
             described, previous = None if left_out else entry(module), [place - 1]
-            hooked = hooks(*([module] if contained else module.modules()))
-            if hooked:
-                raise UnsupportedError(hooked)
+            hidden = unrecorded(module) if contained else first_unrecorded(module)
+            if hidden is None and component_name(module):
+                hidden = changed_option(module)
+            if hidden:
+                raise UnsupportedError(hidden)
             own = _unpadded(module)
             if isinstance(own, MAX_POOLS) and own.return_indices:
                 expect(own, "return_indices", isinstance(model, Hourglass))

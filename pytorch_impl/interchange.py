@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from numpy_infer import model_file
 from pytorch_impl import chain
 from pytorch_impl.components import component_name, make_component
+from pytorch_impl.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.weights import Weight, dtype_of, weights
 
 CHAIN = "chain"
@@ -73,8 +74,13 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     At every moment the path holds the old file or the new one, whole. ValueError for a model
     that is neither and for a layer that model files do not have, TypeError for weights that are
-    not all float32 or all float64; nothing has been written by then.
+    not all float32 or all float64; nothing has been written by then. A model that `torch.compile`,
+    `DataParallel`, `DistributedDataParallel` or `AveragedModel` has wrapped is saved as the model
+    inside, the averaged one with its averages. ValueError for what runs and is in no file: a
+    forward patched on an instance, forward hooks, parametrizations, a component's option or part
+    that is not as its config says.
     """
+    model = unwrapped(model)
     if isinstance(model, nn.Sequential):
         steps = chain.steps(model)
         component, config = CHAIN, {"layers": [step.entry for step in steps]}
@@ -84,9 +90,9 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"model: expected a component or an nn.Sequential, got {type(model).__name__}"
             )
-        hooked = chain.hooks(*model.modules())
-        if hooked:
-            raise ValueError(f"model: expected no forward hooks, got {hooked}")
+        hidden = first_unrecorded(model) or changed_option(model)
+        if hidden:
+            raise ValueError(f"model: expected what its config says, got {hidden}")
         component, config = name, model.config
     own = _weights(model)
     _dtype("model", [weight.view for weight in own.values()])
@@ -110,6 +116,7 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
 
 def _weights(model: nn.Module) -> dict[str, Weight]:
     """Each weight with its canonical name."""
+    model = unwrapped(model)
     if not isinstance(model, nn.Sequential):
         return weights(model, dtype_of(model))
     return {

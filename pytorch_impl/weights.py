@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytorch_impl.layers import CONVOLUTIONS, GRU, TRANSPOSED_CONVOLUTIONS, BatchNorm, Padded
+from pytorch_impl.unrecorded import unwrapped
 
 AFFINE = {"weight": "weight", "bias": "bias"}
 BATCH_NORM = {
@@ -59,6 +60,7 @@ def weights(model: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
     seen: set[nn.Module] = set()
 
     def walk(module: nn.Module, path: str) -> None:
+        module = unwrapped(module)
         if module in seen:
             return
         seen.add(module)

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import prune, spectral_norm
+from torch.optim.swa_utils import AveragedModel
 
 from numpy_infer import model_file
 from pytorch_impl import chain, interchange
 from pytorch_impl.checks import check_number
 from pytorch_impl.layers import Hourglass, Padded
+from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.sparse_projection import SparseProjection
+from shared_tests.model_files import write_unchecked
 
 
 class Doubled(nn.Sequential):
@@ -67,6 +70,26 @@ REFUSED = [
 ]
 
 
+def patched(module: nn.Module) -> nn.Module:
+    module.forward = lambda x: 3 * x
+    return module
+
+
+def wrapped_with_a_hook() -> nn.Module:
+    module = nn.DataParallel(nn.Linear(3, 2))
+    return hooked(module)
+
+
+REFUSED += [
+    (patched(nn.Linear(2, 3)), "Linear with a forward of its own"),
+    (patched(nn.Identity()), "Identity with a forward of its own"),
+    (patched(nn.Sequential(nn.ReLU())), "Sequential with a forward of its own"),
+    (Padded(patched(nn.MaxPool1d(2)), [(1, 0)]), "MaxPool1d with a forward of its own at layer"),
+    (patched(SparseProjection(2, 3)), "SparseProjection with a forward of its own"),
+    (wrapped_with_a_hook(), "DataParallel"),
+]
+
+
 @pytest.mark.parametrize(("module", "name"), REFUSED, ids=[name for _, name in REFUSED])
 def test_unsupported_layers_are_named_with_their_place(tmp_path, module, name):
     model = nn.Sequential(nn.ReLU(), nn.Identity(), nn.Sequential(OrderedDict(odd=module)))
@@ -75,6 +98,107 @@ def test_unsupported_layers_are_named_with_their_place(tmp_path, module, name):
     assert f" have, got {name}" in str(error.value)
     assert " at place 2 (2.odd); they have Sequential, " in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+class OtherGRU(nn.GRU):
+    pass
+
+
+def encoder() -> SequenceEncoder:
+    return SequenceEncoder(7, 5, 3, out_features=2)
+
+
+def with_part(name: str, part: nn.Module) -> SequenceEncoder:
+    model = encoder()
+    setattr(model, name, part)
+    return model
+
+
+def with_option(name: str, option: str, value: object) -> SequenceEncoder:
+    model = encoder()
+    setattr(model.get_submodule(name), option, value)
+    return model
+
+
+def parametrized(model: SequenceEncoder) -> SequenceEncoder:
+    nn.utils.parametrizations.weight_norm(model.projection)
+    return model
+
+
+def with_old_norm(model: SequenceEncoder) -> SequenceEncoder:
+    spectral_norm(model.projection)
+    return model
+
+
+CHANGED = [
+    (lambda: with_part("projection", nn.Linear(3, 2)), None),
+    (lambda: patched(encoder()), "SequenceEncoder with a forward of its own"),
+    (lambda: with_part("projection", patched(nn.Linear(3, 2))), "a forward of its own at proj"),
+    (lambda: with_part("projection", hooked(nn.Linear(3, 2))), "forward hook at projection"),
+    (lambda: with_part("projection", nn.Identity()), "Identity at projection in the place of"),
+    (lambda: with_part("gru", OtherGRU(5, 3, batch_first=True)), "OtherGRU at gru in the place"),
+    (lambda: with_part("dropout", nn.Dropout(0.7)), r"Dropout\(p=0.7\) at dropout"),
+    (lambda: with_option("dropout", "p", 0.6), r"Dropout\(p=0.6\) at dropout"),
+    (lambda: with_option("", "reverse", True), r"SequenceEncoder\(reverse=True\)"),
+    (lambda: parametrized(encoder()), "with a parametrization of weight at projection"),
+    (lambda: with_old_norm(encoder()), "Linear with a forward hook at projection"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("in_chain", [False, True])
+@pytest.mark.parametrize(("make", "message"), CHANGED)
+def test_a_component_that_is_not_as_its_config_says_is_refused(tmp_path, make, message, in_chain):
+    model = nn.Sequential(make(), nn.ReLU()) if in_chain else make()
+    if message is None:
+        interchange.save_model(model, tmp_path / "model")
+        return
+    with pytest.raises(ValueError, match=f"model: expected .*{message}"):
+        interchange.save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def distributed(model: nn.Module) -> nn.Module:
+    return nn.parallel.DistributedDataParallel(model)
+
+
+WRAPPERS = [torch.compile, nn.DataParallel, AveragedModel, distributed]
+
+
+@pytest.fixture
+def process_group(tmp_path_factory):
+    file = tmp_path_factory.mktemp("group") / "file"
+    torch.distributed.init_process_group("gloo", f"file://{file}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.parametrize("wrap", WRAPPERS)
+@pytest.mark.parametrize("make", [encoder, lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU())])
+def test_a_wrapped_model_is_saved_as_the_model_inside(tmp_path, wrap, make):
+    model = make()
+    interchange.save_model(model, tmp_path / "model")
+    for place, one in enumerate([wrap(model), nn.DataParallel(wrap(model))]):
+        interchange.save_model(one, tmp_path / f"{place}")
+        assert (tmp_path / f"{place}").read_bytes() == (tmp_path / "model").read_bytes()
+    arrays = {name: array + 1 for name, array in interchange.to_arrays(model).items()}
+    arrays = {name: array * (name != "table") for name, array in arrays.items()}
+    wrapped = wrap(model)
+    interchange.load_arrays(wrapped, arrays)
+    for name, array in interchange.to_arrays(wrapped).items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_wrapped_parts_of_a_model_are_saved_as_what_is_inside(tmp_path):
+    chain, model = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), encoder()
+    interchange.save_model(chain, tmp_path / "chain")
+    interchange.save_model(model, tmp_path / "model")
+    chain[0], model.gru = torch.compile(chain[0]), torch.compile(model.gru)
+    interchange.save_model(chain, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "chain").read_bytes()
+    interchange.save_model(model, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -118,8 +242,12 @@ def spoiled_padding() -> nn.Module:
         (overlapping(), ValueError, "a stride below its kernel_size at place 2"),
         (tied(), ValueError, r"expected weights of its own .* 3.weight that is 1.weight too"),
         (nn.Sequential(nn.Identity()), ValueError, "expected at least one layer, got none"),
-        (hooked(nn.Sequential(nn.ReLU())), ValueError, "no forward hooks, got Sequential with"),
-        (hooked(SparseProjection(3, 2)), ValueError, "no forward hooks, got SparseProjection"),
+        (
+            hooked(nn.Sequential(nn.ReLU())),
+            ValueError,
+            "expected what its layers say, got Sequential with a",
+        ),
+        (hooked(SparseProjection(3, 2)), ValueError, "got SparseProjection with a forward"),
         (nn.Sequential(nn.Linear(3, 2, device="meta")), ValueError, "got 1.weight on the meta"),
         (spoiled_padding(), ValueError, "expected 0 in the first 1 rows of 1.table, got "),
         (nn.Sequential(nn.Linear(3, 2).half()), TypeError, "got float16"),
@@ -210,8 +338,9 @@ def test_loading_into_a_chain_is_all_or_nothing(tmp_path):
 def test_files_that_pytorch_cannot_hold_are_model_file_errors(tmp_path):
     layers = [entry("Input", []), entry("ReLU", [0]), entry("Tanh", [0])]
     path = tmp_path / "model"
-    model_file.write_model(path, "chain", {"layers": layers}, {})
-    with pytest.raises(model_file.ModelFileError, match=rf"{path}: layers: expected a chain"):
+    write_unchecked(path, "chain", {"layers": layers}, {})
+    message = rf"{path}: layer 2 \(Tanh\): previous: expected \[1\], as in a chain, got \[0\]"
+    with pytest.raises(model_file.ModelFileError, match=message):
         interchange.load_model(path)
 
 

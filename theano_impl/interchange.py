@@ -94,6 +94,8 @@ def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> 
         if component is None:
             name = type(model).__name__
             raise ValueError(f"model: expected a component or a list of layers, got {name}")
+        if model.unrecorded():
+            raise ValueError(f"model: expected one as it was built, got {model.unrecorded()}")
         config = model.config
     else:
         component, config = CHAIN, {"layers": [step.entry for step in chain.steps(model)]}

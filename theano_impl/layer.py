@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ class Layer:
     """
 
     output: TensorVariable
+    built: dict[str, Any]
 
     def __init__(self, *inputs: TensorVariable, config: Mapping[str, Any]) -> None:
         self.inputs = list(inputs)
@@ -52,7 +54,40 @@ class Layer:
         self.updates += layer.updates
         return layer
 
+    def __init_subclass__(cls) -> None:
+        """Keeps of each layer what its constructor has made: what a model file says of it."""
+        construct = cls.__init__
+
+        @wraps(construct)
+        def build(self: Layer, *args: Any, **kwargs: Any) -> None:
+            construct(self, *args, **kwargs)
+            if type(self).__init__ is build:  # not one that a subclass's calls
+                self.built = self._state()
+
+        if "__init__" in vars(cls):
+            cls.__init__ = build  # type: ignore[method-assign]
+
+    def unrecorded(self) -> str | None:
+        """What has been changed since the layer was built, and so is in no file; None for none."""
+        now = self._state()
+        for name, value in getattr(self, "built", {}).items():
+            same = value == now[name] if name == "config" else _are_same(value, now[name])
+            if not same:
+                return f"{type(self).__name__} with another {name} than it was built with"
+        return None
+
+    def _state(self) -> dict[str, Any]:
+        output = self.output if isinstance(self.output, list | tuple) else [self.output]
+        state = {"output": output, "inputs": self.inputs, "params": self.params}
+        return {name: list(value) for name, value in state.items()} | {"config": dict(self.config)}
+
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:
         """Fresh variables of the kind that the layer is built on."""
         raise NotImplementedError
+
+
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    return len(some) == len(others) and all(
+        one is other for one, other in zip(some, others, strict=True)
+    )
