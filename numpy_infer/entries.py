@@ -7,10 +7,12 @@ after the star its config.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from numpy_infer.checks import check_count
 from numpy_infer.layer import Layer
+from numpy_infer.options import check_options
 
 # What a layer keeps for training alone.
 TRAINING: dict[str, dict[str, Callable[[Any], bool]]] = {
@@ -19,7 +21,15 @@ TRAINING: dict[str, dict[str, Callable[[Any], bool]]] = {
     "Embedding": {"padding": lambda value: isinstance(value, bool)},
 }
 # The types of a component's config, by its annotations.
-KINDS = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+KINDS = {
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "list[int]": (list,),
+    "Sequence[int]": (list,),
+}
 
 
 def check_entry(place: int, entry: Any) -> None:
@@ -47,6 +57,32 @@ def check_entry(place: int, entry: Any) -> None:
             raise ValueError(f"{what}: {key}: expected a fitting one, got {training[key]!r:.99}")
 
 
+def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError unless each entry takes the one before it, an unpool its pool's input too.
+
+    A MaxUnpool undoes the last MaxPool that is not undone yet: it has its config.
+    """
+    pools: list[int] = []  # the places of those that are yet to be undone
+    undone = {place for entry in entries for place in entry["previous"][1:]}
+    for place, entry in enumerate(entries):
+        name, previous = entry["layer"], [place - 1] if place else []
+        if name == "MaxUnpool" and pools:
+            pool = pools.pop()
+            previous.append(pool - 1)
+            if entry["config"] != entries[pool]["config"]:
+                raise ValueError(
+                    f"layer {place} (MaxUnpool): config: expected that of its MaxPool at place "
+                    f"{pool}, got {entry['config']!r:.99}"
+                )
+        if entry["previous"] != previous:
+            raise ValueError(
+                f"layer {place} ({name:.99}): previous: expected {previous}, as in a chain, got "
+                f"{entry['previous']!r:.99}"
+            )
+        if name == "MaxPool" and place - 1 in undone:
+            pools.append(place)
+
+
 def check_previous(previous: Collection[Any], count: int) -> None:
     """ValueError unless a layer has so many before it."""
     if len(previous) != count:
@@ -69,15 +105,18 @@ def check_parts(layer_class: type[Layer], entry: Mapping[str, Any], names: Colle
 
 
 def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:
-    """ValueError unless a component's config has the names and types that it is made of."""
+    """ValueError or TypeError unless a component's config has what it is made of."""
     shapes = layer_class.array_shapes
     code = shapes.__code__
     names = code.co_varnames[: code.co_argcount]
     _check_names("config", config, names[: len(names) - len(shapes.__defaults__ or ())], names)
     for key, value in config.items():
         kind = shapes.__annotations__[key]
-        if type(value) not in KINDS.get(kind, (type(value),)):
+        if type(value) not in KINDS[kind]:
             raise ValueError(f"{key}: expected {kind}, got {value!r:.99}")
+    check_options(config)
+    if "n_experts" in config:
+        check_count("k", config["k"], most=config["n_experts"])
 
 
 def _check_names(

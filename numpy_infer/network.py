@@ -13,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.entries import check_config, check_entry, check_parts, check_previous
+from numpy_infer.entries import (
+    check_chain,
+    check_config,
+    check_entry,
+    check_parts,
+    check_previous,
+)
+from numpy_infer.files_of_losses import LOSSES
 from numpy_infer.growth import ROOM, Space, space_after
 from numpy_infer.layer import Input, Layer
 from numpy_infer.widths import widths_after
@@ -51,14 +58,20 @@ def build(
 
 
 def check(component: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Errors as from `build`; a component that NumPy does not have is not looked into."""
-    if component == CHAIN or infers(component):
+    """Errors as from `build`, but for a loss: there is nothing of it to build."""
+    if infers(component):
         build(component, config, arrays)
+    else:
+        _check_component(LOSSES[component], config, arrays)
 
 
 def infers(component: str) -> bool:
-    """Whether NumPy has a component; ValueError for what can be no component's name."""
-    return component == CHAIN or _component_class(component) is not None
+    """Whether NumPy has more than the arrays of a component; ValueError for an unknown one."""
+    if component in LOSSES:
+        return False
+    if component != CHAIN:
+        _component_class(component)
+    return True
 
 
 def places(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[Layer]:
@@ -83,6 +96,7 @@ def places(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[
             spaces.append(space_after(name, entry["config"], own, near, most))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name:.99}): {error}") from error
+    check_chain(entries)
     return layers
 
 
@@ -120,20 +134,25 @@ def _component(
     previous: Layer, name: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> Layer:
     layer_class = _component_class(name)
-    if layer_class is None:
-        raise ValueError(f"component: expected one that infers, or a chain, got {name!r:.99}")
-    check_config(layer_class, config)
-    wanted = {key: tuple(shape) for key, shape in layer_class.array_shapes(**config).items()}
-    given = {key: array.shape for key, array in arrays.items()}
-    if given != wanted:
-        raise ValueError(f"arrays: expected {wanted!r:.999}, got {given!r:.999}")
+    _check_component(layer_class, config, arrays)
     # The sizes are in the arrays; what is left are options.
     options = {key: value for key, value in config.items() if key in _options(layer_class)}
     return layer_class(previous, **_keywords(arrays), **options)
 
 
+def _check_component(
+    layer_class: Any, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """ValueError or TypeError unless config and arrays are a component's."""
+    check_config(layer_class, config)
+    wanted = {key: tuple(shape) for key, shape in layer_class.array_shapes(**config).items()}
+    given = {key: array.shape for key, array in arrays.items()}
+    if given != wanted:
+        raise ValueError(f"arrays: expected {wanted!r:.999}, got {given!r:.999}")
+
+
 def _component_class(name: str) -> Any:
-    """The class that stands for a component here; None when there is none."""
+    """The class that stands for a component here; ValueError when there is none."""
     match = COMPONENT.fullmatch(name)
     if match is None:
         raise ValueError(
@@ -143,9 +162,11 @@ def _component_class(name: str) -> Any:
     try:
         found = getattr(importlib.import_module(module_name), match[2], None)
     except ModuleNotFoundError:
-        return None
+        found = None
     own = isinstance(found, type) and issubclass(found, Layer) and found.__module__ == module_name
-    return found if own and hasattr(found, "array_shapes") else None
+    if not own or not hasattr(found, "array_shapes"):
+        raise ValueError(f"component: expected one that infers, or a chain, got {name!r:.99}")
+    return found
 
 
 def _options(layer_class: type[Layer]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from numpy_infer import AveragePool, Input, activations, atomic_file
+from numpy_infer import AveragePool, Input, MaxPool, MaxUnpool, activations, atomic_file
 from numpy_infer.model_file import ModelFileError, load_model, read_arrays, read_model, write_model
 from shared_tests.fixtures import normal
 from shared_tests.model_files import (
@@ -412,8 +412,12 @@ CONFIGS = {
     "size that is true": ("mixture", {"k": True}, "k: expected int, got True"),
     "size that is text": ("mixture", {"n_experts": "3"}, "n_experts: expected int, got '3'"),
     "size that is a list": ("mixture", {"n_experts": [3]}, "n_experts: expected int"),
-    "size that is huge": ("mixture", {"n_experts": 10**4000}, "arrays: expected"),
-    "size that is negative": ("mixture", {"in_features": -5}, "arrays: expected"),
+    "size that is huge": ("mixture", {"n_experts": 10**4000}, "n_experts: expected a whole number"),
+    "size that is negative": (
+        "mixture",
+        {"in_features": -5},
+        "in_features: expected a whole number",
+    ),
     "size that is another": ("mixture", {"out_features": 7}, "arrays: expected"),
     "flag that is a number": ("mixture", {"noisy": 0}, "noisy: expected bool, got 0"),
     "flag that asks for more": ("mixture", {"noisy": True}, "arrays: expected .*noise_weight"),
@@ -568,10 +572,27 @@ def test_a_file_without_a_checksum_loads(path, parts):
     np.testing.assert_array_equal(load_model(path)[-1](SMALL.x), wanted)
 
 
-def test_a_component_for_frameworks_alone_is_read_and_not_built(path):
-    write_model(path, "triplet_loss.TripletLoss", {"margin": 0.2}, {})
-    assert read_model(path).component == "triplet_loss.TripletLoss"
-    refused(path, "component: expected one that infers, or a chain, got 'triplet_loss.TripletLoss'")
+ONE = np.ones(())
+LOSS = "soft_nearest_neighbor_loss.SoftNearestNeighborLoss"
+
+
+def test_a_loss_with_an_array_is_read_and_not_built(path):
+    options = {"temperature": 2.0, "distance": "cosine", "reduction": "sum", "block_size": None}
+    write_model(path, LOSS, options | {"learn_temperature": False}, {})
+    write_model(path, LOSS, options | {"learn_temperature": True}, {"inverse_temperature": ONE})
+    assert read_model(path).component == LOSS
+    refused(path, "component: expected one that infers, or a chain, got 'soft_nearest")
+
+
+@pytest.mark.parametrize("component", ["triplet_loss.TripletLoss", "foo.Bar", "layer.Layer"])
+def test_what_is_no_component_is_neither_written_nor_read(path, component):
+    with pytest.raises(ValueError, match="component: expected one that infers, or a chain, got"):
+        write_model(path, component, {}, {})
+    assert not path.exists()
+    write_unchecked(path, component, {}, {})
+    refused(path, "component: expected one that infers, or a chain, got")
+    with pytest.raises(ModelFileError, match="component: expected one that infers"):
+        read_model(path)
 
 
 def test_many_layers_take_time_in_proportion(path):
@@ -793,16 +814,12 @@ def test_eight_threads_get_what_one_gets(name, path):
         assert list(pool.map(thousand, range(8))) == [None] * 8
 
 
-def test_a_layer_that_two_share_is_evaluated_once_per_call(path, monkeypatch):
+def test_a_layer_that_two_share_is_evaluated_once_per_call(monkeypatch):
     """A diamond: 1 to 2 and 3, and these to 4."""
     pool = {"size": [2, 2], "stride": [2, 2], "padding": [[0, 0], [0, 0]]}
-    config = chain(
-        ("Tanh", {}),
-        ("MaxPool", pool),
-        ("Sigmoid", {"previous": [1]}),  # the largest stay where they are
-        ("MaxUnpool", pool | {"previous": [2, 3]}),
-    )
-    write_model(path, "chain", config, {})
+    tanh = activations.Tanh(Input())
+    # The largest stay where they are.
+    net = [MaxUnpool(MaxPool(tanh, **pool), activations.Sigmoid(tanh), **pool)]
     calls = []
     for layer in (activations.Tanh, activations.Sigmoid):
         forward = layer.forward
@@ -811,7 +828,6 @@ def test_a_layer_that_two_share_is_evaluated_once_per_call(path, monkeypatch):
             "forward",
             lambda self, x, forward=forward: calls.append(type(self).__name__) or forward(self, x),
         )
-    net = load_model(path)
     x = normal(2, 3, 4, 4, seed=1)
     output = net[-1](x)
     assert sorted(calls) == ["Sigmoid", "Tanh"]

@@ -335,6 +335,59 @@ def test_a_chain_without_weights_has_keras_own_dtype():
     assert interchange.from_arrays("chain", {"layers": layers}, {}).compute_dtype == "float32"
 
 
+def test_an_open_chain_is_trained_and_saved_by_keras(tmp_path):
+    """A file does not say how many axes it takes: no keras.Input ties it to the first call."""
+    model = build(lambda: [k.Dense(3), k.LayerNormalization(), k.ReLU(), k.Dense(2)], ROWS)
+    interchange.save_model(model, tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model")
+    x = ROWS.astype("float32")
+    for y in (x, x[:, None], x[:, None, None]):
+        np.testing.assert_allclose(np.reshape(loaded(y), (5, 2)), loaded(x), atol=1e-6)
+    loaded.compile("sgd", "mse")
+    before = loaded.evaluate(x, x[:, :2], verbose=0)
+    loaded.fit(x, x[:, :2], epochs=3, verbose=0)
+    assert loaded.evaluate(x, x[:, :2], verbose=0) < before
+    loaded.save(tmp_path / "keras.keras")
+    again = keras.models.load_model(tmp_path / "keras.keras")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), loaded.predict(x, verbose=0))
+    assert again.count_params() == loaded.count_params()
+    loaded.summary(print_fn=lambda line: None)
+
+
+def entries(*named):
+    rows = [("Input", {}), *named]
+    return [
+        {"layer": name, "previous": [place - 1] if place else [], "config": config}
+        for place, (name, config) in enumerate(rows)
+    ]
+
+
+POOL = {"size": [2], "stride": [2], "padding": [[0, 0]]}
+UNPOOLED = entries(("Tanh", {}), ("MaxPool", POOL), ("MaxUnpool", POOL))
+UNPOOLED[-1]["previous"].append(1)
+
+
+@pytest.mark.parametrize("layers", [entries(("Tanh", {}), ("Flatten", {})), UNPOOLED])
+def test_a_chain_without_weights_follows_its_input_as_keras_saves_it_too(tmp_path, layers):
+    model = interchange.from_arrays("chain", {"layers": layers}, {})
+    model.save(tmp_path / "keras.keras")
+    for one in (model, keras.models.load_model(tmp_path / "keras.keras")):
+        for dtype in DTYPES:
+            x = SERIES.astype(dtype)
+            found = one(x)
+            assert found.dtype == dtype
+            wanted = np.tanh(x)
+            if layers is UNPOOLED:
+                pairs = wanted[:, :16].reshape(3, 8, 2, 2)
+                top = pairs == pairs.max(2, keepdims=True)
+                wanted[:, :16], wanted[:, 16:] = (pairs * top).reshape(3, 16, 2), 0
+            bound = VALUE_TOLERANCE["layer", dtype]
+            assert_close(found.numpy().reshape(wanted.shape), wanted, bound, dtype)
+        interchange.save_model(one, tmp_path / "model")
+        found = numpy_infer.model_file.read_model(tmp_path / "model").config["layers"]
+        assert found == layers
+
+
 @pytest.mark.parametrize("make", NATIVE, ids=[name_of(make) for make in NATIVE])
 def test_keras_layers_come_back_as_they_were(tmp_path, make):
     model = build(make, IMAGES.astype("float32"))

@@ -6,10 +6,12 @@ import pytest
 from keras import layers as k
 
 from numpy_infer import model_file
+from shared_tests.model_files import write_unchecked
 from tf2_impl import chain, interchange
 from tf2_impl import layers as own
 from tf2_impl.checks import check_number
 from tf2_impl.pooling import MaxUnpool
+from tf2_impl.sequence_encoder import SequenceEncoder
 
 SERIES, IMAGES, ROWS = (17, 2), (11, 13, 2), (7,)
 REFUSED = [
@@ -153,6 +155,18 @@ MODELS = [
         sequential(k.Embedding(5, 3, mask_zero=True), k.Dense(2), k.GRU(3), **IDS),
         r"got GRU behind an Embedding\(mask_zero=True\) at place 3",
     ),
+    (
+        keras.Sequential([k.ReLU(), k.Flatten()]),
+        "got Flatten of what may be pictures, which a keras.Input tells, at place 2",
+    ),
+    (
+        sequential(own.MoveChannelsLast(), own.MoveChannelsLast()),
+        "got MoveChannelsLast of channels",
+    ),
+    (
+        sequential(k.Conv2D(3, 2), k.Flatten(), own.MoveChannelsFirst()),
+        "got MoveChannelsFirst behind a ZeroPadding or keras.layers.Flatten",
+    ),
     (sequential(k.Identity()), "expected at least one layer, got none"),
     (spoiled_padding(), "expected 0 in the first 1 rows of 1.table, got "),
     (
@@ -171,6 +185,82 @@ def test_models_that_cannot_travel_leave_no_file(tmp_path, model, message):
     assert not list(tmp_path.iterdir())
 
 
+def patched(layer):
+    layer.call = lambda x: 3 * x
+    return layer
+
+
+def encoder():
+    return SequenceEncoder(7, 5, 3, out_features=2)
+
+
+def changed(path, value):
+    model = encoder()
+    holder = model
+    *parts, name = path.split(".")
+    for part in parts:
+        holder = getattr(holder, part)
+    setattr(holder, name, value)
+    return model
+
+
+class OtherDense(k.Dense):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def built(layer, *shape):
+    layer.build((None, *shape))
+    return layer
+
+
+UNRECORDED = [
+    (lambda: patched(encoder()), "SequenceEncoder with a call of its own"),
+    (lambda: changed("reverse", True), r"SequenceEncoder\(reverse=True\)"),
+    (lambda: changed("dropout.rate", 0.7), r"Dropout\(rate=0.7\)"),
+    (
+        lambda: changed("projection.call", lambda x, training=None: x),
+        "Dense with a call of its own",
+    ),
+    (lambda: changed("projection.activation", keras.activations.relu), r"Dense\(activation="),
+    (
+        lambda: changed("projection", built(OtherDense(2), 3)),
+        "OtherDense.* in the place of .*Dense",
+    ),
+]
+
+
+@pytest.mark.parametrize("in_chain", [False, True])
+@pytest.mark.parametrize(("make", "message"), UNRECORDED)
+def test_a_component_that_is_not_as_its_config_says_is_refused(tmp_path, make, message, in_chain):
+    model = make()
+    if in_chain:
+        model = keras.Sequential([keras.Input((None,), dtype="int64"), model, k.ReLU()])
+    with pytest.raises(ValueError, match=f"model: expected .*{message}"):
+        interchange.save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+PATCHED = [
+    (lambda: sequential(k.Dense(3), patched(k.ReLU())), "ReLU with a call of its own .* place 2"),
+    (lambda: sequential(OtherDense(3)), "got OtherDense at place 1"),
+    (lambda: patched(sequential(k.Dense(3))), "Sequential with a call of its own"),
+    (lambda: sequential(patched(sequential(k.Dense(3)))), "Sequential with a call of its own"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), PATCHED)
+def test_calls_that_were_patched_are_refused(tmp_path, make, message):
+    with pytest.raises(ValueError, match=f"model: expected .*{message}"):
+        interchange.save_model(make(), tmp_path / "model")
+    gru = k.GRU(3)
+    model = sequential(gru, shape=SERIES)
+    gru.cell.call = lambda x, states, training=False: (x, states)
+    with pytest.raises(ValueError, match="GRUCell with a call of its own"):
+        interchange.save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_dtypes_that_files_do_not_have_are_refused(tmp_path):
     model = sequential(k.Dense(3, dtype="float16"), shape=ROWS)
     with pytest.raises(
@@ -185,8 +275,6 @@ def entry(layer: str, previous: list[int], **config) -> dict:
 
 
 POOL = {"size": [2], "stride": [2], "padding": [[0, 0]]}
-CONVOLUTION = entry("Convolution", [0], stride=[1], padding=[[0, 0]], dilation=[1])
-NORM = dict.fromkeys(("scale", "shift", "mean", "variance"), (3,))
 
 
 @pytest.mark.parametrize(
@@ -196,27 +284,9 @@ NORM = dict.fromkeys(("scale", "shift", "mean", "variance"), (3,))
         ([entry("Add", [0])], {}, r"layer 1 \(Add\): layer: expected one of "),
         ([entry("ReLU", [0], slope=0.1)], {}, r"layer 1 \(ReLU\): arrays: expected .* got "),
         ([entry("Projection", [0])], {"1.bias": (3,)}, r"layer 1 .*: arrays: expected .*, got "),
-        (
-            [CONVOLUTION, entry("Projection", [1])],
-            {"1.weight": (3, 2, 5), "2.weight": (7, 3)},
-            "expected ChannelsLast before Projection at place 2, got Convolution",
-        ),
-        (
-            [entry("Embedding", [0]), CONVOLUTION | {"previous": [1]}],
-            {"1.table": (7, 3), "2.weight": (3, 3, 5)},
-            "expected ChannelsFirst before Convolution at place 2, got Embedding",
-        ),
-        (
-            [entry("Embedding", [0]), entry("BatchNorm", [1], epsilon=0.1)],
-            {"1.table": (7, 3), **{f"2.{name}": shape for name, shape in NORM.items()}},
-            "expected ChannelsFirst before BatchNorm at place 2, got Embedding",
-        ),
     ],
 )
 def test_what_is_no_chain_is_refused(layers, shapes, message):
-    trainings = {"Embedding": {"padding": False}, "BatchNorm": {"momentum": 0.1}}
-    for one in layers:
-        one["training"] = trainings.get(one["layer"], {})
     config = {"layers": [entry("Input", []), *layers]}
     arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
     with pytest.raises(ValueError, match=message):
@@ -275,8 +345,9 @@ def test_loading_into_a_chain_is_all_or_nothing():
 def test_files_that_keras_cannot_hold_are_model_file_errors(tmp_path):
     layers = [entry("Input", []), entry("ReLU", [0]), entry("Tanh", [0])]
     path = tmp_path / "model"
-    model_file.write_model(path, "chain", {"layers": layers}, {})
-    with pytest.raises(model_file.ModelFileError, match=rf"{path}: layers: expected a chain"):
+    write_unchecked(path, "chain", {"layers": layers}, {})
+    message = rf"{path}: layer 2 \(Tanh\): previous: expected \[1\], as in a chain, got \[0\]"
+    with pytest.raises(model_file.ModelFileError, match=message):
         interchange.load_model(path)
 
 

@@ -8,18 +8,20 @@ import pytest
 import theano
 import theano.tensor as T
 
-from numpy_infer.model_file import ModelFileError, write_model
+from numpy_infer.model_file import ModelFileError
 from shared_tests.fixtures import normal
+from shared_tests.model_files import write_unchecked
 from theano_impl import chain, interchange
 from theano_impl.activations import Dropout, Tanh
 from theano_impl.checks import check_number
 from theano_impl.embedding import Embedding
 from theano_impl.layer import Layer
-from theano_impl.normalization import BatchNorm
+from theano_impl.normalization import BatchNorm, L2Normalize
 from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.pooling import MaxPool, MaxUnpool
 from theano_impl.projection import Projection
 from theano_impl.sequence_encoder import SequenceEncoder
+from theano_impl.sparse_projection import SparseProjection
 from theano_impl.triplet_loss import TripletLoss
 
 
@@ -87,6 +89,30 @@ def test_what_files_do_not_have_is_refused(make, message, tmp_path):
     net.append(make(net[0].output))
     with pytest.raises(ValueError, match=f"model: .*{message}"):
         interchange.save_model(net, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def tripled(layer):
+    layer.output = 3 * layer.output
+    return layer
+
+
+def reconfigured(layer):
+    layer.config["epsilon"] = 7.0
+    return layer
+
+
+def test_layers_that_are_not_as_they_were_built_are_refused(tmp_path):
+    x = T.dmatrix()
+    first = tripled(Projection(x, 7, 5))
+    for model, message in [
+        ([first, Tanh(first.output)], "got Projection with another output .* at place 1"),
+        ([reconfigured(L2Normalize(x))], "got L2Normalize with another config .* at place 1"),
+        (tripled(SparseProjection(x, 7, 5)), "got SparseProjection with another output"),
+        ([Tanh(x), tripled(Tanh(x))], "got Tanh with another output .* at place 2"),
+    ]:
+        with pytest.raises(ValueError, match=f"model: expected .*{message}"):
+            interchange.save_model(model, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
@@ -186,7 +212,7 @@ def test_padding_is_zero(tmp_path):
 def test_a_file_that_theano_cannot_build_says_which(tmp_path):
     layers = entries(("Tanh", [0], {}), ("ReLU", [0], {}))
     path = tmp_path / "branches"
-    write_model(path, "chain", {"layers": layers}, {})
+    write_unchecked(path, "chain", {"layers": layers}, {})
     with pytest.raises(ModelFileError, match=r"branches: layer 2 \(ReLU\)"):
         interchange.load_model(path)
 

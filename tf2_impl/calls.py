@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tf2_impl.open_chain import OpenModel
 from tf2_impl.pooling import MaxUnpool
 
 
@@ -25,7 +26,7 @@ class Call(NamedTuple):
 def is_chain(model: keras.Layer) -> bool:
     """Whether it is a `keras.Sequential` or a functional `keras.Model`."""
     sequential = isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call
-    return sequential or type(model).__name__ == "Functional"
+    return sequential or type(model).__name__ == "Functional" or type(model) is OpenModel
 
 
 def calls(model: keras.Model) -> list[Call]:

@@ -16,7 +16,9 @@ from tf2_impl import layouts
 from tf2_impl.calls import calls, is_chain
 from tf2_impl.chain_writer import ChainWriter, Step
 from tf2_impl.from_native import SAVED, Entry, UnsupportedError
-from tf2_impl.layouts import CHANNELS, FEATURES
+from tf2_impl.layers import MoveChannelsFirst, MoveChannelsLast
+from tf2_impl.layouts import CHANNELS
+from tf2_impl.open_chain import DTypeOfInput, OpenModel, OpenSequential
 from tf2_impl.to_native import ZERO_PADDINGS, layers
 
 OTHERS = (keras.layers.Activation, *ZERO_PADDINGS, keras.layers.Identity)
@@ -32,9 +34,10 @@ FEATURES_OF = {
 }
 
 
-def steps(model: keras.Model) -> list[Step]:
+def steps(model: keras.Model, *, saving: bool = False) -> list[Step]:
     """What a model file says of a chain, layer by layer, the input first.
 
+    saving: whether it is to be saved, and may compute nothing that its layers do not say.
     ValueError for a layer, or an option of one, that model files do not have, for a branch, for
     a layer that stands twice and for one that has no weights yet.
     """
@@ -42,8 +45,15 @@ def steps(model: keras.Model) -> list[Step]:
         raise ValueError(
             f"model: expected a keras.Sequential or a functional model, got {type(model).__name__}"
         )
+    for one in (one for one in model._flatten_layers() if saving and is_chain(one)):
+        shadowed = [name for name in ("call", "__call__") if name in vars(one)]
+        if shadowed:
+            raise ValueError(
+                f"model: expected what its layers say, got {type(one).__name__} with a "
+                f"{shadowed[0]} of its own ({one.name})"
+            )
     found = calls(model)
-    writer = ChainWriter(found)
+    writer = ChainWriter(found, saving=saving)
     for call in found:
         try:
             writer.add(call)
@@ -61,35 +71,40 @@ def build(
     """The chain of a model file, its weights yet to be set.
 
     entries: the file's layers. shapes: of its arrays, {"<place>.<name>": shape}. dtype: float32
-    or float64. Returns a `keras.Sequential`, or a functional model when there is an unpool, for
-    channels-last data of any size. ValueError for a graph that is not a chain, for what is not in
-    the vocabulary, and for channels where features are wanted.
+    or float64; without arrays the model computes in the dtype of its input. Returns a
+    `keras.Sequential`, or a functional model when there is an unpool, for channels-last data of
+    any size. ValueError for a graph that is not a chain and for what is not in the vocabulary.
     """
     if len(entries) < 2:
         raise ValueError(f"layers: expected an input and a layer, got {list(entries)}")
     _check_chain(entries)
-    lies = layouts.check_layouts(entries)
-    ranks = layouts.ranks(entries, lies)
-    implied = layouts.implied(entries, ranks)
+    comes, taken, ranks = layouts.layouts(entries)
+    implied, told = layouts.implied(entries, ranks), layouts.told_after(entries)
     by_place = _by_place(shapes)
-    made: list[list[keras.Layer]] = [[]]  # by place
+    policy = dtype if shapes else "float64"  # what is right in both
+    turns: list[list[keras.Layer]] = [[]]  # what stands before the entry at each place
+    made: list[list[keras.Layer]] = [[]]  # the layers of the entry at each place
     for place, one in enumerate(entries[1:], start=1):
         name = one["layer"]
-        if name == "BatchNorm" and lies[place] == FEATURES and ranks[place] != 2:
-            raise layouts.error("ChannelsFirst", entries, place)
         own = by_place.get(str(place), {})
         described = Entry(name, one["config"], one.get("training", {}))
-        where: dict[str, Any] = {"rank": ranks[place], "channels": lies[place] == CHANNELS}
+        channels = taken[place] == CHANNELS
+        where: dict[str, Any] = {"rank": ranks[place], "channels": channels, "told": place > told}
         try:
-            made.append([] if place in implied else layers(described, own, dtype, **where))
+            made.append([] if place in implied else layers(described, own, policy, **where))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name}): {error}") from error
-    start = _input(entries, made, shapes, ranks[1], dtype)
+        move = MoveChannelsLast if channels else MoveChannelsFirst
+        turns.append([] if comes[place] == taken[place] else [move(dtype=policy)])
+    for layer in () if shapes else (one for some in (*turns, *made) for one in some):
+        layer.dtype_policy = DTypeOfInput(dtype)
+    start = _input(entries, shapes, ranks[1], dtype)
     if any(one["layer"] == "MaxUnpool" for one in entries):
-        model = _functional(entries, made, start)
+        model = _functional(entries, turns, made, start, keras.Model if shapes else OpenModel)
     else:
-        flat = [layer for some in made for layer in some]
-        model = keras.Sequential(flat if start is None else [start, *flat])
+        pairs = zip(turns, made, strict=True)
+        flat = [layer for turn, own in pairs for layer in (*turn, *own)]
+        model = OpenSequential(flat) if start is None else keras.Sequential([start, *flat])
     # A model has a dtype too, the default one, and casts its input to that.
     model.dtype_policy = dtype
     return model
@@ -117,18 +132,17 @@ def _check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
 
 def _input(
     entries: Sequence[Mapping[str, Any]],
-    made: Sequence[Sequence[keras.Layer]],
     shapes: Mapping[str, Sequence[int]],
     rank: int | None,
     dtype: str,
 ) -> Any:
-    """The input of the model, of any size; None where that is not known before the first call."""
+    """The input of the model, of any size; None where rank or features are not certain."""
     names = [one["layer"] for one in entries]
-    first = next((name for name in names[1:] if not name.startswith("Channels")), "")
-    if first == "Embedding" or ("." in first and _takes_ids(made[names.index(first)][0])):
-        return keras.Input((None,), dtype="int64")
     features = None
     for place, name in enumerate(names):
+        if name == "Embedding":
+            components = any("." in one for one in names)
+            return None if components else keras.Input((None,) * (rank - 1), dtype="int64")
         if name in FEATURES_OF:
             array, axis = FEATURES_OF[name]
             features = shapes[f"{place}.{array}"][axis]
@@ -139,23 +153,19 @@ def _input(
     return keras.Input((*[None] * (rank - 2), features), dtype=dtype)
 
 
-def _takes_ids(component: keras.Layer) -> bool:
-    """Whether a component takes integers: all others refuse them."""
-    try:
-        component.compute_output_spec(keras.KerasTensor((None, None), "int64"))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def _functional(
-    entries: Sequence[Mapping[str, Any]], made: Sequence[Sequence[keras.Layer]], start: Any
+    entries: Sequence[Mapping[str, Any]],
+    turns: Sequence[Sequence[keras.Layer]],
+    made: Sequence[Sequence[keras.Layer]],
+    start: Any,
+    kind: type[keras.Model],
 ) -> keras.Model:
-    tensors = [start]
-    for one, own in zip(entries[1:], made[1:], strict=True):
-        x = tensors[-1]
+    x, taken = start, [start]  # taken: by the entry at each place
+    for one, turn, own in zip(entries[1:], turns[1:], made[1:], strict=True):
+        for layer in turn:
+            x = layer(x)
+        taken.append(x)
         for layer in own:
             unpools = one["layer"] == "MaxUnpool"
-            x = layer([x, tensors[one["previous"][1]]] if unpools else x)
-        tensors.append(x)
-    return keras.Model(start, tensors[-1])
+            x = layer([x, taken[one["previous"][1] + 1]] if unpools else x)
+    return kind(start, x)

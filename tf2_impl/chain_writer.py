@@ -14,10 +14,18 @@ import numpy as np
 
 from tf2_impl import layouts
 from tf2_impl.calls import Call
+from tf2_impl.components import component_name
 from tf2_impl.from_native import Entry, UnsupportedError, entries
-from tf2_impl.layers import Flatten
+from tf2_impl.layers import (
+    BatchNorm,
+    Flatten,
+    MoveChannelsFirst,
+    MoveChannelsLast,
+    RowMajorFlatten,
+)
 from tf2_impl.layouts import CHANNELS, FEATURES
 from tf2_impl.to_native import ZERO_PADDINGS
+from tf2_impl.unrecorded import changed_option, unrecorded
 from tf2_impl.weights import WEIGHTS, Weight, weights
 
 # What treats all features alike, so that their order does not matter to it.
@@ -37,6 +45,10 @@ MASKED = (
 )
 
 
+# What changes how data lies without a word in the file: from which of the two.
+MOVES = {MoveChannelsFirst: CHANNELS, MoveChannelsLast: FEATURES}
+
+
 class Step(NamedTuple):
     """One layer: its entry in a model file, {canonical name: weight}."""
 
@@ -45,9 +57,13 @@ class Step(NamedTuple):
 
 
 class ChainWriter:
-    """Adds the layers of a chain in their order; `steps` is what a model file says of them."""
+    """Adds the layers of a chain in their order; `steps` is what a model file says of them.
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    saving: whether to look for what a layer computes and no file says.
+    """
+
+    def __init__(self, calls: Sequence[Call], *, saving: bool) -> None:
+        self.saving = saving
         self.steps = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
         wants = [_first_wants(call) for call in calls]
         self.lies = layouts.start(wants)
@@ -60,7 +76,8 @@ class ChainWriter:
         # has made, in which feature i of the file is feature order[i].
         self.padding: list[list[int]] | None = None
         self.order: np.ndarray | None = None
-        if layouts.flattens_first(wants) and calls[0].shape and len(calls[0].shape) > 3:
+        self.flattens_first = layouts.flattens_first(wants)
+        if self.flattens_first and calls[0].shape and len(calls[0].shape) > 3:
             self.lies = CHANNELS  # pictures, which are channels-first outside of Keras
             self._turn()
 
@@ -70,6 +87,8 @@ class ChainWriter:
         self._check(call)
         if type(layer) in ZERO_PADDINGS:
             self._owe_padding(layer)
+        elif type(layer) in MOVES:
+            self._move(layer)
         elif type(layer) is not keras.layers.Identity:
             for number, entry in enumerate(entries(layer, call.shape)):
                 self._append(call, entry, {} if number else weights(layer))
@@ -95,6 +114,10 @@ class ChainWriter:
             raise UnsupportedError(name)
         if call.training:
             raise UnsupportedError(f"{name}(training=True)")
+        if self.saving:
+            hidden = unrecorded(layer) or (component_name(layer) and changed_option(layer))
+            if hidden:
+                raise UnsupportedError(hidden)
         dtype = self.dtype or layer.variable_dtype
         if {layer.compute_dtype, layer.variable_dtype} != {dtype}:
             where = f" in a chain of {dtype}" if self.dtype else ""
@@ -122,8 +145,12 @@ class ChainWriter:
             config = {"axis": 1}
         if self.order is not None:
             own = self._with_order(call, entry, own)
-        if name == "Flatten" and type(call.layer) is not Flatten and self.lies == CHANNELS:
+        if type(call.layer) is keras.layers.Flatten and self.lies == CHANNELS:
             self._owe_order(call)
+        elif name == "Flatten" and self.flattens_first and call.shape is None:
+            raise UnsupportedError(
+                f"{type(call.layer).__name__} of what may be pictures, which a keras.Input tells,"
+            )
         previous = [len(self.steps) - 1]
         if name == "MaxUnpool":
             previous.append(self._unpooled(call))
@@ -138,6 +165,15 @@ class ChainWriter:
         self.steps.append(Step(entry, {}))
         self.lies = layouts.after(name, {}, self.lies)
         self.tensors[-1] = (len(self.steps) - 1, self.lies)
+
+    def _move(self, layer: Any) -> None:
+        """From channels to features or back: nothing in the file, which has the other order."""
+        name = type(layer).__name__
+        if self.padding is not None or self.order is not None:
+            raise UnsupportedError(f"{name} behind a ZeroPadding or keras.layers.Flatten")
+        if self.lies != MOVES[type(layer)]:
+            raise UnsupportedError(f"{name} of {self.lies}")
+        self.lies = FEATURES if self.lies == CHANNELS else CHANNELS
 
     def _owe_padding(self, layer: Any) -> None:
         if layer.data_format != "channels_last":
@@ -193,6 +229,8 @@ def _takes(call: Call, entry: Entry) -> str | None:
     """How the input of a layer has to lie in the file, None for either."""
     name = entry.layer
     if name == "BatchNorm":
+        if type(call.layer) is BatchNorm and call.layer.place == 1:
+            return FEATURES
         return None if call.layer.input_spec.ndim == 2 else CHANNELS
     if name == "Flatten":
         flat = type(call.layer) is not Flatten or (call.shape is not None and len(call.shape) == 2)
@@ -206,6 +244,10 @@ def _first_wants(call: Call) -> tuple[str, str | None]:
     """The name of an entry and how its input has to lie, as `layouts.start` takes them."""
     if type(call.layer) in ZERO_PADDINGS:
         return "", CHANNELS
+    if type(call.layer) in MOVES:
+        return "", MOVES[type(call.layer)]
+    if type(call.layer) is RowMajorFlatten:
+        return "Flatten", FEATURES
     try:
         found = entries(call.layer, call.shape)
     except UnsupportedError:
@@ -214,8 +256,8 @@ def _first_wants(call: Call) -> tuple[str, str | None]:
         return "", None
     name = found[0].layer
     if name in ("BatchNorm", "Flatten"):
-        spec = call.layer.input_spec
-        return "" if name == "BatchNorm" and spec and spec.ndim == 2 else name, None
+        spec, first = call.layer.input_spec, getattr(call.layer, "place", -1) == 1
+        return "" if name == "BatchNorm" and (first or (spec and spec.ndim == 2)) else name, None
     return name, _takes(call, found[0])
 
 

@@ -25,6 +25,7 @@ from tf2_impl.layers import (
     L2Normalize,
     LeakyReLU,
     LogSoftmax,
+    RowMajorFlatten,
     TopKGating,
     gelu,
     gelu_tanh,
@@ -39,6 +40,7 @@ GLOBAL_AVERAGE_POOLS = (
     keras.layers.GlobalAveragePooling2D,
 )
 GLOBAL_MAX_POOLS = (keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D)
+FLATTENS = (keras.layers.Flatten, Flatten, RowMajorFlatten)
 # Keras keeps the axes as numbers, or after a build as a list.
 LAST = (-1, [-1])
 CHANNELS_LAST = {"data_format": ("channels_last",)}
@@ -253,6 +255,7 @@ def _gru_entry(direction: str, layer: Any) -> Entry:
 
 
 def _save_gru(layer: Any, shape: Any) -> Entry:
+    expect(layer, "cell", type(layer.cell) is keras.layers.GRUCell)
     if layer.go_backwards and layer.return_sequences:
         raise UnsupportedError(
             "GRU(go_backwards=True, return_sequences=True), whose output is reversed "
@@ -266,6 +269,7 @@ def _save_bidirectional(layer: Any, shape: Any) -> Entry:
     for name in ("forward_layer", "backward_layer"):
         one = getattr(layer, name)
         expect(layer, name, type(one) is keras.layers.GRU)
+        expect(one, "cell", type(one.cell) is keras.layers.GRUCell)
         for option, accepted in GRU_OPTIONS.items():
             expect(one, option, getattr(one, option) in accepted)
     expect(forward, "go_backwards", not forward.go_backwards)
@@ -330,7 +334,7 @@ SAVED: dict[type[keras.Layer], Callable[[Any, Any], Entry]] = {
     keras.layers.GRU: _save_gru,
     BackwardGRU: lambda layer, shape: _gru_entry("backward", layer),
     keras.layers.Bidirectional: _save_bidirectional,
-    **dict.fromkeys((keras.layers.Flatten, Flatten), lambda layer, shape: Entry("Flatten", {})),
+    **dict.fromkeys(FLATTENS, lambda layer, shape: Entry("Flatten", {})),
     ChannelsFirst: lambda layer, shape: Entry("ChannelsFirst", {}),
     ChannelsLast: lambda layer, shape: Entry("ChannelsLast", {}),
     keras.layers.Dropout: _save_dropout,

@@ -22,6 +22,7 @@ from numpy_infer import model_file
 from tf2_impl import chain
 from tf2_impl.calls import is_chain
 from tf2_impl.components import component_class, component_name
+from tf2_impl.unrecorded import changed_option, unrecorded
 from tf2_impl.weights import Weight, weights
 
 CHAIN = "chain"
@@ -75,10 +76,12 @@ def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
 
     At every moment the path holds the old file or the new one, whole. ValueError for a model
     that is neither and for a layer that model files do not have, TypeError for weights that are
-    not all float32 or all float64; nothing has been written by then.
+    not all float32 or all float64; nothing has been written by then. ValueError too for what runs
+    and is in no file: a call patched on an instance, a component's option or part that is not as
+    its config says.
     """
     if is_chain(model):
-        steps = chain.steps(model)
+        steps = chain.steps(model, saving=True)
         component, config = CHAIN, {"layers": [step.entry for step in steps]}
     else:
         name = component_name(model)
@@ -87,6 +90,9 @@ def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
                 "model: expected a component, a keras.Sequential or a functional model, "
                 f"got {type(model).__name__}"
             )
+        hidden = unrecorded(model) or changed_option(model)
+        if hidden:
+            raise ValueError(f"model: expected what its config says, got {hidden}")
         component, config = name, model.config
     own = _weights(model)
     arrays = _arrays(own)

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf2_impl.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
@@ -124,17 +125,32 @@ class TopKGating(Layer):
 
 @keras.saving.register_keras_serializable("fourfold")
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization over the last axis of data of any rank; Keras's own is built for one."""
+    """Batch normalization of data of any rank; Keras's own is built for one.
+
+    axis: −1, of channels or features, or 1, as a model file means it where no layer of channels
+    came before: of rows it is the same.
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.place = axis
 
     def build(self, input_shape: Shape) -> None:
-        super().build((None, input_shape[-1]))
-        self.input_spec = keras.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+        channels = input_shape[self.place]
+        super().build((None, channels))
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={self.place: channels})
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """x: (batch, ..., channels). Returns the same shape."""
-        flat = tf.reshape(x, (-1, self.moving_mean.shape[0]))
-        y = tf.reshape(super().call(flat, training=training), tf.shape(x))
-        return tf.ensure_shape(y, x.shape)
+        """x: (batch, ..., channels), or (batch, channels, ...) for axis 1. Returns its shape."""
+        rank = x.shape.rank
+        last = (0, *range(2, rank), 1) if self.place == 1 else range(rank)
+        moved = tf.transpose(x, last)
+        flat = tf.reshape(moved, (-1, self.moving_mean.shape[0]))
+        y = tf.reshape(super().call(flat, training=training), tf.shape(moved))
+        return tf.ensure_shape(tf.transpose(y, np.argsort(last)), x.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.place}
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -158,6 +174,63 @@ class Flatten(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = input_shape[1:]
         return input_shape[0], None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class RowMajorFlatten(Layer):
+    """(batch, ...) to (batch, everything), in the order in which it lies.
+
+    What the Flatten of a model file does with data of which no layer has said that it has
+    channels. `keras.layers.Flatten` computes the same; of pictures, it is saved as if they came
+    channels-first elsewhere.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, ...)."""
+        sizes = [size(x, axis) for axis in range(x.shape.rank)]
+        return tf.reshape(x, (sizes[0], math.prod(sizes[1:])))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = input_shape[1:]
+        return input_shape[0], None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class MoveChannelsFirst(Layer):
+    """Moves the last axis to place 1, before a layer that means the axes of a model file.
+
+    A file has (batch, channels, *space), of which a projection takes the last axis of space:
+    here channels are last. In the file there is nothing in its place.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, *space, channels). Returns (batch, channels, *space)."""
+        rank = x.shape.rank
+        return tf.transpose(x, (0, rank - 1, *range(1, rank - 1)))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], input_shape[-1], *input_shape[1:-1]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class MoveChannelsLast(Layer):
+    """Moves axis 1 to the end: what undoes `MoveChannelsFirst`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, channels, *space). Returns (batch, *space, channels)."""
+        return tf.transpose(x, (0, *range(2, x.shape.rank), 1))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], *input_shape[2:], input_shape[1]
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 FEATURES, CHANNELS = "features", "channels"
-SAME = -1
+SAME, GROWN = -1, -2
 AUTOENCODERS = tuple(f"conv_autoencoder.ConvAutoencoder{rank}d" for rank in (1, 2))
 SPEAKER = "speaker_encoder.SpeakerEncoder"
 # What an entry takes, where it takes but one of them; all other components take features.
@@ -64,36 +64,46 @@ def flattens_first(entries: Iterable[tuple[str, str | None]]) -> bool:
     return False
 
 
-def check_layouts(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the input of each entry lies, in a file; ValueError where it lies the other way."""
+def layouts(layers: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[int | None]]:
+    """For each entry of a file: how its input comes, how it takes it, and the rank of that.
+
+    Where the first two differ, data has to be turned before the entry: what a file has as
+    (batch, channels, *space) is here (batch, *space, channels), and the entry means other axes.
+    The ranks, last that of the output, are None where unknown.
+    """
     wants = [takes(one["layer"], one["config"]) for one in layers]
     names = [one["layer"] for one in layers]
-    lies = start(zip(names[1:], wants[1:], strict=True))
-    found = [lies]
-    for place in range(1, len(layers)):
-        found.append(lies)
-        if wants[place] not in (None, lies):
-            raise error("ChannelsFirst" if lies == FEATURES else "ChannelsLast", layers, place)
-        lies = after(names[place], layers[place]["config"], lies)
-    return found
+    comes = [start(zip(names[1:], wants[1:], strict=True))]
+    for one, want in zip(layers[:-1], wants, strict=False):
+        comes.append(after(one["layer"], one["config"], want or comes[-1]))
+    taken = [want or come for want, come in zip(wants, comes, strict=True)]
+    return comes, taken, _ranks(layers)
 
 
-def ranks(layers: Sequence[Mapping[str, Any]], lies: Sequence[str]) -> list[int | None]:
-    """The number of axes of what each entry takes, and last of the output; None where unknown.
-
-    lies: how the input of each entry lies.
-    """
-    count = len(layers)
+def _ranks(layers: Sequence[Mapping[str, Any]]) -> list[int | None]:
+    """The number of axes of what each entry takes, and last of the output; None where unknown."""
+    pairs = [_rank(one) for one in layers]
+    count = len(pairs)
     found: list[int | None] = [None] * (count + 1)
     for place in reversed(range(1, count)):
-        rank_in, rank_out = _ranks(layers[place], lies[place])
+        rank_in, rank_out = pairs[place]
+        if rank_in == GROWN:
+            found[place + 1] = found[place + 1] or 3
+            found[place] = found[place + 1] - 1
+            continue
         if rank_out is not None:
             found[place + 1] = rank_out
         found[place] = found[place + 1] if rank_in == SAME else rank_in
     for place in range(1, count):
-        if _ranks(layers[place], lies[place])[0] == SAME and found[place + 1] is None:
+        if pairs[place][0] == SAME and found[place + 1] is None:
             found[place + 1] = found[place]
     return found
+
+
+def told_after(layers: Sequence[Mapping[str, Any]]) -> int:
+    """The place of the first entry that tells how data lies; that of the last one for none."""
+    tells = (one["layer"] in TAKES or "." in one["layer"] for one in layers[1:])
+    return next((place for place, one in enumerate(tells, start=1) if one), len(layers) - 1)
 
 
 def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) -> set[int]:
@@ -102,29 +112,23 @@ def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) ->
     found: the rank of what each entry takes.
     """
     places = set()
-    known = False  # without anything before it, a turn itself tells how the input lies
-    for place in range(1, len(layers) - 1):
+    # Without anything before it, a turn itself tells how the input lies.
+    for place in range(told_after(layers) + 1, len(layers) - 1):
         name, following = layers[place]["layer"], layers[place + 1]["layer"]
         wanted = TAKES.get(following, FEATURES if "." in following else None)
         if following == "Flatten" or (following == "BatchNorm" and found[place + 1] != 2):
             wanted = CHANNELS
         turns = name in ("ChannelsFirst", "ChannelsLast")
-        if known and turns and wanted == after(name, {}, ""):
+        if turns and wanted == after(name, {}, ""):
             places.add(place)
-        known = known or name in TAKES or "." in name
     return places
 
 
-def error(missing: str, layers: Sequence[Mapping[str, Any]], place: int) -> ValueError:
-    """What is wrong with an entry whose input lies the other way."""
-    return ValueError(
-        f"layers: expected {missing} before {layers[place]['layer']} at place {place}, got "
-        f"{layers[place - 1]['layer']}: here channels are last throughout"
-    )
+def _rank(entry: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The rank of an entry's input and output, None where it does not tell.
 
-
-def _ranks(entry: Mapping[str, Any], lies: str) -> tuple[int | None, int | None]:
-    """The rank of an entry's input and output, None where it does not tell; SAME for both alike."""
+    SAME: the output's is the input's. GROWN: it is one more, and 3 where nothing tells.
+    """
     name, config = entry["layer"], entry["config"]
     if "stride" in config:
         rank = len(config["stride"]) + 2
@@ -137,9 +141,7 @@ def _ranks(entry: Mapping[str, Any], lies: str) -> tuple[int | None, int | None]
     if name == "GRU":
         return 3, 3 if config["return_sequences"] else 2
     if name == "Embedding":
-        return 2, 3
-    if name == "BatchNorm" and lies == FEATURES:
-        return 2, 2
+        return GROWN, None
     if name == "Flatten" or not config.get("keepdims", True):
         return None, 2
     return (None, None) if "." in name else (SAME, None)

@@ -33,6 +33,7 @@ from tf2_impl.layers import (
     L2Normalize,
     LeakyReLU,
     LogSoftmax,
+    RowMajorFlatten,
     TopKGating,
     gelu,
     gelu_tanh,
@@ -54,19 +55,20 @@ def layers(
     *,
     rank: int | None,
     channels: bool,
+    told: bool,
 ) -> Layers:
     """The layers of an entry, built, their weights yet to be set.
 
     shapes: of its arrays. rank: of what it takes, None when unknown. channels: whether in the
-    file that is (batch, channels, *space), which here is (batch, *space, channels). ValueError or
-    TypeError for what is not in the vocabulary.
+    file that is (batch, channels, *space), which here is (batch, *space, channels). told: whether
+    an entry before it has told that. ValueError or TypeError for what is not in the vocabulary.
     """
     if "." in entry.layer:
         return [component_class(entry.layer)(**entry.config, dtype=dtype)]
     if entry.layer not in LOADED:
         raise ValueError(f"layer: expected one of {', '.join(LOADED)}, got {entry.layer!r}")
     sizes = {name.replace(".", "_"): tuple(shape) for name, shape in shapes.items()}
-    place = {"rank": rank, "channels": channels}
+    place = {"rank": rank, "channels": channels, "told": told}
     where = {name: place[name] for name in PLACED.get(entry.layer, ())}
     try:
         return LOADED[entry.layer](dtype, **where, **sizes, **entry.config, **entry.training)
@@ -194,6 +196,7 @@ def _batch_norm(
     dtype: str,
     *,
     rank: int | None,
+    channels: bool,
     scale: Ints,
     shift: Any,
     mean: Any,
@@ -201,9 +204,11 @@ def _batch_norm(
     epsilon: float,
     momentum: float,
 ) -> Layers:
-    kind = BatchNorm if rank is None else keras.layers.BatchNormalization
-    layer = kind(epsilon=epsilon, momentum=round(1 - momentum, 15), dtype=dtype)
-    return [_built(layer, *[None] * ((rank or 2) - 2), *scale)]
+    options = {"epsilon": epsilon, "momentum": round(1 - momentum, 15), "dtype": dtype}
+    if rank == 2 or (channels and rank is not None):
+        layer = keras.layers.BatchNormalization(**options)
+        return [_built(layer, *[None] * (rank - 2), *scale)]
+    return [_built(BatchNorm(-1 if channels else 1, **options), *scale)]
 
 
 def _layer_norm(dtype: str, *, scale: Ints, shift: Any, epsilon: float) -> Layers:
@@ -238,8 +243,10 @@ def _gru(
     return [_built(layer, None, input_weight[0])]
 
 
-def _flatten(dtype: str, *, channels: bool) -> Layers:
-    return [(Flatten if channels else keras.layers.Flatten)(dtype=dtype)]
+def _flatten(dtype: str, *, channels: bool, told: bool) -> Layers:
+    if channels:
+        return [Flatten(dtype=dtype)]
+    return [(keras.layers.Flatten if told else RowMajorFlatten)(dtype=dtype)]
 
 
 def _softmax(dtype: str, *, channels: bool, axis: int) -> Layers:
@@ -274,10 +281,10 @@ def _plain(kind: Callable[..., keras.Layer], *arguments: Any) -> Callable[..., L
 
 # What an entry needs to know of where it stands.
 PLACED = {
-    "BatchNorm": ("rank",),
+    "BatchNorm": ("rank", "channels"),
     "GlobalAveragePool": ("rank",),
     "GlobalMaxPool": ("rank",),
-    "Flatten": ("channels",),
+    "Flatten": ("channels", "told"),
     "Softmax": ("channels",),
     "LogSoftmax": ("channels",),
 }

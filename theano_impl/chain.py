@@ -41,6 +41,11 @@ def steps(model: Sequence[Layer]) -> list[Step]:
     found = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
     for place, layer in enumerate(model, start=1):
         name = _layer_name(layer, place)
+        if layer.unrecorded():
+            raise ValueError(
+                f"model: expected layers as they were built, got {layer.unrecorded()} at place "
+                f"{place}"
+            )
         _check_built_on(model, place)
         kind = KINDS.get(name)
         entry: dict[str, Any] = {"layer": name, "previous": [place - 1]}
@@ -90,20 +95,27 @@ def build(
 
 def symbolic_input(layers: Sequence[Mapping[str, Any]], dtype: str) -> TensorVariable:
     """A fresh variable of the fewest axes that these entries, of the layers, take."""
-    ndim = 2
+    # A table gives its ids an axis more.
+    tables = 0
+    ndim = None
     for entry in layers:
         name, config = entry["layer"], entry["config"]
-        if name == "Embedding":
-            return T.lmatrix("ids")
-        if "stride" in config:
+        if name == "Embedding" and not tables:
+            tables = 1
+        elif "stride" in config:
             ndim = 2 + len(config["stride"])
         elif name in ("GRU", "GlobalAveragePool", "GlobalMaxPool", "Flatten"):
             ndim = 3
         elif "." in name:
-            return component_class(name).symbolic_inputs(dtype)[0]
-        else:
-            continue
-        break
+            first = component_class(name).symbolic_inputs(dtype)[0]
+            if not tables:
+                return first
+            ndim = first.ndim
+        if ndim is not None:
+            break
+    if tables:
+        return T.TensorType("int64", (False,) * ((ndim or 3) - 1))("ids")
+    ndim = ndim or 2
     return T.TensorType(dtype, (False,) * ndim)("x")
 
 
@@ -159,12 +171,12 @@ def _pool(net: Sequence[Layer], pooled: Sequence[int], config: Mapping[str, Any]
 
 
 def _layer_name(layer: Any, place: int) -> str:
-    """The name of a layer in a file; a component is one if it has one input, and weights."""
+    """The name of a layer in a file; a component is one if it has one input, and arrays."""
     name = type(layer).__name__
     if name in KINDS and type(layer) is KINDS[name].layer:
         return name
     component = component_name(layer) if isinstance(layer, Layer) else None
-    if component is None or len(layer.inputs) != 1 or not layer.params:
+    if component is None or len(layer.inputs) != 1 or not (layer.params or layer.buffers):
         raise ValueError(
             f"model: expected layers that model files have, got {name} at place {place}; "
             f"they have {_supported()}"
@@ -173,7 +185,7 @@ def _layer_name(layer: Any, place: int) -> str:
 
 
 def _supported() -> str:
-    return f"{', '.join(KINDS)} or a component with weights"
+    return f"{', '.join(KINDS)} or a component with arrays"
 
 
 def _check_built_on(model: Sequence[Layer], place: int) -> None:
