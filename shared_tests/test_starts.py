@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from shared_tests.distributions import assert_normal, assert_uniform
 from shared_tests.project.sources import arguments, components, public
 
 # Large, and no two sizes alike: a bound shows which of them it was made of.
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "char_word_encoder.CharWordEncoder": {
         "vocabulary_size": 211,
         "char_dim": 17,
