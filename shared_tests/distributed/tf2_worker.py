@@ -21,11 +21,20 @@ import numpy as np
 import tensorflow as tf
 
 from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
+from shared_tests.fixtures import normal
+from tf2_impl.char_word_encoder import SentenceEncoder
+from tf2_impl.conv_autoencoder import ConvAutoencoder2d
 from tf2_impl.distributed import gather_batch
+from tf2_impl.feedback_network import FeedbackNetwork
+from tf2_impl.padded_embedding import PaddedEmbedding
+from tf2_impl.sequence_encoder import SequenceEncoder
 from tf2_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
 )
+from tf2_impl.sparse_projection import SparseProjection
+from tf2_impl.speaker_encoder import SpeakerEncoder
+from tf2_impl.top_k_gating import MixtureOfExperts
 from tf2_impl.triplet_loss import all_triplets_loss, triplet_loss
 from tf2_impl.triplet_mining import Triplets, batch_hard_triplets, semi_hard_triplets
 
@@ -68,6 +77,56 @@ def given(parameters, pixels, labels, gather):
     return triplet_loss(*gather(*(encode(parameters, x) for x in changed)), margin=0.9), {}
 
 
+def encoders(parameters, pixels, labels, gather):
+    """A whole program: each encoder of the package on a replica's rows, of which there may be none.
+
+    What they make of 64 pixels stands side by side.
+    """
+    ids = 1 + tf.cast(15 * pixels, tf.int64)
+    planes = tf.reshape(pixels, (-1, 8, 8))
+    titles, sequences, sentences, speakers, convolutions, levels, experts, projection = (
+        parameters.layers
+    )
+    made = [
+        titles(ids),
+        sequences(ids[:, 20:26]),
+        sentences(tf.reshape(ids, (-1, 8, 8))[:, 2:5]),
+        speakers(planes),
+        tf.reduce_mean(convolutions(planes[..., None]), axis=(1, 2)),
+        *levels(pixels),
+        experts(pixels),
+        projection(pixels),
+    ]
+    embeddings = (1 + tf.tanh(tf.concat(made, axis=1))) ** 2  # distances see no last biases
+    return soft_nearest_neighbor_loss(*gather(embeddings, labels), temperature=3.0), {}
+
+
+class EncoderParameters(dict):
+    """The variables of the encoders by name, and their layers."""
+
+    layers: list[keras.Layer]
+
+
+def encoder_parameters() -> EncoderParameters:
+    layers = [
+        PaddedEmbedding(17, 3, unit_norm=True, dtype="float64"),
+        SequenceEncoder(17, 3, 2, out_features=3, dropout=0, dtype="float64"),
+        SentenceEncoder(17, 3, char_dim=3, n_filters=4, dtype="float64"),
+        SpeakerEncoder(8, channels=[4], dim=3, dtype="float64"),
+        ConvAutoencoder2d(1, channels=[2], kernel_size=3, dtype="float64"),
+        FeedbackNetwork(64, [3, 4], hidden=4, dtype="float64"),
+        MixtureOfExperts(64, 3, 4, 2, dtype="float64"),
+        SparseProjection(64, 2, dtype="float64"),
+    ]
+    found = EncoderParameters()
+    for place, layer in enumerate(layers):
+        for number, one in enumerate(layer.trainable_variables):
+            one.assign(normal(*one.shape, seed=10 * place + number) / 2)
+            found[f"{place}.{number}"] = one.value
+    found.layers = layers
+    return found
+
+
 LOSSES: dict[str, Loss] = {
     "soft nearest neighbors": plain(soft_nearest_neighbor_loss, temperature=3.0),
     "in blocks": plain(soft_nearest_neighbor_loss, distance="euclidean", block_size=7),
@@ -75,22 +134,29 @@ LOSSES: dict[str, Loss] = {
     "batch hard": mined(batch_hard_triplets, "sqeuclidean"),
     "semi-hard": mined(semi_hard_triplets, "cosine"),
     "given triplets": given,
+    "encoders": encoders,
 }
 
 
-def variables() -> Parameters:
+def variables(loss: str) -> Parameters:
+    if loss == "encoders":
+        return encoder_parameters()
     return {name: tf.Variable(array) for name, array in WEIGHTS.items()}
 
 
 def alone(loss: str) -> dict[str, np.ndarray]:
     """Loss, triplets and gradients in one process that has all rows and gathers nothing."""
-    parameters = variables()
+    parameters = variables(loss)
     with tf.GradientTape() as tape:
         value, others = LOSSES[loss](
             parameters, tf.constant(PIXELS), tf.constant(LABELS), lambda *tensors: tensors
         )
-    gradients = tape.gradient(value, parameters)
+    gradients = dense(tape.gradient(value, parameters))
     return {name: x.numpy() for name, x in named(value, others, gradients).items()}
+
+
+def dense(gradients: dict[str, Any]) -> dict[str, tf.Tensor]:
+    return {name: tf.convert_to_tensor(one) for name, one in gradients.items()}
 
 
 def named(
@@ -129,7 +195,7 @@ class Replicas:
 
     def measure(self, loss: str, gather: Gather, splits: dict[str, tuple[int, ...]]) -> None:
         with self.strategy.scope():
-            parameters = variables()
+            parameters = variables(loss)
 
         def step(split: tf.Tensor) -> dict[str, tf.Tensor]:
             context = tf.distribute.get_replica_context()
@@ -139,7 +205,7 @@ class Replicas:
                 pixels, labels = tf.constant(PIXELS)[rows], tf.constant(LABELS)[rows]
                 value, others = LOSSES[loss](parameters, pixels, labels, gather)
                 share = value / context.num_replicas_in_sync
-            gradients = tape.gradient(share, parameters)
+            gradients = dense(tape.gradient(share, parameters))
             return named(value, others, context.all_reduce("sum", gradients))
 
         @tf.function(autograph=False)
