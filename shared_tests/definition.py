@@ -146,7 +146,8 @@ class Operation:
 class Mutant:
     """A porter's mistake, as an edit of the source in each package, and the case that sees it.
 
-    file: the helper that is edited, when it is not the component's own file.
+    file: the helper that is edited, when it is not the component's own file; with the package's
+    name before it when that is numpy_infer, where what belongs to no framework exists once.
     """
 
     name: str

@@ -45,7 +45,8 @@ def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch
     package = PACKAGES[backend_name]
     cell = definition.cell(mutant.operation, mutant.case)
     component = importlib.import_module(f"{package}.{definition.component}")
-    edited = importlib.import_module(f"{package}.{mutant.file or definition.component}")
+    file = mutant.file or definition.component
+    edited = importlib.import_module(file if "." in file else f"{package}.{file}")
     check_agreement(backend, backend_name, cell)
     changed = mutated(edited, *mutant.edits[package])
     monkeypatch.setitem(sys.modules, edited.__name__, changed)

@@ -9,7 +9,10 @@ import numpy as np
 
 from shared_tests.definition import Case
 
-OF_WEIGHTS = ("reached", "missing", "zero", "not_finite", "left_out", "weights")
+OF_WEIGHTS = (
+    *("reached", "missing", "zero", "not_finite", "left_out", "weights"),
+    *("dead", "steps", "cancels", "unused"),
+)
 OF_THE_NETWORK = ("layers", "loss", "trained")
 
 
@@ -37,6 +40,8 @@ def outputs(verdict: Any, dtype: Any, names: Sequence[str] = ()) -> dict[str, np
         if key in marks:
             assert set(figure) <= set(marks[key]), figure
             found[key] = np.array([name in figure for name in marks[key]])
+        elif key == "merged":
+            found[key] = np.array(figure, int).reshape(-1, 2)
         else:
             found[key] = np.array(figure, dtype)
     return found

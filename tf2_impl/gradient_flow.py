@@ -1,6 +1,10 @@
 """How much gradient reaches each layer: the mean of |gradient| over each weight, biases left out.
 
-    flow(W) = Σ |∂loss/∂W| / (number of entries of W)
+    flow(W)     = Σ |∂loss/∂W| / (number of entries of W)
+    flow(table) = the same over the rows whose gradient is not all zeros
+
+An embedding table has rows for every id, and a batch has few of them: a mean over the whole table
+would call a healthy one blocked, the larger the sooner.
 
 One bar for each weight. A layer that blocks the way back has almost none for several steps, and
 so have the layers before it.
@@ -10,19 +14,17 @@ Source: seed topic, the flow of the gradient.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf2_impl.checks import check_count, check_number
+from numpy_infer.gradient_flow import blocked_layers, plot_gradient_flow
+from tf2_impl.optimizer import sum_rows
 from tf2_impl.precision import single, widened
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["blocked_layers", "gradient_flow", "plot_gradient_flow", "write_gradient_flow"]
 
 Flow: TypeAlias = Mapping[str, tf.Tensor | float]
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices | None
@@ -35,13 +37,14 @@ def gradient_flow(
     """{layer: mean |gradient|}, scalars, in the order of the variables.
 
     gradients: what a tape gives for the variables, such as `model.trainable_variables`. A weight
-    whose gradient is None counts as 0: it is blocked. An IndexedSlices counts over the whole
-    table. Every bias is left out: what is called shift or beta, or has the word bias in its own
-    name (bias, input_bias). `encoder/kernel` is the layer `encoder`, and so is `encoder/weight`;
-    any other path is whole, so a GRU has a bar for each of its weights. Paths that occur twice
-    are numbered. Works in a `tf.function`, but XLA has no place for an IndexedSlices; no value
-    moves to the host before it is read. ValueError for another number of gradients than of
-    variables, and when there is no weight that is trained.
+    whose gradient is None counts as 0: it is blocked. The mean of an embedding table runs over the
+    rows whose gradient is not all zeros: of what is called table or embeddings, or has
+    IndexedSlices. Every bias is left out: what is called shift or beta, or has the word bias in its
+    own name (bias, input_bias). `encoder/kernel` is the layer `encoder`, and so is
+    `encoder/weight`; any other path is whole, so a GRU has a bar for each of its weights. Paths
+    that occur twice are numbered. Works in a `tf.function`, but XLA has no place for an
+    IndexedSlices; no value moves to the host before it is read. ValueError for another number of
+    gradients than of variables, and when there is no weight that is trained.
     """
     if len(gradients) != len(variables):
         raise ValueError(
@@ -57,68 +60,6 @@ def gradient_flow(
     names = _layer_names([_path(variable) for variable, _ in pairs])
     means = [_mean_magnitude(gradient, variable) for variable, gradient in pairs]
     return dict(zip(names, means, strict=True))
-
-
-def plot_gradient_flow(flow: Flow | Sequence[Flow], *, share: float = 1e-3) -> Figure:
-    """The flow as bars, the layers side by side: `plot_gradient_flow(flow).savefig("flow.png")`.
-
-    flow: of one step, or of several: then the bars are the last step's, and a line spans what a
-    layer had over all of them. Layers that are blocked in every step, as `blocked_layers` says
-    it, and those whose gradient is not finite are marked. The figure, of matplotlib, grows with
-    the number of layers and the length of their names. ValueError for a flow without layers, for
-    steps with different layers, and for a share outside [0, 1). ImportError without matplotlib.
-    """
-    names, values = _values("flow", [flow] if isinstance(flow, Mapping) else flow)
-    blocked = _blocked(values, share)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        hint = "plot_gradient_flow needs matplotlib: install it, or fourfold[plots]"
-        raise ImportError(hint) from error
-    longest = max(map(len, names))
-    size = max(6.4, 1.5 + 0.25 * len(names)), 4 + 0.08 * longest  # inches
-    axes = (figure := Figure(size, layout="constrained")).add_subplot()
-    finite = np.isfinite(values)
-    shown, places = np.where(finite, values, 0), np.arange(len(names))
-    axes.bar(places, shown[-1], color="tab:blue", alpha=0.6)
-    if len(values) > 1:
-        ends = shown.min(axis=0), shown.max(axis=0)
-        axes.vlines(places, *ends, color="black", label=f"range over {len(values)} steps")
-    marks = [("blocked", blocked, "tab:red", "X"), ("not finite", ~finite[-1], "tab:purple", "D")]
-    for label, marked, color, marker in marks:
-        if marked.any():
-            at_zero = places[marked], np.zeros(marked.sum())
-            axes.plot(*at_zero, marker, color=color, label=label, clip_on=False, zorder=3)
-    axes.axhline(0, color="black", linewidth=1)
-    axes.set_xlim(-1, len(names))
-    axes.set_ylim(bottom=0)
-    axes.set_xticks(places, names, rotation=90, fontsize=8, parse_math=False)
-    axes.set_ylabel("mean |gradient|")
-    axes.set_title("gradient flow")
-    axes.grid(alpha=0.4)
-    axes.set_axisbelow(True)
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside upper right", ncols=3)
-    return figure
-
-
-def blocked_layers(flows: Sequence[Flow], *, share: float = 1e-3, steps: int = 5) -> list[str]:
-    """The layers whose flow was below `share` of the largest layer's in each of the last `steps`.
-
-    flows: of successive steps, the oldest first. A flow of exactly 0 is always below: when all
-    are 0, all are blocked. With a share of 0 these are the only ones. NaN or infinity among the
-    last steps is an error, for then the training is lost and no layer can be judged. ValueError
-    for fewer flows than steps, for a flow without layers, for steps with different layers, and
-    for a share outside [0, 1).
-    """
-    names, values = _values("flows", flows)
-    steps = check_count("steps", steps, most=len(values))
-    last = values[-steps:]
-    for step, place in np.argwhere(~np.isfinite(last))[:1]:
-        raise ValueError(
-            f"flows: expected finite numbers, got {last[step, place]} in {names[place]}"
-        )
-    return [name for name, one in zip(names, _blocked(last, share), strict=True) if one]
 
 
 def write_gradient_flow(
@@ -138,12 +79,17 @@ def write_gradient_flow(
 def _mean_magnitude(gradient: Gradient, variable: Variable) -> tf.Tensor:
     if gradient is None:
         return tf.zeros((), single(variable.dtype))
+    is_table = _path(variable).split("/")[-1] in ("table", "embeddings")
     if isinstance(gradient, tf.IndexedSlices):
         # The rows of an id that came several times add up before their sizes are taken.
-        ids, places = tf.unique(gradient.indices)
-        rows = tf.math.unsorted_segment_sum(widened(gradient.values), places, tf.size(ids))
-        return tf.reduce_sum(tf.abs(rows)) / math.prod(variable.shape)
-    return tf.reduce_mean(tf.abs(widened(gradient)))
+        rows = tf.IndexedSlices(widened(gradient.values), gradient.indices, gradient.dense_shape)
+        gradient, is_table = sum_rows(rows).values, True
+    gradient = widened(gradient)
+    if not is_table:
+        return tf.reduce_mean(tf.abs(gradient))
+    sizes = tf.reduce_mean(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)))  # (rows,)
+    touched = tf.math.count_nonzero(sizes, dtype=sizes.dtype)
+    return tf.reduce_sum(sizes) / tf.maximum(touched, 1)
 
 
 def _path(variable: Variable) -> str:
@@ -163,25 +109,3 @@ def _layer_names(paths: Sequence[str]) -> list[str]:
 def _is_bias(path: str) -> bool:
     own = path.split("/")[-1]
     return own in ("beta", "shift") or "bias" in own.split("_")
-
-
-def _values(argument: str, flows: Sequence[Flow]) -> tuple[list[str], np.ndarray]:
-    """The layers and what they had, (steps, layers)."""
-    if not isinstance(flows, Sequence) or not all(isinstance(one, Mapping) for one in flows):
-        raise TypeError(f"{argument}: expected {{layer: number}} for each step, got {flows!r:.99}")
-    if not flows or not flows[0]:
-        raise ValueError(f"{argument}: expected at least one layer in one step, got {flows!r:.99}")
-    names = list(flows[0])
-    for one in flows:
-        if one.keys() != flows[0].keys():
-            raise ValueError(f"{argument}: expected the layers {names} in each step, got {[*one]}")
-    return names, np.array([[float(one[name]) for name in names] for one in flows])
-
-
-def _blocked(values: np.ndarray, share: float) -> np.ndarray:
-    """Which layers are below their share of the largest finite one in every step, (layers,)."""
-    share = check_number("share", share, least=0)
-    if share >= 1:
-        raise ValueError(f"share: expected a number in [0, 1), got {share}")
-    largest = values.max(axis=1, keepdims=True, where=np.isfinite(values), initial=0)
-    return ((values < share * largest) | (values == 0)).all(axis=0)

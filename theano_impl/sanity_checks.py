@@ -2,8 +2,10 @@
 
     initial loss    |loss − log classes| ≤ tolerance · log classes, before training
     overfits        trained on one tiny batch alone, loss ≤ share · the first loss
-    gradients       of every parameter, finite and not all zeros
+    gradients       of every parameter, finite and not all zeros, unless it cancels in the loss
     finite          no NaN and no infinity, from the batch to the gradients
+    spread          embeddings are not all in one point or on a line
+    loss moves      and does not stay at its margin
 
 They report and do not raise, and leave the model as it was.
 
@@ -13,10 +15,10 @@ Source: A. Karpathy, A Recipe for Training Neural Networks, 2019.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import theano
@@ -26,24 +28,20 @@ from theano.gradient import NullType
 from theano.graph.basic import Variable, graph_inputs
 from theano.tensor.var import TensorVariable
 
-from theano_impl import sanity_messages
+from numpy_infer import sanity_messages
+from numpy_infer.sanity_checks import Verdict, check_loss_moves, spread_verdict, why_zero
 from theano_impl.checks import check_count, check_number
 from theano_impl.smorms3 import SMORMS3
 
-
-class Verdict(NamedTuple):
-    """What a check found; `if verdict:` asks whether all is well.
-
-    message: for people, what was expected and found, the usual cause and what to try first.
-    figures: the numbers and names that it rests on.
-    """
-
-    ok: bool
-    message: str
-    figures: Mapping[str, Any]
-
-    def __bool__(self) -> bool:
-        return self.ok
+__all__ = [
+    "Verdict",
+    "check_finite",
+    "check_gradients_reach",
+    "check_initial_loss",
+    "check_loss_moves",
+    "check_overfits",
+    "check_spread",
+]
 
 
 def check_initial_loss(
@@ -77,15 +75,20 @@ def check_overfits(
     steps: int = 500,
     share: float = 0.01,
     lr: float = 0.01,
+    lower_bound: float = 0.0,
 ) -> Verdict:
     """Whether training on one batch alone brings the loss below a share of its start.
+
+    lower_bound is the lowest value that the loss can have, from which both are counted:
+    −gamma · log(clusters) for `clustering_loss`, the entropy of the smoothed labels for label
+    smoothing.
 
     loss: a scalar of at least 0, which depends on inputs; batch: an array for each of these, a
     handful of rows is best. SMORMS3 with rate lr trains params, for `steps` steps or until the
     loss is low enough. Then all shared variables behind the loss, random streams too, are put
     back, also when running raises. Figures: losses, before the first step and after each; target.
     ValueError for a batch that is empty or does not fit inputs, a loss that is not one number, a
-    share outside 0..1, and for steps or lr out of range.
+    share outside 0..1, and for steps, lr or lower_bound out of range.
     """
     _check_arguments(loss, inputs, batch)
     steps = check_count("steps", steps)
@@ -93,6 +96,7 @@ def check_overfits(
     if share >= 1:
         raise ValueError(f"share: expected a number below 1, got {share}")
     lr = check_number("lr", lr, above=0)
+    lower_bound = check_number("lower_bound", lower_bound)
     if not params:
         figures = {"losses": [], "target": math.nan}
         return Verdict(False, sanity_messages.no_parameters(), figures)
@@ -104,11 +108,12 @@ def check_overfits(
         train = theano.function(list(inputs), loss, updates=updates, on_unused_input="ignore")
         for _ in range(steps + 1):
             losses.append(float(train(*batch)))  # before the step
-            if not math.isfinite(losses[-1]) or losses[-1] <= share * losses[0]:
+            target = lower_bound + share * (losses[0] - lower_bound)
+            if not math.isfinite(losses[-1]) or losses[-1] <= target:
                 break
-    target = share * losses[0]
-    ok = 0 < losses[0] < math.inf and losses[-1] <= target
-    message = sanity_messages.overfits(losses, share)
+    size = losses[0] - lower_bound
+    ok = 0 < size < math.inf and -share * size <= losses[-1] - lower_bound <= share * size
+    message = sanity_messages.overfits(losses, share, lower_bound)
     return Verdict(ok, message, {"losses": losses, "target": target})
 
 
@@ -120,23 +125,43 @@ def check_gradients_reach(
 ) -> Verdict:
     """Whether every parameter gets a gradient, finite and not all zeros.
 
+    Where it is all zeros, `sanity_checks.why_zero` of numpy_infer says why, after some calls with
+    parameters that are moved at random: a unit is asleep or saturated (dead), the parameter makes a
+    choice and nothing else (steps), the loss does not depend on it with this batch (unused), or it
+    cancels in the loss by construction, as a bias does in a difference of scores (cancels). The
+    last is no fault.
+
     loss, inputs and batch as for `check_overfits`. Shared variables behind the loss that are not
     in params are left out. Nothing changes. Figures: the names of the parameters that are reached,
-    missing (no gradient), zero, not_finite and left_out; a name that several have, or none, is
-    followed by its place. ValueError for a batch that is empty or does not fit inputs.
+    missing (no gradient), zero, not_finite and left_out, and, of zero, dead, steps, cancels and
+    unused; a name that several have, or none, is followed by its place. ValueError for a batch that
+    is empty or does not fit inputs.
     """
     _check_arguments(loss, inputs, batch)
     names = _names([*params, *_left_out(loss, params)])
-    _, gradients = _run(loss, params, inputs, batch)
+    run = _function(loss, params, inputs)
+    _, gradients = run(*batch)
     found = [(name, _reach(one)) for name, one in zip(names, gradients, strict=False)]
+
+    def evaluate(moved: Mapping[int, np.ndarray]) -> tuple[float, list[float]]:
+        with _unchanged(loss, params):
+            for place, value in moved.items():
+                params[place].set_value(value)
+            value, gradients = run(*batch)
+        return float(value), [_largest(one) for one in gradients]
+
+    zero = [place for place, (_, own) in enumerate(found) if own == "zero"]
+    whys = why_zero(evaluate, {place: params[place].get_value() for place in zero})
     figures = {
         reach: [name for name, own in found if own == reach]
         for reach in ("reached", "missing", "zero", "not_finite")
     }
+    for why in ("dead", "steps", "cancels", "unused"):
+        figures[why] = [found[place][0] for place, own in whys.items() if own == why]
     figures["left_out"] = names[len(params) :]
     if not found:
         return Verdict(False, sanity_messages.no_parameters(), figures)
-    ok = len(figures["reached"]) == len(found)
+    ok = 0 < len(figures["reached"]) == len(found) - len(figures["cancels"])
     return Verdict(ok, sanity_messages.gradients_reach(**figures), figures)
 
 
@@ -156,7 +181,7 @@ def check_finite(
     _check_arguments(loss, inputs, batch)
     weights = [*params, *_left_out(loss, params)]
     names = _names(weights)
-    value, gradients = _run(loss, params, inputs, batch)
+    value, gradients = _function(loss, params, inputs)(*batch)
     looked_at = {
         "batch": [(f"batch[{place}]", one) for place, one in enumerate(batch)],
         "weights": [
@@ -172,6 +197,34 @@ def check_finite(
         for kind, named in looked_at.items()
     }
     return Verdict(not any(figures.values()), sanity_messages.finite(figures), figures)
+
+
+def check_spread(
+    embeddings: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    start: np.ndarray | None = None,
+    share: float = 0.01,
+) -> Verdict:
+    """Whether embeddings are apart: not all in one point, not on a line, no two classes merged.
+
+    embeddings: (n, d), of many rows, as the model gives them; labels: (n,) integers. Their distance
+    is √(mean |xᵢ − xⱼ|²), and what is usual is that of rows of this length in random directions,
+    or, if given, that of start: the embeddings of the same rows before training. They are in one
+    point when it is at most `share` of this; on a line when their effective rank,
+    (Σ λ)² / Σ λ² of the eigenvalues of their covariance, is at most 1 + 2 · share, which is all
+    that two classes need. Two classes are merged when both together are in one point.
+
+    Call it during a training with triplets, too: a collapse is quick. Figures: spread (a share of
+    what is usual), rank, merged (pairs of labels). TypeError for embeddings that are not floating
+    and labels that are not integers, ValueError for fewer than two rows and for other shapes.
+
+        verdict = check_spread(embed(x), labels)
+        assert verdict, verdict.message
+    """
+    if labels is not None and not isinstance(labels, np.ndarray):
+        raise TypeError(f"labels: expected a numpy.ndarray, got {type(labels).__name__}")
+    return spread_verdict(embeddings, labels, start, share)
 
 
 @contextmanager
@@ -233,20 +286,21 @@ def _gradients(
     return [None if one is None or isinstance(one.type, NullType) else one for one in found]
 
 
-def _run(
-    loss: TensorVariable,
-    params: Sequence[SharedVariable],
-    inputs: Sequence[Variable],
-    batch: Sequence[Any],
-) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """The loss, and the gradient of each parameter, None where there is none."""
+def _function(
+    loss: TensorVariable, params: Sequence[SharedVariable], inputs: Sequence[Variable]
+) -> Callable[..., tuple[np.ndarray, list[np.ndarray | None]]]:
+    """batch → the loss, and the gradient of each parameter, None where there is none."""
     gradients = _gradients(loss, params)
     reached = [one for one in gradients if one is not None]
     function = theano.function(list(inputs), [loss, *reached], on_unused_input="ignore")
-    with _unchanged(loss, params):
-        value, *found = function(*batch)
-    left = iter(found)
-    return value, [None if one is None else next(left) for one in gradients]
+
+    def run(*batch: Any) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        with _unchanged(loss, params):
+            value, *found = function(*batch)
+        left = iter(found)
+        return value, [None if one is None else next(left) for one in gradients]
+
+    return run
 
 
 def _reach(gradient: np.ndarray | None) -> str:
@@ -263,3 +317,7 @@ def _is_finite(x: Any) -> bool:
         return True
     entries = x.data if hasattr(x, "indptr") else np.asarray(x)  # of a sparse matrix, the stored
     return entries.dtype.kind != "f" or bool(np.isfinite(entries).all())
+
+
+def _largest(gradient: np.ndarray | None) -> float:
+    return 0.0 if gradient is None else float(np.abs(gradient).max(initial=0))

@@ -132,15 +132,40 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
         hidden = activation(first(x))
         if case.options["loss"] == "hidden":
             return tf.reduce_mean(hidden**2)
-        if case.options["loss"] == "root":
-            return 1 + tf.sqrt(tf.reduce_mean(last(hidden)))
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, last(hidden))
-        return tf.reduce_mean(losses)
+        output = last(hidden)
+        classes = output.shape[1]
+        losses = {
+            "root": lambda: 1 + tf.sqrt(tf.reduce_mean(output)),
+            "smoothed": lambda: tf.nn.softmax_cross_entropy_with_logits(
+                tf.one_hot(labels, classes, dtype=x.dtype) * 0.9 + 0.1 / classes, output
+            ),
+            "ranking": lambda: tf.nn.relu(1 - output[:-1] + output[1:]),
+            "choice": lambda: tf.clip_by_value(1e9 * output, 0, 1),
+            "masked": lambda: 1 + 0 * output,
+            "cross entropy": lambda: tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output),
+        }
+        return tf.reduce_mean(losses[case.options["loss"]]())
 
     with floatx(x.dtype.name):
         verdict = target(model, compute_loss, **verdicts.arguments(case, x, labels))
     weights = interchange.to_arrays(model)
     return verdicts.outputs(verdict, x.dtype.as_numpy_dtype, names), list(weights.values())
+
+
+def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
+    given = {name: tf.constant(one) for name, one in case.inputs.items()}
+    options = {
+        name: tf.constant(one) if isinstance(one, np.ndarray) else one
+        for name, one in case.options.items()
+    }
+    return verdicts.outputs(target(**given, **options), case.inputs["embeddings"].dtype)
+
+
+def check_loss_moves(target: Any, case: Case) -> dict[str, np.ndarray]:
+    losses = case.inputs["losses"]
+    if not isinstance(losses, np.ndarray):
+        return target(losses, **case.options)
+    return verdicts.outputs(target(list(map(tf.constant, losses)), **case.options), losses.dtype)
 
 
 def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -174,5 +199,7 @@ TOOLS: dict[str, Tool] = {
     "check_overfits": check_overfits,
     "check_gradients_reach": sanity_check,
     "check_finite": sanity_check,
+    "check_spread": check_spread,
+    "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
 }

@@ -129,14 +129,33 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
         loss = T.mean(net[-2].output ** 2)
     elif case.options["loss"] == "root":
         loss = 1 + T.sqrt(T.mean(output))
+    elif case.options["loss"] == "ranking":
+        loss = T.mean(T.nnet.relu(1 - output[:-1] + output[1:]))
+    elif case.options["loss"] == "choice":
+        loss = T.mean(T.clip(np.asarray(1e9, x.dtype) * output, 0, 1))
+    elif case.options["loss"] == "masked":
+        loss = 1 + 0 * T.mean(output)
     else:
         shifted = output - T.max(output, axis=1, keepdims=True)
         logs = shifted - T.log(T.sum(T.exp(shifted), axis=1, keepdims=True))
         loss = -T.mean(logs[T.arange(output.shape[0]), inputs[1]])
+        if case.options["loss"] == "smoothed":
+            loss = np.asarray(0.9, x.dtype) * loss - np.asarray(0.1, x.dtype) * T.mean(logs)
     trained = [param for param in params if verdicts.trains(case, int(param.name[0]))]
     verdict = target(loss, trained, inputs, **verdicts.arguments(case, x, labels))
     names = [param.name for param in params]
     return verdicts.outputs(verdict, x.dtype, names), [one.get_value() for one in params]
+
+
+def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
+    verdict = target(**case.inputs, **case.options)
+    return verdicts.outputs(verdict, case.inputs["embeddings"].dtype)
+
+
+def check_loss_moves(target: Any, case: Case) -> dict[str, np.ndarray]:
+    losses = case.inputs["losses"]
+    verdict = target(losses, **case.options)
+    return verdicts.outputs(verdict, losses.dtype)
 
 
 def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -171,5 +190,7 @@ TOOLS: dict[str, Tool] = {
     "check_overfits": check_overfits,
     "check_gradients_reach": sanity_check,
     "check_finite": sanity_check,
+    "check_spread": check_spread,
+    "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
 }

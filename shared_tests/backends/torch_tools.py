@@ -131,14 +131,38 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
     def compute_loss(model: Any, x: Tensor, labels: Tensor) -> Tensor:
         if case.options["loss"] == "hidden":
             return (model[:2](x) ** 2).mean()
-        if case.options["loss"] == "root":
-            return 1 + model(x).mean().sqrt()
-        return F.cross_entropy(model(x), labels)
+        output = model(x)
+        losses = {
+            "root": lambda: 1 + output.mean().sqrt(),
+            "smoothed": lambda: F.cross_entropy(output, labels, label_smoothing=0.1),
+            "ranking": lambda: F.relu(1 - output[:-1] + output[1:]).mean(),
+            "choice": lambda: (1e9 * output).clamp(0, 1).mean(),
+            "masked": lambda: 1 + 0 * output.mean(),
+            "cross entropy": lambda: F.cross_entropy(output, labels),
+        }
+        return losses[case.options["loss"]]()
 
     verdict = target(model, compute_loss, **verdicts.arguments(case, x, labels))
     names = [name for name, _ in model.named_parameters()]
     weights = interchange.to_arrays(model)
     return verdicts.outputs(verdict, x.numpy().dtype, names), list(weights.values())
+
+
+def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
+    given = {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in case.inputs.items()}
+    options = {
+        name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one
+        for name, one in case.options.items()
+    }
+    return verdicts.outputs(target(**given, **options), case.inputs["embeddings"].dtype)
+
+
+def check_loss_moves(target: Any, case: Case) -> dict[str, np.ndarray]:
+    losses = case.inputs["losses"]
+    if not isinstance(losses, np.ndarray):
+        return target(losses, **case.options)
+    numbers = [torch.tensor(one, requires_grad=True) for one in losses]
+    return verdicts.outputs(target(numbers, **case.options), losses.dtype)
 
 
 def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -172,5 +196,7 @@ TOOLS: dict[str, Tool] = {
     "check_overfits": check_overfits,
     "check_gradients_reach": sanity_check,
     "check_finite": sanity_check,
+    "check_spread": check_spread,
+    "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
 }

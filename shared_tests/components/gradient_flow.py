@@ -38,7 +38,8 @@ def gradient_flow(x, upstream, layers, **weights):
             for index in np.ndindex(taken.shape):
                 table[taken[index]] += gradient[index]
             table[0] = 0  # padding
-            flow.insert(0, np.abs(table).mean())
+            touched = [np.abs(row).mean() for row in table if row.any()]
+            flow.insert(0, np.mean(touched) if touched else 0.0)
         elif kinds[place] == "Flatten":
             gradient = gradient.reshape(taken.shape)
         elif kinds[place] == "Tanh":
@@ -112,6 +113,8 @@ def embedded(vocabulary_size, longest):
     return {**table, **arrays(3, 33, weight=(5 * longest, 2), bias=(2,))}
 
 
+PACKAGES = ("pytorch_impl", "tf2_impl", "theano_impl")
+PLAIN = "numpy_infer.gradient_flow"  # what is done with the numbers belongs to no framework
 SIZES = np.abs(normal(6, 13, seed=34)) + 0.1  # of six steps, thirteen layers
 FADED, EQUAL = SIZES.copy(), SIZES.copy()
 FADED[:, 4] = 0
@@ -136,6 +139,8 @@ DEFINITION = Definition(
                 case("huge", X, WEIGHTS, DEEP, 3, scale=1e30),
                 case("tiny", X, WEIGHTS, DEEP, 3, scale=1e-30).vanishes("value:flow"),
                 case("embedding", REPEATED, embedded(11, 3), EMBEDDED, 2),
+                case("padding alone", np.zeros((2, 3), int), embedded(11, 3), EMBEDDED, 2),
+                case("large table", REPEATED, embedded(10_007, 3), EMBEDDED, 2),
                 case("digits", PIXELS, projections(64, 11, 3), SMALL, 3),
                 case("docstrings", DOCSTRINGS, embedded(53, 7), EMBEDDED, 2),
             ),
@@ -204,8 +209,8 @@ DEFINITION = Definition(
             "chain",
             {
                 "pytorch_impl": (".abs().mean()", ".abs().sum()"),
-                "tf2_impl": ("tf.reduce_mean", "tf.reduce_sum"),
-                "theano_impl": ("T.mean", "T.sum"),
+                "tf2_impl": ("return tf.reduce_mean", "return tf.reduce_sum"),
+                "theano_impl": ("return T.mean", "return T.sum"),
             },
         ),
         Mutant(
@@ -236,54 +241,57 @@ DEFINITION = Definition(
             "gradient_flow",
             "embedding",
             {
-                "pytorch_impl": (".coalesce().values().abs()", "._values().abs()"),
-                "tf2_impl": ("tf.abs(rows)", "tf.abs(gradient.values)"),
+                "pytorch_impl": ("gradient.coalesce().values()", "gradient._values()"),
+                "tf2_impl": ("sum_rows(rows).values", "rows.values"),
             },
         ),
         Mutant(
-            "mean over the rows present",
+            "mean over the whole table",
             "gradient_flow",
             "docstrings",
             {
-                "pytorch_impl": ("parameter.numel()", "gradient.coalesce().values().numel()"),
-                "tf2_impl": ("math.prod(variable.shape)", "math.prod(rows.shape)"),
+                "pytorch_impl": ("(sizes != 0).sum().clamp(min=1)", "len(parameter)"),
+                "tf2_impl": ("tf.maximum(touched, 1)", "variable.shape[0]"),
+                "theano_impl": ("T.maximum(touched, 1)", "param.shape[0]"),
+            },
+        ),
+        Mutant(
+            "a table without a gradient is no number",
+            "gradient_flow",
+            "padding alone",
+            {
+                "pytorch_impl": (".sum().clamp(min=1)", ".sum()"),
+                "tf2_impl": ("tf.maximum(touched, 1)", "touched"),
+                "theano_impl": ("T.maximum(touched, 1)", "touched"),
             },
         ),
         Mutant(
             "any step blocks",
             "blocked_layers",
             "blocked",
-            dict.fromkeys(
-                ("pytorch_impl", "tf2_impl", "theano_impl"),
-                ("(values == 0)).all(axis=0)", "(values == 0)).any(axis=0)"),
-            ),
+            dict.fromkeys(PACKAGES, ("(values == 0)).all(axis=0)", "(values == 0)).any(axis=0)")),
+            file=PLAIN,
         ),
         Mutant(
             "the last step alone",
             "blocked_layers",
             "not for so long",
-            dict.fromkeys(
-                ("pytorch_impl", "tf2_impl", "theano_impl"),
-                ("last = values[-steps:]", "last = values[-1:]"),
-            ),
+            dict.fromkeys(PACKAGES, ("last = values[-steps:]", "last = values[-1:]")),
+            file=PLAIN,
         ),
         Mutant(
             "the first step's bars",
             "plot_gradient_flow",
             "several steps",
-            dict.fromkeys(
-                ("pytorch_impl", "tf2_impl", "theano_impl"),
-                ("axes.bar(places, shown[-1]", "axes.bar(places, shown[0]"),
-            ),
+            dict.fromkeys(PACKAGES, ("axes.bar(places, shown[-1]", "axes.bar(places, shown[0]")),
+            file=PLAIN,
         ),
         Mutant(
             "a fixed bound",
             "plot_gradient_flow",
             "larger share",
-            dict.fromkeys(
-                ("pytorch_impl", "tf2_impl", "theano_impl"),
-                ("values < share * largest", "values < 1e-3"),
-            ),
+            dict.fromkeys(PACKAGES, ("values < share * largest", "values < 1e-3")),
+            file=PLAIN,
         ),
     ),
 )

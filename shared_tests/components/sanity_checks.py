@@ -6,6 +6,8 @@ what its loss is are options of the cases, not of the checks.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from shared_tests.components.chain import arrays, layers
@@ -14,6 +16,8 @@ from shared_tests.fixtures import digits, normal
 
 NAMES = ("1.weight", "1.bias", "3.weight", "3.bias")
 REACHES = ("reached", "missing", "zero", "not_finite", "left_out")
+WHYS = ("dead", "steps", "cancels", "unused")
+MOVES = (1.0, 1.0, 30.0, 30.0, 1000.0, 1000.0)
 
 
 def check_initial_loss(loss, classes, tolerance=0.1):
@@ -24,7 +28,16 @@ def check_initial_loss(loss, classes, tolerance=0.1):
 
 
 def check_overfits(
-    x, labels, layers, loss, trained=NAMES, steps=500, share=0.01, lr=0.01, **weights
+    x,
+    labels,
+    layers,
+    loss,
+    trained=NAMES,
+    steps=500,
+    share=0.01,
+    lr=0.01,
+    lower_bound=0.0,
+    **weights,
 ):
     given = np.concatenate([weights[name].ravel() for name in NAMES])
     losses = []
@@ -32,14 +45,17 @@ def check_overfits(
     while trained and len(losses) < steps + 1:
         value, gradients = loss_and_gradients(x, labels, layers, loss, weights)
         losses.append(value)
-        if not np.isfinite(value) or value <= share * losses[0]:
+        target = lower_bound + share * (losses[0] - lower_bound)
+        if not np.isfinite(value) or value <= target:
             break
         for name in trained:
             if gradients[name] is not None:
                 moved = smorms3(weights[name], gradients[name], *state[name], lr)
                 weights[name], *state[name] = moved
-    target = share * losses[0] if losses else np.nan
-    ok = bool(losses) and 0 < losses[0] < np.inf and losses[-1] <= target
+    if not losses:
+        return {"ok": np.array(False), "losses": np.array([]), "target": np.nan, "weights": given}
+    lowest = lower_bound - share * (losses[0] - lower_bound)
+    ok = lower_bound < losses[0] < np.inf and lowest <= losses[-1] <= target
     return {"ok": np.array(ok), "losses": np.array(losses), "target": target, "weights": given}
 
 
@@ -47,8 +63,45 @@ def check_gradients_reach(x, labels, layers, loss, trained=NAMES, **weights):
     _, gradients = loss_and_gradients(x, labels, layers, loss, weights)
     kinds = [reach(gradient, name in trained) for name, gradient in gradients.items()]
     ok = bool(trained) and kinds.count("reached") == len(trained)
+    zero = [name for name, kind in zip(NAMES, kinds, strict=True) if kind == "zero"]
+    whys = why_zero(x, labels, layers, loss, trained, weights, zero)
+    ok = ok or (0 < kinds.count("reached") == len(trained) - list(whys.values()).count("cancels"))
     named = {kind: np.array([one == kind for one in kinds]) for kind in REACHES}
+    named |= {why: np.array([whys.get(name) == why for name in NAMES]) for why in WHYS}
     return {"ok": np.array(ok), **named}
+
+
+def why_zero(x, labels, layers, loss, trained, weights, zero):
+    """{weight: dead, steps, cancels or unused}, of those whose gradient is exactly zero."""
+    if not zero:
+        return {}
+    random, awake, whys = np.random.default_rng(0), set(), {}
+    epsilon = np.finfo(x.dtype).eps
+
+    def moved(name, size):
+        own = weights[name]
+        step = size * max(1, abs(own).max()) * random.standard_normal(own.shape)
+        return (own + step).astype(own.dtype)
+
+    def tried(changes):
+        value, gradients = loss_and_gradients(x, labels, layers, loss, {**weights, **changes})
+        sizes = {name: 0 if one is None else abs(one).max() for name, one in gradients.items()}
+        return value, {name: sizes[name] for name in trained}
+
+    before, _ = tried({})
+    for size in MOVES:
+        _, sizes = tried({name: moved(name, size) for name in zero})
+        awake |= {name for name in zero if sizes[name] > 100 * epsilon * max(sizes.values())}
+    for name in zero:
+        whys[name] = "dead" if name in awake else "unused"
+        for size in MOVES if name not in awake else ():
+            value = moved(name, size)
+            change = abs(tried({name: value})[0] - before)
+            if change > 1000 * epsilon * max(abs(before), abs(value).max()):
+                whys[name] = "steps"
+                break
+            whys[name] = "cancels" if change else whys[name]
+    return whys
 
 
 def reach(gradient, trained):
@@ -74,6 +127,53 @@ def check_finite(x, labels, layers, loss, trained=NAMES, **weights):
     }
     found = {kind: ~np.array(values, bool) for kind, values in finite.items()}
     return {"ok": np.array(not any(one.any() for one in found.values())), **found}
+
+
+def check_spread(embeddings, labels=None, start=None, share=0.01):
+    """Pair by pair, class by class."""
+    n, usual = len(embeddings), np.sqrt(2 * (embeddings**2).sum(axis=1).mean())
+    if not np.isfinite(embeddings).all():
+        return spread_figures(False, np.nan, np.nan, [])
+    usual = usual if start is None else distance(start)
+    spread = distance(embeddings) / usual if usual else 0.0
+    centred = embeddings - sum(embeddings) / n
+    values = np.linalg.svd(centred, compute_uv=False) ** 2
+    rank = values.sum() ** 2 / (values**2).sum() if spread > 1e-7 else 0.0
+    point = spread <= share
+    two = labels is not None and len(set(labels)) == 2
+    line = embeddings.shape[1] > 1 and n > 2 and not two and rank <= 1 + 2 * share
+    merged = []
+    for a, b in itertools.combinations(sorted(set([] if labels is None else labels)), 2):
+        first, second = embeddings[labels == a], embeddings[labels == b]
+        tight = all(len(one) == 1 or distance(one) <= share * usual for one in (first, second))
+        apart = np.linalg.norm(first.mean(axis=0) - second.mean(axis=0))
+        if tight and apart <= share * usual and not point:
+            merged.append([a, b])
+    return spread_figures(not (point or line or merged), spread, rank, merged)
+
+
+def spread_figures(ok, spread, rank, merged):
+    found = {"ok": np.array(ok), "spread": np.array(spread), "rank": np.array(rank)}
+    return {**found, "merged": np.array(merged, int).reshape(-1, 2)}
+
+
+def distance(x):
+    """The root of the mean squared distance of two rows."""
+    pairs = itertools.combinations(x.astype("float64"), 2)
+    return np.sqrt(np.mean([((a - b) ** 2).sum() for a, b in pairs]))
+
+
+def check_loss_moves(losses, margin=None, steps=50, share=0.02):
+    last = [float(one) for one in losses[-steps:]]
+    found = {"mean": sum(last) / steps, "distance": np.nan, "moved": np.nan}
+    if not np.isfinite(losses).all():
+        return {"ok": np.array(False), **found}
+    found["moved"] = max(losses) - min(losses)
+    ok = found["moved"] > 1e-4 * max(abs(losses))
+    if margin is not None:
+        found["distance"] = sum(abs(one - margin) for one in last) / steps
+        ok = ok and found["distance"] > share * margin
+    return {"ok": np.array(ok), **found}
 
 
 def loss_and_gradients(x, labels, layers, loss, weights):
@@ -111,7 +211,44 @@ def root(output, labels):
     return 1 + value, np.full_like(output, 1 / output.size) / (2 * value)
 
 
-LOSSES = {"cross entropy": cross_entropy, "root": root}
+def smoothed(output, labels):
+    """The cross-entropy of labels of which a tenth goes to all classes alike."""
+    classes = output.shape[1]
+    shifted = output - output.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    target = 0.9 * np.eye(classes)[labels] + 0.1 / classes
+    return -(logs * target).sum(axis=1).mean(), (np.exp(logs) - target) / len(labels)
+
+
+def ranking(output, labels):
+    """mean max(0, 1 − sᵢ + sᵢ₊₁) of the scores of neighbouring rows: their bias cancels."""
+    inside = 1 - output[:-1] + output[1:]
+    slope = (inside > 0) / inside.size
+    gradient = np.zeros_like(output)
+    gradient[:-1] -= slope
+    gradient[1:] += slope
+    return np.maximum(inside, 0).mean(), gradient
+
+
+def choice(output, labels):
+    """The share of outputs above 0, as a step so steep that no slope is left."""
+    inside = (output > 0) & (output < 1e-9)
+    return np.clip(1e9 * output, 0, 1).mean(), 1e9 * inside / output.size
+
+
+def masked(output, labels):
+    """A loss that a mask hides: whatever the weights are, it is 1."""
+    return 1 + 0 * output.mean(), np.zeros_like(output)
+
+
+LOSSES = {
+    "cross entropy": cross_entropy,
+    "root": root,
+    "smoothed": smoothed,
+    "ranking": ranking,
+    "choice": choice,
+    "masked": masked,
+}
 
 
 def smorms3(parameter, x, memory, gradient, square, lr):
@@ -149,6 +286,7 @@ POSITIVE = {**BATCH, "3.bias": np.array([1.5, 2.5])}
 NEGATIVE = {**BATCH, "3.bias": np.array([-9.5, -8.5])}
 ZERO = {**BATCH, "3.weight": np.zeros((7, 2)), "3.bias": np.zeros(2)}
 PIXELS, CLASSES = digits(11)
+PLAIN = "numpy_infer.sanity_checks"  # what is judged from plain numbers belongs to no framework
 DIGITS = {"x": PIXELS, "labels": CLASSES, **weights(64, 7, 10, scale=0.2)}
 TANH, RELU = net("Tanh"), net("ReLU")
 HEAD = ("3.weight", "3.bias")
@@ -161,11 +299,37 @@ def with_entry(inputs, name, place, value):
     return {**inputs, name: array}
 
 
+RANKED = {**ONE_CLASS, **weights(3, 7, 1)}
+ENTROPY = -(0.95 * np.log(0.95) + 0.05 * np.log(0.05))  # of labels smoothed by 0.1, of two classes
+
+# Embeddings of eleven rows of four classes, the second of which is one row.
+LABELS = np.array([3, 0, 0, 5, 3, 3, 0, 5, 1, 5, 0])
+CENTRES = 3 * normal(6, 5, seed=41)
+CLUSTERS = CENTRES[LABELS] + 0.3 * normal(11, 5, seed=42)
+TIGHT = CENTRES[LABELS] + 1e-3 * normal(11, 5, seed=43)
+MERGED = CENTRES[np.where(LABELS == 5, 0, LABELS)] + 1e-3 * normal(11, 5, seed=44)
+POINT = CENTRES[:1] + 1e-4 * normal(11, 5, seed=45)
+LINE = normal(11, 1, seed=46) * CENTRES[:1] + 1e-3 * normal(11, 5, seed=47)
+OFFSET = 1000 + normal(11, 5, seed=48)
+HALVES = {"embeddings": CENTRES[LABELS % 2], "labels": LABELS % 2}
+FALLING = 1.5 * np.exp(-np.arange(80) / 20) + 0.02 * normal(80, seed=49)
+SAT = 0.2 + 0.002 * normal(80, seed=50)  # at a margin of 0.2
+SAT[:20] = FALLING[:20]
+
 UNTRAINED, _ = loss_and_gradients(PIXELS, CLASSES, **TANH, weights=weights(64, 7, 10, scale=0.1))
 
 
 def initial(name, loss, classes, **options):
     return Case(name, {"loss": np.array(loss)}, {"classes": classes, **options})
+
+
+def spread_case(name, embeddings, labels=None, start=None, **options):
+    given = {"embeddings": embeddings, "labels": labels, "start": start}
+    return Case(name, {key: one for key, one in given.items() if one is not None}, options)
+
+
+def losses_case(name, losses, **options):
+    return Case(name, {"losses": losses}, options)
 
 
 def same(old, new):
@@ -230,6 +394,20 @@ DEFINITION = Definition(
                 Case("a loss of zero", ONE_CLASS, TANH),
                 Case("a loss of NaN", with_entry(BATCH, "x", (2, 1), np.nan), TANH),
                 training("NaN on the way", POSITIVE, net("Tanh", "root")),
+                training(
+                    "smoothed labels", BATCH, {**net("Tanh", "smoothed"), "lower_bound": ENTROPY}
+                ),
+                training(
+                    "smoothed labels, bound unknown",
+                    BATCH,
+                    {**net("Tanh", "smoothed"), "steps": 60},
+                ),
+                training(
+                    "below its lower bound",
+                    BATCH,
+                    {**TANH, "lower_bound": 0.3, "lr": 0.3},
+                ),
+                training("a lower bound above it", BATCH, {**TANH, "lower_bound": 5.0}),
                 training("digits", DIGITS, {**TANH, "lr": 0.02}),
             ),
             bad_inputs=(
@@ -238,6 +416,7 @@ DEFINITION = Definition(
                 BadInput({"share": 0.0}),
                 BadInput({"share": 1.0}),
                 BadInput({"lr": -0.1}),
+                BadInput({"lower_bound": float("-inf")}),
             ),
             kind="model",
             differentiable=False,
@@ -253,6 +432,9 @@ DEFINITION = Definition(
                 Case("nothing to train", BATCH, {**TANH, "trained": ()}),
                 Case("nothing reached", BATCH, {**net("Tanh", "hidden"), "trained": HEAD}),
                 Case("one class", ONE_CLASS, TANH),
+                Case("a bias that cancels", RANKED, net("Tanh", "ranking")),
+                Case("a choice", BATCH, net("Tanh", "choice")),
+                Case("a mask over all", BATCH, net("ReLU", "masked")),
                 Case("a loss of NaN", with_entry(BATCH, "x", (2, 1), np.nan), TANH),
                 Case("digits", DIGITS, RELU),
             ),
@@ -275,6 +457,72 @@ DEFINITION = Definition(
                 Case("digits", DIGITS, RELU),
             ),
             bad_inputs=EMPTY_BATCHES,
+            differentiable=False,
+        ),
+        Operation(
+            "check_spread",
+            check_spread,
+            cases=(
+                spread_case("apart", CLUSTERS, LABELS),
+                spread_case("without labels", CLUSTERS),
+                spread_case("one point", POINT, LABELS),
+                spread_case("exactly one point", np.tile(CENTRES[:1], (7, 1))),
+                spread_case("all zeros", np.zeros((7, 5))),
+                spread_case("a line", LINE, LABELS),
+                spread_case("a line without labels", LINE),
+                spread_case("a line of two classes", LINE, LABELS % 2),
+                spread_case("one feature", LINE[:, :1], LABELS),
+                spread_case("tight classes", TIGHT, LABELS),
+                spread_case("merged classes", MERGED, LABELS),
+                spread_case("another share", CLUSTERS, LABELS, share=0.4),
+                spread_case("far from the origin", OFFSET, LABELS),
+                spread_case("far from the origin, as at the start", OFFSET, start=OFFSET[::-1] + 1),
+                spread_case("shrunk since the start", POINT, LABELS, start=CLUSTERS),
+                spread_case("more features than rows", normal(3, 17, seed=51)),
+                spread_case("two rows", normal(2, 5, seed=52)),
+                spread_case("huge", 1e30 * CLUSTERS, LABELS),
+                spread_case("tiny", 1e-30 * CLUSTERS, LABELS),
+                spread_case("NaN", np.where(LABELS[:, None] == 1, np.nan, CLUSTERS), LABELS),
+                spread_case("digits", PIXELS[:, 9:54], CLASSES),
+            ),
+            bad_inputs=(
+                BadInput({"embeddings": CLUSTERS[:, 0]}),
+                BadInput({"embeddings": CLUSTERS[:1]}),
+                BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
+                BadInput({"labels": LABELS[:10]}),
+                BadInput({"labels": LABELS + 0.5}, TypeError),
+                BadInput({"start": CLUSTERS[:, :4]}),
+                BadInput({"start": np.full((11, 5), np.nan)}),
+                BadInput({"share": 0.0}),
+            ),
+            differentiable=False,
+        ),
+        Operation(
+            "check_loss_moves",
+            check_loss_moves,
+            cases=(
+                losses_case("falls", FALLING, margin=0.2),
+                losses_case("without a margin", FALLING),
+                losses_case("stays at its margin", SAT, margin=0.2),
+                losses_case("another margin", SAT, margin=0.3),
+                losses_case("not for so long", SAT, margin=0.2, steps=70),
+                losses_case("a smaller share", SAT, margin=0.2, share=0.001),
+                losses_case("does not move", np.full(60, 0.7), margin=0.2),
+                losses_case("zero", np.zeros(60)),
+                losses_case("negative", -FALLING),
+                losses_case("NaN", np.where(np.arange(80) == 41, np.nan, FALLING), margin=0.2),
+                losses_case("digits", UNTRAINED + 0.1 * PIXELS[0], steps=20),
+            ),
+            bad_inputs=(
+                BadInput({"losses": "0.2"}, TypeError),
+                BadInput({"losses": ["0.2"] * 60}, TypeError),
+                BadInput({"losses": np.ones((60, 1))}, TypeError),
+                BadInput({"margin": 0.0}),
+                BadInput({"margin": float("nan")}),
+                BadInput({"steps": 1}),
+                BadInput({"steps": 81}),
+                BadInput({"share": -0.1}),
+            ),
             differentiable=False,
         ),
     ),
@@ -301,7 +549,7 @@ DEFINITION = Definition(
             "trains until the loss itself is the share",
             "check_overfits",
             "tanh",
-            same("or losses[-1] <= share * losses[0]:", "or losses[-1] <= share:"),
+            same("or losses[-1] <= target:", "or losses[-1] <= share:"),
         ),
         Mutant(
             "the loss after the last step is not looked at",
@@ -319,7 +567,87 @@ DEFINITION = Definition(
             "a loss of zero counts as learnt",
             "check_overfits",
             "a loss of zero",
-            same("0 < losses[0] < math.inf", "losses[0] < math.inf"),
+            same("0 < size < math.inf", "size < math.inf"),
+        ),
+        Mutant(
+            "the lower bound is not taken off",
+            "check_overfits",
+            "smoothed labels",
+            same(
+                "target = lower_bound + share * (losses[0] - lower_bound)",
+                "target = share * losses[0]",
+            ),
+        ),
+        Mutant(
+            "a loss below its lower bound is learnt",
+            "check_overfits",
+            "below its lower bound",
+            same("-share * size <= losses[-1] - lower_bound", "losses[-1] - lower_bound"),
+        ),
+        Mutant(
+            "what cancels is a fault",
+            "check_gradients_reach",
+            "a bias that cancels",
+            same('len(found) - len(figures["cancels"])', "len(found)"),
+        ),
+        Mutant(
+            "no steps",
+            "check_gradients_reach",
+            "dead relu",
+            same(
+                "for size, _ in MOVES:\n        loss, found",
+                "for size, _ in ():\n        loss, found",
+            ),
+            file=PLAIN,
+        ),
+        Mutant(
+            "rounding counts as a step",
+            "check_gradients_reach",
+            "a bias that cancels",
+            same("change > 1000 * epsilon * reach", "change > 0"),
+            file=PLAIN,
+        ),
+        Mutant(
+            "not centred",
+            "check_spread",
+            "far from the origin",
+            same("centred = x - x.mean(axis=0)", "centred = x"),
+            file=PLAIN,
+        ),
+        Mutant(
+            "the start is forgotten",
+            "check_spread",
+            "shrunk since the start",
+            same("if start is None:  # rows", "if True:  # rows"),
+            file=PLAIN,
+        ),
+        Mutant(
+            "two classes need more than a line",
+            "check_spread",
+            "a line of two classes",
+            same(" and classes != 2", ""),
+            file=PLAIN,
+        ),
+        Mutant(
+            "every tight class is merged",
+            "check_spread",
+            "tight classes",
+            same("np.flatnonzero(distances <= radius)", "np.flatnonzero(distances > radius)"),
+            file=PLAIN,
+        ),
+        Mutant(
+            "the first steps are judged",
+            "check_loss_moves",
+            "stays at its margin",
+            same("values[-steps:]", "values[:steps]"),
+            file=PLAIN,
+        ),
+        Mutant(
+            "the mean is at the margin",
+            "check_loss_moves",
+            "falls",
+            same("np.abs(last - margin).mean()", "abs(last.mean() - margin)"),
+            file=PLAIN,
         ),
         Mutant(
             "weights stay trained",

@@ -16,7 +16,6 @@ HELPERS = {
     "ids",  # tf2: ragged tensors of ids
     "keras_loss",  # tf2: a base class
     "layer",  # theano: a base class
-    "sanity_messages",  # plain text, the same file in each
     "setup",  # theano: what it needs to run
     "ties",
     "near_neighbors",  # a quick way of one loss
@@ -50,6 +49,8 @@ HELPERS = {
     "shape",
     "windows",
 }
+# Files of numpy_infer whose names the frameworks' components of the same name offer as their own.
+TWICE_PUBLIC = ("numpy_infer.gradient_flow", "numpy_infer.sanity_checks")
 
 
 def trees(package: str) -> dict[str, ast.Module]:
@@ -77,11 +78,32 @@ def imports(tree: ast.Module) -> set[str]:
 
 
 def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
-    """The public functions and classes that a file defines, in order."""
+    """The public functions and classes that a file defines, in order.
+
+    Before them those that it takes from the file of numpy_infer that is called as itself and names
+    in `__all__`: what belongs to no framework is defined there once, and is as public.
+    """
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return {
+    taken = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module in TWICE_PUBLIC:
+            home = public(ast.parse((ROOT / f"{node.module.replace('.', '/')}.py").read_text()))
+            names = exported(tree)
+            taken |= {name: one for name, one in home.items() if name in names}
+    defined = {
         node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"
     }
+    return {**taken, **defined}
+
+
+def exported(tree: ast.Module) -> list[str]:
+    """What a file lists in `__all__`."""
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return [name for value in values for name in ast.literal_eval(value)]
 
 
 def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:

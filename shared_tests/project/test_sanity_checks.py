@@ -1,16 +1,11 @@
-"""The sanity checks say the same in every package, and say what a beginner needs."""
+"""The sanity checks say what a beginner needs."""
 
 import math
 
+import numpy as np
 import pytest
 
-from pytorch_impl import sanity_messages
-from shared_tests.project.sources import FRAMEWORK_PACKAGES, ROOT
-
-
-def test_the_packages_say_the_same():
-    files = [ROOT / package / "sanity_messages.py" for package in FRAMEWORK_PACKAGES]
-    assert len({file.read_bytes() for file in files}) == 1
+from numpy_infer import sanity_checks, sanity_messages
 
 
 @pytest.mark.parametrize(
@@ -39,7 +34,8 @@ def test_initial_loss(found, classes, said):
         ([2.0, 1.0, math.nan], ["starts at 2", "nan after 2 steps", "smaller lr"]),
         ([math.inf], ["inf before the first step", "check_finite"]),
         ([-0.0], ["starts at 0", "harder batch"]),
-        ([-1.5], ["starts at -1.5", "may be negative"]),
+        ([-1.5], ["starts at -1.5", "lower_bound"]),
+        ([1.5, -1.5], ["is -1.5 after 1 steps", "sign is wrong", "lower_bound"]),
     ],
 )
 def test_overfits(losses, said):
@@ -50,7 +46,10 @@ def test_overfits(losses, said):
     ("kind", "said"),
     [
         ("missing", ["1 of 2", "None reaches block.weight", "detach"]),
-        ("zero", ["1 of 2", "All zeros reach block.weight", "relu"]),
+        ("dead", ["1 of 2", "All zeros reach block.weight", "relu", "hinge"]),
+        ("steps", ["1 of 2", "All zeros reach block.weight", "by jumps alone", "top-k"]),
+        ("unused", ["1 of 2", "All zeros reach block.weight", "mask", "padding", "expert"]),
+        ("cancels", ["1 of 2", "All zeros reach block.weight", "no fault"]),
         ("not_finite", ["1 of 2", "NaN or infinity reaches block.weight", "check_finite"]),
         ("left_out", ["1 of 1", "left out: block.weight"]),
     ],
@@ -58,6 +57,8 @@ def test_overfits(losses, said):
 def test_gradients_reach(kind, said):
     kinds = ("reached", "missing", "zero", "not_finite", "left_out")
     figures = {**{one: [] for one in kinds}, "reached": ["head.bias"], kind: ["block.weight"]}
+    if kind in ("dead", "steps", "unused", "cancels"):
+        figures["zero"] = ["block.weight"]
     assert_said(sanity_messages.gradients_reach(**figures), said)
 
 
@@ -74,6 +75,51 @@ def test_gradients_reach(kind, said):
 def test_finite(found, said):
     kinds = ("batch", "weights", "loss", "gradients")
     assert_said(sanity_messages.finite({kind: found.get(kind, []) for kind in kinds}), said)
+
+
+def test_why_a_gradient_is_zero_when_moved_values_raise():
+    """An error of a loss that does not take such values is no information, and none escapes."""
+
+    def evaluate(moved):
+        if moved:
+            raise ValueError("out of range")
+        return 1.0, [0.0, 0.5]
+
+    assert sanity_checks.why_zero(evaluate, {0: np.ones(3)}) == {0: "unused"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("point", ["2 %", "one point", "semi-hard", "learning rate", "soft margin"]),
+        ("line", ["on a line", "two classes", "Scale the inputs".lower()]),
+        ("merged", ["3 and 5", "same point", "negative"]),
+        ("apart", ["as it should be"]),
+        (None, ["NaN", "check_finite"]),
+    ],
+)
+def test_spread(kind, said):
+    figures = {"spread": 0.02, "rank": 1.5, "merged": [(3, 5)]}
+    assert_said(sanity_messages.spread(figures, kind, 0.05), said)
+
+
+@pytest.mark.parametrize(
+    ("margin", "stays", "at_margin", "said"),
+    [
+        (0.2, False, True, ["last 50 of 80", "margin", "check_spread", "semi-hard", "soft margin"]),
+        (None, True, False, ["has not moved", "learning rate is 0", "frozen"]),
+        (0.3, False, False, ["not its margin, 0.3", "it moves", "0.7"]),
+        (None, False, False, ["it moves", "0.7"]),
+    ],
+)
+def test_loss_moves(margin, stays, at_margin, said):
+    figures = {"mean": 0.2, "distance": 0.001, "moved": 0.7}
+    assert_said(sanity_messages.loss_moves(figures, margin, 50, 80, stays, at_margin), said)
+
+
+def test_loss_not_finite():
+    said = ["number 1 of 3 is nan", "check_finite", "learning rate"]
+    assert_said(sanity_messages.loss_not_finite([0.5, math.nan, 0.5]), said)
 
 
 def test_no_parameters():
