@@ -7,6 +7,7 @@ and the case, and returns the named outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from shared_tests import verdicts
+from shared_tests.components.frequency_scaling import MOMENTUM, RATE
 from shared_tests.definition import Case
 from shared_tests.figures import layer_names, named_flows, read_bars
 from shared_tests.floatx import floatx
@@ -42,6 +44,27 @@ def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarra
     assert none is None
     sparse = np.array(isinstance(found, tf.IndexedSlices))
     return {"gradient": tf.convert_to_tensor(found).numpy(), "sparse": sparse}
+
+
+def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
+    start, ids, rows, weights = case.inputs.values()
+    dtype = str(start.dtype)
+    with floatx(dtype):
+        optimizer = {
+            "descent": partial(keras.optimizers.SGD, RATE),
+            "momentum": partial(keras.optimizers.SGD, RATE, momentum=MOMENTUM),
+            "SMORMS3": partial(SMORMS3, RATE),
+        }[case.options["rule"]]()
+    table = keras.Variable(start, dtype=dtype)
+    target(optimizer, table, tf.constant(weights))
+    tables = []
+    for own_ids, own_rows in zip(ids, rows, strict=True):
+        gradient = tf.IndexedSlices(tf.constant(own_rows), tf.constant(own_ids), table.shape)
+        if not case.options["sparse"]:
+            gradient = tf.convert_to_tensor(gradient)
+        optimizer.apply([gradient], [table])
+        tables.append(table.numpy())
+    return {"tables": np.array(tables)}
 
 
 def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -191,6 +214,7 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
+    "scale_updates_by_frequency": scale_updates_by_frequency,
     "gradient_flow": gradient_flow,
     "plot_gradient_flow": plot_gradient_flow,
     "blocked_layers": blocked_layers,

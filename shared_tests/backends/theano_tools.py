@@ -18,6 +18,7 @@ import theano
 import theano.tensor as T
 
 from shared_tests import verdicts
+from shared_tests.components.frequency_scaling import MOMENTUM, RATE
 from shared_tests.definition import Case
 from shared_tests.figures import layer_names, named_flows, read_bars
 from theano_impl import interchange
@@ -44,6 +45,32 @@ def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarra
     (found,) = target([gradient], weights)
     sparse = np.array(sparse_rows(found) is not None)
     return {"gradient": theano.function([], found)(), "sparse": sparse}
+
+
+def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
+    start, every_ids, every_row, weights = case.inputs.values()
+    table, velocity = theano.shared(start), theano.shared(np.zeros_like(start))
+    ids, rows = T.lvector(), T.matrix(dtype=start.dtype)
+    rate, momentum = (np.asarray(one, start.dtype) for one in (RATE, MOMENTUM))
+    gradient = T.grad(T.sum(table[ids] * rows), table)
+    if not case.options["sparse"]:
+        gradient = gradient * np.asarray(1, start.dtype)  # no longer a lookup's
+    moved = momentum * velocity + gradient
+    updates = {
+        "descent": lambda: {
+            table: T.inc_subtensor(table[ids], -rate * rows)
+            if case.options["sparse"]
+            else table - rate * gradient
+        },
+        "momentum": lambda: {velocity: moved, table: table - rate * moved},
+        "SMORMS3": lambda: SMORMS3([table], lr=RATE).updates([gradient]),
+    }[case.options["rule"]]()
+    step = theano.function([ids, rows], updates=target(updates, table, weights))
+    tables = []
+    for inputs in zip(every_ids, every_row, strict=True):
+        step(*inputs)
+        tables.append(table.get_value())
+    return {"tables": np.array(tables)}
 
 
 def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -182,6 +209,7 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
+    "scale_updates_by_frequency": scale_updates_by_frequency,
     "gradient_flow": gradient_flow,
     "plot_gradient_flow": plot_gradient_flow,
     "blocked_layers": blocked_layers,

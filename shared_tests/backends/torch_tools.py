@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from pytorch_impl import interchange
 from pytorch_impl.smorms3 import SMORMS3
 from shared_tests import verdicts
+from shared_tests.components.frequency_scaling import MOMENTUM, RATE
 from shared_tests.definition import Case
 from shared_tests.figures import layer_names, named_flows, read_bars
 
@@ -42,6 +43,25 @@ def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarra
     target([nn.Parameter(table.detach()), table], weights)  # one without a gradient before it
     assert table.grad is not None
     return {"gradient": table.grad.to_dense().numpy(), "sparse": np.array(table.grad.is_sparse)}
+
+
+def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
+    start, ids, rows, weights = map(torch.from_numpy, case.inputs.values())
+    table = nn.Parameter(start.clone())
+    optimizer = {
+        "descent": partial(torch.optim.SGD, lr=RATE),
+        "momentum": partial(torch.optim.SGD, lr=RATE, momentum=MOMENTUM),
+        "SMORMS3": partial(SMORMS3, lr=RATE),
+    }[case.options["rule"]]([table])
+    target(optimizer, table, weights)
+    tables = []
+    for own_ids, own_rows in zip(ids, rows, strict=True):
+        table.grad = torch.sparse_coo_tensor(own_ids[None], own_rows, table.shape)
+        if not case.options["sparse"]:
+            table.grad = table.grad.to_dense()
+        optimizer.step()
+        tables.append(table.detach().clone())
+    return {"tables": torch.stack(tables).numpy()}
 
 
 def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -188,6 +208,7 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
+    "scale_updates_by_frequency": scale_updates_by_frequency,
     "gradient_flow": gradient_flow,
     "plot_gradient_flow": plot_gradient_flow,
     "blocked_layers": blocked_layers,

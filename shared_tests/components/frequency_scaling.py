@@ -1,4 +1,4 @@
-"""Definition of the scaling of gradients by inverse frequency, row by row."""
+"""Definition of the scaling of gradients and of updates by inverse frequency, row by row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 
+from shared_tests.components.sanity_checks import smorms3
 from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import docstring_tokens, normal
 
@@ -25,6 +26,32 @@ def scale_gradients_by_frequency(table, upstream, ids, weights, sparse):
     return {"gradient": gradient, "sparse": np.array(sparse)}
 
 
+RATE, MOMENTUM = 0.125, 0.875  # Keras keeps them in float32
+
+
+def scale_updates_by_frequency(table, ids, rows, weights, rule, sparse):
+    """The table after each step of a rule, which does not know that its updates are scaled."""
+    steps, state = [], (np.ones_like(table), np.zeros_like(table), np.zeros_like(table))
+    velocity = np.zeros_like(table)
+    for own_ids, own_rows in zip(ids, rows, strict=True):
+        gradient = np.zeros_like(table)
+        for token, row in zip(own_ids, own_rows, strict=True):
+            gradient[token] += row
+        if rule == "SMORMS3":
+            after, *moved = smorms3(table, gradient, *state, RATE)
+            present = np.isin(np.arange(len(table)), own_ids)[:, None] | (not sparse)
+            after = np.where(present, after, table)
+            state = [np.where(present, *pair) for pair in zip(moved, state, strict=True)]
+        else:
+            velocity = (MOMENTUM if rule == "momentum" else 0) * velocity + gradient
+            after = table - RATE * velocity
+        table = np.array(
+            [old + own * (new - old) for own, old, new in zip(weights, table, after, strict=True)]
+        )
+        steps.append(table)
+    return {"tables": np.array(steps)}
+
+
 def counts_case(name, counts):
     return Case(name, {"counts": np.array(counts), "like": np.ones(1)})
 
@@ -34,12 +61,24 @@ def lookups(ids, seed, weights):
     return {"table": table, "upstream": upstream, "ids": np.array(ids, int), "weights": weights}
 
 
+def steps_case(name, ids, seed, weights, rule, sparse):
+    """A step for each row of ids, on a table whose row 0 is padding."""
+    ids = np.array(ids, int)
+    table = normal(len(weights), 5, seed=seed)
+    table[0] = 0
+    rows = normal(*ids.shape, 5, seed=seed + 1)
+    inputs = {"table": table, "ids": ids, "rows": rows, "weights": weights}
+    return Case(name, inputs, {"rule": rule, "sparse": sparse})
+
+
 SPARSE, DENSE = {"sparse": True}, {"sparse": False}
 WEIGHTS = np.abs(normal(11, seed=1)) + 1
+PADDED_WEIGHTS = np.where(np.arange(11) == 0, 0, WEIGHTS)
 TOKENS = [token for line in docstring_tokens(textwrap, vocabulary_size=53) for token in line]
 PADDED = [0, *TOKENS, 0, 0]
 COUNTS = np.bincount(PADDED, minlength=59)  # six ids never occur
 ZIPF = inverse_frequency_weights(COUNTS, None)
+STEPS = [[3, 1, 10, 7], [4, 2, 4, 0], [9, 4, 2, 3]]  # rows that come twice, once or never
 DISTINCT, REPEATED = [3, 1, 10, 7], [4, 2, 4, 0, 9, 4, 2]
 
 DEFINITION = Definition(
@@ -79,6 +118,39 @@ DEFINITION = Definition(
                 Case("no rows", lookups([], 12, WEIGHTS), SPARSE),
                 Case("docstrings", lookups(PADDED, 14, ZIPF), SPARSE),
                 Case("docstrings, dense", lookups(PADDED, 16, ZIPF), DENSE),
+            ),
+            bad_inputs=(
+                BadInput({"weights": np.ones((11, 1))}),
+                BadInput({"weights": np.ones(11, int)}, TypeError),
+                BadInput({"weights": np.ones(11, np.float32)}, TypeError),
+                BadInput({"weights": np.ones(13)}),
+                BadInput({"weights": np.ones(13), "sparse": False}),
+            ),
+            differentiable=False,
+        ),
+        Operation(
+            "scale_updates_by_frequency",
+            scale_updates_by_frequency,
+            cases=(
+                *(
+                    steps_case(f"{rule}, {kind}", STEPS, 20, PADDED_WEIGHTS, rule, kind == "sparse")
+                    for rule in ("descent", "momentum", "SMORMS3")
+                    for kind in ("sparse", "dense")
+                ),
+                steps_case("no rows", [[], []], 22, PADDED_WEIGHTS, "descent", True),
+                steps_case("weights of one", STEPS, 24, np.ones(11), "SMORMS3", True),
+                steps_case("smaller weights", STEPS, 26, 0.1 * WEIGHTS, "SMORMS3", True),
+                steps_case(
+                    "docstrings", np.reshape(TOKENS[:60], (4, 15)), 28, ZIPF, "SMORMS3", True
+                ),
+                steps_case(
+                    "docstrings, dense",
+                    np.reshape(TOKENS[:60], (4, 15)),
+                    30,
+                    ZIPF,
+                    "SMORMS3",
+                    False,
+                ),
             ),
             bad_inputs=(
                 BadInput({"weights": np.ones((11, 1))}),
@@ -158,6 +230,51 @@ DEFINITION = Definition(
                 "pytorch_impl": ("rows.mul_", "rows.div_"),
                 "tf2_impl": ("widened(rows) * tf.reshape", "widened(rows) / tf.reshape"),
                 "theano_impl": ("gradient * _column", "gradient / _column"),
+            },
+        ),
+        Mutant(
+            "updates as they are",
+            "scale_updates_by_frequency",
+            "SMORMS3, sparse",
+            {
+                "pytorch_impl": ("torch.lerp(before, table[rows], own)", "table[rows]"),
+                "tf2_impl": ("after - (1 - own) * change", "after"),
+                "theano_impl": ("after - (one - own) * change", "after"),
+            },
+        ),
+        Mutant(
+            "what stays is scaled, not what moves",
+            "scale_updates_by_frequency",
+            "descent, dense",
+            {
+                "pytorch_impl": ("torch.lerp(before, table[rows], own)", "table[rows] * own"),
+                "tf2_impl": ("after - (1 - own) * change", "after * own"),
+                "theano_impl": ("after - (one - own) * change", "after * own"),
+            },
+        ),
+        Mutant(
+            "rows that only momentum moves are forgotten",
+            "scale_updates_by_frequency",
+            "momentum, sparse",
+            {
+                "pytorch_impl": (
+                    "[table.grad, *(one for one in state if one.is_sparse)]",
+                    "[table.grad]",
+                ),
+                "tf2_impl": (" and optimizer.momentum == 0", ""),
+            },
+        ),
+        Mutant(
+            "weights below one have no part",
+            "scale_updates_by_frequency",
+            "smaller weights",
+            {
+                "pytorch_impl": (
+                    "before, table[rows], own)",
+                    "before, table[rows], own.clamp(min=1))",
+                ),
+                "tf2_impl": ("before + own * change", "after"),
+                "theano_impl": ("before + own * change", "after"),
             },
         ),
         Mutant(

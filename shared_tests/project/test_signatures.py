@@ -22,15 +22,18 @@ NATIVE = {
 }
 # What a function is given to look at: a PyTorch model knows its gradients, the others' do not.
 SUBJECTS = {
-    "pytorch_impl": {"params", "parameters", "model", "compute_loss", "batch"},
-    "tf2_impl": {"gradients", "variables", "model", "compute_loss", "batch", "name"},
-    "theano_impl": {"params", "gradients", "loss", "inputs", "batch"},
+    "pytorch_impl": {"params", "parameters", "model", "compute_loss", "batch", "optimizer"},
+    "tf2_impl": {
+        *("gradients", "variables", "model", "compute_loss", "batch", "name", "optimizer"),
+    },
+    "theano_impl": {"params", "gradients", "loss", "inputs", "batch", "updates"},
 }
 OF_TRAINING = (
     "SMORMS3",
     "SparseDenseOptimizer",
     "gradient_flow",
     "scale_gradients_by_frequency",
+    "scale_updates_by_frequency",
     "check_overfits",
     "check_gradients_reach",
     "check_finite",
