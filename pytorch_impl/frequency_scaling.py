@@ -115,7 +115,8 @@ def scale_updates_by_frequency(
 
     @torch.no_grad()
     def before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        closure = any(one is not None for one in (*args, *kwargs.values()))
+        # PyTorch counts the optimizer itself among the arguments.
+        closure = any(one not in (None, optimizer) for one in (*args, *kwargs.values()))
         kept.clear()
         for table in tables:
             if closure or table.grad is not None:

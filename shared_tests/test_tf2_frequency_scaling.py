@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 import tensorflow as tf
 
 from shared_tests.fixtures import docstring_tokens
-from tf2_impl.frequency_scaling import inverse_frequency_weights, scale_gradients_by_frequency
+from tf2_impl.frequency_scaling import (
+    inverse_frequency_weights,
+    scale_gradients_by_frequency,
+    scale_updates_by_frequency,
+)
 from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from tf2_impl.smorms3 import SMORMS3
+from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer
 
 LISTS = docstring_tokens(textwrap, vocabulary_size=53)
 
@@ -93,3 +100,73 @@ def test_error_says_which_gradient():
 def test_more_axes():
     (found,) = scale_gradients_by_frequency([tf.ones((3, 2, 5))], tf.constant([0.0, 2.0, 3.0]))
     assert found[:, 1, 4].numpy().tolist() == [0, 2, 3]
+
+
+def fitted(make: Callable[[], keras.optimizers.Optimizer], scaled: bool) -> np.ndarray:
+    """How far the rows of a table move in one epoch of two batches that `fit` compiles."""
+    keras.utils.set_random_seed(3)
+    table = keras.layers.Embedding(5, 2, embeddings_initializer="ones")
+    layers = [keras.Input((1,), dtype="int64"), table, keras.layers.Flatten()]
+    model = keras.Sequential(layers)
+    optimizer = make()
+    if scaled:
+        weights = tf.constant([0.0, 1.0, 2.0, 3.0, 4.0])
+        scale_updates_by_frequency(optimizer, table.embeddings, weights)
+    # A loss whose gradient does not depend on where the table is.
+    model.compile(optimizer, loss=lambda y, output: tf.reduce_mean(output * y, axis=-1))
+    x, y = np.array([[1], [4], [0], [2], [4], [3]]), np.full((6, 2), 0.5)
+    model.fit(x, y, batch_size=3, shuffle=False, verbose=0)
+    return table.get_weights()[0] - 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.optimizers.SGD(0.1),
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+        lambda: keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)),
+        lambda: SMORMS3(0.1),
+        lambda: SparseDenseOptimizer(sparse=SMORMS3(0.1), dense=keras.optimizers.Adam()),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+    ],
+    ids=["descent", "momentum", "Adam with a schedule", "SMORMS3", "two optimizers", "loss scale"],
+)
+def test_updates_are_scaled_in_fit(make):
+    plain, scaled = fitted(make, False), fitted(make, True)
+    assert (plain[1:] != 0).all()
+    np.testing.assert_array_equal(scaled[:2], [[0, 0], plain[1]])  # weights of 0 and of 1
+    np.testing.assert_allclose(scaled, np.arange(5)[:, None] * plain, rtol=2e-6)
+
+
+def test_only_the_tables_are_scaled():
+    variables = [keras.Variable(np.ones((3, 2))) for _ in range(2)]
+    optimizer = keras.optimizers.Adam(0.1)
+    scale_updates_by_frequency(optimizer, variables[:1], tf.constant([0.0, 2.0, 1.0]))
+    optimizer.apply([tf.ones((3, 2)), tf.ones((3, 2))], variables)
+    table, other = (one.numpy() for one in variables)
+    np.testing.assert_allclose(other, 0.9, rtol=1e-6)
+    np.testing.assert_allclose(table[:, 0], [1.0, 0.8, 0.9], rtol=1e-6)
+
+
+def test_a_scaled_update_costs_what_its_rows_cost():
+    """No operation of the compiled step makes a tensor of the table's size."""
+    table = keras.Variable(np.ones((100_003, 2)))
+    optimizer = SMORMS3(0.1)
+    scale_updates_by_frequency(optimizer, table, tf.fill((100_003,), 2.0))
+    optimizer.build([table])
+
+    def step() -> None:
+        slices = tf.IndexedSlices(tf.ones((3, 2)), tf.constant([7, 3, 7]), table.shape)
+        optimizer.apply([slices], [table])
+
+    graph = tf.function(step).get_concrete_function().graph
+    made = {one.name: one.shape for op in graph.get_operations() for one in op.outputs}
+    assert not [name for name, shape in made.items() if shape.rank and shape[0] == 100_003]
+    step()
+    assert (table.numpy()[[3, 7]] != 1).all()
+    assert (np.delete(table.numpy(), [3, 7], axis=0) == 1).all()
+
+
+def test_what_is_no_optimizer_is_an_error():
+    with pytest.raises(TypeError, match=r"^optimizer: expected a Keras optimizer, got str"):
+        scale_updates_by_frequency("adam", keras.Variable(np.ones((3, 2))), tf.ones(3))

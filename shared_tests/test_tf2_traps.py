@@ -16,10 +16,18 @@ from keras import layers, ops
 from numpy_infer.text import tokenize_title
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import GRADIENTS, START, largest_error
+from shared_tests.trap_definitions import (
+    GRADIENTS,
+    ROW_WEIGHTS,
+    START,
+    TABLE_GRADIENTS,
+    largest_error,
+)
 from tf2_impl import convolution, pooling
 from tf2_impl.distances import l2_normalize, paired_distances
+from tf2_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
 from tf2_impl.padded_embedding import PaddedEmbedding
+from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.top_k_gating import top_k_gating
 from tf2_impl.triplet_loss import triplet_loss
@@ -572,3 +580,29 @@ def test_half_precision_ties():
         wanted = batch_hard_triplets(tf.cast(rounded, tf.float32), labels)
         for got, want in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+def moves(make: Callable[[], keras.optimizers.Optimizer], scaled: str) -> np.ndarray:
+    """How far the rows of a table have moved after ten steps; what is scaled by rarity."""
+    table = keras.Variable(np.zeros((3, 2)), dtype="float64")
+    weights, optimizer = tf.constant(ROW_WEIGHTS), make()
+    if scaled == "updates":
+        scale_updates_by_frequency(optimizer, table, weights)
+    for gradient in map(tf.constant, TABLE_GRADIENTS):
+        if scaled == "gradients":
+            (gradient,) = scale_gradients_by_frequency([gradient], weights)
+        optimizer.apply([gradient], [table])
+    return table.numpy()
+
+
+def test_scale_invariant_optimizers():
+    for kind in (keras.optimizers.Adam, keras.optimizers.RMSprop, SMORMS3):
+        plain, naive, right = (moves(kind, scaled) for scaled in ("", "gradients", "updates"))
+        assert largest_error(naive[1:], plain[1:]) < 1e-4 * np.abs(plain).max()
+        assert largest_error(right, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    # The sum of Keras's Adagrad starts at 0.1, and not at 0: the first steps are not invariant.
+    plain, naive = (moves(keras.optimizers.Adagrad, scaled) for scaled in ("", "gradients"))
+    assert np.abs(naive[2] / plain[2]).max() < 1.5
+    plain, naive, right = (moves(keras.optimizers.SGD, one) for one in ("", "gradients", "updates"))
+    assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    assert largest_error(right, naive) < 1e-15

@@ -13,8 +13,13 @@ import theano
 import theano.tensor as T
 
 from shared_tests.fixtures import docstring_tokens, normal
-from theano_impl.frequency_scaling import inverse_frequency_weights, scale_gradients_by_frequency
+from theano_impl.frequency_scaling import (
+    inverse_frequency_weights,
+    scale_gradients_by_frequency,
+    scale_updates_by_frequency,
+)
 from theano_impl.padded_embedding import PaddedEmbedding, pad_token_lists
+from theano_impl.smorms3 import SMORMS3
 from theano_impl.sparse_gradients import sparse_rows
 
 LISTS = docstring_tokens(textwrap, vocabulary_size=53)
@@ -96,3 +101,37 @@ def test_another_vocabulary_is_an_error_when_it_runs(table):
         (found,) = scale_gradients_by_frequency([T.grad(loss, table)], np.ones(5))
         with pytest.raises(AssertionError, match=r"weights: expected .* gradient 0"):
             found.eval()
+
+
+def test_a_scaled_update_costs_what_its_rows_cost():
+    """A step that sets or increments rows stays one, and nothing of the table's size is made."""
+    start, weights = np.ones((1009, 2)), np.full(1009, 2.0)
+    for rule in ("sets", "increments"):
+        table, ids = theano.shared(start, name="table"), T.lvector("ids")
+        updates = {table: T.inc_subtensor(table[ids], -T.ones((ids.shape[0], 2)))}
+        if rule == "sets":
+            updates = SMORMS3([table]).updates(T.sum(table[ids]))
+        before = dict(updates)
+        updates = scale_updates_by_frequency(updates, table, weights)
+        assert list(updates) == list(before)
+        assert updates[table].owner.op == before[table].owner.op
+        assert updates[table].owner.inputs[0] is table
+        theano.function([ids], updates=updates)([7, 3, 7])
+        value = table.get_value()
+        assert (value[[3, 7]] != 1).all()
+        assert (np.delete(value, [3, 7], axis=0) == 1).all()
+        if rule == "increments":
+            assert value[[3, 7], 0].tolist() == [-1, -3]
+
+
+def test_errors_of_updates_name_the_argument():
+    table, other = theano.shared(np.ones((3, 2))), theano.shared(np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"^params: expected those that updates move, got"):
+        scale_updates_by_frequency({table: table - 1}, [table, other], np.ones(3))
+
+
+def test_pairs_are_updates_too():
+    table = theano.shared(np.ones((3, 2)))
+    updates = scale_updates_by_frequency([(table, table - 1)], table, np.array([0.0, 1.0, 4.0]))
+    theano.function([], updates=updates)()
+    assert table.get_value()[:, 0].tolist() == [1, 0, -3]

@@ -25,12 +25,14 @@ from theano.tensor.sort import topk
 
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import largest_error
+from shared_tests.trap_definitions import ROW_WEIGHTS, TABLE_GRADIENTS, largest_error
 from theano_impl.activations import ReLU
 from theano_impl.convolution import convolution
 from theano_impl.distances import paired_distances
+from theano_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
 from theano_impl.pooling import GlobalMaxPool, max_pool
 from theano_impl.recurrent import gru
+from theano_impl.smorms3 import SMORMS3
 from theano_impl.sparse_projection import SparseProjection
 from theano_impl.top_k_gating import keep_top_k
 from theano_impl.triplet_loss import triplet_loss
@@ -327,3 +329,29 @@ def test_python_float():
     assert (x * np.float32(0.1)).dtype == "float32"
     with theano.config.change_flags(floatX="float32"):
         assert (x * 0.1).dtype == "float32"
+
+
+def moves(rule: str, scaled: str) -> np.ndarray:
+    """How far the rows of a table have moved after ten steps; what is scaled by rarity."""
+    table, given = theano.shared(np.zeros((3, 2))), T.dmatrix()
+    (gradient,) = (
+        scale_gradients_by_frequency([given], ROW_WEIGHTS) if scaled == "gradients" else [given]
+    )
+    updates = {table: table - 0.01 * gradient}
+    if rule == "SMORMS3":
+        updates = SMORMS3([table]).updates([gradient])
+    if scaled == "updates":
+        updates = scale_updates_by_frequency(updates, [table], ROW_WEIGHTS)
+    step = theano.function([given], updates=updates)
+    for one in TABLE_GRADIENTS:
+        step(one)
+    return table.get_value()
+
+
+def test_scale_invariant_optimizers():
+    plain, naive, right = (moves("SMORMS3", scaled) for scaled in ("", "gradients", "updates"))
+    assert largest_error(naive[1:], plain[1:]) < 1e-4 * np.abs(plain).max()
+    assert largest_error(right, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    plain, naive, right = (moves("descent", scaled) for scaled in ("", "gradients", "updates"))
+    assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    assert largest_error(right, naive) < 1e-15

@@ -16,14 +16,23 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pytorch_impl.distances import l2_normalize, paired_distances, pairwise_distances
+from pytorch_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
 from pytorch_impl.padded_embedding import PaddedEmbedding
+from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.top_k_gating import keep_top_k
 from pytorch_impl.triplet_loss import triplet_loss
 from pytorch_impl.triplet_mining import batch_hard_triplets
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import FAR_ROWS, GRADIENTS, START, largest_error
+from shared_tests.trap_definitions import (
+    FAR_ROWS,
+    GRADIENTS,
+    ROW_WEIGHTS,
+    START,
+    TABLE_GRADIENTS,
+    largest_error,
+)
 
 INFINITY, NAN = float("inf"), float("nan")
 
@@ -469,3 +478,35 @@ def test_absent_rows():
     assert torch.equal(parameter[1], before[1])
     with pytest.raises(RuntimeError, match="sparse gradients"):
         sparse_step(torch.optim.Adam([parameter]), parameter, {"ids": (1,), "values": (1,)})
+
+
+def moves(
+    make: Callable[[list[Tensor]], torch.optim.Optimizer], scaled: str, *, sparse: bool = False
+) -> np.ndarray:
+    """How far the rows of a table have moved after ten steps; what is scaled by rarity."""
+    table, weights = nn.Parameter(torch.zeros(3, 2).double()), torch.from_numpy(ROW_WEIGHTS)
+    optimizer = make([table])
+    if scaled == "updates":
+        scale_updates_by_frequency(optimizer, table, weights)
+    for one in TABLE_GRADIENTS:
+        table.grad = torch.from_numpy(one).to_sparse(1) if sparse else torch.from_numpy(one.copy())
+        if scaled == "gradients":
+            scale_gradients_by_frequency(table, weights)
+        optimizer.step()
+    return table.detach().numpy()
+
+
+def test_scale_invariant_optimizers():
+    for kind in (torch.optim.Adam, torch.optim.Adagrad, torch.optim.RMSprop, SMORMS3):
+        plain, naive, right = (moves(kind, scaled) for scaled in ("", "gradients", "updates"))
+        assert largest_error(naive[1:], plain[1:]) < 1e-4 * np.abs(plain).max()
+        assert largest_error(right, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    for kind in (torch.optim.SparseAdam, torch.optim.Adagrad, SMORMS3):
+        plain, naive, right = (
+            moves(kind, scaled, sparse=True) for scaled in ("", "gradients", "updates")
+        )
+        assert largest_error(naive[1:], plain[1:]) < 1e-4 * np.abs(plain).max()
+        assert largest_error(right, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    plain, naive, right = (moves(torch.optim.SGD, one) for one in ("", "gradients", "updates"))
+    assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
+    assert largest_error(right, naive) < 1e-15

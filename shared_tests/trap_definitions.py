@@ -17,6 +17,10 @@ from shared_tests.fixtures import normal
 START = np.array([0.5, -1.0, 2.0])
 GRADIENTS = (np.array([1e-5, 0.3, -2.0]), np.array([2e-5, -0.1, 1.0]))
 
+# Ten gradients of a table of three rows, and how rare the id of each row is: 0 is padding.
+TABLE_GRADIENTS = normal(10, 3, 2, seed=7)
+ROW_WEIGHTS = np.array([0.0, 1.0, 4.0])
+
 # 26 rows, one more than torch.cdist takes before it changes its way, far from the origin.
 FAR_ROWS = normal(26, 3, seed=1) + 100
 

@@ -219,7 +219,7 @@ DEFINITION = Definition(
                     "tf.gather(weights, gradient.indices)",
                     "weights[: len(gradient.indices)]",
                 ),
-                "theano_impl": ("weights[ids]", "weights[: ids.shape[0]]"),
+                "theano_impl": ("weights[ids], start.ndim", "weights[: ids.shape[0]], start.ndim"),
             },
         ),
         Mutant(
