@@ -94,11 +94,11 @@ def scale_updates_by_frequency(
     the bit, and weights of 0 leave the row.
 
     parameters: embedding tables, (vocabulary, dim), of the optimizer. weights: (vocabulary,), of
-    the tables' dtype, or float32 for tables in half precision. A step with a sparse gradient costs what its rows cost; with a dense one, a
-    closure, or an optimizer that PyTorch does not have, the table is copied. The hooks belong to
-    this optimizer, not to its state: set them again on one that is made anew, copied or unpickled.
-    ValueError for a table of another vocabulary or of another optimizer, TypeError for one of
-    another dtype than the weights.
+    the tables' dtype, or float32 for tables in half precision. A step with a sparse gradient costs
+    what its rows cost; with a dense one, a closure, or an optimizer that PyTorch does not have, the
+    table is copied. The hooks belong to this optimizer, not to its state: set them again on one
+    that is made anew, copied or unpickled. ValueError for a table of another vocabulary or of
+    another optimizer, TypeError for one of another dtype than the weights.
 
         optimizer = SparseAdam(model.embed.parameters())
         scale_updates_by_frequency(optimizer, model.embed.table, inverse_frequency_weights(counts))

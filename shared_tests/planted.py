@@ -1,4 +1,4 @@
-"""Situations to judge: twelve that are wrong, each seen by a check, and eight that are well.
+"""Situations to judge: twelve that are wrong, each seen by a check, and seven that are well.
 
 Each framework plants the same ones in nets of its own (`test_*_planted.py`). A check that accuses
 what is well is switched off sooner or later, and then sees nothing.
@@ -30,7 +30,6 @@ BAD = {
 }
 GOOD = (
     "neural grammar",
-    "one expert for each row",
     "two experts for each row",
     "large sparse table",
     "clustering loss",
@@ -44,8 +43,9 @@ CLASSES_ASKED = 10
 MARGIN = 0.2
 VECTORS = normal(6, 5, seed=61)  # of six leaves
 BRACKETS = np.array([[4, 5], [0, 1], [0, 2], [3, 5], [0, 5]])
-ROWS = normal(12, 5, seed=62)
 GROUPS = np.arange(12) % 3
+ROWS = 2 * normal(3, 5, seed=62)[GROUPS] + 0.3 * normal(12, 5, seed=63)  # of three groups
+HARD_ROWS = normal(12, 5, seed=64)  # of which no group is like itself
 VOCABULARY = 300_001
 IDS = np.array([[300_000, 17, 9], [4_711, 250_001, 17], [12, 99_991, 4_711], [7, 200_003, 12]])
 ANSWERS = np.array([0, 1, 1, 0])

@@ -139,7 +139,7 @@ def test_updates_are_scaled_in_fit(make):
 
 
 def test_only_the_tables_are_scaled():
-    variables = [keras.Variable(np.ones((3, 2))) for _ in range(2)]
+    variables = [keras.Variable(np.ones((3, 2)), dtype="float32") for _ in range(2)]
     optimizer = keras.optimizers.Adam(0.1)
     scale_updates_by_frequency(optimizer, variables[:1], tf.constant([0.0, 2.0, 1.0]))
     optimizer.apply([tf.ones((3, 2)), tf.ones((3, 2))], variables)
@@ -150,7 +150,7 @@ def test_only_the_tables_are_scaled():
 
 def test_a_scaled_update_costs_what_its_rows_cost():
     """No operation of the compiled step makes a tensor of the table's size."""
-    table = keras.Variable(np.ones((100_003, 2)))
+    table = keras.Variable(np.ones((100_003, 2)), dtype="float32")
     optimizer = SMORMS3(0.1)
     scale_updates_by_frequency(optimizer, table, tf.fill((100_003,), 2.0))
     optimizer.build([table])

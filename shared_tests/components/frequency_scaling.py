@@ -237,7 +237,7 @@ DEFINITION = Definition(
             "scale_updates_by_frequency",
             "SMORMS3, sparse",
             {
-                "pytorch_impl": ("torch.lerp(before, table[rows], own)", "table[rows]"),
+                "pytorch_impl": ("torch.lerp(widened(before), after, own)", "after"),
                 "tf2_impl": ("after - (1 - own) * change", "after"),
                 "theano_impl": ("after - (one - own) * change", "after"),
             },
@@ -247,7 +247,7 @@ DEFINITION = Definition(
             "scale_updates_by_frequency",
             "descent, dense",
             {
-                "pytorch_impl": ("torch.lerp(before, table[rows], own)", "table[rows] * own"),
+                "pytorch_impl": ("torch.lerp(widened(before), after, own)", "after * own"),
                 "tf2_impl": ("after - (1 - own) * change", "after * own"),
                 "theano_impl": ("after - (one - own) * change", "after * own"),
             },
@@ -270,8 +270,8 @@ DEFINITION = Definition(
             "smaller weights",
             {
                 "pytorch_impl": (
-                    "before, table[rows], own)",
-                    "before, table[rows], own.clamp(min=1))",
+                    "widened(before), after, own)",
+                    "widened(before), after, own.clamp(min=1))",
                 ),
                 "tf2_impl": ("before + own * change", "after"),
                 "theano_impl": ("before + own * change", "after"),
