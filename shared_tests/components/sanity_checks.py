@@ -324,12 +324,17 @@ def initial(name, loss, classes, **options):
 
 
 def spread_case(name, embeddings, labels=None, start=None, **options):
+    """The spread of what is in one point, or far away, is little beside the tolerance."""
     given = {"embeddings": embeddings, "labels": labels, "start": start}
-    return Case(name, {key: one for key, one in given.items() if one is not None}, options)
+    case = Case(name, {key: one for key, one in given.items() if one is not None}, options)
+    small = name in ("one point", "far from the origin", "shrunk since the start")
+    return case.vanishes("value:spread") if small else case
 
 
 def losses_case(name, losses, **options):
-    return Case(name, {"losses": losses}, options)
+    case = Case(name, {"losses": losses}, options)
+    near = name in ("stays at its margin", "a smaller share")  # as it is what they are about
+    return case.vanishes("value:distance") if near else case
 
 
 def same(old, new):
@@ -394,20 +399,18 @@ DEFINITION = Definition(
                 Case("a loss of zero", ONE_CLASS, TANH),
                 Case("a loss of NaN", with_entry(BATCH, "x", (2, 1), np.nan), TANH),
                 training("NaN on the way", POSITIVE, net("Tanh", "root")),
-                training(
-                    "smoothed labels", BATCH, {**net("Tanh", "smoothed"), "lower_bound": ENTROPY}
-                ),
+                Case("smoothed labels", BATCH, {**net("Tanh", "smoothed"), "lower_bound": ENTROPY}),
                 training(
                     "smoothed labels, bound unknown",
                     BATCH,
                     {**net("Tanh", "smoothed"), "steps": 60},
                 ),
-                training(
+                Case(
                     "below its lower bound",
                     BATCH,
                     {**TANH, "lower_bound": 0.3, "lr": 0.3},
                 ),
-                training("a lower bound above it", BATCH, {**TANH, "lower_bound": 5.0}),
+                Case("a lower bound above it", BATCH, {**TANH, "lower_bound": 5.0}),
                 training("digits", DIGITS, {**TANH, "lr": 0.02}),
             ),
             bad_inputs=(
