@@ -147,8 +147,11 @@ def spread_verdict(
 
 
 def _distance(x: np.ndarray) -> float:
-    """√(mean |xᵢ − xⱼ|²) over the pairs of different rows: twice the unbiased variance."""
-    return math.sqrt(2 * float(x.var(axis=0, ddof=1).sum()))
+    """√(mean |xᵢ − xⱼ|²) over the pairs of different rows: twice the unbiased variance.
+
+    Counted from the first row, so that equal rows have a distance of exactly 0.
+    """
+    return math.sqrt(2 * float((x - x[0]).var(axis=0, ddof=1).sum()))
 
 
 def _merged(x: np.ndarray, labels: np.ndarray, radius: float) -> Iterator[tuple[int, int]]:
