@@ -309,8 +309,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".relu()", ".clamp_min(0)"),
                 "tf2_impl": (
-                    "tf.nn.relu(self.norm(self.projection(x)))",
-                    "tf.maximum(self.norm(self.projection(x)), 0)",
+                    "tf.nn.relu(_normalized(self.norm, self.projection(x)))",
+                    "tf.maximum(_normalized(self.norm, self.projection(x)), 0)",
                 ),
                 "theano_impl": (
                     'ReLU(self.add_layer("norm", norm).output).output',

@@ -12,10 +12,10 @@ PACKAGES = (*FRAMEWORK_PACKAGES, "numpy_infer")
 HELPERS = {
     "__init__",
     "checks",  # the tensors differ, and so does what can be checked when
+    "ids",  # tf2: how ids come to a layer
     "initializers",  # ways to draw random numbers
-    "ids",  # tf2: ragged tensors of ids
     "keras_loss",  # tf2: a base class
-    "layer",  # theano: a base class
+    "layer",  # theano and tf2: a base class
     "setup",  # theano: what it needs to run
     "ties",
     "near_neighbors",  # a quick way of one loss
