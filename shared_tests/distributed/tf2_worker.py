@@ -93,7 +93,7 @@ def encoders(parameters, pixels, labels, gather):
         sentences(tf.reshape(ids, (-1, 8, 8))[:, 2:5]),
         speakers(planes),
         tf.reduce_mean(convolutions(planes[..., None]), axis=(1, 2)),
-        *levels(pixels),
+        *map(tf.exp, levels(pixels)),
         experts(pixels),
         projection(pixels),
     ]
