@@ -72,19 +72,23 @@ def _output_shapes(
         layers = network.build(component, config, arrays)[1:]
     dtype = next((array.dtype for array in arrays.values()), np.float32)
     try:
-        outputs = _outputs(layers, np.zeros((1, *input_shape), dtype))
+        return _shapes(layers, np.zeros((1, *input_shape), dtype))
     except TypeError:  # token ids
-        outputs = _outputs(layers, np.zeros((1, *input_shape), np.int64))
-    return [
-        [None, *value.shape[1:]] if isinstance(value, np.ndarray) else type(value).__name__
-        for value in outputs
-    ]
+        return _shapes(layers, np.zeros((1, *input_shape), np.int64))
 
 
-def _outputs(layers: Sequence[Layer], x: np.ndarray) -> list[Any]:
-    """What each layer gives; each stands after those that it is built on."""
-    found: dict[Layer, Any] = {}
-    for layer in layers:
-        given = [x if isinstance(one, Input) else found[one] for one in layer.previous]
-        found[layer] = x if isinstance(layer, Input) else layer.forward(*given)
-    return [found[layer] for layer in layers]
+def _shapes(layers: Sequence[Layer], x: np.ndarray) -> list[Any]:
+    """The shape of each layer's output; each stands after those that it is built on."""
+    last = {one: layer for layer in layers for one in layer.previous}  # its last reader
+    held: dict[Layer, Any] = {}
+    shapes: dict[Layer, Any] = {}
+    for layer in dict.fromkeys(layers):  # a dropout's place has the layer before it
+        given = [x if isinstance(one, Input) else held[one] for one in layer.previous]
+        value = x if isinstance(layer, Input) else layer.forward(*given)
+        plain = isinstance(value, np.ndarray)
+        shapes[layer] = [None, *value.shape[1:]] if plain else type(value).__name__
+        held |= {layer: value}
+        for one in layer.previous:
+            if last[one] is layer:
+                held.pop(one, None)
+    return [shapes[layer] for layer in layers]

@@ -83,31 +83,6 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray, *, distance: str = "cosine"
     return np.sqrt(square) if distance == "euclidean" else square
 
 
-def paired_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """‖x_i − y_i‖ for each row, right where its square would overflow or vanish.
-
-    x, y: (n, features). Returns (n,). An entry of the difference that overflows gives infinity.
-    """
-    with np.errstate(over="ignore"):
-        difference = x - y
-        square = (difference * difference).sum(axis=1)
-    distance = np.sqrt(square)
-    again = np.flatnonzero(~in_range(square, x.shape[1]))
-    if len(again):
-        difference = difference[again]
-        scale = np.abs(difference).max(axis=1)
-        scale[~(np.isfinite(scale) & (scale > 0))] = 1
-        difference /= scale[:, None]
-        distance[again] = scale * np.sqrt((difference * difference).sum(axis=1))
-    return distance
-
-
-def in_range(square: np.ndarray, features: int) -> np.ndarray:
-    """Where a sum of squares neither overflowed nor lost what is too small to be squared."""
-    info = np.finfo(square.dtype)
-    return (square > features * info.tiny / info.eps) & (square < np.inf)
-
-
 def _center(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The point that is subtracted from both: distances do not depend on it."""
     center = (x.mean(axis=0) + y.mean(axis=0)) / 2

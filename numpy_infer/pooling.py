@@ -288,7 +288,8 @@ def _largest(
         for one in (values, np.broadcast_to(positions, values.shape))
     )
     place = values.argmax(axis=-1)[..., None]
-    return tuple(np.take_along_axis(one, place, axis=-1)[..., 0] for one in (values, positions))
+    largest, found = (np.take_along_axis(one, place, axis=-1) for one in (values, positions))
+    return largest[..., 0], found[..., 0]
 
 
 def _checked_window(

@@ -25,8 +25,8 @@ from numpy_infer.checks import (
     check_not_empty,
     check_width,
 )
-from numpy_infer.distances import paired_distances
 from numpy_infer.index_file import damaged, read_index, write_index
+from numpy_infer.row_distances import row_distances
 from numpy_infer.small_world_graph import SmallWorldGraph
 from numpy_infer.small_world_moment import Moment
 from numpy_infer.time_warping import PAIRS, time_warping_distances
@@ -238,4 +238,4 @@ class SmallWorldIndex:
         """The distance of row i of x and row i of y."""
         if self.metric == "dtw":
             return time_warping_distances(x, y, band=self.band)
-        return paired_distances(x, y)
+        return row_distances(x, y)

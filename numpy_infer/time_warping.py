@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_infer.checks import check_count, check_floating, check_like
-from numpy_infer.distances import in_range
+from numpy_infer.row_distances import in_range
 
 PAIRS = 4096  # at once: what one step of the way needs stays in the cache
 
@@ -39,7 +39,8 @@ def _scaled(x: np.ndarray, y: np.ndarray, band: int) -> np.ndarray:
     """The distances of rows, again with a largest entry of 1 where the squares lose them."""
     with np.errstate(over="ignore"):
         found = _distances(x.T, y.T, band)
-        again = np.flatnonzero(~in_range(found * found, x.shape[1]))
+        square = found * found
+    again = np.flatnonzero(~in_range(square, square, x.shape[1]))
     if len(again):
         x, y = x[again], y[again]
         scale = np.maximum(np.abs(x).max(axis=1), np.abs(y).max(axis=1))

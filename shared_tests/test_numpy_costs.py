@@ -13,6 +13,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_infer import AveragePool, Input, Layer, MaxPool, MaxUnpool, Projection, ReLU, load_model
+from numpy_infer.description import describe
 from numpy_infer.model_file import ModelFileError, write_model
 from numpy_infer.pooling import max_pool
 from shared_tests.fixtures import normal
@@ -242,6 +243,12 @@ def test_a_deep_net_holds_two_outputs_and_inner_layers_answer():
     np.testing.assert_array_equal(net[-3](x), wanted)
     np.testing.assert_array_equal(net[1](x), x)
     assert peak(lambda: net[-1](x)) < 3 * x.nbytes
+
+
+def test_a_description_holds_two_outputs(tmp_path):
+    write_model(tmp_path / "model", "chain", chain(*[("ReLU", {})] * 2000), {})
+    few = peak(lambda: describe(tmp_path / "model", [1]))
+    assert peak(lambda: describe(tmp_path / "model", [2**18])) < few + 4 * 2**20
 
 
 class Sum(Layer):

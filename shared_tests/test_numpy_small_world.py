@@ -274,25 +274,25 @@ def test_threads_search_while_others_add(kind):
     parts = [normal(11, 3, seed=seed) for seed in range(40)]
     done = threading.Event()
 
-    def search() -> int:
-        count = 0
-        while not done.is_set():
-            n = len(index)
+    def search() -> None:
+        last = False
+        while not last:  # once more after all additions
+            last, n = done.is_set(), len(index)
             found = index.search(X, n)
-            assert (np.sort(found.indices) == np.arange(n)).mean() > 0.5
-            assert (found.indices >= 0).all()
+            assert all(len(set(row) - {-1}) == n for row in found.indices.tolist())
             if kind is SmallWorldIndex:
                 index.exact_search(X, n)
-            count += 1
-        return count
 
     with ThreadPoolExecutor(6) as threads:
         searches = [threads.submit(search) for _ in range(3)]
         added = [threads.submit(index.add, part) for part in parts]
-        for one in added:
+        try:
+            for one in added:
+                one.result()
+        finally:
+            done.set()
+        for one in searches:
             one.result()
-        done.set()
-        assert min(one.result() for one in searches) > 0
     assert len(index) == 5 + 40 * 11
     again = pickle.loads(pickle.dumps(copy.deepcopy(index)))
     again.add(X)
@@ -384,7 +384,7 @@ def test_file_gives_the_index_back_and_it_grows_on(tmp_path, dtype, options):
     assert len(SmallWorldIndex.load(path)) == 0
 
 
-def put(name: str, value: float, place: int = 0):
+def put(name: str, value: float, place: Any = 0):
     return lambda d, a: a[name].reshape(-1).__setitem__(place, value)
 
 
