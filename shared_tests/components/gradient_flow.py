@@ -220,8 +220,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".abs().mean()", ".mean().abs()"),
                 "tf2_impl": (
-                    "tf.reduce_mean(tf.abs(widened(gradient)))",
-                    "tf.abs(tf.reduce_mean(widened(gradient)))",
+                    "tf.reduce_mean(tf.abs(gradient))",
+                    "tf.abs(tf.reduce_mean(gradient))",
                 ),
                 "theano_impl": ("T.mean(abs(gradient))", "abs(T.mean(gradient))"),
             },
