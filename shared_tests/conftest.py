@@ -120,7 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for bad in operation.bad_inputs
             if bad.numpy or name != "numpy"
         ]
-    elif "operation" in names:
+    elif {"definition", "operation"} <= names:
         arguments = ("backend_name", "definition", "operation")
         rows = [
             (name, definition, operation)
