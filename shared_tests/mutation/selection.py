@@ -28,7 +28,9 @@ def own_tests(backend: str, component: str) -> list[list[str]]:
         agreement = ["test_agreement.py", "test_bad_input.py"]
         trained = [] if backend in INFERENCE_ONLY else ["test_interchange.py"]
         runs.append([*(str(TESTS / name) for name in (*agreement, *trained)), *common])
-        named = [str(TESTS / name) for name in ("test_defaults.py", "test_golden.py")]
+        # The tests of these are named after the component that they are given.
+        files = ("test_defaults.py", "test_golden.py", f"test_{backend}.py")
+        named = [str(TESTS / name) for name in files]
         runs.append([*named, f"--backend={backend}", f"-k={component}"])
     quick: list[str] = []
     slow: list[str] = []
