@@ -45,6 +45,7 @@ VECTORS = normal(6, 5, seed=61)  # of six leaves
 BRACKETS = np.array([[4, 5], [0, 1], [0, 2], [3, 5], [0, 5]])
 GROUPS = np.arange(12) % 3
 ROWS = 2 * normal(3, 5, seed=62)[GROUPS] + 0.3 * normal(12, 5, seed=63)  # of three groups
+MIXED_ROWS = normal(3, 5, seed=62)[GROUPS] + 0.8 * normal(12, 5, seed=65)  # which overlap
 HARD_ROWS = normal(12, 5, seed=64)  # of which no group is like itself
 VOCABULARY = 300_001
 IDS = np.array([[300_000, 17, 9], [4_711, 250_001, 17], [12, 99_991, 4_711], [7, 200_003, 12]])
