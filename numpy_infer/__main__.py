@@ -190,8 +190,8 @@ def _sparse(path: str) -> SparseMatrix:
             layout = parts["format"].item() if "format" in parts else "csr"
             layout = layout.decode() if isinstance(layout, bytes) else layout
             rows, columns = map(int, parts["shape"])
-            arrays = [parts[name] for name in ("data", "indices", "indptr")]
-        return SparseMatrix(*arrays, (rows, columns), layout)
+            data, indices, indptr = (parts[name] for name in ("data", "indices", "indptr"))
+        return SparseMatrix(data, indices, indptr, (rows, columns), layout)
     except OSError:
         raise
     except Exception as error:  # whatever NumPy meets in a file of another kind

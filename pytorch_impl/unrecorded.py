@@ -65,7 +65,7 @@ def changed_option(component: nn.Module) -> str | None:
     A second one is made of the config, without memory for its weights.
     """
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        made = type(component)(**copy.deepcopy(component.config))  # type: ignore[attr-defined]
+        made = type(component)(**copy.deepcopy(component.config))
     own = dict(_walk(component))
     for path, module in _walk(made):
         found = own.get(path)

@@ -55,7 +55,7 @@ def random_chain(seed: int, dtype: str = "float64") -> Chain:
     for place in range(1, chance.randrange(2, 8)):
         if start == "ids" and place == 1:
             x = np.random.default_rng(seed).integers(0, VOCABULARY, (3, *shape))
-            made = _embedding(chance, shape)
+            made: Made | None = _embedding(chance, shape)
         else:
             made = chance.choice(MAKERS)(chance, shape)
         if made is None or 0 in made.output or np.prod(made.output) > 4000:

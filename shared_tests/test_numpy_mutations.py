@@ -30,7 +30,8 @@ def test_damaged_files(tmp_path):
     assert sum(outcomes.values()) == 24_000
     # The mutator is neither too rough nor too gentle to find anything.
     assert outcomes["refused"] > 12_000
-    assert min(outcomes[kind] for kind in ("equal", "another model", "cannot run")) > 50
+    assert min(outcomes[kind] for kind in ("equal", "another model")) > 50
+    assert outcomes["cannot run"] > 0  # nearly all of them are refused before
 
 
 LISTS = b"[" * 500 + b"]" * 500 + b","

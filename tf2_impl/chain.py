@@ -142,7 +142,9 @@ def _input(
     for place, name in enumerate(names):
         if name == "Embedding":
             components = any("." in one for one in names)
-            return None if components else keras.Input((None,) * (rank - 1), dtype="int64")
+            if components or rank is None:
+                return None
+            return keras.Input((None,) * (rank - 1), dtype="int64")
         if name in FEATURES_OF:
             array, axis = FEATURES_OF[name]
             features = shapes[f"{place}.{array}"][axis]

@@ -88,8 +88,8 @@ def _ranks(layers: Sequence[Mapping[str, Any]]) -> list[int | None]:
     for place in reversed(range(1, count)):
         rank_in, rank_out = pairs[place]
         if rank_in == GROWN:
-            found[place + 1] = found[place + 1] or 3
-            found[place] = found[place + 1] - 1
+            rank = found[place + 1] or 3
+            found[place], found[place + 1] = rank - 1, rank
             continue
         if rank_out is not None:
             found[place + 1] = rank_out

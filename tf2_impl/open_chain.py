@@ -40,7 +40,7 @@ class _Open:
     def get_config(self: Any) -> dict[str, Any]:
         # Keras keeps no more of a layer's policy than its name.
         open_dtype = all(isinstance(one.dtype_policy, DTypeOfInput) for one in self.layers[-1:])
-        return {**super().get_config(), "open_dtype": open_dtype}
+        return {**super().get_config(), "open_dtype": open_dtype}  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
