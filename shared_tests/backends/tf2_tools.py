@@ -178,7 +178,7 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
 def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
     given = {name: tf.constant(one) for name, one in case.inputs.items()}
     options = {
-        name: tf.constant(one) if isinstance(one, np.ndarray) else one
+        name: tf.constant(one) if isinstance(one, np.ndarray) and one.ndim else one
         for name, one in case.options.items()
     }
     return verdicts.outputs(target(**given, **options), case.inputs["embeddings"].dtype)

@@ -171,7 +171,7 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
 def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
     given = {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in case.inputs.items()}
     options = {
-        name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one
+        name: torch.from_numpy(one) if isinstance(one, np.ndarray) and one.ndim else one
         for name, one in case.options.items()
     }
     return verdicts.outputs(target(**given, **options), case.inputs["embeddings"].dtype)
