@@ -34,6 +34,7 @@ NO_CHOICE = {
     "from_native.SOFTPLUS_THRESHOLD",
     "growth.ROOM",
     "index_file.VERSION",
+    "layouts.GROWN",
     "layouts.SAME",
     "model_file.VERSION",
     "neighbor_memory.CROWDED",
