@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # before finfo is guarded below: Dynamo's tables hold torch's own
 from torch import Tensor, nn
 
 from pytorch_impl import layers
