@@ -83,7 +83,7 @@ def check_loss_moves(
 
 def _number(place: int, loss: Any) -> float:
     """A loss as a float: a number, or a tensor or an array of one."""
-    if isinstance(loss, bool | str | bytes) or getattr(loss, "ndim", 0):
+    if isinstance(loss, bool | str | bytes) or getattr(loss, "ndim", False):
         raise TypeError(f"losses: expected numbers, got {type(loss).__name__} at {place}")
     try:
         return float(loss.item() if hasattr(loss, "item") else loss)

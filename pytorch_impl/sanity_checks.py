@@ -214,8 +214,8 @@ def check_spread(
         check_floating("start", start)
     if labels is not None:
         check_integers("labels", labels)
-    arrays = [None if one is None else _array(one) for one in (labels, start)]
-    return spread_verdict(_array(embeddings), *arrays, share)
+    classes, before = (None if one is None else _array(one) for one in (labels, start))
+    return spread_verdict(_array(embeddings), classes, before, share)
 
 
 @contextmanager

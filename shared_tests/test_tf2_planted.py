@@ -64,7 +64,7 @@ def gradients_of(model: Any, loss: Loss, batch: Any) -> tuple[tf.Tensor, list]:
 
 
 def verdicts(model: Any, loss: Loss, batch: Any, **options: Any) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "gradients": check_gradients_reach(model, loss, batch),
         "finite": check_finite(model, loss, batch),
         "overfits": check_overfits(model, loss, batch, **options),
@@ -94,8 +94,7 @@ def hardest(model: Any, x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         tf.gather(embeddings, rows)
         for rows in batch_hard_triplets(embeddings, labels, distance="euclidean")
     )
-    options = {"margin": planted.MARGIN, "distance": "euclidean"}
-    return triplet_loss(anchor, positive, negative, **options)
+    return triplet_loss(anchor, positive, negative, margin=planted.MARGIN, distance="euclidean")
 
 
 def collapsed() -> keras.Sequential:

@@ -21,7 +21,7 @@ from shared_tests import planted
 from shared_tests.fixtures import normal
 from theano_impl.clustering_loss import clustering_loss
 from theano_impl.gradient_flow import blocked_layers, gradient_flow
-from theano_impl.neural_grammar import NeuralGrammar
+from theano_impl.neural_grammar import LabelledTree, NeuralGrammar
 from theano_impl.sanity_checks import (
     check_finite,
     check_gradients_reach,
@@ -80,7 +80,7 @@ def reached(net: Net, loss: TensorVariable | None = None) -> Any:
 
 def verdicts(*situation: Any, **options: Any) -> dict[str, Any]:
     loss, params, inputs, batch = situation
-    found = {
+    found: dict[str, Any] = {
         "gradients": check_gradients_reach(*situation),
         "finite": check_finite(*situation),
         "overfits": check_overfits(*situation, **options),
@@ -104,8 +104,8 @@ def descent(net: Net, loss: TensorVariable, rate: float) -> Any:
 def hardest(net: Net) -> TensorVariable:
     """The loss of the hardest triplets of a batch."""
     found = batch_hard_triplets(net.output, net.labels, distance="euclidean")
-    options = {"margin": planted.MARGIN, "distance": "euclidean"}
-    return triplet_loss(*(net.output[rows] for rows in found), **options)
+    anchor, positive, negative = (net.output[rows] for rows in found)
+    return triplet_loss(anchor, positive, negative, margin=planted.MARGIN, distance="euclidean")
 
 
 def collapsed() -> Net:
@@ -196,6 +196,7 @@ def neural_grammar() -> Any:
     with theano.config.change_flags(floatX="float64"):
         vectors, brackets = T.dmatrix("vectors"), T.lmatrix("brackets")
         model = NeuralGrammar(vectors, 5, 7, brackets=brackets, seed=1)
+        assert isinstance(model.output, LabelledTree)
         batch = (planted.VECTORS, planted.BRACKETS)
         return verdicts(model.output.loss, model.params, [vectors, brackets], batch)
 

@@ -44,7 +44,7 @@ def cross_entropy(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
 
 
 def verdicts(model: nn.Module, loss: Loss, batch: Any, **options: Any) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "gradients": check_gradients_reach(model, loss, batch),
         "finite": check_finite(model, loss, batch),
         "overfits": check_overfits(model, loss, batch, **options),
@@ -76,8 +76,7 @@ def hardest(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
     anchor, positive, negative = (
         embeddings[rows] for rows in batch_hard_triplets(embeddings, labels, distance="euclidean")
     )
-    options = {"margin": planted.MARGIN, "distance": "euclidean"}
-    return triplet_loss(anchor, positive, negative, **options)
+    return triplet_loss(anchor, positive, negative, margin=planted.MARGIN, distance="euclidean")
 
 
 def collapsed() -> nn.Sequential:
