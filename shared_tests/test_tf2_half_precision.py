@@ -33,6 +33,7 @@ HELD_TOOLS = {
     "SparseDenseOptimizer": "test_optimizers_keep_float32_state",
     "scale_gradients_by_frequency": "test_gradients_are_scaled_in_float32",
     "gradient_flow": "test_gradient_flow_of_halves",
+    **dict.fromkeys(("scale_updates_by_frequency", "check_spread", "check_loss_moves"), None),
     **dict.fromkeys(("inverse_frequency_weights", "plot_gradient_flow", "blocked_layers"), None),
     **dict.fromkeys(("check_initial_loss", "check_overfits", "check_gradients_reach"), None),
     "check_finite": None,

@@ -188,6 +188,7 @@ class RowMajorFlatten(Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, ...)."""
         sizes = [size(x, axis) for axis in range(x.shape.rank)]
@@ -209,6 +210,7 @@ class MoveChannelsFirst(Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, channels, *space)."""
         rank = x.shape.rank
@@ -225,6 +227,7 @@ class MoveChannelsLast(Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
+    @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, channels, *space). Returns (batch, *space, channels)."""
         return tf.transpose(x, (0, *range(2, x.shape.rank), 1))

@@ -46,8 +46,10 @@ def package_layers() -> dict[str, type[keras.Layer]]:
         contents = vars(importlib.import_module(f"tf2_impl.{module.name}"))
         for name, one in contents.items():
             own = getattr(one, "__module__", None) == f"tf2_impl.{module.name}"
-            if own and isinstance(one, type) and issubclass(one, keras.Layer) and name[0] != "_":
-                found[name] = one
+            if own and isinstance(one, type) and issubclass(one, keras.Layer):
+                registered = keras.saving.get_registered_name(one).startswith("fourfold>")
+                if registered and not issubclass(one, keras.Model):
+                    found[name] = one
     return found
 
 
@@ -98,12 +100,15 @@ EXAMPLES: dict[str, Example] = {
         _with(pooling.MaxUnpool, (2,), (2,), ((0, 0),)), (*_x(3, 5, 5), *_SEQUENCES)
     ),
     "MixtureOfExperts": Example(_with(MixtureOfExperts, 5, 3, 4, 2, seed=1), _ROWS),
+    "MoveChannelsFirst": Example(_with(layers.MoveChannelsFirst), _SEQUENCES),
+    "MoveChannelsLast": Example(_with(layers.MoveChannelsLast), _SEQUENCES),
     "NeuralGrammar": Example(_with(NeuralGrammar, 5, 3, seed=1), _ROWS, batched=False),
     "PaddedEmbedding": Example(_with(PaddedEmbedding, 11, 5, seed=1), _ids(7, 3)),
     "RareEventMemory": Example(_with(RareEventMemory, 7, 5, seed=1), _ROWS),
     "RecursiveAutoencoder": Example(
         _with(RecursiveAutoencoder, 5, activation="tanh", seed=1), _ROWS, batched=False
     ),
+    "RowMajorFlatten": Example(_with(layers.RowMajorFlatten), _SEQUENCES),
     "SentenceEncoder": Example(
         _with(char_word_encoder.SentenceEncoder, 11, 3, char_dim=3, n_filters=5, seed=1),
         _ids(3, 4, 5),
