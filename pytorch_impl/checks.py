@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytorch_impl.transforms import check_values
+
 LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
 NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all
@@ -48,9 +50,13 @@ def check_not_empty(name: str, x: Tensor) -> None:
 
 def check_finite(name: str, x: Tensor) -> None:
     """ValueError for NaN or infinity, where the result has no room for them."""
-    bad = x[~x.isfinite()]
-    if bad.numel():
-        raise ValueError(f"{name}: expected finite numbers, got {bad[0].item()}")
+
+    def check(x: Tensor) -> None:
+        bad = x[~x.isfinite()]
+        if bad.numel():
+            raise ValueError(f"{name}: expected finite numbers, got {bad[0].item()}")
+
+    check_values(check, x)
 
 
 def check_dtype(name: str, x: Tensor, dtype: torch.dtype) -> None:
@@ -172,18 +178,32 @@ def _shown(number: float) -> str:
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     """Integer ids, (batch, longest), inside the table."""
     check_integers(name, ids, ndim=2)
-    if ids.numel() and not (ids.min() >= 0 and ids.max() < vocabulary_size):
-        got = f"{int(ids.min())}..{int(ids.max())}"
-        raise ValueError(f"{name}: expected ids in 0..{vocabulary_size - 1}, got {got}")
+    check_range(name, ids, "ids", vocabulary_size - 1)
+
+
+def check_range(name: str, x: Tensor, what: str, last: int) -> None:
+    """ValueError unless these integers are in 0..last."""
+
+    def check(x: Tensor) -> None:
+        if x.numel() and not (x.min() >= 0 and x.max() <= last):
+            got = f"{int(x.min())}..{int(x.max())}"
+            raise ValueError(f"{name}: expected {what} in 0..{last}, got {got}")
+
+    check_values(check, x)
 
 
 def check_right_padded(name: str, real: Tensor) -> None:
     """ValueError unless what is real, (batch, longest) bool, comes first in every row."""
-    early = (real[:, 1:] & ~real[:, :-1]).any(1).nonzero()
-    if early.numel():
-        raise ValueError(
-            f"{name}: expected padding at the end of a row, got it earlier in row {int(early[0])}"
-        )
+
+    def check(real: Tensor) -> None:
+        early = (real[..., 1:] & ~real[..., :-1]).any(-1).nonzero()
+        if early.numel():
+            row = int(early[0, -1])
+            raise ValueError(
+                f"{name}: expected padding at the end of a row, got it earlier in row {row}"
+            )
+
+    check_values(check, real)
 
 
 def check_space(name: str, x: Tensor, *, rank: int, least: int = 1) -> None:

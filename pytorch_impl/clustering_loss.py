@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytorch_impl.checks import check_floating, check_not_empty, check_number
 from pytorch_impl.precision import in_single_precision
+from pytorch_impl.transforms import check_values
 
 
 @in_single_precision
@@ -47,12 +48,16 @@ def _check_probabilities(probabilities: Tensor, epsilon: float) -> None:
     """ValueError for values outside 0..1 by more than rounding; NaN is let through."""
     slack = 8 * torch.finfo(probabilities.dtype).eps
     low, high = -min(slack, epsilon / 2), 1 + slack  # so that p + epsilon stays positive
-    smallest, largest = probabilities.detach().aminmax()
-    if smallest >= low and largest <= high:  # one pass; a NaN takes the others
-        return
-    outside = probabilities[(probabilities < low) | (probabilities > high)]
-    if outside.numel():
-        raise ValueError(f"probabilities: expected values in 0..1, got {outside[0].item()}")
+
+    def check(probabilities: Tensor) -> None:
+        smallest, largest = probabilities.aminmax()
+        if smallest >= low and largest <= high:  # one pass; a NaN takes the others
+            return
+        outside = probabilities[(probabilities < low) | (probabilities > high)]
+        if outside.numel():
+            raise ValueError(f"probabilities: expected values in 0..1, got {outside[0].item()}")
+
+    check_values(check, probabilities.detach())
 
 
 class ClusteringLoss(nn.Module):

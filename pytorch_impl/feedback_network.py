@@ -27,11 +27,13 @@ from pytorch_impl.checks import (
     check_integers,
     check_not_empty,
     check_number,
+    check_range,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
+from pytorch_impl.layers import layer_norm
 from pytorch_impl.precision import check_layer_dtype, in_single_precision
-from pytorch_impl.recurrent import make_gru
+from pytorch_impl.recurrent import make_gru, next_state
 
 
 @in_single_precision
@@ -107,23 +109,15 @@ class FeedbackNetwork(nn.Module):
         check_floating("x", x, ndim=2)
         check_layer_dtype("x", x, self.projection.weight.dtype)
         check_width("x", x, self.in_features)
-        features = self.norm(self.projection(x)).relu()
+        features = layer_norm(self.norm, self.projection(x)).relu()
         # They are the same at every level, so that their product is needed once.
         given = F.linear(features, self.gru.weight_ih_l0, self.gru.bias_ih_l0)
         state, outputs = torch.zeros_like(features), []
         for level in self.levels:
-            state = self._next_state(given, state)
+            kept = F.linear(state, self.gru.weight_hh_l0, self.gru.bias_hh_l0)
+            state = next_state(given, kept, state)
             outputs.append(F.log_softmax(level(state), dim=1))
         return outputs
-
-    def _next_state(self, given: Tensor, state: Tensor) -> Tensor:
-        kept = F.linear(state, self.gru.weight_hh_l0, self.gru.bias_hh_l0)
-        reset, update, candidate = given.chunk(3, dim=1)
-        kept_reset, kept_update, kept_candidate = kept.chunk(3, dim=1)
-        reset = (reset + kept_reset).sigmoid()
-        update = (update + kept_update).sigmoid()
-        candidate = (candidate + reset * kept_candidate).tanh()
-        return (1 - update) * candidate + update * state
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
@@ -147,7 +141,4 @@ def _check_levels(labels: Tensor, log_probabilities: Sequence[Tensor]) -> None:
         batch, classes = found.shape
         if batch != len(labels):
             raise ValueError(f"level {level}: expected {len(labels)} rows, got {batch}")
-        own = labels[:, level]
-        if own.min() < 0 or own.max() >= classes:
-            got = f"{int(own.min())}..{int(own.max())}"
-            raise ValueError(f"labels: expected 0..{classes - 1} at level {level}, got {got}")
+        check_range("labels", labels[:, level], f"classes of level {level}", classes - 1)

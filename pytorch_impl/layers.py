@@ -23,7 +23,9 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.precision import check_layer_dtype
+from pytorch_impl.recurrent import differentiable_kernels, plain_gru
 from pytorch_impl.top_k_gating import top_k_gating
+from pytorch_impl.transforms import transformed
 
 DIRECTIONS = ("forward", "backward", "both")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -149,7 +151,12 @@ class GRU(nn.GRU):
         check_layer_dtype("x", x, self.weight_ih_l0.dtype)
         check_width("x", x, self.input_size)
         backward = self.direction == "backward"
-        states, last = super().forward(x.flip(1) if backward else x)
+        x = x.flip(1) if backward else x
+        if transformed(x, self.weight_ih_l0) and not torch.compiler.is_exporting():
+            states, last = plain_gru(self, x)
+        else:
+            with differentiable_kernels(self, x):
+                states, last = super().forward(x)
         if not self.return_sequences:
             return torch.cat(last.unbind(), dim=-1)
         return states.flip(1) if backward else states
@@ -165,6 +172,19 @@ class BatchNorm(nn.BatchNorm1d):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
             raise ValueError(f"x: expected at least two axes, got shape {tuple(input.shape)}")
+
+
+def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """norm(x) over the last axis, with right derivatives of derivatives under torch.func too.
+
+    PyTorch's own gives another Hessian by `torch.func.hessian` than by backward through backward
+    when x, weight and bias all move; differences of gradients agree with the latter.
+    """
+    if not transformed(x, norm.weight):
+        return norm(x)
+    centered = x - x.mean(-1, keepdim=True)
+    variance = centered.square().mean(-1, keepdim=True)
+    return centered / (variance + norm.eps).sqrt() * norm.weight + norm.bias
 
 
 class GlobalAveragePool(nn.Module):

@@ -34,6 +34,7 @@ from pytorch_impl.checks import (
 from pytorch_impl.initializers import generator, glorot_uniform
 from pytorch_impl.precision import check_layer_dtype, in_single_precision, linear, widened
 from pytorch_impl.ties import first_minimum
+from pytorch_impl.transforms import check_values, search, transformed
 
 TIED = 64  # so many roundings apart, two scores are equal
 
@@ -103,13 +104,12 @@ class NeuralGrammar(nn.Module):
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         n = len(vectors)
-        allowed = torch.ones(n, n, dtype=torch.bool, device=vectors.device)
+        given = [vectors]
         if brackets is not None:
             _check_brackets(brackets, n)
-            allowed = torch.zeros_like(allowed)
-            allowed[brackets[:, 0].long(), brackets[:, 1].long()] = True
+            given.append(brackets)
         # The search scores what it will not merge and needs no gradient: the merges are done anew.
-        merges, spans, rivals = self._search(vectors, allowed)
+        merges, spans, rivals = search(self, self._search, *given).unbind()
         embeddings, scores = self._replay(vectors, merges)
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
@@ -121,13 +121,18 @@ class NeuralGrammar(nn.Module):
 
     @in_single_precision
     @torch.no_grad()
-    def _search(self, vectors: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The merges, their first and last leaves, and the best wrong pair at each, (n−1, 2) all.
+    def _search(self, vectors: Tensor, brackets: Tensor | None = None) -> Tensor:
+        """The merges, their first and last leaves, and the best wrong pair at each: (3, n−1, 2).
 
-        allowed: (n, n), whether a merge from this leaf to that one is right. Where no pair is
-        wrong, the merge stands in the place of its rival.
+        Without brackets every merge is right. Where no pair is wrong, the merge stands in the
+        place of its rival.
         """
         n = len(vectors)
+        # Whether a merge from this leaf to that one is right.
+        allowed = torch.ones(n, n, dtype=torch.bool, device=vectors.device)
+        if brackets is not None:
+            allowed = torch.zeros_like(allowed)
+            allowed[brackets[:, 0].long(), brackets[:, 1].long()] = True
         nodes = torch.cat([vectors, vectors.new_empty(n - 1, self.dim)])
         # One pair for each place between two leaves, which closes when they are merged.
         left = torch.arange(n - 1, device=vectors.device)
@@ -135,7 +140,8 @@ class NeuralGrammar(nn.Module):
         first, last = left, right
         costs = self._costs(nodes[left], nodes[right])
         tolerance = self._rounding_error()
-        merges, spans, rivals = left.new_empty(3, n - 1, 2)
+        found = left.new_empty(3, n - 1, 2)
+        merges, spans, rivals = found
         for t in range(n - 1):
             node = n + t
             wrong = ~allowed[first, last]
@@ -154,13 +160,19 @@ class NeuralGrammar(nn.Module):
             costs[place] = math.inf
             (new,) = ((left == node) | (right == node)).nonzero(as_tuple=True)
             costs[new] = self._costs(nodes[left[new]], nodes[right[new]])
-        return merges, spans, rivals
+        return found
 
     def _replay(self, vectors: Tensor, merges: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = list(vectors)
-        for left, right in merges.tolist():
-            nodes.append(self._parents(nodes[left], nodes[right]))
-        embeddings = torch.stack(nodes)
+        if transformed(vectors, self.parent.weight):
+            embeddings = vectors
+            for pair in merges.unbind():
+                parent = self._parents(*embeddings[pair].unbind())
+                embeddings = torch.cat([embeddings, parent[None]])
+        else:
+            nodes = list(vectors)
+            for left, right in merges.tolist():
+                nodes.append(self._parents(nodes[left], nodes[right]))
+            embeddings = torch.stack(nodes)
         inner = self._scores(embeddings[len(vectors) :])
         return embeddings, torch.cat([inner.new_zeros(len(vectors)), inner])
 
@@ -202,8 +214,15 @@ def _check_brackets(brackets: Tensor, n: int) -> None:
     check_integers("brackets", brackets, ndim=2)
     if brackets.shape != (n - 1, 2):
         raise ValueError(f"brackets: expected shape {(n - 1, 2)}, got {tuple(brackets.shape)}")
-    first, last = brackets.unbind(1)
-    inside = (first >= 0) & (first < last) & (last < n)
-    crossing = (first[:, None] < first) & (first <= last[:, None]) & (last[:, None] < last)
-    if not inside.all() or crossing.any() or len(brackets.unique(dim=0)) < n - 1:
-        raise ValueError(f"brackets: expected those of a binary tree, got {brackets.tolist()}")
+
+    def check(brackets: Tensor) -> None:
+        first, last = brackets.unbind(-1)
+        begin, end = first[..., None], last[..., None]
+        first, last = first[..., None, :], last[..., None, :]
+        inside = (first >= 0) & (first < last) & (last < n)
+        crossing = (begin < first) & (first <= end) & (end < last)
+        repeated = ((begin == first) & (end == last)).sum(-1) > 1
+        if not inside.all() or crossing.any() or repeated.any():
+            raise ValueError(f"brackets: expected those of a binary tree, got {brackets.tolist()}")
+
+    check_values(check, brackets)

@@ -27,6 +27,7 @@ from pytorch_impl.checks import (
     check_like,
     check_not_empty,
     check_number,
+    check_range,
     check_width,
 )
 from pytorch_impl.distances import l2_normalize
@@ -238,9 +239,7 @@ def _check_memory(queries: Tensor, labels: Tensor, keys: Tensor, key_labels: Ten
     check_floating("queries", queries, ndim=2)
     check_not_empty("queries", queries)
     check_labels("labels", labels, len(queries))
-    if not (labels.min() >= 0 and labels.max() <= LARGEST_LABEL):
-        got = f"{int(labels.min())}..{int(labels.max())}"
-        raise ValueError(f"labels: expected labels in 0..{LARGEST_LABEL}, got {got}")
+    check_range("labels", labels, "labels", LARGEST_LABEL)
     check_floating("keys", keys, ndim=2)
     check_dtype("keys", keys, queries.dtype)
     check_width("keys", keys, queries.shape[1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from pytorch_impl.initializers import glorot_uniform
+from pytorch_impl.transforms import transformed
 
 
 def make_gru(in_features: int, hidden: int, *, generator: torch.Generator | None) -> nn.GRU:
@@ -36,9 +40,72 @@ def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool 
         vectors = vectors.take_along_dim(places[..., None], dim=1)
     if not len(vectors):  # nothing can be packed; the GRU itself takes an empty batch
         return gru(vectors)[1][0]
-    # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
-    packed = pack_padded_sequence(
-        vectors, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
-    )
-    states = gru(packed)[1][0]
+    weights = gru.weight_ih_l0, gru.weight_hh_l0
+    if transformed(vectors, *weights):
+        # Padding comes after the last real step, so that the states before it do not see it.
+        states, _ = gru(vectors) if torch.compiler.is_exporting() else plain_gru(gru, vectors)
+        last = (lengths - 1).clamp_min(0)[:, None, None]
+        states = states.take_along_dim(last, dim=1)[:, 0]
+    else:
+        # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
+        packed = pack_padded_sequence(
+            vectors, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        with differentiable_kernels(gru, vectors):
+            states = gru(packed)[1][0]
     return states.masked_fill((lengths == 0)[:, None], 0)
+
+
+def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What gru(x) returns, by the formula: x (batch, time, in), from a state of zero.
+
+    PyTorch has no batching rule for its own (torch.func.vmap), nor for packed sequences.
+    """
+    states, last = [], []
+    for reverse in ("", "_reverse")[: 1 + gru.bidirectional]:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        own = [getattr(gru, f"{name}_l0{reverse}", None) for name in names]
+        given = F.linear(x.flip(1) if reverse else x, own[0], own[2])  # (batch, time, 3 hidden)
+        state, found = x.new_zeros(x.shape[0], gru.hidden_size), []
+        for step in given.unbind(1):
+            state = next_state(step, F.linear(state, own[1], own[3]), state)
+            found.append(state)
+        if reverse:
+            found.reverse()
+        states.append(torch.stack(found, dim=1))
+        last.append(state)
+    return torch.cat(states, dim=-1), torch.stack(last)
+
+
+def next_state(given: Tensor, kept: Tensor, state: Tensor) -> Tensor:
+    """A step of a GRU, (batch, hidden), from the products of its input and of its state.
+
+    given, kept: (batch, 3 · hidden), x·W + b and h·U + c in the order reset, update, candidate.
+    """
+    reset, update, candidate = given.chunk(3, dim=1)
+    kept_reset, kept_update, kept_candidate = kept.chunk(3, dim=1)
+    reset = (reset + kept_reset).sigmoid()
+    update = (update + kept_update).sigmoid()
+    candidate = (candidate + reset * kept_candidate).tanh()
+    return (1 - update) * candidate + update * state
+
+
+def differentiable_kernels(gru: nn.GRU, x: Tensor) -> AbstractContextManager[None]:
+    """A context in which the gradient of gru(x) exists: on CUDA in eval mode without cuDNN.
+
+    cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. PyTorch's
+    own kernels keep it always; they are slower, and are taken where a gradient is wanted.
+    """
+    if _beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:
+    """Whether what is computed from x by these weights will have a gradient."""
+    wanted = x.requires_grad or any(one.requires_grad for one in gru.parameters())
+    return wanted and torch.is_grad_enabled()
+
+
+def _beyond_cudnn(on_cuda: bool, training: bool, wants_gradient: bool) -> bool:
+    return on_cuda and wants_gradient and not training

@@ -30,6 +30,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.initializers import generator, glorot_uniform
 from pytorch_impl.precision import check_layer_dtype, in_single_precision, widened
+from pytorch_impl.transforms import search, transformed
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -96,7 +97,9 @@ class RecursiveAutoencoder(nn.Module):
         check_not_empty("vectors", vectors)
         check_width("vectors", vectors, self.dim)
         # The search tries n² pairs and needs no gradient: the n − 1 merges are done once more.
-        return self._replay(vectors, self._search(vectors))
+        merges = search(self, self._search, vectors)
+        plain = transformed(vectors, self.encoder.weight)
+        return self._plain_replay(vectors, merges) if plain else self._replay(vectors, merges)
 
     @in_single_precision
     @torch.no_grad()
@@ -151,6 +154,17 @@ class RecursiveAutoencoder(nn.Module):
         for pairs, error in zip(children.split(counts), errors.split(counts), strict=True):
             scores = torch.cat([scores, error + _rows(scores, pairs).sum(1)])
         return Tree(merges, embeddings.index_select(0, places), scores.index_select(0, places))
+
+    def _plain_replay(self, vectors: Tensor, merges: Tensor) -> Tree:
+        """The same one merge after the other, in which no size depends on the tree."""
+        embeddings, scores = vectors, vectors.new_zeros(len(vectors))
+        for pair in merges.unbind():
+            children = embeddings[pair].flatten()
+            parent = self._parents(children)
+            score = self._errors(children, parent) + scores[pair].sum()
+            embeddings = torch.cat([embeddings, parent[None]])
+            scores = torch.cat([scores, score[None]])
+        return Tree(merges, embeddings, scores)
 
     def _as_children(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of what a node brings to its parent as left and as right child.

@@ -22,6 +22,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.initializers import generator, glorot_uniform
 from pytorch_impl.precision import check_layer_dtype, product_dtype, widened
+from pytorch_impl.transforms import batched, transformed
 
 SHORT, LONG = 2**12, 2**15  # of sorts: below SHORT padding to LONG takes longer
 LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
@@ -66,13 +67,25 @@ class SparseProjection(nn.Module):
         else:
             # Sparse products in halves do not exist everywhere: this one is rounded to them.
             dtype = product_dtype(x)
-            if x.layout == torch.sparse_coo:
-                x = widened(x.detach()).to_sparse_csr()
-            y = _SparseProduct.apply(x, self.weight).to(dtype)
+            if transformed(self.weight):
+                y = _plain_product(x, self.weight)
+            else:
+                if x.layout == torch.sparse_coo:
+                    x = widened(x.detach()).to_sparse_csr()
+                y = _SparseProduct.apply(x, self.weight, x.layout == torch.sparse_csc)
+            y = y.to(dtype)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+
+
+def _plain_product(x: Tensor, weight: Tensor) -> Tensor:
+    """x·weight for x as CSR or CSC: a scaled row of the weight for each value, summed by rows."""
+    entries = x.detach().to_sparse_coo()
+    rows, columns = entries._indices()  # also of what is stored twice
+    scaled = entries._values()[:, None] * weight.index_select(0, columns)
+    return scaled.new_zeros(x.shape[0], weight.shape[1]).index_add(0, rows, scaled)
 
 
 class _Lines(NamedTuple):
@@ -92,25 +105,31 @@ _turned: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 class _SparseProduct(torch.autograd.Function):
-    """x·weight for x as CSR or CSC, which is data; both ways are sums of scaled rows."""
+    """`_product` of x, which is data: its gradient is the product with x transposed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor, rows: Tensor, across: bool) -> Tensor:
         # What needs a gradient, embedding_bag would prepare its own for.
-        return _product(x, widened(weight.detach()), across=x.layout == torch.sparse_csc)
+        return _product(x, widened(rows.detach()), across=across)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.across = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, None]:
         (x,) = ctx.saved_tensors
-        return None, _product(x, gradient, across=x.layout == torch.sparse_csr)
+        if batched(grad_output):
+            turned = x.t() if ctx.across == (x.layout == torch.sparse_csc) else x
+            return None, _plain_product(turned, grad_output), None
+        return None, _SparseProduct.apply(x, grad_output, not ctx.across), None
 
 
 def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
     """For each line of x the sum of its values times `rows`; across: each line of the other axis.
 
-    embedding_bag does it in one pass, without the products in between. It is differentiable with
-    respect to `rows`, and so is the gradient.
+    embedding_bag does it in one pass, without the products in between.
     """
     starts, indices = _places(x)
     values = x.values().detach().to(rows.dtype)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
+from torch.func import functional_call
 
 
 def transformed(*tensors: Tensor) -> bool:
@@ -70,14 +71,33 @@ def check_values(check: Callable[..., None], *tensors: Tensor) -> None:
         check(*tensors)
 
 
-def search(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """function(*tensors), integers found by looking at values: under vmap for each entry by itself.
+def search(model: nn.Module, method: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """method(*tensors) of a model: integers that are found by looking at values.
 
-    No gradient flows through it.
+    Under vmap each entry of the batch is searched by itself. No gradient flows through it.
     """
-    if torch._C._are_functorch_transforms_active():
-        return _Look.apply(function, True, *(x.detach() for x in tensors))
-    return function(*tensors)
+    weights = dict(model.named_parameters())
+    if not transformed(*tensors, *weights.values()):
+        return method(*tensors)
+    searcher, names = _Searcher(model, method), [f"model.{name}" for name in weights]
+
+    def found(*values: Tensor) -> Tensor:
+        own = dict(zip(names, values[len(tensors) :], strict=True))
+        return functional_call(searcher, own, values[: len(tensors)])
+
+    return _Look.apply(found, True, *(x.detach() for x in (*tensors, *weights.values())))
+
+
+class _Searcher(nn.Module):
+    """A method of a model as a forward, which can be called with other weights."""
+
+    def __init__(self, model: nn.Module, method: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.method(*tensors)
 
 
 class _Look(torch.autograd.Function):

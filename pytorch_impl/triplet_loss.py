@@ -123,10 +123,9 @@ def _count_triplets(
     reaches, order = reach.masked_fill(~real, -math.inf).sort(dim=1)
     place = torch.searchsorted(reaches, distances, right=True)
     weights = (place - most).to(distances.dtype).masked_fill_(same, 0)
-    fallen = torch.zeros(n, most + 1, dtype=torch.int64, device=labels.device)
-    fallen.scatter_add_(1, place, (~same).to(torch.int64))
+    fallen = place.new_zeros(n, most + 1).scatter_add(1, place, (~same).to(torch.int64))
     reached = fallen.cumsum(1)[:, :most]
-    weights.scatter_(1, positives.gather(1, order), reached.to(distances.dtype))
+    weights = weights.scatter(1, positives.gather(1, order), reached.to(distances.dtype))
     partners = real.sum(1)
     valid = partners * (n - 1 - partners)
     return weights, reached.sum(1).to(distances.dtype), valid.to(distances.dtype)
