@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numpy_infer import safetensors_file
+from numpy_infer.older_files import todays
 
 if TYPE_CHECKING:
     from numpy_infer.layer import Layer
@@ -118,7 +119,8 @@ def _read(path: str | os.PathLike[str]) -> Model:
         if KEY not in metadata:
             raise ValueError(f"expected {KEY!r} in the metadata: the file holds arrays, no model")
         description = safetensors_file.parse_json(metadata[KEY], f"the metadata's {KEY!r}")
-        return _checked(description, arrays)
+        model = _checked(description, arrays)
+        return Model(model.component, *todays(*model))
     except UNFIT as error:
         raise ModelFileError(f"{os.fspath(path)}: {error}") from error
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy_infer.checks import (
     check_count,
     check_dtype,
+    check_flag,
     check_floating,
     check_not_empty,
     check_number,
@@ -20,6 +21,7 @@ from numpy_infer.checks import (
     check_width,
 )
 from numpy_infer.layer import Layer
+from numpy_infer.normal_share import normal_share
 
 
 def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf")) -> np.ndarray:
@@ -32,6 +34,11 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
     check_floating("logits", logits)
     k = check_count("k", k, most=logits.shape[-1])
     fill_value = check_number("fill_value", fill_value, finite=False)
+    return np.where(_among_top_k(logits, k), logits, logits.dtype.type(fill_value))
+
+
+def _among_top_k(logits: np.ndarray, k: int) -> np.ndarray:
+    """Which of the logits are the k largest of their vector, as `keep_top_k` has it; bool."""
     nan = np.isnan(logits)
     ranked = np.where(nan, logits.dtype.type(np.inf), logits)
     # The k-th value, and its equals counted from the left: no full sort.
@@ -43,7 +50,7 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
         room = k - above[tied].sum(axis=-1, keepdims=True)
         kept[tied] &= above[tied] | (equal[tied].cumsum(axis=-1) <= room)
     kept |= nan
-    return np.where(kept, logits, logits.dtype.type(fill_value))
+    return kept
 
 
 def top_k_gating(logits: np.ndarray, k: int) -> np.ndarray:
@@ -62,12 +69,46 @@ def load_balance_loss(gates: np.ndarray) -> np.ndarray:
     """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
 
     gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
-    does. TypeError for integers, ValueError for an empty batch.
+    does. An expert whose gate is 0 in every row gets no gradient from it, and does not come back;
+    `load_loss` reaches it. TypeError for integers, ValueError for an empty batch.
     """
     check_floating("gates", gates, ndim=2)
     check_not_empty("gates", gates)
-    importance = gates.sum(axis=0)
-    return importance.var() / np.square(importance.mean())
+    return _squared_variation(gates.sum(axis=0))
+
+
+def load_loss(logits: np.ndarray, noise: np.ndarray, scale: np.ndarray, k: int) -> np.ndarray:
+    """Squared coefficient of variation of the experts' load, smooth in the logits: a scalar.
+
+    The load of an expert is the number of rows that choose it. Its smooth estimate is the sum of
+
+        P(row, e) = Φ((l_e − t_e) / s_e),    t_e = the k-th largest of l_j + noise_j · s_j, j ≠ e
+
+    the probability that e is among the k largest once its own noise is drawn again. logits, before
+    the noise; noise, standard normal; scale, positive, of the noise: (batch, n_experts) all. 0 for
+    k of n_experts. Of tied logits the lower index is the larger one. TypeError for integers,
+    ValueError for an empty batch, shapes that differ and k outside 1..n_experts.
+
+    Source: Shazeer et al. 2017, appendix A.
+    """
+    check_floating("logits", logits, ndim=2)
+    check_not_empty("logits", logits)
+    for name, array in {"noise": noise, "scale": scale}.items():
+        check_floating(name, array)
+        check_dtype(name, array, logits.dtype)
+        check_shape(name, array, logits.shape)
+    k = check_count("k", k, most=logits.shape[1])
+    noisy = logits + noise * scale
+    if k == logits.shape[1]:
+        return _squared_variation((1 + 0 * noisy).sum(axis=0))  # all are chosen
+    ordered = np.sort(noisy, axis=1)[:, ::-1]
+    # Without an expert that is among the k largest, the next one is the k-th.
+    threshold = np.where(_among_top_k(noisy, k), ordered[:, k, None], ordered[:, k - 1, None])
+    return _squared_variation(normal_share((logits - threshold) / scale).sum(axis=0))
+
+
+def _squared_variation(x: np.ndarray) -> np.ndarray:
+    return x.var() / np.square(x.mean())
 
 
 class TopKGating(Layer):
@@ -87,7 +128,9 @@ class MixtureOfExperts(Layer):
 
     gate_weight: (in_features, n_experts), expert_weight: (n_experts, in_features,
     out_features), expert_bias: (n_experts, out_features). A model that was trained with noise
-    has a noise_weight too, of no use here: there is none outside of training.
+    has a noise_weight too, of no use here: there is none outside of training. renormalize: whether
+    the k gates of a row are divided by their sum (left out: for k > 1), or stay their share of a
+    softmax over all logits.
     """
 
     def __init__(
@@ -98,6 +141,7 @@ class MixtureOfExperts(Layer):
         expert_bias: np.ndarray,
         *,
         k: int,
+        renormalize: bool | None = None,
         noise_weight: np.ndarray | None = None,
     ) -> None:
         super().__init__(previous)
@@ -119,10 +163,16 @@ class MixtureOfExperts(Layer):
         self.expert_weight = expert_weight
         self.expert_bias = expert_bias
         self.k = k
+        self.renormalize = k > 1 if renormalize is None else check_flag("renormalize", renormalize)
 
     @staticmethod
     def array_shapes(
-        in_features: int, out_features: int, n_experts: int, k: int, noisy: bool = False
+        in_features: int,
+        out_features: int,
+        n_experts: int,
+        k: int,
+        noisy: bool = False,
+        renormalize: bool = True,
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
         shapes: dict[str, tuple[int, ...]] = {
@@ -137,10 +187,19 @@ class MixtureOfExperts(Layer):
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.gate_weight.dtype)
         check_width("x", x, self.gate_weight.shape[0])
-        return top_k_gating(x @ self.gate_weight, self.k)
+        logits = x @ self.gate_weight
+        if self.renormalize:
+            return top_k_gating(logits, self.k)
+        share = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        share /= share.sum(axis=-1, keepdims=True)
+        return share * _among_top_k(logits, self.k)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, in_features). Returns (batch, out_features)."""
+        return self.outputs_and_gates(x)[0]
+
+    def outputs_and_gates(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The outputs, (batch, out_features), and their gates, (batch, n_experts)."""
         gates = self.gates(x)
         output = np.zeros((len(x), self.expert_bias.shape[1]), x.dtype)
         # Each expert takes its rows in one product.
@@ -148,4 +207,4 @@ class MixtureOfExperts(Layer):
             rows = gate.nonzero()[0]
             if len(rows):
                 output[rows] += gate[rows, None] * (x[rows] @ weight + bias)
-        return output
+        return output, gates

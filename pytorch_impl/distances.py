@@ -41,9 +41,11 @@ def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     largest = x.detach().abs().amax(-1, keepdim=True)
     scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
     x = x / scale
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    # A norm has no second derivative at zero: that of a zero vector is not asked for.
+    zero = largest == 0
+    norm = torch.linalg.vector_norm(x.masked_fill(zero, 1), dim=-1, keepdim=True)
     # Flooring the norm alone would pass a zero vector's gradient on, times 1 / epsilon.
-    return x / torch.maximum(norm, epsilon / scale).masked_fill(norm == 0, math.inf)
+    return x / torch.maximum(norm, epsilon / scale).masked_fill(zero, math.inf)
 
 
 @in_single_precision
@@ -78,7 +80,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     norms = x_square[:, None] + y_square
     square = product.mul_(-2).add_(norms)
     unsure = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
-    return square.masked_fill_(square <= unsure, 0)
+    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
+    return square.sub_(square.detach().masked_fill(square > unsure, 0))
 
 
 @in_single_precision

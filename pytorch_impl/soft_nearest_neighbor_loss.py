@@ -29,9 +29,10 @@ from pytorch_impl.checks import (
 from pytorch_impl.distances import DISTANCES, pairwise_distances
 from pytorch_impl.near_neighbors import near_loss
 from pytorch_impl.precision import FullPrecision, in_single_precision
-from pytorch_impl.transforms import transformed
+from pytorch_impl.transforms import check_values, transformed
 
 REDUCTIONS = ("mean", "sum", "none")
+LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
 
 
 @in_single_precision
@@ -46,15 +47,15 @@ def soft_nearest_neighbor_loss(
 ) -> Tensor:
     """Minus the log of the share that an anchor's own class has of its neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
-    scalar tensor, whose range is not checked. distance: sqeuclidean as in the paper, euclidean or
-    cosine. reduction: mean over the anchors that share their label with another, sum, or none
-    for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
-    memory is n · block_size instead of n²: the rows are computed in blocks. Squared distances
-    that are small against the temperature take a quicker way. Derivatives of the gradient and
-    torch.func take the plain way, which under torch.func needs memory of n² with blocks too.
-    TypeError for integers, ValueError for an empty batch or wrong shapes. Halves compute in
-    float32.
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
+    tensor, whose value is looked at (on CUDA the host waits for it). distance: sqeuclidean as in
+    the paper, euclidean or cosine. reduction: mean over the anchors that share their label with
+    another, sum, or none for (n,). An anchor alone in its class has loss zero and no gradient.
+    With block_size, memory is n · block_size instead of n²: the rows are computed in blocks.
+    Squared distances that are small against the temperature take a quicker way. Derivatives of
+    the gradient and torch.func take the plain way, which under torch.func needs memory of n² with
+    blocks too. TypeError for integers, ValueError for an empty batch or wrong shapes. Halves
+    compute in float32.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -128,15 +129,35 @@ def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> float
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.ndim:
         raise ValueError(f"temperature: expected a scalar, got shape {tuple(temperature.shape)}")
+
+    def check(temperature: Tensor) -> None:
+        if (temperature <= 0).any():  # NaN is let through
+            raise ValueError(
+                f"temperature: expected a number above 0, got {temperature.min().item()}"
+            )
+
+    check_values(check, temperature.detach())
     return temperature
 
 
 class SoftNearestNeighborLoss(FullPrecision):
     """`soft_nearest_neighbor_loss` as a module, called with (embeddings, labels).
 
-    learn_temperature makes 1/T a parameter, `inverse_temperature`, as in the paper; it starts
-    at 1/temperature and nothing holds it above zero. It stays in float32 when a model around it is
-    converted to halves.
+    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
+    parameter is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
+    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T. The parameter stays in float32
+    when a model around it is converted to halves.
+
+    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
+    all the same, so that T is the scale at which they are most apart:
+
+        loss = SoftNearestNeighborLoss(learn_temperature=True)
+        optimizer = torch.optim.Adam([embeddings, *loss.parameters()], lr=0.05)
+        for _ in range(60):
+            optimizer.zero_grad()
+            (-loss(embeddings, labels)).backward()
+            loss.log_inverse_temperature.grad.neg_()  # over T it is minimized
+            optimizer.step()
     """
 
     def __init__(
@@ -163,16 +184,21 @@ class SoftNearestNeighborLoss(FullPrecision):
             "block_size": block_size,
         }
         if learn_temperature:
-            self.inverse_temperature = nn.Parameter(torch.tensor(1 / temperature))
+            self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     @in_single_precision
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):
             check_floating("embeddings", embeddings)
-            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
+            check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
             options["temperature"] = 1 / self.inverse_temperature
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    @property
+    def inverse_temperature(self) -> Tensor:
+        """1/T, learned: positive whatever the parameter is."""
+        return self.log_inverse_temperature.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -82,9 +83,11 @@ class SparseProjection(nn.Module):
 
 def _plain_product(x: Tensor, weight: Tensor) -> Tensor:
     """x·weight for x as CSR or CSC: a scaled row of the weight for each value, summed by rows."""
-    entries = x.detach().to_sparse_coo()
-    rows, columns = entries._indices()  # also of what is stored twice
-    scaled = entries._values()[:, None] * weight.index_select(0, columns)
+    with temporarily_clear_interpreter_stack():  # torch.func has no rules for sparse tensors
+        entries = x.detach().to_sparse_coo()
+        rows, columns = entries._indices()  # also of what is stored twice
+        values = entries._values().to(weight.dtype)
+    scaled = values[:, None] * weight.index_select(0, columns)
     return scaled.new_zeros(x.shape[0], weight.shape[1]).index_add(0, rows, scaled)
 
 

@@ -111,7 +111,7 @@ def load_loss(logits: Tensor, noise: Tensor, scale: Tensor, k: int) -> Tensor:
     noisy = logits + noise * scale
     if k == logits.shape[1]:
         return _squared_variation((1 + 0 * noisy).sum(0))  # all are chosen, whatever the noise
-    ordered = noisy.sort(-1, descending=True, stable=True).values
+    ordered = noisy.sort(dim=-1, descending=True, stable=True).values
     last, next_ = ordered[:, k - 1 : k], ordered[:, k : k + 1]
     # Without an expert that is among the k largest, the next one is the k-th.
     threshold = torch.where(_among_top_k(noisy.detach(), k), next_, last)
@@ -228,7 +228,7 @@ class MixtureOfExperts(nn.Module):
 
     def _noise_scale(self, x: Tensor) -> Tensor:
         # Beyond softplus's own threshold, 20, float64 would lose digits.
-        return F.softplus(widened(x @ self.noise_weight), threshold=40)
+        return widened(F.softplus(x @ self.noise_weight, threshold=40))
 
     def _check(self, x: Tensor) -> None:
         check_floating("x", x, ndim=2)

@@ -110,10 +110,10 @@ def test_every_replica_has_the_loss_and_gradients_of_one_process(kind, count, tm
 
 def check_keras(replicas):
     """Every replica starts from the same weights, and takes the step that one process takes."""
-    names = ("first", "first_bias", "second", "inverse_temperature")
+    names = ("first", "first_bias", "second", "log_inverse_temperature")
     before = {name: tf.Variable(replicas[0][f"keras before {name}"]) for name in names}
     with tf.GradientTape() as tape:
-        temperature = 1 / before["inverse_temperature"]
+        temperature = tf.exp(-before["log_inverse_temperature"])
         embeddings = encode(before, tf.constant(PIXELS))
         loss = soft_nearest_neighbor_loss(embeddings, LABELS, temperature=temperature)
     for name, gradient in tape.gradient(loss, before).items():

@@ -1,11 +1,14 @@
 """Every kind of derivative that PyTorch has, of every differentiable operation, in one table.
 
+    python -m shared_tests.torch_derivatives [COMPONENT]
+
 All floating inputs and weights move along two random directions, so that a Hessian is 2 × 2 and
 holds the mixed derivatives of all of them: f(t) = operation(sources + t₁·first + t₂·second).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +30,7 @@ class Problem:
     """An operation's case as functions of its floating tensors, and of a step along directions."""
 
     def __init__(self, cell: Cell) -> None:
+        self.smooth = smooth(cell)
         self.function = build(cell.component, cell.operation.name, cell.case)
         self.inputs = {name: to_native(value) for name, value in cell.case.inputs.items()}
         self.sources = {name: x for name, x in self.inputs.items() if is_dense_float(x)}
@@ -83,27 +87,22 @@ def gradient(problem: Problem, t: Tensor) -> Tensor:
 
 def check_first(problem: Problem) -> float:
     """Backward against differences of the values."""
-    names, values = zip(*problem.sources.items(), strict=True)
-    leaves = tuple(x.detach().clone().requires_grad_() for x in values)
-    gradcheck(
-        lambda *xs: problem.outputs(dict(zip(names, xs, strict=True))), leaves, fast_mode=True
-    )
+    gradcheck(lambda t: problem.outputs(problem.at(t)), here(requires_grad=True), fast_mode=True)
     return 0.0
 
 
 def check_second(problem: Problem) -> float:
     """Backward through the backward against differences of the gradient."""
-    names, values = zip(*problem.sources.items(), strict=True)
-    leaves = tuple(x.detach().clone().requires_grad_() for x in values)
-
-    def outputs(*xs: Tensor) -> tuple[Tensor, ...]:
-        return problem.outputs(dict(zip(names, xs, strict=True)))
-
-    gradgradcheck(outputs, leaves, fast_mode=True)
-    t = torch.zeros(2, dtype=torch.float64)
+    gradgradcheck(
+        lambda t: problem.outputs(problem.at(t)), here(requires_grad=True), fast_mode=True
+    )
     steps = STEP * torch.eye(2, dtype=torch.float64)
-    rows = [(gradient(problem, t + s) - gradient(problem, t - s)) / (2 * STEP) for s in steps]
-    return error(twice_backward(problem, t), torch.stack(rows), NUMERIC)
+    rows = [(gradient(problem, step) - gradient(problem, -step)) / (2 * STEP) for step in steps]
+    return error(twice_backward(problem, here()), torch.stack(rows), NUMERIC)
+
+
+def here(*, requires_grad: bool = False) -> Tensor:
+    return torch.zeros(2, dtype=torch.float64, requires_grad=requires_grad)
 
 
 def twice_backward(problem: Problem, t: Tensor) -> Tensor:
@@ -121,11 +120,10 @@ def check_grad(problem: Problem) -> float:
 
 
 def check_vmap(problem: Problem) -> float:
-    """A batch of three, with integers and weights that differ too, against one by one."""
-    batch = {
-        name: torch.stack([problem.at(torch.tensor([s, -s]).to(x))[name] for s in (0, 0.01, 0.02)])
-        for name, x in problem.sources.items()
-    }
+    """A batch of three, with its own weights and integers for each, against one by one."""
+    steps = (0, 0.01, 0.02) if problem.smooth else (0, 0, 0)
+    moved = [problem.at(torch.tensor([s, -s], dtype=torch.float64)) for s in steps]
+    batch = {name: torch.stack([one[name] for one in moved]) for name in problem.sources}
     others = {
         name: torch.stack([x, x, x])
         for name, x in problem.inputs.items()
@@ -156,7 +154,7 @@ def check_vmap(problem: Problem) -> float:
 
 def check_jacrev(problem: Problem) -> float:
     """torch.func.jacrev of every output along the directions against backward, row by row."""
-    t = torch.zeros(2, dtype=torch.float64)
+    t = here()
     got = torch.func.jacrev(lambda t: problem.outputs(problem.at(t)))(t)
     wanted = torch.autograd.functional.jacobian(lambda t: problem.outputs(problem.at(t)), t)
     return max(error(mine, theirs, EXACT) for mine, theirs in zip(got, wanted, strict=True))
@@ -164,7 +162,7 @@ def check_jacrev(problem: Problem) -> float:
 
 def check_hessian(problem: Problem) -> float:
     """torch.func.hessian, forward over reverse, against backward through backward."""
-    t = torch.zeros(2, dtype=torch.float64)
+    t = here()
     got = torch.func.hessian(lambda t: problem.total(problem.at(t)))(t)
     return error(got, twice_backward(problem, t), EXACT)
 
@@ -173,11 +171,14 @@ def error(got: Tensor, wanted: Tensor, bound: float) -> float:
     """The largest difference, on the scale of what is wanted, which must be within the bound."""
     if not wanted.numel():
         return 0.0
-    found = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1))
+    same = got == wanted  # infinities too
+    apart = (got - wanted).masked_fill(same, 0).abs().max()
+    found = float(apart / wanted.masked_fill(~wanted.isfinite(), 0).abs().max().clamp_min(1))
     assert found <= bound, f"off by {found:.1e}: got {got}, wanted {wanted}"
     return found
 
 
+NUMERICAL = ("first", "second")  # against differences
 CHECKS: dict[str, Callable[[Problem], float]] = {
     "first": check_first,
     "second": check_second,
@@ -188,9 +189,25 @@ CHECKS: dict[str, Callable[[Problem], float]] = {
 }
 
 
+# At a kink, or at the end of a range, where no differences can be taken.
+EDGES = (
+    "clustering_loss: one cluster",
+    "clustering_loss: one above by rounding",
+    "ClusteringLoss: one cluster",
+    "ClusteringLoss: one above by rounding",
+    "l2_normalize: norms below 1e-6",
+    "soft_nearest_neighbor_loss: zero vectors",
+    "SoftNearestNeighborLoss: zero vectors",
+)
+
+
 def smooth(cell: Cell) -> bool:
-    """Whether differences of it are derivatives: no kink where a convention gives the gradient."""
-    return True
+    """Whether differences of it are derivatives: no kink where a convention gives the gradient.
+
+    The padding's row 0 of a table is no kink: it does not move here.
+    """
+    kinks = any(not isinstance(place, int) for place in cell.case.flat.values())
+    return not kinks and cell.case.gradients is None and cell.label not in EDGES
 
 
 def differentiable(component: str | None = None) -> list[Cell]:
@@ -200,3 +217,22 @@ def differentiable(component: str | None = None) -> list[Cell]:
         for cell in cells("torch", component)
         if cell.dtype == "float64" and cell.differentiate and cell.operation.name not in TOOLS
     ]
+
+
+def table(component: str | None = None) -> str:
+    """A line for each operation: the worst error of each check over its cases."""
+    rows: dict[str, dict[str, float]] = {}
+    for cell in differentiable(component):
+        row = rows.setdefault(f"{cell.component}.{cell.operation.name}", {})
+        for name, check in CHECKS.items():
+            if smooth(cell) or name not in NUMERICAL:
+                row[name] = max(row.get(name, 0.0), check(Problem(cell)))
+    lines = ["| operation | " + " | ".join(CHECKS) + " |", "|---" * (1 + len(CHECKS)) + "|"]
+    for operation, row in rows.items():
+        errors = [f"{row[name]:.0e}" if name in row else "–" for name in CHECKS]
+        lines.append(f"| {operation} | " + " | ".join(errors) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(*sys.argv[1:]))

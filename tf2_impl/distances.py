@@ -80,7 +80,8 @@ def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= 8 * machine_epsilon(x.dtype) * tf.stop_gradient(norms)
-    return tf.where(zero, tf.zeros_like(square), square)
+    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
+    return square - tf.stop_gradient(tf.where(zero, square, tf.zeros_like(square)))
 
 
 @in_single_precision

@@ -24,6 +24,7 @@ from tf2_impl.checks import (
     check_labels,
     check_not_empty,
     check_number,
+    check_values,
     size,
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
@@ -32,6 +33,7 @@ from tf2_impl.near_neighbors import NEAR, by_blocks, near_losses
 from tf2_impl.precision import in_single_precision, single
 
 REDUCTIONS = ("mean", "sum", "none")
+LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
 
 
 @in_single_precision
@@ -46,13 +48,13 @@ def soft_nearest_neighbor_loss(
 ) -> tf.Tensor:
     """Minus the log of the share that an anchor's own class has of its neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
-    scalar tensor, which is not looked into. distance: sqeuclidean as in the paper, euclidean or
-    cosine. reduction: mean over the anchors that share their label with another, sum, or none
-    for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
-    memory is n · block_size instead of n²: the rows are computed in blocks, two at a time, and
-    once more for the gradient. Squared distances that are small against the temperature take a
-    quicker way. TypeError for integers, ValueError for an empty batch or wrong shapes.
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
+    tensor of one. distance: sqeuclidean as in the paper, euclidean or cosine. reduction: mean over
+    the anchors that share their label with another, sum, or none for (n,). An anchor alone in its
+    class has loss zero and no gradient. With block_size, memory is n · block_size instead of n²:
+    the rows are computed in blocks, two at a time, and once more for the gradient. Squared
+    distances that are small against the temperature take a quicker way. TypeError for integers,
+    ValueError for an empty batch or wrong shapes.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -167,15 +169,31 @@ def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) ->
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.shape.rank:
         raise ValueError(f"temperature: expected a scalar, got shape {temperature.shape}")
-    return temperature
+    positive = ~(temperature <= 0)  # NaN is let through
+    checked = check_values(positive, "temperature", "a number above 0", temperature)
+    with tf.control_dependencies([] if checked is None else [checked]):
+        return tf.identity(temperature)
 
 
 @keras.saving.register_keras_serializable("fourfold")
 class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
 
-    learn_temperature makes 1/T a weight, `inverse_temperature`, as in the paper; it starts
-    at 1/temperature and nothing holds it above zero.
+    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
+    weight is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
+    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
+
+    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
+    all the same, so that T is the scale at which they are most apart:
+
+        loss = SoftNearestNeighborLoss(learn_temperature=True)
+        optimizer = keras.optimizers.Adam(0.05)
+        variables = [embeddings, loss.log_inverse_temperature]
+        for _ in range(60):
+            with tf.GradientTape() as tape:
+                entangled = loss(embeddings, labels)
+            of_x, of_temperature = tape.gradient(entangled, variables)
+            optimizer.apply([-of_x, of_temperature], variables)  # over T it is minimized
     """
 
     # Not a Keras loss: these own no weights, and cast labels to floating point numbers.
@@ -205,13 +223,13 @@ class SoftNearestNeighborLoss(Layer):
             "block_size": block_size,
         }
         if learn_temperature:
-            start = keras.initializers.Constant(1 / temperature)
-            self.inverse_temperature = self.add_weight(
+            start = keras.initializers.Constant(-math.log(temperature))
+            self.log_inverse_temperature = self.add_weight(
                 shape=(),
                 initializer=start,
                 dtype=single(self.variable_dtype).name,
                 autocast=False,
-                name="inverse_temperature",
+                name="log_inverse_temperature",
             )
 
     @in_single_precision
@@ -219,9 +237,15 @@ class SoftNearestNeighborLoss(Layer):
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):
             check_floating("embeddings", embeddings)
-            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
-            options["temperature"] = 1 / tf.convert_to_tensor(self.inverse_temperature)
+            check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
+            options["temperature"] = 1 / self.inverse_temperature
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
+
+    @property
+    def inverse_temperature(self) -> tf.Tensor:
+        """1/T, learned: positive whatever the weight is."""
+        logarithm = tf.convert_to_tensor(self.log_inverse_temperature)
+        return tf.exp(tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

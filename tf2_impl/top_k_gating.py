@@ -45,14 +45,18 @@ def keep_top_k(logits: tf.Tensor, k: int, *, fill_value: float = float("-inf")) 
     n = logits.shape[-1] if logits.shape.rank else None
     k = check_count("k", k, most=LARGEST if n is None else n)
     fill_value = check_number("fill_value", fill_value, finite=False)
+    return tf.where(_among_top_k(logits, k), logits, tf.constant(fill_value, logits.dtype))
+
+
+def _among_top_k(logits: tf.Tensor, k: int) -> tf.Tensor:
+    """Which of the logits are the k largest of their vector, as `keep_top_k` has it; bool."""
     nan = tf.math.is_nan(logits)
     ranked = tf.where(nan, tf.constant(math.inf, logits.dtype), tf.stop_gradient(logits))
     # Its k-th value, and its equals counted from the left: a mask without a scatter.
     last = tf.math.top_k(ranked, k).values[..., -1:]
     above, equal = ranked > last, ranked == last
     room = k - tf.reduce_sum(tf.cast(above, tf.int32), axis=-1, keepdims=True)
-    kept = above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=-1) <= room)) | nan
-    return tf.where(kept, logits, tf.constant(fill_value, logits.dtype))
+    return above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=-1) <= room)) | nan
 
 
 @in_single_precision
@@ -69,17 +73,61 @@ def top_k_gating(logits: tf.Tensor, k: int) -> tf.Tensor:
 
 
 @in_single_precision
+def _shares_of_all(logits: tf.Tensor, k: int) -> tf.Tensor:
+    """Softmax over all logits where they are among the k largest, exact zeros elsewhere."""
+    return tf.nn.softmax(logits) * tf.cast(_among_top_k(logits, k), logits.dtype)
+
+
+@in_single_precision
 def load_balance_loss(gates: tf.Tensor) -> tf.Tensor:
     """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
 
     gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
-    does. TypeError for integers, ValueError for an empty batch.
+    does. An expert whose gate is 0 in every row gets no gradient from it, and does not come back;
+    `load_loss` reaches it. TypeError for integers, ValueError for an empty batch.
     """
     gates = tf.convert_to_tensor(gates)
     check_floating("gates", gates, ndim=2)
     check_not_empty("gates", gates)
-    importance = tf.reduce_sum(gates, axis=0)
-    return tf.math.reduce_variance(importance) / tf.reduce_mean(importance) ** 2
+    return _squared_variation(tf.reduce_sum(gates, axis=0))
+
+
+@in_single_precision
+def load_loss(logits: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor, k: int) -> tf.Tensor:
+    """Squared coefficient of variation of the experts' load, smooth in the logits: a scalar.
+
+    The load of an expert is the number of rows that choose it. Its smooth estimate is the sum of
+
+        P(row, e) = Φ((l_e − t_e) / s_e),    t_e = the k-th largest of l_j + noise_j · s_j, j ≠ e
+
+    the probability that e is among the k largest once its own noise is drawn again. Every expert
+    gets a gradient, those that no row chooses too. logits, before the noise; noise, standard
+    normal; scale, positive, of the noise: (batch, n_experts) all. 0 for k of n_experts. Of tied
+    logits the lower index is the larger one. TypeError for integers, ValueError for an empty
+    batch, shapes that differ and k outside 1..n_experts.
+
+    Source: Shazeer et al. 2017, appendix A.
+    """
+    logits, noise, scale = map(tf.convert_to_tensor, (logits, noise, scale))
+    check_floating("logits", logits, ndim=2)
+    check_not_empty("logits", logits)
+    check_like("noise", noise, "the logits", logits)
+    check_like("scale", scale, "the logits", logits)
+    n = logits.shape[1]
+    k = check_count("k", k, most=LARGEST if n is None else n)
+    noisy = logits + noise * scale
+    if k == n:
+        return _squared_variation(tf.reduce_sum(1 + 0 * noisy, axis=0))  # all are chosen
+    ordered = tf.math.top_k(noisy, k + 1).values
+    # Without an expert that is among the k largest, the next one is the k-th.
+    threshold = tf.where(_among_top_k(noisy, k), ordered[:, k:], ordered[:, k - 1 : k])
+    root = tf.constant(math.sqrt(0.5), logits.dtype)
+    chosen = tf.math.erfc(root * (threshold - logits) / scale) / 2
+    return _squared_variation(tf.reduce_sum(chosen, axis=0))
+
+
+def _squared_variation(x: tf.Tensor) -> tf.Tensor:
+    return tf.math.reduce_variance(x) / tf.reduce_mean(x) ** 2
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -89,6 +137,13 @@ class MixtureOfExperts(Layer):
     Only the chosen experts are evaluated: the cost grows with k. noisy adds normal noise to
     the gate's logits in training, of a scale that is learned for each expert; it is drawn from
     a generator of the layer's own, as that of a dropout is.
+
+    renormalize: whether the k gates of a row are divided by their sum, a softmax over the kept
+    logits as in `top_k_gating`, or stay their share of a softmax over all logits. Left out, they
+    are for k > 1. A single gate would be 1 whatever the logits: the gate and the balance of its
+    experts would get no gradient, so that with k = 1 its probability scales the output.
+
+    Source of the latter: Fedus, Zoph, Shazeer 2021, Switch Transformers (arXiv 2101.03961).
     """
 
     def __init__(
@@ -99,6 +154,7 @@ class MixtureOfExperts(Layer):
         k: int,
         *,
         noisy: bool = False,
+        renormalize: bool | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -109,6 +165,7 @@ class MixtureOfExperts(Layer):
         n_experts = check_count("n_experts", n_experts)
         k = check_count("k", k, most=n_experts)
         noisy = check_flag("noisy", noisy)
+        renormalize = k > 1 if renormalize is None else check_flag("renormalize", renormalize)
         seed = check_seed("seed", seed)
         self.config = {
             "in_features": in_features,
@@ -116,9 +173,11 @@ class MixtureOfExperts(Layer):
             "n_experts": n_experts,
             "k": k,
             "noisy": noisy,
+            "renormalize": renormalize,
         }
         self.k = k
         self.noisy = noisy
+        self.renormalize = renormalize
         glorot = GlorotUniform(seed)
         self.gate_weight = self.add_weight(
             shape=(in_features, n_experts), initializer=glorot, name="gate_weight"
@@ -142,32 +201,39 @@ class MixtureOfExperts(Layer):
         """x: (batch, in_features). Returns (batch, n_experts), k of each row not zero.
 
         noise: (batch, n_experts), standard normal; drawn when left out of a noisy model in
-        training. ValueError for noise to a model that is not noisy.
+        training. ValueError for noise to a model that is not noisy. The gates of a noisy model in
+        training are others at each call: `outputs_and_gates` gives those of its outputs.
         """
-        x = tf.convert_to_tensor(x)
-        check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.compute_dtype)
-        check_width("x", x, self.gate_weight.shape[0])
+        x = self._checked(x)
         logits = tf.matmul(x, tf.cast(self.gate_weight, x.dtype))
         if noise is None and self.noisy and training:
             noise = keras.random.normal(
                 tf.shape(logits), dtype=x.dtype.name, seed=self.noise_source
             )
         if noise is not None:
-            if not self.noisy:
-                raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
-            noise = tf.convert_to_tensor(noise)
-            check_like("noise", noise, "the logits", logits)
-            scale = tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))
-            logits = logits + noise * scale
-        return top_k_gating(logits, self.k)
+            logits = logits + self._checked_noise(noise, logits) * self._noise_scale(x)
+        if self.renormalize:
+            return top_k_gating(logits, self.k)
+        return _shares_of_all(logits, self.k)
 
     @in_compute_dtype
     def call(
         self, x: tf.Tensor, noise: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
         """x: (batch, in_features). Returns (batch, out_features). noise as for `gates`."""
-        gates = tf.transpose(self.gates(x, noise, training=training))
+        return self.outputs_and_gates(x, noise, training=training)[0]
+
+    @in_compute_dtype
+    def outputs_and_gates(
+        self, x: tf.Tensor, noise: tf.Tensor | None = None, *, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The outputs and the gates that blended them, for `load_balance_loss`.
+
+        x: (batch, in_features). noise as for `gates`. (batch, out_features), (batch, n_experts).
+        """
+        x = tf.convert_to_tensor(x)
+        by_row = self.gates(x, noise, training=training)
+        gates = tf.transpose(by_row)
         # Sorted by expert, so that each one takes its rows in one product.
         places = tf.where(gates != 0)
         rows = places[:, 1]
@@ -184,7 +250,33 @@ class MixtureOfExperts(Layer):
         ]
         share = tf.cast(tf.gather_nd(gates, places), x.dtype)
         blended = share[:, None] * tf.concat(answers, axis=0)
-        return tf.math.unsorted_segment_sum(blended, rows, tf.shape(x, out_type=tf.int64)[0])
+        batch = tf.shape(x, out_type=tf.int64)[0]
+        return tf.math.unsorted_segment_sum(blended, rows, batch), by_row
+
+    @in_compute_dtype
+    def load_loss(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """The `load_loss` of a noisy model for this noise, (batch, n_experts), standard normal."""
+        x = self._checked(x)
+        logits = tf.matmul(x, tf.cast(self.gate_weight, x.dtype))
+        noise = self._checked_noise(noise, logits)
+        return load_loss(logits, noise, self._noise_scale(x), self.k)
+
+    def _noise_scale(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))
+
+    def _checked(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.convert_to_tensor(x)
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.compute_dtype)
+        check_width("x", x, self.gate_weight.shape[0])
+        return x
+
+    def _checked_noise(self, noise: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        if not self.noisy:
+            raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
+        noise = tf.convert_to_tensor(noise)
+        check_like("noise", noise, "the logits", logits)
+        return noise
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

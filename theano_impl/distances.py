@@ -79,7 +79,8 @@ def squared_distances(x: TensorVariable, y: TensorVariable) -> TensorVariable:
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= machine_epsilon(x.dtype, times=8) * disconnected_grad(norms)
-    return T.switch(zero, T.zeros_like(square), square)
+    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
+    return square - disconnected_grad(T.switch(zero, square, T.zeros_like(square)))
 
 
 def pairwise_distances(

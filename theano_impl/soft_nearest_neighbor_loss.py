@@ -30,12 +30,14 @@ from theano_impl.checks import (
     check_labels,
     check_not_empty,
     check_number,
+    check_values,
 )
 from theano_impl.distances import DISTANCES, pairwise_distances
 from theano_impl.layer import Layer
 from theano_impl.near_neighbors import NEAR, NearLosses, by_blocks
 
 REDUCTIONS = ("mean", "sum", "none")
+LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
 
 
 def soft_nearest_neighbor_loss(
@@ -49,13 +51,13 @@ def soft_nearest_neighbor_loss(
 ) -> TensorVariable:
     """Minus the log of the share that an anchor's own class has of its neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a
-    scalar variable, which is not looked into. distance: sqeuclidean as in the paper, euclidean
-    or cosine. reduction: mean over the anchors that share their label with another, sum, or
-    none for (n,). An anchor alone in its class has loss zero and no gradient. With block_size,
-    memory is n · block_size instead of n²: the rows are computed in blocks, and once more for
-    the gradient. Squared distances that are small against the temperature take a quicker way.
-    TypeError for integers; AssertionError, when it runs, for an empty batch or wrong shapes.
+    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
+    variable of one. distance: sqeuclidean as in the paper, euclidean or cosine. reduction: mean
+    over the anchors that share their label with another, sum, or none for (n,). An anchor alone in
+    its class has loss zero and no gradient. With block_size, memory is n · block_size instead of
+    n²: the rows are computed in blocks, and once more for the gradient. Squared distances that are
+    small against the temperature take a quicker way. TypeError for integers; AssertionError, when
+    it runs, for an empty batch, wrong shapes or a temperature that is not positive.
     """
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
@@ -177,14 +179,31 @@ def _check_temperature(
     check_dtype("temperature", temperature, embeddings.dtype)
     if temperature.ndim:
         raise ValueError(f"temperature: expected a scalar, got {temperature.ndim} axes")
-    return temperature
+    # NaN is let through.
+    positive = T.eq(T.le(temperature, 0), 0)
+    return check_values(temperature, positive, "temperature", "a number above 0")
 
 
 class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer: `.output` is the loss.
 
-    learn_temperature makes 1/T a parameter, `inverse_temperature`, as in the paper; it starts
-    at 1/temperature and nothing holds it above zero.
+    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
+    parameter is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
+    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
+
+    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
+    all the same, so that T is the scale at which they are most apart:
+
+        loss = SoftNearestNeighborLoss(embeddings, labels, learn_temperature=True)
+        logarithm = loss.log_inverse_temperature
+        of_x, of_temperature = T.grad(loss.output, [embeddings, logarithm])
+        updates = [
+            (embeddings, embeddings + 0.05 * of_x),
+            (logarithm, logarithm - 0.05 * of_temperature),  # over T it is minimized
+        ]
+        step = theano.function([], loss.output, updates=updates)
+        for _ in range(60):
+            step()
     """
 
     def __init__(
@@ -214,9 +233,12 @@ class SoftNearestNeighborLoss(Layer):
         super().__init__(embeddings, labels, config=config)
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):
-            start = np.array(1 / temperature)
-            self.inverse_temperature = self.add_param("inverse_temperature", start)
-            check_dtype("embeddings", embeddings, self.inverse_temperature.dtype)
+            start = np.array(-math.log(temperature))
+            logarithm = self.add_param("log_inverse_temperature", start)
+            check_dtype("embeddings", embeddings, logarithm.dtype)
+            limit = np.asarray(LARGEST_LOG, logarithm.dtype)
+            self.log_inverse_temperature = logarithm
+            self.inverse_temperature = T.exp(T.clip(logarithm, -limit, limit))
             options["temperature"] = 1 / self.inverse_temperature
         self.output = soft_nearest_neighbor_loss(embeddings, labels, **options)
 

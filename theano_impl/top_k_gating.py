@@ -48,6 +48,12 @@ def keep_top_k(
     n = logits.shape[logits.ndim - 1]
     logits = check_values(logits, T.ge(n, k), "k", "no more than there are logits")
     fill_value = check_number("fill_value", fill_value, finite=False)
+    return T.switch(_among_top_k(logits, k), logits, np.asarray(fill_value, logits.dtype))
+
+
+def _among_top_k(logits: TensorVariable, k: int) -> TensorVariable:
+    """Which of the logits are the k largest of their vector, as `keep_top_k` has it; bool."""
+    n = logits.shape[logits.ndim - 1]
     nan = T.isnan(logits)
     ranked = T.switch(nan, np.asarray(math.inf, logits.dtype), disconnected_grad(logits))
     # Its k-th value, and its equals counted from the left. Theano's topk cannot sort, and its
@@ -57,8 +63,7 @@ def keep_top_k(
     room = k - T.sum(above, axis=-1, keepdims=True)
     # In C, the cumsum of booleans is a boolean.
     count = T.cumsum(T.cast(equal, "int64"), axis=logits.ndim - 1)
-    kept = above | (equal & (count <= room)) | nan
-    return T.switch(kept, logits, np.asarray(fill_value, logits.dtype))
+    return above | (equal & (count <= room)) | nan
 
 
 def top_k_gating(logits: TensorVariable, k: int) -> TensorVariable:
@@ -77,13 +82,56 @@ def load_balance_loss(gates: TensorVariable) -> TensorVariable:
     """Squared coefficient of variation of the experts' importance, their gates' sum: a scalar.
 
     gates: (batch, n_experts). 0 when all experts matter alike, n_experts − 1 when only one
-    does. TypeError for integers; AssertionError, when it runs, for an empty batch.
+    does. An expert whose gate is 0 in every row gets no gradient from it, and does not come back;
+    `load_loss` reaches it. TypeError for integers; AssertionError, when it runs, for an empty
+    batch.
     """
     gates = T.as_tensor_variable(gates)
     check_floating("gates", gates, ndim=2)
     gates = check_not_empty("gates", gates)
-    importance = T.sum(gates, axis=0)
-    return T.var(importance) / T.mean(importance) ** 2
+    return _squared_variation(T.sum(gates, axis=0))
+
+
+def load_loss(
+    logits: TensorVariable, noise: TensorVariable, scale: TensorVariable, k: int
+) -> TensorVariable:
+    """Squared coefficient of variation of the experts' load, smooth in the logits: a scalar.
+
+    The load of an expert is the number of rows that choose it. Its smooth estimate is the sum of
+
+        P(row, e) = Φ((l_e − t_e) / s_e),    t_e = the k-th largest of l_j + noise_j · s_j, j ≠ e
+
+    the probability that e is among the k largest once its own noise is drawn again. Every expert
+    gets a gradient, those that no row chooses too. logits, before the noise; noise, standard
+    normal; scale, positive, of the noise: (batch, n_experts) all. 0 for k of n_experts. Of tied
+    logits the lower index is the larger one. TypeError for integers, ValueError for k below 1;
+    AssertionError, when it runs, for an empty batch, shapes that differ and k above n_experts.
+
+    Source: Shazeer et al. 2017, appendix A.
+    """
+    logits, noise, scale = map(T.as_tensor_variable, (logits, noise, scale))
+    check_floating("logits", logits, ndim=2)
+    logits = check_not_empty("logits", logits)
+    noise = check_like("noise", noise, "the logits", logits)
+    scale = check_like("scale", scale, "the logits", logits)
+    k = check_count("k", k)
+    n = logits.shape[1]
+    logits = check_values(logits, T.ge(n, k), "k", "no more than there are logits")
+    noisy = logits + noise * scale
+    # The sort is a permutation by indices, lower ones first among equals, as a gradient needs it.
+    rows = T.arange(noisy.shape[0])[:, None]
+    ordered = noisy[rows, T.argsort(-noisy, axis=1, kind="mergesort")]
+    # Without an expert that is among the k largest, the next one is the k-th.
+    last, next_ = ordered[:, k - 1 : k], ordered[:, T.minimum(k, n - 1)].dimshuffle(0, "x")
+    threshold = T.switch(_among_top_k(noisy, k), next_, T.addbroadcast(last, 1))
+    root = np.asarray(math.sqrt(0.5), logits.dtype)
+    chosen = T.erfc(root * (threshold - logits) / scale) / np.asarray(2, logits.dtype)
+    chosen = T.switch(T.eq(n, k), 1 + 0 * noisy, chosen)  # all are chosen, whatever the noise
+    return _squared_variation(T.sum(chosen, axis=0))
+
+
+def _squared_variation(x: TensorVariable) -> TensorVariable:
+    return T.var(x) / T.mean(x) ** 2
 
 
 class MixtureOfExperts(Layer):
@@ -94,6 +142,13 @@ class MixtureOfExperts(Layer):
     of a scale that is learned for each expert. Theano has no training mode to draw it in:
     `.forward(x, noise)` is the output for training, with a noise such as
     `RandomStream(seed).normal(size=(x.shape[0], n_experts))`.
+
+    renormalize: whether the k gates of a row are divided by their sum, a softmax over the kept
+    logits as in `top_k_gating`, or stay their share of a softmax over all logits. Left out, they
+    are for k > 1. A single gate would be 1 whatever the logits: the gate and the balance of its
+    experts would get no gradient, so that with k = 1 its probability scales the output.
+
+    Source of the latter: Fedus, Zoph, Shazeer 2021, Switch Transformers (arXiv 2101.03961).
     """
 
     def __init__(
@@ -106,6 +161,7 @@ class MixtureOfExperts(Layer):
         *,
         noise: TensorVariable | None = None,
         noisy: bool = False,
+        renormalize: bool | None = None,
         seed: int | None = None,
     ) -> None:
         in_features = check_count("in_features", in_features)
@@ -113,6 +169,7 @@ class MixtureOfExperts(Layer):
         n_experts = check_count("n_experts", n_experts)
         k = check_count("k", k, most=n_experts)
         noisy = check_flag("noisy", noisy)
+        renormalize = k > 1 if renormalize is None else check_flag("renormalize", renormalize)
         seed = check_seed("seed", seed)
         config = {
             "in_features": in_features,
@@ -120,10 +177,12 @@ class MixtureOfExperts(Layer):
             "n_experts": n_experts,
             "k": k,
             "noisy": noisy,
+            "renormalize": renormalize,
         }
         super().__init__(x, config=config)
         self.k = k
         self.noisy = noisy
+        self.renormalize = renormalize
         self.n_experts = n_experts
         self.in_features = in_features
         rng = np.random.default_rng(seed)
@@ -143,21 +202,28 @@ class MixtureOfExperts(Layer):
         noise: (batch, n_experts), standard normal. ValueError for noise to a model that is
         not noisy.
         """
-        x = T.as_tensor_variable(x)
-        check_floating("x", x, ndim=2)
-        check_dtype("x", x, self.gate_weight.dtype)
-        x = check_width("x", x, self.in_features)
+        x = self._checked(x)
         logits = T.dot(x, self.gate_weight)
         if noise is not None:
-            if not self.noisy:
-                raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
-            noise = check_like("noise", T.as_tensor_variable(noise), "the logits", logits)
-            logits = logits + noise * T.nnet.softplus(T.dot(x, self.noise_weight))
-        return top_k_gating(logits, self.k)
+            logits = logits + self._checked_noise(noise, logits) * self._noise_scale(x)
+        if self.renormalize:
+            return top_k_gating(logits, self.k)
+        kept = T.cast(_among_top_k(logits, self.k), logits.dtype)
+        return T.nnet.softmax(logits) * kept
 
     def forward(self, x: TensorVariable, noise: TensorVariable | None = None) -> TensorVariable:
         """x: (batch, in_features). Returns (batch, out_features). noise as for `gates`."""
-        gates = self.gates(x, noise).T
+        return self.outputs_and_gates(x, noise)[0]
+
+    def outputs_and_gates(
+        self, x: TensorVariable, noise: TensorVariable | None = None
+    ) -> tuple[TensorVariable, TensorVariable]:
+        """The outputs and the gates that blended them, for `load_balance_loss`.
+
+        x: (batch, in_features). noise as for `gates`. (batch, out_features), (batch, n_experts).
+        """
+        by_row = self.gates(x, noise)
+        gates = by_row.T
         # Sorted by expert, so that each one takes its rows in one product. The graph has a
         # product for each expert; a scan over them would fill a batch of zeros at each step.
         experts, rows = T.neq(gates, 0).nonzero()
@@ -170,7 +236,28 @@ class MixtureOfExperts(Layer):
         ]
         blended = gates[experts, rows][:, None] * T.concatenate(answers, axis=0)
         output = T.zeros((x.shape[0], blended.shape[1]), blended.dtype)
-        return T.inc_subtensor(output[rows], blended)
+        return T.inc_subtensor(output[rows], blended), by_row
+
+    def load_loss(self, x: TensorVariable, noise: TensorVariable) -> TensorVariable:
+        """The `load_loss` of a noisy model for this noise, (batch, n_experts), standard normal."""
+        x = self._checked(x)
+        logits = T.dot(x, self.gate_weight)
+        noise = self._checked_noise(noise, logits)
+        return load_loss(logits, noise, self._noise_scale(x), self.k)
+
+    def _noise_scale(self, x: TensorVariable) -> TensorVariable:
+        return T.nnet.softplus(T.dot(x, self.noise_weight))
+
+    def _checked(self, x: TensorVariable) -> TensorVariable:
+        x = T.as_tensor_variable(x)
+        check_floating("x", x, ndim=2)
+        check_dtype("x", x, self.gate_weight.dtype)
+        return check_width("x", x, self.in_features)
+
+    def _checked_noise(self, noise: TensorVariable, logits: TensorVariable) -> TensorVariable:
+        if not self.noisy:
+            raise ValueError("noise: expected None for a model that is not noisy, got a tensor")
+        return check_like("noise", T.as_tensor_variable(noise), "the logits", logits)
 
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:

@@ -39,8 +39,8 @@ class NumpyBackend:
 def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     """The function with its options, or the layer on an `Input` with its weights.
 
-    The sizes that other packages are told, a layer here reads off its arrays; an array that
-    may be left out, such as a bias, defaults to None and is no option.
+    The sizes that other packages are told, a layer here reads off its arrays; an array, such as a
+    bias, is no option, although it has the name of one.
     """
     if component == CHAIN:
         return build_network(component, case.options, case.weights or {})[-1]
@@ -50,7 +50,7 @@ def build(component: str, name: str, case: Case) -> Callable[..., Any]:
     if not isinstance(target, type):
         return lambda *inputs: target(*inputs, **case.options)
     parameters = inspect.signature(target).parameters.items()
-    accepted = {key for key, parameter in parameters if parameter.default is not None}
+    accepted = {key for key, parameter in parameters if "ndarray" not in str(parameter.annotation)}
     options = {key: value for key, value in case.options.items() if key in accepted}
     arrays = {key.replace(".", "_"): value for key, value in (case.weights or {}).items()}
     return target(Input(), **arrays, **options)

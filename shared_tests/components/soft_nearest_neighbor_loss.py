@@ -40,7 +40,8 @@ def soft_nearest_neighbor_module(
     weights=None, *, embeddings, labels, learn_temperature=False, **options
 ):
     if learn_temperature:
-        options["temperature"] = 1 / weights["inverse_temperature"]
+        logarithm = np.clip(weights["log_inverse_temperature"], -32, 32)
+        options["temperature"] = np.exp(-logarithm)
     return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
 
@@ -134,7 +135,7 @@ CASES = (
 
 
 def learned(name, inputs, inverse_temperature=0.7, **options):
-    weights = {"inverse_temperature": np.array(inverse_temperature)}
+    weights = {"log_inverse_temperature": np.array(np.log(inverse_temperature))}
     return Case(name, inputs, {"learn_temperature": True, **options}, weights)
 
 
@@ -144,6 +145,8 @@ LEARNED_CASES = (
     learned("learned, digits", DIGITS, distance="euclidean", reduction="none"),
     learned("learned, blocks", BATCH, block_size=4, distance="cosine"),
     learned("learned, no partner", LONELY, reduction="sum"),
+    learned("learned, as hot as it gets", BATCH, np.exp(-40.0)),
+    learned("learned, as cold as it gets", FAR, np.exp(40.0), distance="cosine"),
 )
 BAD_OPTIONS = (
     BadInput({"temperature": 0.0}),
@@ -295,11 +298,21 @@ DEFINITION = Definition(
             "learned",
             {
                 "pytorch_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
-                "tf2_impl": (
-                    "1 / tf.convert_to_tensor(self.inverse_temperature)",
-                    "tf.convert_to_tensor(self.inverse_temperature)",
-                ),
+                "tf2_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
                 "theano_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
+            },
+        ),
+        Mutant(
+            "a temperature without a limit",
+            "SoftNearestNeighborLoss",
+            "learned, as cold as it gets",
+            {
+                "pytorch_impl": (".clamp(-LARGEST_LOG, LARGEST_LOG)", ""),
+                "tf2_impl": (
+                    "tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG)",
+                    "logarithm",
+                ),
+                "theano_impl": ("T.clip(logarithm, -limit, limit)", "logarithm"),
             },
         ),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from shared_tests.definition import (
@@ -37,14 +39,37 @@ def load_balance_loss(gates):
     return importance.var() / importance.mean() ** 2
 
 
+def load_loss(logits, noise, scale, k):
+    noisy, load = logits + noise * scale, np.zeros(logits.shape[1])
+    for row, expert in np.ndindex(logits.shape):
+        others = np.sort(np.delete(noisy[row], expert))[::-1]
+        threshold = others[k - 1] if k <= len(others) else -np.inf
+        z = (logits[row, expert] - threshold) / scale[row, expert]
+        load[expert] += math.erfc(-z / math.sqrt(2)) / 2
+    return load.var() / load.mean() ** 2
+
+
 def mixture_of_experts(
-    weights, x, noise=None, *, in_features, out_features, n_experts, k, noisy=False
+    weights,
+    x,
+    noise=None,
+    *,
+    in_features,
+    out_features,
+    n_experts,
+    k,
+    noisy=False,
+    renormalize=None,
 ):
     logits = x @ weights["gate_weight"]
     if noise is not None:
         logits = logits + noise * np.logaddexp(0, x @ weights["noise_weight"])
     output = np.zeros((len(x), out_features))
-    for row, gates in enumerate(top_k_gating(logits, k)):
+    every = top_k_gating(logits, n_experts)
+    chosen = top_k_gating(logits, k)
+    if renormalize is None:
+        renormalize = k > 1
+    for row, gates in enumerate(chosen if renormalize else np.where(chosen != 0, every, 0)):
         for expert in gates.nonzero()[0]:
             answer = x[row] @ weights["expert_weight"][expert] + weights["expert_bias"][expert]
             output[row] += gates[expert] * answer
@@ -58,6 +83,12 @@ WITH_NAN = np.where(
 )
 PIXELS, _ = digits(11)
 GATES = {"gates": top_k_gating(3 * LOGITS["logits"], 3)}
+NOISY_GATES = LOGITS | {
+    "noise": normal(5, 7, seed=8),
+    "scale": np.logaddexp(0, normal(5, 7, seed=9)),
+}
+DEAD = np.where(np.arange(7) == 3, 4.0, 0.0)  # this expert is chosen nowhere, but could be
+TIED = np.round(LOGITS["logits"])
 BAD_LOGITS = (
     BadInput({"logits": np.ones((5, 7), int)}, TypeError),
     BadInput({"logits": np.array(1.0)}),
@@ -176,11 +207,51 @@ DEFINITION = Definition(
             numpy=True,
         ),
         Operation(
+            "load_loss",
+            load_loss,
+            cases=(
+                Case("two of seven", NOISY_GATES, {"k": 2}),
+                Case("one of seven", NOISY_GATES, {"k": 1}),
+                Case("all but one", NOISY_GATES, {"k": 6}),
+                Case("all of seven", NOISY_GATES, {"k": 7}, flat=dict.fromkeys(NOISY_GATES, ...)),
+                Case("one row", {name: one[:1] for name, one in NOISY_GATES.items()}, {"k": 3}),
+                Case("a dead expert", NOISY_GATES | {"logits": LOGITS["logits"] - DEAD}, {"k": 2}),
+                Case(
+                    "ties",
+                    NOISY_GATES | {"noise": 0 * LOGITS["logits"], "logits": TIED},
+                    {"k": 2},
+                    differentiate=False,
+                ),
+                Case("nan", NOISY_GATES | {"logits": WITH_NAN}, {"k": 2}, differentiate=False),
+            ),
+            bad_inputs=(
+                BadInput({"logits": np.ones((5, 7), int)}, TypeError),
+                BadInput({"logits": np.ones(7)}),
+                BadInput({name: one[:0] for name, one in NOISY_GATES.items()}),
+                BadInput({"noise": NOISY_GATES["noise"][:, :5]}),
+                BadInput({"noise": np.ones((5, 7), int)}, TypeError),
+                BadInput({"scale": NOISY_GATES["scale"][:4]}),
+                BadInput({"scale": NOISY_GATES["scale"].astype("float16")}, TypeError),
+                BadInput({"k": 0}),
+                BadInput({"k": 8}),
+                BadInput({"k": 2.0}, TypeError),
+            ),
+            numpy=True,
+        ),
+        Operation(
             "MixtureOfExperts",
             mixture_of_experts,
             cases=(
                 Case("two of seven", X, SIZES, WEIGHTS),
                 Case("one of seven", X, {**SIZES, "k": 1}, WEIGHTS),
+                Case(
+                    "one of seven, renormalized",
+                    X,
+                    {**SIZES, "k": 1, "renormalize": True},
+                    WEIGHTS,
+                    flat={"gate_weight": ...},
+                ),
+                Case("two of seven, shares of all", X, {**SIZES, "renormalize": False}, WEIGHTS),
                 Case("all of seven", X, {**SIZES, "k": 7}, WEIGHTS),
                 Case(
                     "one of one",
@@ -328,10 +399,52 @@ DEFINITION = Definition(
             "load_balance_loss",
             "batch",
             {
-                "pytorch_impl": ("importance.var(correction=0)", "importance.var()"),
-                "theano_impl": ("T.var(importance)", "T.var(importance, ddof=1)"),
-                "numpy_infer": ("importance.var()", "importance.var(ddof=1)"),
+                "pytorch_impl": ("x.var(correction=0)", "x.var()"),
+                "theano_impl": ("T.var(x)", "T.var(x, ddof=1)"),
+                "numpy_infer": ("x.var()", "x.var(ddof=1)"),
             },
+        ),
+        Mutant(
+            "the threshold counts the expert itself",
+            "load_loss",
+            "two of seven",
+            {
+                "pytorch_impl": (
+                    "torch.where(_among_top_k(noisy.detach(), k), next_, last)",
+                    "last",
+                ),
+                "tf2_impl": (
+                    "tf.where(_among_top_k(noisy, k), ordered[:, k:], ordered[:, k - 1 : k])",
+                    "ordered[:, k - 1 : k]",
+                ),
+                "theano_impl": (
+                    "T.switch(_among_top_k(noisy, k), next_, T.addbroadcast(last, 1))",
+                    "T.addbroadcast(last, 1)",
+                ),
+                "numpy_infer": (
+                    "np.where(_among_top_k(noisy, k), ordered[:, k, None], ordered[:, k - 1, None])",
+                    "ordered[:, k - 1, None]",
+                ),
+            },
+        ),
+        Mutant(
+            "the noise in its own logit",
+            "load_loss",
+            "two of seven",
+            {
+                **dict.fromkeys(
+                    ("pytorch_impl", "numpy_infer"), ("(logits - threshold)", "(noisy - threshold)")
+                ),
+                **dict.fromkeys(
+                    ("tf2_impl", "theano_impl"), ("(threshold - logits)", "(threshold - noisy)")
+                ),
+            },
+        ),
+        Mutant(
+            "a single gate of 1",
+            "MixtureOfExperts",
+            "one of seven",
+            dict.fromkeys(PACKAGES.values(), ("k > 1 if renormalize", "True if renormalize")),
         ),
         Mutant(
             "rows left sorted by expert",
@@ -387,8 +500,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (", threshold=40", ""),
                 "theano_impl": (
-                    "noise * T.nnet.softplus(T.dot(x, self.noise_weight))",
-                    "noise * T.dot(x, self.noise_weight)",
+                    "T.nnet.softplus(T.dot(x, self.noise_weight))",
+                    "T.dot(x, self.noise_weight)",
                 ),
                 "tf2_impl": (
                     "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))",

@@ -236,7 +236,7 @@ class Replicas:
         rows = self.splits[list(self.splits)[-1]]
         pixels = self.values(lambda replica: PIXELS[own_rows(rows, replica)])
         labels = self.values(lambda replica: LABELS[own_rows(rows, replica)])
-        names = ("first", "first_bias", "second", "inverse_temperature")
+        names = ("first", "first_bias", "second", "log_inverse_temperature")
         for moment in ("before", "after"):
             arrays = dict(zip(names, trained, strict=True))
             self.keep(f"keras {moment} ", {name: one.value for name, one in arrays.items()})
