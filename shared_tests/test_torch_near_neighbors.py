@@ -1,14 +1,20 @@
 """Soft nearest neighbors that are near: classes of all sizes, in blocks that divide them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from pytorch_impl import near_neighbors
-from pytorch_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
+from pytorch_impl.soft_nearest_neighbor_loss import (
+    SoftNearestNeighborLoss,
+    soft_nearest_neighbor_loss,
+)
 from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import soft_nearest_neighbor_loss as definition
+from shared_tests.examples import example
 from shared_tests.fixtures import normal
 
 SIZES = (70, 1, 90, 2, 3, 30, 64, 1, 5, 7)
@@ -106,3 +112,43 @@ def test_the_gradient_of_many_outputs_in_a_batch():
         for vectorize in (False, True)
     )
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+FOUR = torch.tensor([0, 0, 1, 1])
+
+
+def test_the_example_entangles_and_keeps_the_temperature_positive():
+    embeddings = torch.from_numpy(normal(4, 2, seed=3)).float().requires_grad_()
+    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "torch": torch}
+    names |= {"embeddings": embeddings, "labels": FOUR}
+    before = SoftNearestNeighborLoss()(embeddings, FOUR).item()
+    exec(example(SoftNearestNeighborLoss), names)
+    after = names["loss"](embeddings, FOUR).item()
+    assert before < after <= math.log(3) + 1e-6
+    assert names["loss"].inverse_temperature > 0
+
+
+@pytest.mark.parametrize("step", [0.05, 5.0, 1e6])
+def test_a_learned_temperature_stays_positive_when_it_is_maximized_too(step):
+    embeddings = torch.from_numpy(normal(4, 2, seed=3)).float().requires_grad_()
+    loss = SoftNearestNeighborLoss(learn_temperature=True)
+    optimizer = torch.optim.Adam([embeddings, *loss.parameters()], lr=step, maximize=True)
+    for _ in range(60):
+        optimizer.zero_grad()
+        value = loss(embeddings, FOUR)
+        value.backward()
+        optimizer.step()
+        assert 0 < loss.inverse_temperature < math.inf
+        if step < 1:
+            assert value <= math.log(3) + 1e-6
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_tensor_temperature_is_positive(temperature):
+    x = torch.from_numpy(normal(4, 2, seed=3))
+    wrong = torch.tensor(temperature, dtype=x.dtype)
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        soft_nearest_neighbor_loss(x, FOUR, temperature=wrong)
+    batch = torch.stack([wrong, wrong + 2])
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        torch.func.vmap(lambda t: soft_nearest_neighbor_loss(x, FOUR, temperature=t))(batch)

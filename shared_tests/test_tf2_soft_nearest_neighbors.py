@@ -1,0 +1,42 @@
+"""The temperature of soft nearest neighbors in TensorFlow: positive, learned or given."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from shared_tests.examples import example
+from shared_tests.fixtures import normal
+from tf2_impl.soft_nearest_neighbor_loss import (
+    SoftNearestNeighborLoss,
+    soft_nearest_neighbor_loss,
+)
+
+LABELS = np.array([0, 0, 1, 1])
+
+
+def test_the_example_entangles_and_keeps_the_temperature_positive():
+    embeddings = tf.Variable(normal(4, 2, seed=3), dtype=tf.float32)
+    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "keras": keras, "tf": tf}
+    names |= {"embeddings": embeddings, "labels": LABELS}
+    before = float(SoftNearestNeighborLoss()(embeddings, LABELS))
+    exec(example(SoftNearestNeighborLoss), names)
+    after = float(names["loss"](embeddings, LABELS))
+    assert before < after <= math.log(3) + 1e-6
+    assert float(names["loss"].inverse_temperature) > 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_tensor_temperature_is_positive(temperature):
+    x = tf.constant(normal(4, 2, seed=3))
+
+    def loss(temperature):
+        return soft_nearest_neighbor_loss(x, LABELS, temperature=temperature)
+
+    wrong = tf.constant(temperature, x.dtype)
+    with pytest.raises(ValueError, match="temperature: expected a number above 0"):
+        loss(wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="temperature: expected a number"):
+        tf.function(loss)(wrong)

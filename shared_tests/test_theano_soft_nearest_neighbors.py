@@ -1,0 +1,38 @@
+"""The temperature of soft nearest neighbors in Theano: positive, learned or given."""
+
+import math
+
+import numpy as np
+import pytest
+import theano
+import theano.tensor as T
+
+from shared_tests.examples import example
+from shared_tests.fixtures import normal
+from theano_impl.soft_nearest_neighbor_loss import (
+    SoftNearestNeighborLoss,
+    soft_nearest_neighbor_loss,
+)
+
+LABELS = T.constant(np.array([0, 0, 1, 1]))
+
+
+def test_the_example_entangles_and_keeps_the_temperature_positive():
+    embeddings = theano.shared(normal(4, 2, seed=3).astype(theano.config.floatX))
+    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "theano": theano, "T": T}
+    names |= {"embeddings": embeddings, "labels": LABELS}
+    before = SoftNearestNeighborLoss(embeddings, LABELS).output.eval()
+    exec(example(SoftNearestNeighborLoss), names)
+    after = names["loss"].output.eval()
+    assert before < after <= math.log(3) + 1e-6
+    assert names["loss"].inverse_temperature.eval() > 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_variable_temperature_is_positive(temperature):
+    t = T.dscalar()
+    x = T.constant(normal(4, 2, seed=3))
+    loss = theano.function([t], soft_nearest_neighbor_loss(x, LABELS, temperature=t))
+    assert loss(1.0) > 0
+    with pytest.raises(AssertionError, match="temperature: expected a number above 0"):
+        loss(temperature)

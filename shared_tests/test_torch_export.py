@@ -1,0 +1,72 @@
+"""torch.export of every module: the program gives what the module gives, on other inputs too."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from shared_tests.backends.torch_backend import build, named, to_native
+from shared_tests.backends.torch_tools import TOOLS
+from shared_tests.definition import Cell, definitions
+
+SEARCH = "what it computes next depends on values"
+SPARSE = "torch.export takes no sparse tensors"
+# Everything that cannot be exported, with the reason.
+REFUSED: dict[str, str] = {}
+
+
+def modules() -> list[Cell]:
+    """The first case of every operation that is a module."""
+    found = {}
+    for definition in definitions():
+        for operation in definition.operations:
+            if "torch" in operation.backends() and operation.name not in TOOLS:
+                cell = Cell(definition.component, operation, operation.cases[0], "float64")
+                if operation.cases[0].weights is not None or operation.name[0].isupper():
+                    found.setdefault(f"{definition.component}.{operation.name}", cell)
+    return list(found.values())
+
+
+def pytest_generate_tests(metafunc):
+    component = metafunc.config.getoption("--component")
+    rows = [cell for cell in modules() if component in (None, cell.component)]
+    if metafunc.function is test_what_is_refused:
+        rows = [cell for cell in rows if name_of(cell) in REFUSED]
+    elif metafunc.function is test_exported_program:
+        rows = [cell for cell in rows if name_of(cell) not in REFUSED]
+    else:
+        return
+    metafunc.parametrize("module_cell", rows, ids=map(name_of, rows))
+
+
+def name_of(cell: Cell) -> str:
+    return f"{cell.component}.{cell.operation.name}"
+
+
+def exported(cell: Cell) -> tuple[nn.Module, list[Tensor], nn.Module]:
+    """The module, its inputs and its program, for any number of rows."""
+    module = build(cell.component, cell.operation.name, cell.case)
+    inputs = [to_native(value) for value in cell.case.inputs.values()]
+    shapes = [{0: Dim.AUTO} if isinstance(x, Tensor) else None for x in inputs]
+    program = torch.export.export(module, tuple(inputs), dynamic_shapes=(*shapes,))
+    return module, inputs, program.module()
+
+
+def test_exported_program(module_cell):
+    module, inputs, program = exported(module_cell)
+    # The same rows in another order and number: other values, another batch.
+    others = [torch.cat([x.flip(0), x[:1]]) if isinstance(x, Tensor) else x for x in inputs]
+    for given in (inputs, others):
+        wanted, got = named(module(*given)), named(program(*given))
+        assert wanted.keys() == got.keys()
+        for name, output in wanted.items():
+            torch.testing.assert_close(got[name], output, rtol=0, atol=1e-12)
+
+
+def test_what_is_refused(module_cell):
+    with pytest.raises(Exception, match="."):
+        exported(module_cell)
+
+
+def test_the_list_names_modules():
+    assert REFUSED.keys() <= {name_of(cell) for cell in modules()}
