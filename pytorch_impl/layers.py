@@ -152,7 +152,7 @@ class GRU(nn.GRU):
         check_width("x", x, self.input_size)
         backward = self.direction == "backward"
         x = x.flip(1) if backward else x
-        if transformed(x, self.weight_ih_l0) and not torch.compiler.is_exporting():
+        if transformed(x, self.weight_ih_l0):
             states, last = plain_gru(self, x)
         else:
             with differentiable_kernels(self, x):

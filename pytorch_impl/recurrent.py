@@ -38,14 +38,13 @@ def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool 
         steps = torch.arange(vectors.shape[1], device=vectors.device)
         places = (lengths[:, None] - 1 - steps).clamp_min(0)
         vectors = vectors.take_along_dim(places[..., None], dim=1)
-    if not len(vectors):  # nothing can be packed; the GRU itself takes an empty batch
-        return gru(vectors)[1][0]
-    weights = gru.weight_ih_l0, gru.weight_hh_l0
-    if transformed(vectors, *weights):
+    if transformed(vectors, gru.weight_ih_l0, gru.weight_hh_l0):
         # Padding comes after the last real step, so that the states before it do not see it.
-        states, _ = gru(vectors) if torch.compiler.is_exporting() else plain_gru(gru, vectors)
-        last = (lengths - 1).clamp_min(0)[:, None, None]
-        states = states.take_along_dim(last, dim=1)[:, 0]
+        states, _ = plain_gru(gru, vectors)
+        last = (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, gru.hidden_size)
+        states = states.gather(1, last)[:, 0]
+    elif vectors.shape[0] == 0:  # nothing can be packed; the GRU itself takes an empty batch
+        return gru(vectors)[1][0]
     else:
         # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
         packed = pack_padded_sequence(
@@ -59,7 +58,8 @@ def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool 
 def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
     """What gru(x) returns, by the formula: x (batch, time, in), from a state of zero.
 
-    PyTorch has no batching rule for its own (torch.func.vmap), nor for packed sequences.
+    PyTorch has no batching rule for its own (torch.func.vmap), nor for packed sequences, and
+    torch.export fixes the size of its batch.
     """
     states, last = [], []
     for reverse in ("", "_reverse")[: 1 + gru.bidirectional]:

@@ -149,10 +149,12 @@ class SoftNearestNeighborLoss(FullPrecision):
     when a model around it is converted to halves.
 
     Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart:
+    all the same, so that T is the scale at which they are most apart. Let T move faster than the
+    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
 
         loss = SoftNearestNeighborLoss(learn_temperature=True)
-        optimizer = torch.optim.Adam([embeddings, *loss.parameters()], lr=0.05)
+        temperature = {"params": loss.parameters(), "lr": 0.5}
+        optimizer = torch.optim.Adam([{"params": [embeddings]}, temperature], lr=0.05)
         for _ in range(60):
             optimizer.zero_grad()
             (-loss(embeddings, labels)).backward()

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
@@ -211,11 +212,12 @@ def smooth(cell: Cell) -> bool:
 
 
 def differentiable(component: str | None = None) -> list[Cell]:
-    """Every case, in float64, of every operation on tensors that has derivatives."""
+    """Every case with any rows, in float64, of every operation on tensors that has derivatives."""
     return [
         cell
         for cell in cells("torch", component)
         if cell.dtype == "float64" and cell.differentiate and cell.operation.name not in TOOLS
+        if all(np.size(value) for value in cell.case.inputs.values() if np.ndim(value))
     ]
 
 

@@ -184,16 +184,18 @@ class SoftNearestNeighborLoss(Layer):
     beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
 
     Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart:
+    all the same, so that T is the scale at which they are most apart. Let T move faster than the
+    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
 
         loss = SoftNearestNeighborLoss(learn_temperature=True)
-        optimizer = keras.optimizers.Adam(0.05)
+        mixing, cooling = keras.optimizers.Adam(0.05), keras.optimizers.Adam(0.5)
         variables = [embeddings, loss.log_inverse_temperature]
         for _ in range(60):
             with tf.GradientTape() as tape:
                 entangled = loss(embeddings, labels)
             of_x, of_temperature = tape.gradient(entangled, variables)
-            optimizer.apply([-of_x, of_temperature], variables)  # over T it is minimized
+            mixing.apply([-of_x], [embeddings])
+            cooling.apply([of_temperature], [loss.log_inverse_temperature])
     """
 
     # Not a Keras loss: these own no weights, and cast labels to floating point numbers.

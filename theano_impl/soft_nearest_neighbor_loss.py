@@ -192,14 +192,15 @@ class SoftNearestNeighborLoss(Layer):
     beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
 
     Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart:
+    all the same, so that T is the scale at which they are most apart. Let T move faster than the
+    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
 
         loss = SoftNearestNeighborLoss(embeddings, labels, learn_temperature=True)
         logarithm = loss.log_inverse_temperature
         of_x, of_temperature = T.grad(loss.output, [embeddings, logarithm])
         updates = [
             (embeddings, embeddings + 0.05 * of_x),
-            (logarithm, logarithm - 0.05 * of_temperature),  # over T it is minimized
+            (logarithm, logarithm - 1.0 * of_temperature),  # over T it is minimized
         ]
         step = theano.function([], loss.output, updates=updates)
         for _ in range(60):
