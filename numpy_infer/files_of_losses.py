@@ -15,7 +15,7 @@ class SoftNearestNeighborLoss:
         block_size: int | None = None,
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
-        return {"inverse_temperature": ()} if learn_temperature else {}
+        return {"log_inverse_temperature": ()} if learn_temperature else {}
 
 
 LOSSES = {"soft_nearest_neighbor_loss.SoftNearestNeighborLoss": SoftNearestNeighborLoss}
