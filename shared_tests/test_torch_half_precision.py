@@ -69,6 +69,7 @@ IN_SINGLE_PRECISION = (
     "curriculum_loss",
     "leave_one_out_loss",
     "load_balance_loss",
+    "load_loss",
     "keep_top_k",
     "top_k_gating",
     "bag_of_titles",
