@@ -633,13 +633,13 @@ def test_scaled_gradients_of_a_half_table(dtype, sparse):
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_the_flow_of_half_gradients(sparse):
-    """The mean over a table of 300,001 rows is below what float16 holds, and is no block."""
+    """The mean over the rows of a table of 300,001 that the batch has, as in float32."""
     net = nn.Sequential(nn.Embedding(300_001, 2, sparse=sparse), nn.Linear(2, 1)).half()
     for parameter in net.parameters():
         nn.init.constant_(parameter, 0.5)
     net(torch.tensor([3, 5])).sum().backward()
     flow = gradient_flow(net)
-    assert flow["0"] == pytest.approx(4 * 0.5 / 600_002)
+    assert flow["0"] == 0.5
     assert flow["1"] == 1
 
 
