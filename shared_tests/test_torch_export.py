@@ -19,7 +19,7 @@ REFUSED = {
 
 def modules() -> list[Cell]:
     """The first case of every operation that is a module."""
-    found = {}
+    found: dict[str, Cell] = {}
     for definition in definitions():
         for operation in definition.operations:
             if "torch" in operation.backends() and operation.name not in TOOLS:

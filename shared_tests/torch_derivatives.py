@@ -222,7 +222,7 @@ def differentiable(component: str | None = None) -> list[Cell]:
         cell
         for cell in cells("torch", component)
         if cell.dtype == "float64" and cell.differentiate and cell.operation.name not in TOOLS
-        if all(np.size(value) for value in cell.case.inputs.values() if np.ndim(value))
+        if all(np.size(getattr(one, "array", one)) for one in cell.case.inputs.values())
     ]
 
 
