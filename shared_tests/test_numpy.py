@@ -48,7 +48,7 @@ EXPERTS = normal(3, 7, 5, seed=13)
 
 def mixture(**changes: np.ndarray) -> MixtureOfExperts:
     arrays = {"gate_weight": WEIGHT, "expert_weight": EXPERTS, "expert_bias": EXPERTS[:, 0]}
-    return MixtureOfExperts(Input(), **(arrays | changes), k=2)
+    return MixtureOfExperts(Input(), **(arrays | changes), k=2, renormalize=True)
 
 
 LAYERS = {
