@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytorch_impl.transforms import check_values
+from pytorch_impl.transforms import check_range, check_values
 
 LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
 NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
@@ -179,17 +179,6 @@ def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
     """Integer ids, (batch, longest), inside the table."""
     check_integers(name, ids, ndim=2)
     check_range(name, ids, "ids", vocabulary_size - 1)
-
-
-def check_range(name: str, x: Tensor, what: str, last: int) -> None:
-    """ValueError unless these integers are in 0..last."""
-
-    def check(x: Tensor) -> None:
-        if x.numel() and not (x.min() >= 0 and x.max() <= last):
-            got = f"{int(x.min())}..{int(x.max())}"
-            raise ValueError(f"{name}: expected {what} in 0..{last}, got {got}")
-
-    check_values(check, x)
 
 
 def check_right_padded(name: str, real: Tensor) -> None:

@@ -27,13 +27,13 @@ from pytorch_impl.checks import (
     check_integers,
     check_not_empty,
     check_number,
-    check_range,
     check_width,
 )
 from pytorch_impl.initializers import generator, glorot_uniform
 from pytorch_impl.layers import layer_norm
 from pytorch_impl.precision import check_layer_dtype, in_single_precision
 from pytorch_impl.recurrent import make_gru, next_state
+from pytorch_impl.transforms import check_range
 
 
 @in_single_precision

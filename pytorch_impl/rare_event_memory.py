@@ -27,13 +27,13 @@ from pytorch_impl.checks import (
     check_like,
     check_not_empty,
     check_number,
-    check_range,
     check_width,
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.initializers import generator
 from pytorch_impl.precision import FullPrecision, in_single_precision, single
 from pytorch_impl.ties import first_minimum, rounding_error
+from pytorch_impl.transforms import check_range
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot

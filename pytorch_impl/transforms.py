@@ -71,6 +71,17 @@ def check_values(check: Callable[..., None], *tensors: Tensor) -> None:
         check(*tensors)
 
 
+def check_range(name: str, x: Tensor, what: str, last: int) -> None:
+    """ValueError unless these integers are in 0..last."""
+
+    def check(x: Tensor) -> None:
+        if x.numel() and not (x.min() >= 0 and x.max() <= last):
+            got = f"{int(x.min())}..{int(x.max())}"
+            raise ValueError(f"{name}: expected {what} in 0..{last}, got {got}")
+
+    check_values(check, x)
+
+
 def search(model: nn.Module, method: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """method(*tensors) of a model: integers that are found by looking at values.
 

@@ -47,7 +47,11 @@ EXPERTS = normal(3, 7, 5, seed=13)
 
 
 def mixture(**changes: np.ndarray) -> MixtureOfExperts:
-    arrays = {"gate_weight": WEIGHT, "expert_weight": EXPERTS, "expert_bias": EXPERTS[:, 0]}
+    arrays: dict[str, Any] = {
+        "gate_weight": WEIGHT,
+        "expert_weight": EXPERTS,
+        "expert_bias": EXPERTS[:, 0],
+    }
     return MixtureOfExperts(Input(), **(arrays | changes), k=2, renormalize=True)
 
 

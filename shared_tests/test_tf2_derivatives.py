@@ -8,7 +8,6 @@ first derivatives g that other tests hold to the definition. The table:
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,8 +50,8 @@ class Problem:
         self.function = build(cell.component, cell.operation.name, self.case)
         self.inputs = {name: to_native(value) for name, value in self.case.inputs.items()}
         self.names = [name for name, value in self.inputs.items() if is_dense_float(value)]
-        layer = isinstance(self.function, keras.Layer)
-        self.weights = [one.value for one in self.function.trainable_variables] if layer else []
+        variables = getattr(self.function, "trainable_variables", ())  # of a layer
+        self.weights = [one.value for one in variables]
         start = [self.inputs[name] for name in self.names] + self.weights
         self.direction = [
             tf.constant(normal(*one.shape, seed=100 + place) / 2) for place, one in enumerate(start)

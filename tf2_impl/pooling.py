@@ -179,7 +179,7 @@ class MaxUnpool(_Pool):
             y = resize(y, axis, -before, before + size(x, axis) - size(y, axis))
         return tf.ensure_shape(y, x.shape)
 
-    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape[1]
 
 

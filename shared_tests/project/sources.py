@@ -34,7 +34,9 @@ HELPERS = {
     "from_native",
     "interchange",
     "layouts",
+    "open_chain",  # tf2: a chain that is bound to no rank and no dtype
     "to_native",
+    "unrecorded",  # torch and tf2: what a model computes that no file says
     "vocabulary",
     "weights",
     # layers that a framework lacks; Theano has none at all
@@ -84,7 +86,7 @@ def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     in `__all__`: what belongs to no framework is defined there once, and is as public.
     """
     kinds = (ast.FunctionDef, ast.ClassDef)
-    taken = {}
+    taken: dict[str, ast.FunctionDef | ast.ClassDef] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module in TWICE_PUBLIC:
             home = public(ast.parse((ROOT / f"{node.module.replace('.', '/')}.py").read_text()))

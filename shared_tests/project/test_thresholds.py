@@ -52,6 +52,7 @@ NO_CHOICE = {
     "safetensors_file.MOST_AXES",
     "small_world_graph.HUBS",
     "small_world_index.NARROW",
+    "soft_nearest_neighbor_loss.LARGEST_LOG",
     "speaker_encoder.KERNEL_SIZE",
     "speaker_encoder.POOL_SIZE",
 }
