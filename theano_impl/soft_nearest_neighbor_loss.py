@@ -120,9 +120,27 @@ def _near_or_far_losses(
         of_x, of_temperature = map(partial(ifelse, is_near), of_near, of_far)
         return [of_x, DisconnectedType()(), of_temperature]
 
-    given = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(labels, 0), temperature]
+    # The gradient is an OpFromGraph too, and has one only if all its inputs are floats: the
+    # classes are numbered from 0, which a float64 holds exactly.
+    _, classes = Unique(return_inverse=True)(labels)
+    classes = disconnected_grad(T.cast(classes, "float64"))
+    given = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(classes, 0), temperature]
     inputs = [one.type() for one in given]
-    return OpFromGraph(inputs, [losses(*inputs)], inline=True, lop_overrides=gradients)(*given)
+    return _Composed(inputs, [losses(*inputs)], inline=True, lop_overrides=gradients)(*given)
+
+
+class _Composed(OpFromGraph):
+    """An OpFromGraph whose gradient has a gradient, though not all of its outputs are used."""
+
+    def L_op(
+        self, inputs: list[Variable], outputs: list[Variable], output_grads: list[Variable]
+    ) -> list[Variable]:
+        used = [not isinstance(one.type, DisconnectedType) for one in output_grads]
+        output_grads = [
+            gradient if is_used else output.zeros_like()
+            for gradient, output, is_used in zip(output_grads, outputs, used, strict=True)
+        ]
+        return super().L_op(inputs, outputs, output_grads)
 
 
 def _far_losses(
