@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch._dynamo.utils import counters
 
 from shared_tests.backends import torch_backend
@@ -85,12 +84,7 @@ def compile_with(monkeypatch):
 
     def patch(**options):
         def compiled(*arguments):
-            function = build(*arguments)
-            if not isinstance(function, nn.Module):
-                return torch.compile(function, **options)
-            # `Module.compile` would not reach into what is torch's own, such as nn.Sequential.
-            function.forward = torch.compile(function.forward, **options)
-            return function
+            return torch.compile(build(*arguments), **options)
 
         monkeypatch.setattr(torch_backend, "build", compiled)
 

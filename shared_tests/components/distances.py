@@ -178,7 +178,7 @@ DEFINITION = Definition(
             "l2_normalize",
             "zero vector",
             {
-                "pytorch_impl": (".masked_fill(norm == 0, math.inf)", ""),
+                "pytorch_impl": (".masked_fill(zero, math.inf)", ""),
                 "tf2_impl": (
                     "tf.where(norm == 0, tf.constant(math.inf, x.dtype), floored)",
                     "floored",

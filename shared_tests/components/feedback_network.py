@@ -242,8 +242,9 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "reset, update, candidate = given",
-                    "update, reset, candidate = given",
+                    "next_state(given, kept, state)",
+                    "next_state(*(torch.cat([one.chunk(3, 1)[place] for place in (1, 0, 2)], 1)"
+                    " for one in (given, kept)), state)",
                 ),
                 "tf2_impl": (
                     "update, reset, candidate = tf.split(given",
@@ -265,9 +266,9 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "reset * kept_candidate)",
-                    "reset * (kept_candidate - self.gru.bias_hh_l0[-len(state[0]) :])"
-                    " + self.gru.bias_hh_l0[-len(state[0]) :])",
+                    "next_state(given, kept, state)",
+                    "next_state(given + (late := F.pad(self.gru.bias_hh_l0[2 * len(state[0]) :],"
+                    " (2 * len(state[0]), 0))), kept - late, state)",
                 ),
                 "tf2_impl": (
                     "reset * kept_candidate)",
@@ -285,8 +286,8 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "(given, state)\n            outputs",
-                    "(given, 0 * state)\n            outputs",
+                    "kept = F.linear(state,",
+                    "kept = F.linear(state := 0 * state,",
                 ),
                 "tf2_impl": (
                     "(given, state)\n            outputs",

@@ -112,8 +112,8 @@ DEFINITION = Definition(
             "mean",
             {
                 "pytorch_impl": (
-                    "if self.unit_norm else vectors",
-                    "if self.unit_norm else vectors * count[:, None] / ids.shape[1]",
+                    "self.reduce, self.sparse))",
+                    "self.reduce, self.sparse) * count[:, None] / ids.shape[1])",
                 ),
                 "tf2_impl": (
                     "tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)",
@@ -131,7 +131,7 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "padding inside",
             {
-                "pytorch_impl": ("ids != 0", "ids >= 0"),
+                "pytorch_impl": ("real = ids != 0\n", "real = ids >= 0\n"),
                 "tf2_impl": ("tf.where(ids != 0)", "tf.where(ids >= 0)"),
                 "theano_impl": ("T.neq(ids, 0).nonzero()", "T.ge(ids, 0).nonzero()"),
             },
@@ -151,7 +151,10 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "sum, unit norm",
             {
-                "pytorch_impl": ("tokens, self.table,", "tokens, l2_normalize(self.table),"),
+                "pytorch_impl": (
+                    "_Bags.apply(self.table, tokens",
+                    "_Bags.apply(l2_normalize(self.table), tokens",
+                ),
                 "tf2_impl": (
                     "tf.gather(self.table, tokens)",
                     "tf.gather(l2_normalize(self.table), tokens)",

@@ -85,23 +85,23 @@ DEFINITION = Definition(
             "SmallWorldIndex",
             "nearest three",
             {
-                "numpy_infer": (
-                    "return np.sqrt(difference.sum(axis=1))",
-                    "return difference.sum(axis=1)",
-                )
+                "numpy_infer": ("distance = np.sqrt(square)", "distance = square"),
             },
+            file="row_distances",
         ),
         Mutant(
             "farthest first",
             "SmallWorldIndex",
             "all of them",
             {"numpy_infer": ("(beam.points, beam.distances)", "(beam.points, -beam.distances)")},
+            file="small_world_moment",
         ),
         Mutant(
             "the younger of equals",
             "SmallWorldIndex",
             "copies",
-            {"numpy_infer": ("(beam.points, beam.distances)", "(-beam.points, beam.distances)")},
+            {"numpy_infer": ("(every, to_each)", "(-every, to_each)")},
+            file="small_world_moment",
         ),
         Mutant(
             "band forgotten",

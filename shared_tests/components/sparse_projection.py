@@ -141,7 +141,10 @@ DEFINITION = Definition(
             "SparseProjection",
             "digits, csc",
             {
-                "pytorch_impl": ("(x, self.weight)", "(x, self.weight.flip(0))"),
+                "pytorch_impl": (
+                    "_SparseProduct.apply(x, self.weight,",
+                    "_SparseProduct.apply(x, self.weight.flip(0),",
+                ),
                 "tf2_impl": ("dense_matmul(wide, weight)", "dense_matmul(wide, weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
                 "numpy_infer": ("(x, self.weight)", "(x, self.weight[::-1])"),
@@ -165,7 +168,10 @@ DEFINITION = Definition(
             "SparseProjection",
             "empty rows, csr",
             {
-                "pytorch_impl": ("(x, self.weight)", "(x, self.weight.detach())"),
+                "pytorch_impl": (
+                    "_SparseProduct.apply(x, self.weight,",
+                    "_SparseProduct.apply(x, self.weight.detach(),",
+                ),
                 "tf2_impl": (
                     "dense_matmul(wide, weight)",
                     "dense_matmul(wide, tf.stop_gradient(weight))",
