@@ -96,7 +96,7 @@ def differentiable_kernels(gru: nn.GRU, x: Tensor) -> AbstractContextManager[Non
     cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. PyTorch's
     own kernels keep it always; they are slower, and are taken where a gradient is wanted.
     """
-    if _beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
+    if beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
         return torch.backends.cudnn.flags(enabled=False)
     return nullcontext()
 
@@ -107,5 +107,6 @@ def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:
     return wanted and torch.is_grad_enabled()
 
 
-def _beyond_cudnn(on_cuda: bool, training: bool, wants_gradient: bool) -> bool:
+def beyond_cudnn(on_cuda: bool, training: bool, wants_gradient: bool) -> bool:
+    """Whether cuDNN would run, and raise in the backward."""
     return on_cuda and wants_gradient and not training

@@ -18,16 +18,23 @@ from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import (
     GRADIENTS,
+    PAIR_LABELS,
+    PAIR_LOSS,
+    PAIR_RATE,
+    PAIR_STEPS,
+    PAIRS,
     ROW_WEIGHTS,
     START,
     TABLE_GRADIENTS,
     largest_error,
+    pair_curvature,
 )
 from tf2_impl import convolution, pooling
 from tf2_impl.distances import l2_normalize, paired_distances
 from tf2_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.smorms3 import SMORMS3
+from tf2_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss
 from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.top_k_gating import top_k_gating
 from tf2_impl.triplet_loss import triplet_loss
@@ -98,6 +105,41 @@ def test_hinge_of_nan():
     assert tf.where(nan > 0, nan, zero).numpy() == 0
     for hinge in (tf.nn.relu(nan), tf.maximum(nan, zero), tf.where(nan <= 0, zero, nan)):
         assert np.isnan(hinge)
+
+
+def test_once_differentiable():
+    @tf.custom_gradient
+    def right(x):
+        slope = 3 * x**2
+        return x**3, lambda upstream: upstream * slope
+
+    @tf.custom_gradient
+    def stopped(x):
+        slope = tf.stop_gradient(3 * x**2)
+        return x**3, lambda upstream: upstream * slope
+
+    @tf.custom_gradient
+    def left(x):
+        slope = 3 * x.numpy() ** 2
+        return x**3, lambda upstream: upstream * slope
+
+    def second(function, power, x=2.0):
+        x = tf.constant(x, tf.float64)
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                total = function(x) ** power
+            first = inner.gradient(total, x)
+        return outer.gradient(first, x).numpy()
+
+    # Of x³ at 2 it is 12, of x³ squared 480.
+    assert [second(right, power) for power in (1, 2)] == [12, 480]
+    for naive in (stopped, left):
+        assert [second(naive, power) for power in (1, 2)] == [0, 288]
+    loss = SoftNearestNeighborLoss(dtype="float64")
+    ours = second(lambda s: loss(s * tf.constant(PAIRS), tf.constant(PAIR_LABELS)), 1, x=1.0)
+    assert ours == pytest.approx(pair_curvature(), abs=1e-12)
 
 
 def test_moments_twice():
@@ -606,3 +648,34 @@ def test_scale_invariant_optimizers():
     plain, naive, right = (moves(keras.optimizers.SGD, one) for one in ("", "gradients", "updates"))
     assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
     assert largest_error(right, naive) < 1e-15
+
+
+def test_learned_temperature():
+    points, labels = tf.constant(PAIRS), tf.constant(PAIR_LABELS)
+    others = 1 - tf.eye(4, dtype=tf.float64)
+    partners = others * tf.cast(labels[:, None] == labels, tf.float64)
+    distances = tf.reduce_sum((points[:, None] - points) ** 2, axis=2)
+
+    def by_hand(inverse):
+        near = tf.exp(-distances * inverse)
+        share = tf.reduce_sum(near * partners, 1) / tf.reduce_sum(near * others, 1)
+        return -tf.reduce_mean(tf.math.log(share))
+
+    def maximized(loss, variable):
+        for _ in range(PAIR_STEPS):
+            with tf.GradientTape() as tape:
+                total = loss()
+            variable.assign_add(PAIR_RATE * tape.gradient(total, variable))
+        return loss().numpy()
+
+    inverse = tf.Variable(1.0, dtype=tf.float64)
+    assert maximized(lambda: by_hand(inverse), inverse) == pytest.approx(PAIR_LOSS, rel=1e-3)
+    assert inverse < -5
+    logarithm = tf.Variable(0.0, dtype=tf.float64)
+    right = maximized(lambda: by_hand(tf.exp(logarithm)), logarithm)
+    assert right == pytest.approx(0.487, rel=1e-2)  # below log 3
+    layer = SoftNearestNeighborLoss(learn_temperature=True, dtype="float64")
+    layer(points, labels)
+    (weight,) = layer.trainable_variables
+    ours = maximized(lambda: layer(points, labels), weight.value)
+    assert ours == pytest.approx(right, abs=1e-12)

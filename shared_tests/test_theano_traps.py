@@ -19,13 +19,25 @@ import scipy.sparse
 import theano
 import theano.sparse
 import theano.tensor as T
+from theano.compile.builders import OpFromGraph
+from theano.gradient import DisconnectedType, disconnected_grad
 from theano.tensor.nnet.bn import batch_normalization_train
 from theano.tensor.signal.pool import pool_2d
 from theano.tensor.sort import topk
 
 from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import ROW_WEIGHTS, TABLE_GRADIENTS, largest_error
+from shared_tests.trap_definitions import (
+    PAIR_LABELS,
+    PAIR_LOSS,
+    PAIR_RATE,
+    PAIR_STEPS,
+    PAIRS,
+    ROW_WEIGHTS,
+    TABLE_GRADIENTS,
+    largest_error,
+    pair_curvature,
+)
 from theano_impl.activations import ReLU
 from theano_impl.convolution import convolution
 from theano_impl.distances import paired_distances
@@ -33,6 +45,10 @@ from theano_impl.frequency_scaling import scale_gradients_by_frequency, scale_up
 from theano_impl.pooling import GlobalMaxPool, max_pool
 from theano_impl.recurrent import gru
 from theano_impl.smorms3 import SMORMS3
+from theano_impl.soft_nearest_neighbor_loss import (
+    SoftNearestNeighborLoss,
+    soft_nearest_neighbor_loss,
+)
 from theano_impl.sparse_projection import SparseProjection
 from theano_impl.top_k_gating import keep_top_k
 from theano_impl.triplet_loss import triplet_loss
@@ -122,6 +138,35 @@ def test_hinge_of_nan():
     for hinge in (T.nnet.relu, lambda x: T.maximum(x, 0)):
         assert np.isnan(run(hinge, [NAN]))
     assert np.isnan(run(lambda x: ReLU(x).output, [NAN]))
+
+
+def test_once_differentiable():
+    def second(function, power, x=2.0):
+        def derivative(x):
+            first = T.grad(function(x) ** power, x)
+            return T.grad(first, x, disconnected_inputs="ignore")
+
+        return run(derivative, x).item()
+
+    def cube(slope):
+        x = T.dscalar()
+        return OpFromGraph([x], [x**3], grad_overrides=lambda given, of: [slope(given[0]) * of[0]])
+
+    right, naive = cube(lambda x: 3 * x**2), cube(lambda x: disconnected_grad(3 * x**2))
+    # Of x³ at 2 it is 12, of x³ squared 480.
+    assert [second(right, power) for power in (1, 2)] == [12, 480]
+    assert [second(naive, power) for power in (1, 2)] == [0, 288]
+
+    def gradients(given, of):
+        return [3 * given[0] ** 2 * of[0], DisconnectedType()()]
+
+    x, integer = T.dscalar(), T.lscalar()
+    beside = OpFromGraph([x, integer], [x**3], grad_overrides=gradients)
+    with pytest.raises(TypeError, match="given a known_grad of type TensorType"):
+        second(lambda x: beside(x, T.constant(np.int64(1))), 1)
+    labels = T.constant(PAIR_LABELS)  # integers
+    ours = second(lambda s: soft_nearest_neighbor_loss(s * PAIRS, labels), 1, x=1.0)
+    assert ours == pytest.approx(pair_curvature(), abs=1e-12)
 
 
 def test_log_sum_exp():
@@ -355,3 +400,31 @@ def test_scale_invariant_optimizers():
     plain, naive, right = (moves("descent", scaled) for scaled in ("", "gradients", "updates"))
     assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
     assert largest_error(right, naive) < 1e-15
+
+
+def test_learned_temperature():
+    others = 1 - np.eye(4)
+    partners = others * (PAIR_LABELS[:, None] == PAIR_LABELS)
+    distances = ((PAIRS[:, None] - PAIRS) ** 2).sum(axis=2)
+
+    def by_hand(inverse):
+        near = T.exp(-distances * inverse)
+        return -T.mean(T.log(T.sum(near * partners, axis=1) / T.sum(near * others, axis=1)))
+
+    def maximized(loss, parameter):
+        moved = parameter + PAIR_RATE * T.grad(loss, parameter)
+        step = theano.function([], loss, updates=[(parameter, moved)], mode=PYTHON)
+        for _ in range(PAIR_STEPS):
+            step()
+        return step().item()
+
+    inverse, logarithm = theano.shared(np.array(1.0)), theano.shared(np.array(0.0))
+    assert maximized(by_hand(inverse), inverse) == pytest.approx(PAIR_LOSS, rel=1e-3)
+    assert inverse.get_value() < -5
+    right = maximized(by_hand(T.exp(logarithm)), logarithm)
+    assert right == pytest.approx(0.487, rel=1e-2)  # below log 3
+    layer = SoftNearestNeighborLoss(
+        T.constant(PAIRS), T.constant(PAIR_LABELS), learn_temperature=True
+    )
+    ours = maximized(layer.output, layer.log_inverse_temperature)
+    assert ours == pytest.approx(right, abs=1e-12)

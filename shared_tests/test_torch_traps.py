@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pytorch_impl.distances import l2_normalize, paired_distances, pairwise_distances
 from pytorch_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
 from pytorch_impl.padded_embedding import PaddedEmbedding
+from pytorch_impl.recurrent import beyond_cudnn, differentiable_kernels
 from pytorch_impl.smorms3 import SMORMS3
+from pytorch_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.top_k_gating import keep_top_k
 from pytorch_impl.triplet_loss import triplet_loss
@@ -28,10 +32,16 @@ from shared_tests.fixtures import normal
 from shared_tests.trap_definitions import (
     FAR_ROWS,
     GRADIENTS,
+    PAIR_LABELS,
+    PAIR_LOSS,
+    PAIR_RATE,
+    PAIR_STEPS,
+    PAIRS,
     ROW_WEIGHTS,
     START,
     TABLE_GRADIENTS,
     largest_error,
+    pair_curvature,
 )
 
 INFINITY, NAN = float("inf"), float("nan")
@@ -95,6 +105,59 @@ def test_hinge_of_nan():
     assert torch.where(nan > 0, nan, 0).item() == 0
     for hinge in (F.relu(nan), nan.clamp_min(0), torch.where(nan <= 0, 0, nan)):
         assert hinge.isnan()
+
+
+class KeptCube(torch.autograd.Function):
+    """x³, whose derivative is kept from the forward, where nothing is recorded."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(3 * x**2)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (slope,) = ctx.saved_tensors
+        return upstream * slope
+
+
+class OnceCube(KeptCube):
+    backward = staticmethod(once_differentiable(KeptCube.backward))
+
+
+class Cube(KeptCube):
+    """x³, whose derivative is computed from x in the backward, where it is recorded."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (x,) = ctx.saved_tensors
+        return upstream * 3 * x**2
+
+
+def test_once_differentiable():
+    def hessian(kind, power):
+        function = kind.apply
+        return torch.autograd.functional.hessian(lambda x: (function(x) ** power).sum(), vector(2))
+
+    # Of x³ at 2 it is 12, of x³ squared 480.
+    assert [hessian(Cube, power).item() for power in (1, 2)] == [12, 480]
+    assert [hessian(KeptCube, power).item() for power in (1, 2)] == [0, 288]
+    assert [hessian(OnceCube, power).item() for power in (1, 2)] == [0, 0]
+    x = vector(2).requires_grad_()
+    (first,) = torch.autograd.grad((OnceCube.apply(x) ** 2).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+    points, labels = torch.from_numpy(PAIRS), torch.from_numpy(PAIR_LABELS)
+    loss = SoftNearestNeighborLoss()
+    scale = vector(1)[0]
+    second = torch.autograd.functional.hessian(lambda s: loss(s * points, labels), scale)
+    assert second.item() == pytest.approx(pair_curvature(), abs=1e-12)
 
 
 def test_pairwise_distance():
@@ -239,6 +302,21 @@ def test_past_the_end():
     assert largest_error(last[0, 1].detach(), wanted[-1]) < 1e-12
     naive = model(torch.from_numpy(x))[1][0, 1].detach()
     assert largest_error(naive, wanted[-1]) == pytest.approx(0.367, abs=1e-3)
+
+
+def test_cudnn_eval():
+    layer, x = (
+        nn.GRU(3, 2, batch_first=True).double().eval(),
+        torch.from_numpy(definitions.SEQUENCES),
+    )
+    layer(x)[0].sum().backward()
+    assert layer.weight_ih_l0.grad.abs().min() > 0
+    before = torch.backends.cudnn.enabled
+    with differentiable_kernels(layer, x):
+        assert torch.backends.cudnn.enabled == before
+    # On CUDA, in eval mode, with a gradient.
+    chosen = [given for given in product((False, True), repeat=3) if beyond_cudnn(*given)]
+    assert chosen == [(True, False, True)]
 
 
 def test_batch_norm():
@@ -510,3 +588,33 @@ def test_scale_invariant_optimizers():
     plain, naive, right = (moves(torch.optim.SGD, one) for one in ("", "gradients", "updates"))
     assert largest_error(naive, ROW_WEIGHTS[:, None] * plain) < 1e-15
     assert largest_error(right, naive) < 1e-15
+
+
+def test_learned_temperature():
+    points, labels = torch.from_numpy(PAIRS), torch.from_numpy(PAIR_LABELS)
+    others = ~torch.eye(4, dtype=torch.bool)
+    partners = others & (labels[:, None] == labels)
+    distances = torch.cdist(points, points) ** 2
+
+    def by_hand(inverse):
+        near = torch.exp(-distances * inverse)
+        return -torch.log((near * partners).sum(1) / (near * others).sum(1)).mean()
+
+    def maximized(loss, parameter):
+        optimizer = torch.optim.SGD([parameter], lr=PAIR_RATE, maximize=True)
+        for _ in range(PAIR_STEPS):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+        return loss().item()
+
+    inverse = nn.Parameter(vector(1)[0])
+    assert maximized(lambda: by_hand(inverse), inverse) == pytest.approx(PAIR_LOSS, rel=1e-3)
+    assert inverse < -5
+    logarithm = nn.Parameter(vector(0)[0])
+    right = maximized(lambda: by_hand(logarithm.exp()), logarithm)
+    assert right == pytest.approx(0.487, rel=1e-2)  # below log 3
+    layer = SoftNearestNeighborLoss(learn_temperature=True).double()
+    ours = maximized(lambda: layer(points, labels), layer.log_inverse_temperature)
+    assert ours == pytest.approx(right, abs=1e-12)
+    assert layer.inverse_temperature > 0

@@ -24,6 +24,22 @@ ROW_WEIGHTS = np.array([0.0, 1.0, 4.0])
 # 26 rows, one more than torch.cdist takes before it changes its way, far from the origin.
 FAR_ROWS = normal(26, 3, seed=1) + 100
 
+# Two pairs of points: squared distances of 1 within a pair, of 4 and 5 between them. The loss of
+# soft nearest neighbors is log(1 + exp(−3 / T) + exp(−4 / T)); mixed classes have log 3. Maximized
+# by plain ascent from T = 1, it reaches this where 1/T is a weight and becomes negative.
+PAIRS = np.array([[0.0, 0], [1, 0], [0, 2], [1, 2]])
+PAIR_LABELS = np.array([0, 0, 1, 1])
+PAIR_STEPS, PAIR_RATE, PAIR_LOSS = 60, 0.05, 20.2
+
+
+def pair_curvature() -> float:
+    """The second derivative of the loss of s · PAIRS by s, at T = 1 and s = 1."""
+    u, v = np.exp(-3), np.exp(-4)  # to the s²
+    slope = -(3 * u + 4 * v) / (1 + u + v)  # by s²
+    curvature = (9 * u + 16 * v) / (1 + u + v) - slope**2
+    return float(2 * slope + 4 * curvature)
+
+
 SEQUENCES = normal(2, 5, 3, seed=2)
 GRU_WEIGHTS = {
     "input_weight": normal(3, 6, seed=3),
