@@ -346,8 +346,9 @@ def test_pooling_edge():
 
 def test_empty_batch():
     x = T.dtensor3()
+    refusal = "cannot reshape array of size 0" if COMPILED else "Cannot reshape input of shape"
     for flat in (x.flatten(2), x.reshape((x.shape[0], -1))):
-        with pytest.raises(ValueError, match="cannot reshape array of size 0"):
+        with pytest.raises(ValueError, match=refusal):
             theano.function([x], flat)(np.zeros((0, 9, 3)))
     assert np.isnan(theano.function([x], T.mean(x))(np.zeros((0, 9, 3))))
 
