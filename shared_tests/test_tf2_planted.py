@@ -248,6 +248,7 @@ SITUATIONS = {
     "collapse to a point": collapse_to_a_point,
     "hardest triplets at their margin": hardest_triplets_at_their_margin,
     "neural grammar": neural_grammar,
+    "one expert for each row": lambda: experts(1),
     "two experts for each row": lambda: experts(2),
     "large sparse table": large_sparse_table,
     "clustering loss": clustering,
