@@ -33,6 +33,7 @@ BY_NAME: dict[str, Any] = {
     **dict.fromkeys(("scale", "shift", "mean", "variance"), np.ones(3)),
 }
 BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False}
+NO_LAYERS = ("ChainWriter",)  # writes the chain of a model file
 SYMBOLIC = "TensorVariable"  # Theano's layers are built on one
 
 
@@ -45,7 +46,7 @@ def layers(package: str) -> dict[str, type]:
     found = {}
     for module in map(importlib.import_module, names(package)):
         for name, one in inspect.getmembers(module, inspect.isclass):
-            own = one.__module__ == module.__name__ and name[0] != "_"
+            own = one.__module__ == module.__name__ and name[0] != "_" and name not in NO_LAYERS
             init = inspect.getmodule(one.__init__)
             if own and init and init.__name__.startswith(package) and plain(one):
                 found[f"{module.__name__.partition('.')[2]}.{name}"] = one

@@ -141,7 +141,9 @@ def _scale_steps(
         if optimizer._var_key(variable) not in keys:
             step(gradient, variable, learning_rate)
         elif isinstance(gradient, tf.IndexedSlices) and by_rows:
-            ids, _ = tf.unique(gradient.indices)
+            indices = tf.cast(gradient.indices, tf.int64)  # variables take no narrower ones
+            gradient = tf.IndexedSlices(gradient.values, indices, gradient.dense_shape)
+            ids, _ = tf.unique(indices)
             before = tf.gather(variable, ids)
             step(gradient, variable, learning_rate)
             rows = _between(before, tf.gather(variable, ids), tf.gather(weights, ids))

@@ -133,7 +133,9 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.place = axis
+        self.place = check_count("axis", axis, least=-1, most=1)
+        if self.place == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[self.place]

@@ -25,6 +25,7 @@ from tf2_impl.checks import (
     check_number,
     check_seed,
     check_width,
+    size,
 )
 from tf2_impl.initializers import GlorotUniform
 from tf2_impl.layer import Layer
@@ -113,16 +114,15 @@ def load_loss(logits: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor, k: int) -> 
     check_not_empty("logits", logits)
     check_like("noise", noise, "the logits", logits)
     check_like("scale", scale, "the logits", logits)
-    n = logits.shape[1]
-    k = check_count("k", k, most=LARGEST if n is None else n)
+    k = check_count("k", k, most=logits.shape[1] or LARGEST)
     noisy = logits + noise * scale
-    if k == n:
-        return _squared_variation(tf.reduce_sum(1 + 0 * noisy, axis=0))  # all are chosen
-    ordered = tf.math.top_k(noisy, k + 1).values
+    n = size(logits, 1)  # of a graph it may be known only when it runs
+    ordered = tf.math.top_k(noisy, tf.minimum(k + 1, n)).values
     # Without an expert that is among the k largest, the next one is the k-th.
-    threshold = tf.where(_among_top_k(noisy, k), ordered[:, k:], ordered[:, k - 1 : k])
+    threshold = tf.where(_among_top_k(noisy, k), ordered[:, -1:], ordered[:, k - 1 : k])
     root = tf.constant(math.sqrt(0.5), logits.dtype)
     chosen = tf.math.erfc(root * (threshold - logits) / scale) / 2
+    chosen = tf.where(k == n, 1 + 0 * noisy, chosen)  # all of them
     return _squared_variation(tf.reduce_sum(chosen, axis=0))
 
 

@@ -414,7 +414,7 @@ DEFINITION = Definition(
                     "last",
                 ),
                 "tf2_impl": (
-                    "tf.where(_among_top_k(noisy, k), ordered[:, k:], ordered[:, k - 1 : k])",
+                    "tf.where(_among_top_k(noisy, k), ordered[:, -1:], ordered[:, k - 1 : k])",
                     "ordered[:, k - 1 : k]",
                 ),
                 "theano_impl": (
