@@ -50,7 +50,7 @@ def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarra
 def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
     start, every_ids, every_row, weights = case.inputs.values()
     table, velocity = theano.shared(start), theano.shared(np.zeros_like(start))
-    ids, rows = T.lvector(), T.matrix(dtype=start.dtype)
+    ids, rows = T.vector(dtype=str(every_ids.dtype)), T.matrix(dtype=start.dtype)
     rate, momentum = (np.asarray(one, start.dtype) for one in (RATE, MOMENTUM))
     gradient = T.grad(T.sum(table[ids] * rows), table)
     if not case.options["sparse"]:
