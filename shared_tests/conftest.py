@@ -69,7 +69,13 @@ def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None
     """A framework's own tests need that framework; those of the project are not a backend's."""
     absent = [f"test_{name}" for name in PACKAGES if name not in selected(config)]
     if not frameworks(config):
-        absent += ["test_interchange", "test_overfit", "test_training", "test_travelling"]
+        absent += [
+            "test_interchange",
+            "test_overfit",
+            "test_training",
+            "test_travelling",
+            "test_starts",
+        ]
     if config.getoption("--backend"):
         absent.append("project")
     return True if collection_path.name.startswith(tuple(absent)) else None

@@ -82,6 +82,7 @@ def _samples() -> dict[str, Sample]:
         "expert_bias": normal(3, 2, seed=3),
     }
     sizes = {"in_features": 5, "out_features": 2, "n_experts": 3, "k": 2, "noisy": False}
+    sizes |= {"renormalize": True}
     embedding = {"vocabulary_size": 7, "dim": 3, "reduce": "mean", "unit_norm": True}
     pool = {"size": [2, 3], "stride": [2, 3], "padding": [[0, 0], [0, 1]]}
     convolution = {"stride": [1, 1], "padding": [[1, 1], [0, 1]], "dilation": [1, 2]}

@@ -579,7 +579,7 @@ LOSS = "soft_nearest_neighbor_loss.SoftNearestNeighborLoss"
 def test_a_loss_with_an_array_is_read_and_not_built(path):
     options = {"temperature": 2.0, "distance": "cosine", "reduction": "sum", "block_size": None}
     write_model(path, LOSS, options | {"learn_temperature": False}, {})
-    write_model(path, LOSS, options | {"learn_temperature": True}, {"inverse_temperature": ONE})
+    write_model(path, LOSS, options | {"learn_temperature": True}, {"log_inverse_temperature": ONE})
     assert read_model(path).component == LOSS
     refused(path, "component: expected one that infers, or a chain, got 'soft_nearest")
 
