@@ -80,14 +80,16 @@ def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
             else:
                 missing.append(_missing(cell, travel(source, target), target, results))
     trained = compare_trainings(results, component)
+    rows += trained.rows
+    missing += trained.missing
     return {
         "environments": {name: dict(one.versions) for name, one in results.items()},
         "modes": {name: one.mode for name, one in results.items() if one.mode},
-        "rows": rows + trained.rows,
-        "missing": missing + trained.missing,
+        "rows": rows,
+        "missing": missing,
         "divergence": trained.divergence,
         "defaults": {"runs": {}, "costs": []},
-        "ok": bool(rows) and not missing and not trained.missing and _all_agree(rows, trained.rows),
+        "ok": bool(rows) and not missing and all(row["ok"] for row in rows),
     }
 
 
@@ -109,10 +111,6 @@ def combine(
         "defaults": {"runs": runs, "costs": costs(runs) if runs else []},
         "ok": bool(parts) and not missing and all(part["ok"] for part in parts),
     }
-
-
-def _all_agree(*rows: list[dict[str, Any]]) -> bool:
-    return all(row["ok"] for some in rows for row in some)
 
 
 def defaults_runs(
