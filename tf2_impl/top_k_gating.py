@@ -67,16 +67,23 @@ def top_k_gating(logits: tf.Tensor, k: int) -> tf.Tensor:
     logits: (..., n), floating. Returns the same shape; each vector sums to 1, and what was
     dropped gets no gradient. A vector with a NaN is NaN. Ties and errors as in `keep_top_k`.
     """
-    kept = keep_top_k(logits, k)
-    # In float32, tf.nn.softmax gives 0 for minus infinity even beside a NaN.
-    share = tf.exp(kept - tf.stop_gradient(tf.reduce_max(kept, axis=-1, keepdims=True)))
-    return share / tf.reduce_sum(share, axis=-1, keepdims=True)
+    return _softmax(keep_top_k(logits, k))
 
 
 @in_single_precision
 def _shares_of_all(logits: tf.Tensor, k: int) -> tf.Tensor:
     """Softmax over all logits where they are among the k largest, exact zeros elsewhere."""
-    return tf.nn.softmax(logits) * tf.cast(_among_top_k(logits, k), logits.dtype)
+    return _softmax(logits) * tf.cast(_among_top_k(logits, k), logits.dtype)
+
+
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    """Softmax over the last axis, exactly 1 for a single logit.
+
+    In float32, tf.nn.softmax gives 0 for minus infinity even beside a NaN, and on some processors
+    1 − 6e-8 for a single logit, which then gets a gradient.
+    """
+    share = tf.exp(logits - tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True)))
+    return share / tf.reduce_sum(share, axis=-1, keepdims=True)
 
 
 @in_single_precision
