@@ -139,7 +139,7 @@ def types(session: nox.Session) -> None:
 @nox.session(name="tests-project")
 def tests_project(session: nox.Session) -> None:
     """Tests that need no framework: layout, signatures, definitions, the report."""
-    pytest(session, "project", "shared_tests/project")
+    pytest(session, "project", "shared_tests/tests/project")
 
 
 def tests(backend: str) -> None:
@@ -165,7 +165,7 @@ for name in BACKENDS:
 @nox.session(name="tests-theano-c")
 def tests_theano_c(session: nox.Session) -> None:
     """Theano's C mode: the first case of every component (the report runs all), and the traps."""
-    files = ("shared_tests/test_agreement.py", "shared_tests/test_theano_traps.py")
+    files = ("shared_tests/tests/all/test_agreement.py", "shared_tests/tests/theano/test_traps.py")
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
     pytest(session, "theano", *selected, THEANO_FLAGS=flags)

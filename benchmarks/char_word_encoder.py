@@ -138,7 +138,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
 
 def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
-    from numpy_infer.network import build
+    from numpy_infer.format.network import build
 
     ids = data(n)
     words = [row[row != 0][None] for row in ids]

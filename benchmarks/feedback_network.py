@@ -134,7 +134,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
 
 def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
-    from numpy_infer.network import build
+    from numpy_infer.format.network import build
 
     x, _ = data(n, dtype)
     model = build(COMPONENT, CONFIG, weights(COMPONENT, CONFIG, dtype))[-1]

@@ -162,7 +162,7 @@ def in_theano(size: int, dtype: str) -> dict[str, Contender]:
 
 
 def in_numpy(size: int, dtype: str) -> dict[str, Contender]:
-    from numpy_infer.layer import Input
+    from numpy_infer.support.layer import Input
     from numpy_infer.rare_event_memory import RareEventMemory, updated_memory
 
     given = data(size, dtype)

@@ -161,7 +161,7 @@ def in_numpy(rows: int, dtype: str) -> dict[str, Contender]:
 
 
 def numpy_forward(dense: np.ndarray, weight: np.ndarray) -> dict[str, Contender]:
-    from numpy_infer.layer import Input
+    from numpy_infer.support.layer import Input
     from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
 
     x, model = SparseMatrix.from_dense(dense), SparseProjection(Input(), weight)

@@ -150,7 +150,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
 
 
 def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
-    from numpy_infer.layer import Input
+    from numpy_infer.support.layer import Input
     from numpy_infer.top_k_gating import MixtureOfExperts, top_k_gating
 
     x, weights = data(n, dtype)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numpy_infer.layer import Input, Layer
+from numpy_infer.support.layer import Input, Layer
 
 if TYPE_CHECKING:
-    from numpy_infer.activations import (
+    from numpy_infer.layers.activations import (
         ELU,
         GELU,
         SELU,
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
         Softplus,
         Tanh,
     )
-    from numpy_infer.convolution import Convolution, TransposedConvolution
-    from numpy_infer.embedding import Embedding
+    from numpy_infer.layers.convolution import Convolution, TransposedConvolution
+    from numpy_infer.layers.embedding import Embedding
     from numpy_infer.model_file import load_model
-    from numpy_infer.normalization import BatchNorm, L2Normalize, LayerNorm
-    from numpy_infer.pooling import (
+    from numpy_infer.layers.normalization import BatchNorm, L2Normalize, LayerNorm
+    from numpy_infer.layers.pooling import (
         AveragePool,
         GlobalAveragePool,
         GlobalMaxPool,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
         MaxUnpool,
     )
     from numpy_infer.prediction import predict
-    from numpy_infer.projection import Projection
-    from numpy_infer.recurrent import GRU
-    from numpy_infer.shape import ChannelsFirst, ChannelsLast, Flatten
+    from numpy_infer.layers.projection import Projection
+    from numpy_infer.layers.recurrent import GRU
+    from numpy_infer.layers.shape import ChannelsFirst, ChannelsLast, Flatten
     from numpy_infer.top_k_gating import TopKGating
 
 __all__ = [
@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:
         return predict
     from importlib import import_module
 
-    from numpy_infer.network import LAYERS
+    from numpy_infer.format.network import LAYERS
 
     return getattr(import_module(f"numpy_infer.{LAYERS[name]}"), name)
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from numpy_infer import model_file
-from numpy_infer.description import describe
-from numpy_infer.layer import Layer
+from numpy_infer.format.description import describe
+from numpy_infer.support.layer import Layer
 from numpy_infer.prediction import predict
 from numpy_infer.sparse_projection import SparseMatrix
 

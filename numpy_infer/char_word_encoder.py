@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_dtype,
     check_flag,
     check_floating,
@@ -27,9 +27,9 @@ from numpy_infer.checks import (
     check_right_padded,
     check_width,
 )
-from numpy_infer.convolution import Convolution
-from numpy_infer.layer import Layer
-from numpy_infer.recurrent import GRU
+from numpy_infer.layers.convolution import Convolution
+from numpy_infer.support.layer import Layer
+from numpy_infer.layers.recurrent import GRU
 
 
 class CharWordEncoder(Layer):

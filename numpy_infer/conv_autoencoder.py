@@ -19,17 +19,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_arrays,
     check_count,
     check_counts,
     check_dtype,
     check_floating,
 )
-from numpy_infer.convolution import convolution, transposed_convolution
-from numpy_infer.layer import Layer
-from numpy_infer.pooling import max_pool, max_unpool
-from numpy_infer.windows import check_space
+from numpy_infer.layers.convolution import convolution, transposed_convolution
+from numpy_infer.support.layer import Layer
+from numpy_infer.layers.pooling import max_pool, max_unpool
+from numpy_infer.layers.windows import check_space
 
 
 class Encoding(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_choice,
     check_dtype,
     check_floating,

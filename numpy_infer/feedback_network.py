@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.activations import LogSoftmax, Sigmoid
-from numpy_infer.checks import (
+from numpy_infer.layers.activations import LogSoftmax, Sigmoid
+from numpy_infer.support.checks import (
     check_counts,
     check_dtype,
     check_floating,
     check_shape,
     check_width,
 )
-from numpy_infer.layer import Layer
-from numpy_infer.normalization import LayerNorm
-from numpy_infer.projection import Projection
+from numpy_infer.support.layer import Layer
+from numpy_infer.layers.normalization import LayerNorm
+from numpy_infer.layers.projection import Projection
 
 
 class FeedbackNetwork(Layer):

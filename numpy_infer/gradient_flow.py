@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numpy_infer.checks import check_count, check_number
+from numpy_infer.support.checks import check_count, check_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer import safetensors_file
-from numpy_infer.older_files import todays
+from numpy_infer.format import safetensors_file
+from numpy_infer.format.older_files import todays
 
 if TYPE_CHECKING:
-    from numpy_infer.layer import Layer
+    from numpy_infer.support.layer import Layer
 
 VERSION = 1
 KEY = "fourfold"
@@ -44,7 +44,7 @@ def load_model(path: str | os.PathLike[str]) -> list[Layer]:
     ModelFileError for anything but a whole model file, OSError when it cannot be opened. The
     arrays stay in the file and are read when they are used.
     """
-    from numpy_infer.network import build
+    from numpy_infer.format.network import build
 
     model = _read(path)
     try:
@@ -58,7 +58,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
     Errors as from `load_model`: the arrays are those that the configuration asks for.
     """
-    from numpy_infer.network import check
+    from numpy_infer.format.network import check
 
     model = _read(path)
     try:
@@ -88,7 +88,7 @@ def write_model(
     TypeError for a configuration that JSON cannot say, or arrays that are not all float32 or
     all float64; ValueError for what `read_model` would refuse; OSError when it cannot be written.
     """
-    from numpy_infer.network import check
+    from numpy_infer.format.network import check
 
     _check_arrays(arrays)
     _check_json(component, config)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -25,8 +25,8 @@ from numpy_infer.checks import (
     check_width,
 )
 from numpy_infer.distances import l2_normalize
-from numpy_infer.index_file import damaged, read_index, write_index
-from numpy_infer.turn import Turn
+from numpy_infer.search.index_file import damaged, read_index, write_index
+from numpy_infer.search.turn import Turn
 
 DTYPES = ("float32", "float64")
 KIND = "neighbor_memory"

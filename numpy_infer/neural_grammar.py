@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
     check_not_empty,
     check_shape,
     check_width,
 )
-from numpy_infer.layer import Layer
-from numpy_infer.ties import first_minimum
+from numpy_infer.support.layer import Layer
+from numpy_infer.support.ties import first_minimum
 
 TIED = 64  # so many roundings apart, two scores are equal
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -29,8 +29,8 @@ from numpy_infer.checks import (
     check_width,
 )
 from numpy_infer.distances import l2_normalize
-from numpy_infer.layer import Layer
-from numpy_infer.ties import first_minimum
+from numpy_infer.support.layer import Layer
+from numpy_infer.support.ties import first_minimum
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot

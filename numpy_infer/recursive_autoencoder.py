@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.activations import ReLU, Sigmoid, Tanh
-from numpy_infer.checks import (
+from numpy_infer.layers.activations import ReLU, Sigmoid, Tanh
+from numpy_infer.support.checks import (
     check_choice,
     check_dtype,
     check_floating,
@@ -26,7 +26,7 @@ from numpy_infer.checks import (
     check_not_empty,
     check_width,
 )
-from numpy_infer.layer import Layer
+from numpy_infer.support.layer import Layer
 
 ACTIVATIONS = {
     "linear": lambda x: x,

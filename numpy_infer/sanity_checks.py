@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer import sanity_messages
-from numpy_infer.checks import check_count, check_floating, check_number
+from numpy_infer.support import sanity_messages
+from numpy_infer.support.checks import check_count, check_floating, check_number
 
 # How far why_zero moves a parameter, in its own size, and how often: steps that wake what is
 # asleep, and steps so long that what cancels leaves its rounding errors in the loss.

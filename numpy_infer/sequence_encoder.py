@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_dtype,
     check_flag,
     check_floating,
@@ -18,9 +18,9 @@ from numpy_infer.checks import (
     check_right_padded,
     check_width,
 )
-from numpy_infer.layer import Layer
-from numpy_infer.projection import Projection
-from numpy_infer.recurrent import GRU
+from numpy_infer.support.layer import Layer
+from numpy_infer.layers.projection import Projection
+from numpy_infer.layers.recurrent import GRU
 
 
 class SequenceEncoder(Layer):

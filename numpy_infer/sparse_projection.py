@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_choice,
     check_dtype,
     check_floating,
@@ -21,7 +21,7 @@ from numpy_infer.checks import (
     check_like,
     check_width,
 )
-from numpy_infer.layer import Layer
+from numpy_infer.support.layer import Layer
 
 LAYOUTS = ("csr", "csc")
 BLOCK = 2**17  # numbers gathered at a time: what a processor's cache holds

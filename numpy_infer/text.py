@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.atomic_file import replacing
-from numpy_infer.checks import check_count
+from numpy_infer.format.atomic_file import replacing
+from numpy_infer.support.checks import check_count
 
 LARGEST = np.iinfo(np.int64).max
 FORMAT = "fourfold vocabulary 1"

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import check_floating, check_integers
-from numpy_infer.layer import Layer
+from numpy_infer.support.checks import check_floating, check_integers
+from numpy_infer.support.layer import Layer
 from numpy_infer.padded_embedding import PaddedEmbedding
 
 

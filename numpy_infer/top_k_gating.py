@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.checks import (
+from numpy_infer.support.checks import (
     check_count,
     check_dtype,
     check_flag,
@@ -20,8 +20,8 @@ from numpy_infer.checks import (
     check_shape,
     check_width,
 )
-from numpy_infer.layer import Layer
-from numpy_infer.normal_share import normal_share
+from numpy_infer.support.layer import Layer
+from numpy_infer.support.normal_cdf import normal_share
 
 
 def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf")) -> np.ndarray:

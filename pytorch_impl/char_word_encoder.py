@@ -20,15 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_count,
     check_flag,
     check_ids,
     check_integers,
     check_right_padded,
 )
-from pytorch_impl.initializers import convolution_kernel, embedding_table, generator
-from pytorch_impl.recurrent import last_states, make_gru
+from pytorch_impl.support.initializers import convolution_kernel, embedding_table, generator
+from pytorch_impl.layers.recurrent import last_states, make_gru
 
 
 class CharWordEncoder(nn.Module):

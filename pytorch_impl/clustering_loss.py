@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pytorch_impl.checks import check_floating, check_not_empty, check_number
-from pytorch_impl.precision import in_single_precision
-from pytorch_impl.transforms import check_values
+from pytorch_impl.support.checks import check_floating, check_not_empty, check_number
+from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.transforms import check_values
 
 
 @in_single_precision

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_channels,
     check_count,
     check_counts,
     check_space,
 )
-from pytorch_impl.initializers import convolution_kernel, generator
-from pytorch_impl.precision import check_layer_dtype
+from pytorch_impl.support.initializers import convolution_kernel, generator
+from pytorch_impl.support.precision import check_layer_dtype
 
 
 class Encoding(NamedTuple):

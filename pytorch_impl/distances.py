@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_dtype,
     check_floating,
@@ -22,7 +22,7 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.precision import in_single_precision
+from pytorch_impl.support.precision import in_single_precision
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pytorch_impl.checks import check_rank
+from pytorch_impl.support.checks import check_rank
 
 if dist.is_available():
     # DistributedDataParallel imports this, and its functions' defaults keep the process group that

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_count,
     check_counts,
     check_dtype,
@@ -29,11 +29,11 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.layers import layer_norm
-from pytorch_impl.precision import check_layer_dtype, in_single_precision
-from pytorch_impl.recurrent import make_gru, next_state
-from pytorch_impl.transforms import check_range
+from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.layers.normalization import layer_norm
+from pytorch_impl.support.precision import check_layer_dtype, in_single_precision
+from pytorch_impl.layers.recurrent import make_gru, next_state
+from pytorch_impl.support.transforms import check_range
 
 
 @in_single_precision

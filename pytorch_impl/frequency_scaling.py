@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Optimizer, SparseAdam
 
-from pytorch_impl.checks import check_dtype, check_floating, check_integers
-from pytorch_impl.precision import single, widened
+from pytorch_impl.support.checks import check_dtype, check_floating, check_integers
+from pytorch_impl.support.precision import single, widened
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
 

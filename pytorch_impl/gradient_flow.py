@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from numpy_infer.gradient_flow import blocked_layers, plot_gradient_flow
-from pytorch_impl.precision import widened
+from pytorch_impl.support.precision import widened
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

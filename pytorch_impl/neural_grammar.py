@@ -24,17 +24,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_count,
     check_floating,
     check_integers,
     check_not_empty,
     check_width,
 )
-from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.precision import check_layer_dtype, in_single_precision, linear, widened
-from pytorch_impl.ties import first_minimum
-from pytorch_impl.transforms import check_values, search, transformed
+from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.precision import check_layer_dtype, in_single_precision, linear, widened
+from pytorch_impl.support.ties import first_minimum
+from pytorch_impl.support.transforms import check_values, search, transformed
 
 TIED = 64  # so many roundings apart, two scores are equal
 

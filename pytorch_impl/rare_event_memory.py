@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -30,10 +30,10 @@ from pytorch_impl.checks import (
     check_width,
 )
 from pytorch_impl.distances import l2_normalize
-from pytorch_impl.initializers import generator
-from pytorch_impl.precision import FullPrecision, in_single_precision, single
-from pytorch_impl.ties import first_minimum, rounding_error
-from pytorch_impl.transforms import check_range
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.precision import FullPrecision, in_single_precision, single
+from pytorch_impl.support.ties import first_minimum, rounding_error
+from pytorch_impl.support.transforms import check_range
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_count,
     check_floating,
     check_not_empty,
     check_width,
 )
-from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.precision import check_layer_dtype, in_single_precision, widened
-from pytorch_impl.transforms import search, transformed
+from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.precision import check_layer_dtype, in_single_precision, widened
+from pytorch_impl.support.transforms import search, transformed
 
 ACTIVATIONS = {
     "linear": lambda x: x,

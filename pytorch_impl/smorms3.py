@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytorch_impl.checks import check_number
-from pytorch_impl.precision import restore_state, single, widened
+from pytorch_impl.support.checks import check_number
+from pytorch_impl.support.precision import restore_state, single, widened
 
 STATE = ("memory", "gradient", "square")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -27,9 +27,9 @@ from pytorch_impl.checks import (
     check_number,
 )
 from pytorch_impl.distances import DISTANCES, pairwise_distances
-from pytorch_impl.near_neighbors import near_loss
-from pytorch_impl.precision import FullPrecision, in_single_precision
-from pytorch_impl.transforms import check_values, transformed
+from pytorch_impl.fast.soft_nearest_neighbor_loss import near_loss
+from pytorch_impl.support.precision import FullPrecision, in_single_precision
+from pytorch_impl.support.transforms import check_values, transformed
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pytorch_impl.precision import restore_state
+from pytorch_impl.support.precision import restore_state
 from pytorch_impl.smorms3 import STATE
 
 KINDS = ("sparse", "dense")

@@ -15,15 +15,15 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_count,
     check_flag,
     check_floating,
     check_width,
 )
-from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.precision import check_layer_dtype, product_dtype, widened
-from pytorch_impl.transforms import batched, transformed
+from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.precision import check_layer_dtype, product_dtype, widened
+from pytorch_impl.support.transforms import batched, transformed
 
 SHORT, LONG = 2**12, 2**15  # of sorts: below SHORT padding to LONG takes longer
 LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)

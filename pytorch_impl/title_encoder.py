@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_dtype,
     check_floating,
     check_ids,
@@ -26,7 +26,7 @@ from pytorch_impl.checks import (
 )
 from pytorch_impl.distances import l2_normalize
 from pytorch_impl.padded_embedding import PaddedEmbedding
-from pytorch_impl.precision import in_single_precision
+from pytorch_impl.support.precision import in_single_precision
 
 
 @in_single_precision

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_count,
     check_flag,
     check_floating,
@@ -25,14 +25,14 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.initializers import generator, glorot_uniform
-from pytorch_impl.precision import (
+from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.precision import (
     check_layer_dtype,
     in_single_precision,
     product_dtype,
     widened,
 )
-from pytorch_impl.transforms import batched, transformed
+from pytorch_impl.support.transforms import batched, transformed
 
 
 @in_single_precision

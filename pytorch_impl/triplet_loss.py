@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_floating,
     check_labels,
@@ -22,10 +22,10 @@ from pytorch_impl.checks import (
     check_not_empty,
     check_number,
 )
-from pytorch_impl.classmates import classmates
+from pytorch_impl.fast.classmates import classmates
 from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
-from pytorch_impl.precision import in_single_precision
-from pytorch_impl.ties import rounding_error
+from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pytorch_impl.checks import (
+from pytorch_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -32,15 +32,15 @@ from pytorch_impl.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.classmates import classmates
+from pytorch_impl.fast.classmates import classmates
 from pytorch_impl.distances import (
     DISTANCES,
     paired_distances,
     pairwise_distances,
     squared_distances,
 )
-from pytorch_impl.precision import in_single_precision
-from pytorch_impl.ties import first_minimum, rounding_error, tied_ranks
+from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.ties import first_minimum, rounding_error, tied_ranks
 
 
 class Triplets(NamedTuple):

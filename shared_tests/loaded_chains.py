@@ -49,7 +49,7 @@ def _torch(model: Any, layers: Layers, x: Any) -> list[np.ndarray]:
 
 def _tf2(model: Any, layers: Layers, x: Any) -> list[np.ndarray]:
     from shared_tests.backends.tf2_backend import named, to_native
-    from tf2_impl.layouts import CHANNELS, after, layouts
+    from tf2_impl.interchange.layouts import CHANNELS, after, layouts
 
     _, taken, _ = layouts(layers)
     last = layers[-1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer import safetensors_file
+from numpy_infer.format import safetensors_file
 from numpy_infer.model_file import KEY, VERSION, checksum, write_model
 from shared_tests.fixtures import normal
 

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf2_impl.checks import check_floating, check_not_empty, check_number, check_values
-from tf2_impl.keras_loss import FloatingLoss
-from tf2_impl.precision import in_single_precision
-from tf2_impl.ties import machine_epsilon
+from tf2_impl.support.checks import check_floating, check_not_empty, check_number, check_values
+from tf2_impl.support.keras_loss import FloatingLoss
+from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.ties import machine_epsilon
 
 
 @in_single_precision

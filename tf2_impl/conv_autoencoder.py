@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_channels,
     check_count,
     check_counts,
@@ -29,10 +29,10 @@ from tf2_impl.checks import (
     check_seed,
     check_space,
 )
-from tf2_impl.convolution import on_rows
-from tf2_impl.layer import Layer
-from tf2_impl.pooling import max_pool, max_unpool, space_of
-from tf2_impl.precision import in_compute_dtype
+from tf2_impl.layers.convolution import on_rows
+from tf2_impl.support.layer import Layer
+from tf2_impl.layers.pooling import max_pool, max_unpool, space_of
+from tf2_impl.support.precision import in_compute_dtype
 
 
 class Encoding(NamedTuple):

@@ -13,7 +13,7 @@ import math
 
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_dtype,
     check_floating,
@@ -22,8 +22,8 @@ from tf2_impl.checks import (
     check_width,
     size,
 )
-from tf2_impl.precision import in_single_precision
-from tf2_impl.ties import machine_epsilon
+from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.ties import machine_epsilon
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 

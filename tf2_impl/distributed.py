@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf2_impl.checks import check_rank
+from tf2_impl.support.checks import check_rank
 
 # What the collectives of every strategy take.
 DTYPES = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)

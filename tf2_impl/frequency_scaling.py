@@ -27,8 +27,8 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_dtype, check_floating, check_integers, check_values
-from tf2_impl.precision import single, widened
+from tf2_impl.support.checks import check_dtype, check_floating, check_integers, check_values
+from tf2_impl.support.precision import single, widened
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer
 

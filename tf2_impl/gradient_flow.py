@@ -21,8 +21,8 @@ import keras
 import tensorflow as tf
 
 from numpy_infer.gradient_flow import blocked_layers, plot_gradient_flow
-from tf2_impl.optimizer import sum_rows
-from tf2_impl.precision import single, widened
+from tf2_impl.support.optimizer import sum_rows
+from tf2_impl.support.precision import single, widened
 
 __all__ = ["blocked_layers", "gradient_flow", "plot_gradient_flow", "write_gradient_flow"]
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_count,
     check_dtype,
     check_floating,
@@ -34,10 +34,10 @@ from tf2_impl.checks import (
     check_values,
     check_width,
 )
-from tf2_impl.initializers import GlorotUniform
-from tf2_impl.layer import Layer
-from tf2_impl.precision import in_compute_dtype, project, widened
-from tf2_impl.ties import first_minimum, machine_epsilon
+from tf2_impl.support.initializers import GlorotUniform
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype, project, widened
+from tf2_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # so many roundings apart, two scores are equal
 

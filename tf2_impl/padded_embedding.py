@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from numpy_infer import text
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_count,
     check_flag,
@@ -25,9 +25,9 @@ from tf2_impl.checks import (
     check_values,
 )
 from tf2_impl.distances import l2_normalize
-from tf2_impl.ids import IdLayer, filled_up
-from tf2_impl.initializers import EmbeddingTable
-from tf2_impl.precision import widened
+from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.precision import widened
 
 REDUCTIONS = ("mean", "sum")
 

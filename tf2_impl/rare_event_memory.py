@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -33,9 +33,9 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
-from tf2_impl.layer import Layer
-from tf2_impl.precision import in_single_precision, single
-from tf2_impl.ties import first_minimum, rounding_error
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_single_precision, single
+from tf2_impl.support.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot

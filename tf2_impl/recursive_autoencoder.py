@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -28,10 +28,10 @@ from tf2_impl.checks import (
     check_seed,
     check_width,
 )
-from tf2_impl.initializers import GlorotUniform
-from tf2_impl.layer import Layer
-from tf2_impl.precision import in_compute_dtype, project, single, widened
-from tf2_impl.ties import first_minimum, machine_epsilon
+from tf2_impl.support.initializers import GlorotUniform
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype, project, single, widened
+from tf2_impl.support.ties import first_minimum, machine_epsilon
 
 ACTIVATIONS = {
     "linear": lambda x: x,

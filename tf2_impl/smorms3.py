@@ -21,9 +21,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_number
-from tf2_impl.optimizer import Gradient, Optimizer, sum_rows
-from tf2_impl.precision import single, widened
+from tf2_impl.support.checks import check_number
+from tf2_impl.support.optimizer import Gradient, Optimizer, sum_rows
+from tf2_impl.support.precision import single, widened
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -28,9 +28,9 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import DISTANCES, pairwise_distances
-from tf2_impl.layer import Layer
-from tf2_impl.near_neighbors import NEAR, by_blocks, near_losses
-from tf2_impl.precision import in_single_precision, single
+from tf2_impl.support.layer import Layer
+from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR, by_blocks, near_losses
+from tf2_impl.support.precision import in_single_precision, single
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it

@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import check_number
-from tf2_impl.optimizer import Gradient, Optimizer
+from tf2_impl.support.checks import check_number
+from tf2_impl.support.optimizer import Gradient, Optimizer
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_count,
     check_dtype,
     check_flag,
@@ -20,9 +20,9 @@ from tf2_impl.checks import (
     check_seed,
     check_width,
 )
-from tf2_impl.initializers import GlorotUniform
-from tf2_impl.layer import Layer
-from tf2_impl.precision import in_compute_dtype, widened
+from tf2_impl.support.initializers import GlorotUniform
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype, widened
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_channels,
     check_count,
     check_counts,
@@ -27,12 +27,12 @@ from tf2_impl.checks import (
     check_seed,
     check_space,
 )
-from tf2_impl.convolution import on_rows
+from tf2_impl.layers.convolution import on_rows
 from tf2_impl.distances import l2_normalize
-from tf2_impl.initializers import GlorotUniform
-from tf2_impl.layer import Layer
-from tf2_impl.pooling import max_pool
-from tf2_impl.precision import in_compute_dtype, widened
+from tf2_impl.support.initializers import GlorotUniform
+from tf2_impl.support.layer import Layer
+from tf2_impl.layers.pooling import max_pool
+from tf2_impl.support.precision import in_compute_dtype, widened
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_dtype,
     check_floating,
     check_ids,
@@ -29,9 +29,9 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import l2_normalize
-from tf2_impl.ids import filled_up
+from tf2_impl.support.ids import filled_up
 from tf2_impl.padded_embedding import PaddedEmbedding
-from tf2_impl.precision import in_single_precision
+from tf2_impl.support.precision import in_single_precision
 
 
 @in_single_precision

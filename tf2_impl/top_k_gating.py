@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     LARGEST,
     check_count,
     check_dtype,
@@ -27,9 +27,9 @@ from tf2_impl.checks import (
     check_width,
     size,
 )
-from tf2_impl.initializers import GlorotUniform
-from tf2_impl.layer import Layer
-from tf2_impl.precision import in_compute_dtype, in_single_precision
+from tf2_impl.support.initializers import GlorotUniform
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype, in_single_precision
 
 
 @in_single_precision

@@ -13,7 +13,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_floating,
     check_labels,
@@ -23,9 +23,9 @@ from tf2_impl.checks import (
     size,
 )
 from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
-from tf2_impl.keras_loss import FloatingLoss
-from tf2_impl.precision import in_single_precision
-from tf2_impl.ties import rounding_error
+from tf2_impl.support.keras_loss import FloatingLoss
+from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")

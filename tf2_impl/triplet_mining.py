@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf2_impl.checks import (
+from tf2_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -37,8 +37,8 @@ from tf2_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
-from tf2_impl.precision import in_single_precision
-from tf2_impl.ties import first_minimum, rounding_error, tied_ranks
+from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.ties import first_minimum, rounding_error, tied_ranks
 
 
 class Triplets(NamedTuple):

@@ -1,3 +1,3 @@
 """Every component in Theano-PyMC. Import from the component's module."""
 
-from theano_impl import setup  # noqa: F401  (must run before the first `import theano`)
+from theano_impl.support import setup  # noqa: F401  (must run before the first `import theano`)

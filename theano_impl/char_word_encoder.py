@@ -20,7 +20,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_count,
     check_flag,
     check_ids,
@@ -28,10 +28,10 @@ from theano_impl.checks import (
     check_right_padded,
     check_seed,
 )
-from theano_impl.convolution import Convolution
-from theano_impl.initializers import embedding_table
-from theano_impl.layer import Layer
-from theano_impl.recurrent import GRU
+from theano_impl.layers.convolution import Convolution
+from theano_impl.support.initializers import embedding_table
+from theano_impl.support.layer import Layer
+from theano_impl.layers.recurrent import GRU
 
 
 class CharWordEncoder(Layer):

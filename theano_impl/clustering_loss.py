@@ -12,8 +12,8 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_floating, check_not_empty, check_number, check_values
-from theano_impl.layer import Layer
+from theano_impl.support.checks import check_floating, check_not_empty, check_number, check_values
+from theano_impl.support.layer import Layer
 
 
 def clustering_loss(

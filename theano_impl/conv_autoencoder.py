@@ -23,7 +23,7 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_channels,
     check_count,
     check_counts,
@@ -31,10 +31,10 @@ from theano_impl.checks import (
     check_seed,
     check_space,
 )
-from theano_impl.convolution import convolution, transposed_convolution
-from theano_impl.initializers import convolution_kernel
-from theano_impl.layer import Layer
-from theano_impl.pooling import max_pool, max_unpool
+from theano_impl.layers.convolution import convolution, transposed_convolution
+from theano_impl.support.initializers import convolution_kernel
+from theano_impl.support.layer import Layer
+from theano_impl.layers.pooling import max_pool, max_unpool
 
 
 class Encoding(NamedTuple):

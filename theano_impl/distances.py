@@ -16,7 +16,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_dtype,
     check_floating,
@@ -24,7 +24,7 @@ from theano_impl.checks import (
     check_number,
     check_width,
 )
-from theano_impl.ties import machine_epsilon
+from theano_impl.support.ties import machine_epsilon
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 

@@ -20,8 +20,8 @@ import theano.tensor as T
 from theano.graph.basic import Variable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.activations import LogSoftmax, ReLU
-from theano_impl.checks import (
+from theano_impl.layers.activations import LogSoftmax, ReLU
+from theano_impl.support.checks import (
     check_count,
     check_counts,
     check_dtype,
@@ -32,10 +32,10 @@ from theano_impl.checks import (
     check_seed,
     check_values,
 )
-from theano_impl.layer import Layer
-from theano_impl.normalization import LayerNorm
-from theano_impl.projection import Projection
-from theano_impl.recurrent import initial_arrays
+from theano_impl.support.layer import Layer
+from theano_impl.layers.normalization import LayerNorm
+from theano_impl.layers.projection import Projection
+from theano_impl.layers.recurrent import initial_arrays
 
 
 def level_losses(labels: TensorVariable, *log_probabilities: TensorVariable) -> TensorVariable:

@@ -33,7 +33,7 @@ from theano.tensor.elemwise import Elemwise
 from theano.tensor.subtensor import AdvancedIncSubtensor1
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_dtype, check_floating, check_values
+from theano_impl.support.checks import check_dtype, check_floating, check_values
 
 
 def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer.gradient_flow import blocked_layers, plot_gradient_flow
-from theano_impl.sparse_gradients import sparse_rows
+from theano_impl.support.sparse_gradients import sparse_rows
 
 __all__ = ["blocked_layers", "gradient_flow", "plot_gradient_flow"]
 

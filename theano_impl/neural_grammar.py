@@ -27,7 +27,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_count,
     check_dtype,
     check_floating,
@@ -37,9 +37,9 @@ from theano_impl.checks import (
     check_values,
     check_width,
 )
-from theano_impl.initializers import glorot_uniform
-from theano_impl.layer import Layer
-from theano_impl.ties import first_minimum, machine_epsilon
+from theano_impl.support.initializers import glorot_uniform
+from theano_impl.support.layer import Layer
+from theano_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # so many roundings apart, two scores are equal
 

@@ -15,7 +15,7 @@ import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import text
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_count,
     check_flag,
@@ -23,8 +23,8 @@ from theano_impl.checks import (
     check_seed,
 )
 from theano_impl.distances import l2_normalize
-from theano_impl.initializers import embedding_table
-from theano_impl.layer import Layer
+from theano_impl.support.initializers import embedding_table
+from theano_impl.support.layer import Layer
 
 REDUCTIONS = ("mean", "sum")
 

@@ -22,7 +22,7 @@ from theano.gradient import disconnected_grad
 from theano.tensor.random.utils import RandomStream
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -36,8 +36,8 @@ from theano_impl.checks import (
     check_width,
 )
 from theano_impl.distances import l2_normalize
-from theano_impl.layer import Layer
-from theano_impl.ties import first_minimum, rounding_error
+from theano_impl.support.layer import Layer
+from theano_impl.support.ties import first_minimum, rounding_error
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot

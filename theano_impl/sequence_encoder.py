@@ -12,8 +12,8 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.activations import Dropout
-from theano_impl.checks import (
+from theano_impl.layers.activations import Dropout
+from theano_impl.support.checks import (
     check_count,
     check_flag,
     check_ids,
@@ -21,10 +21,10 @@ from theano_impl.checks import (
     check_right_padded,
     check_seed,
 )
-from theano_impl.initializers import embedding_table
-from theano_impl.layer import Layer
-from theano_impl.projection import Projection
-from theano_impl.recurrent import GRU
+from theano_impl.support.initializers import embedding_table
+from theano_impl.support.layer import Layer
+from theano_impl.layers.projection import Projection
+from theano_impl.layers.recurrent import GRU
 
 
 class SequenceEncoder(Layer):

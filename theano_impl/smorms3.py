@@ -24,9 +24,9 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import check_number
-from theano_impl.optimizer import Optimizer
-from theano_impl.sparse_gradients import sparse_rows
+from theano_impl.support.checks import check_number
+from theano_impl.support.optimizer import Optimizer
+from theano_impl.support.sparse_gradients import sparse_rows
 
 
 class SMORMS3(Optimizer):

@@ -21,7 +21,7 @@ from theano.ifelse import ifelse
 from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -33,8 +33,8 @@ from theano_impl.checks import (
     check_values,
 )
 from theano_impl.distances import DISTANCES, pairwise_distances
-from theano_impl.layer import Layer
-from theano_impl.near_neighbors import NEAR, NearLosses, by_blocks
+from theano_impl.support.layer import Layer
+from theano_impl.fast.soft_nearest_neighbor_loss import NEAR, NearLosses, by_blocks
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it

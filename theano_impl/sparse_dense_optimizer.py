@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.optimizer import Optimizer
-from theano_impl.sparse_gradients import sparse_rows
+from theano_impl.support.optimizer import Optimizer
+from theano_impl.support.sparse_gradients import sparse_rows
 
 KINDS = ("sparse", "dense")
 

@@ -13,7 +13,7 @@ from theano import sparse
 from theano.sparse.basic import SparseVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_count,
     check_dtype,
     check_flag,
@@ -22,8 +22,8 @@ from theano_impl.checks import (
     check_values,
     check_width,
 )
-from theano_impl.initializers import glorot_uniform
-from theano_impl.layer import Layer
+from theano_impl.support.initializers import glorot_uniform
+from theano_impl.support.layer import Layer
 
 
 class SparseProjection(Layer):

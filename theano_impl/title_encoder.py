@@ -16,7 +16,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_count,
     check_dtype,
     check_floating,
@@ -29,8 +29,8 @@ from theano_impl.checks import (
     check_width,
 )
 from theano_impl.distances import l2_normalize
-from theano_impl.initializers import embedding_table
-from theano_impl.layer import Layer
+from theano_impl.support.initializers import embedding_table
+from theano_impl.support.layer import Layer
 
 
 def bag_of_titles(vectors: TensorVariable) -> TensorVariable:

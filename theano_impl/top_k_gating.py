@@ -16,7 +16,7 @@ from theano.gradient import disconnected_grad
 from theano.tensor.basic import Split
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_count,
     check_dtype,
     check_flag,
@@ -28,8 +28,8 @@ from theano_impl.checks import (
     check_values,
     check_width,
 )
-from theano_impl.initializers import glorot_uniform
-from theano_impl.layer import Layer
+from theano_impl.support.initializers import glorot_uniform
+from theano_impl.support.layer import Layer
 
 
 def keep_top_k(

@@ -13,7 +13,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_floating,
     check_labels,
@@ -22,8 +22,8 @@ from theano_impl.checks import (
     check_number,
 )
 from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
-from theano_impl.layer import Layer
-from theano_impl.ties import rounding_error
+from theano_impl.support.layer import Layer
+from theano_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")

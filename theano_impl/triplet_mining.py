@@ -22,7 +22,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.checks import (
+from theano_impl.support.checks import (
     check_choice,
     check_count,
     check_dtype,
@@ -40,7 +40,7 @@ from theano_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
-from theano_impl.ties import first_minimum, rounding_error, tied_ranks
+from theano_impl.support.ties import first_minimum, rounding_error, tied_ranks
 
 
 class Triplets(NamedTuple):

@@ -13,7 +13,9 @@ import numpy as np
 
 import tf2_impl
 from shared_tests.fixtures import normal
-from tf2_impl import char_word_encoder, convolution, feedback_network, layers, pooling
+from tf2_impl import char_word_encoder, feedback_network, layers
+from tf2_impl.layers import convolution
+from tf2_impl.layers import pooling
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d, ConvAutoencoder2d
 from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding

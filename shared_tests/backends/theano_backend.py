@@ -22,7 +22,7 @@ from shared_tests.backends import FileRun, Run, versions
 from shared_tests.backends.theano_tools import TOOLS
 from shared_tests.definition import CHAIN, Case, SparseInput, model_name
 from theano_impl import interchange
-from theano_impl.layer import Layer
+from theano_impl.support.layer import Layer
 
 # What C code computes, the cases compare; a graph that is called once or briefly takes too long
 # to compile.

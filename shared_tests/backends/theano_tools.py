@@ -23,7 +23,7 @@ from shared_tests.definition import Case
 from shared_tests.figures import layer_names, named_flows, read_bars
 from theano_impl import interchange
 from theano_impl.smorms3 import SMORMS3
-from theano_impl.sparse_gradients import sparse_rows
+from theano_impl.support.sparse_gradients import sparse_rows
 
 STATE = ("memory", "gradient", "square")
 

@@ -87,21 +87,21 @@ DEFINITION = Definition(
             {
                 "numpy_infer": ("distance = np.sqrt(square)", "distance = square"),
             },
-            file="row_distances",
+            file="search.row_distances",
         ),
         Mutant(
             "farthest first",
             "SmallWorldIndex",
             "all of them",
             {"numpy_infer": ("(beam.points, beam.distances)", "(beam.points, -beam.distances)")},
-            file="small_world_moment",
+            file="search.small_world_moment",
         ),
         Mutant(
             "the younger of equals",
             "SmallWorldIndex",
             "copies",
             {"numpy_infer": ("(every, to_each)", "(-every, to_each)")},
-            file="small_world_moment",
+            file="search.small_world_moment",
         ),
         Mutant(
             "band forgotten",

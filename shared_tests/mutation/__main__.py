@@ -20,7 +20,7 @@ from typing import Any
 from shared_tests.definition import PACKAGES, definitions
 from shared_tests.mutation.edits import Edit, edits
 from shared_tests.mutation.runner import outcome, preload, prepare
-from shared_tests.project.sources import ROOT, components
+from shared_tests.sources import ROOT, components
 
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 LEAST_SECONDS = 60  # before an edit that may run for ever is given up

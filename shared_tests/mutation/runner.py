@@ -24,7 +24,7 @@ from shared_tests.definition import PACKAGES, cells
 from shared_tests.measure import expected
 from shared_tests.mutation.edits import Edit
 from shared_tests.mutation.selection import own_tests
-from shared_tests.project.sources import ROOT
+from shared_tests.sources import ROOT
 
 FRAMEWORKS = {
     "torch": ("torch", "torch._dynamo"),

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from shared_tests.definition import INFERENCE_ONLY, PACKAGES, definitions
-from shared_tests.project.sources import ROOT, trees
+from shared_tests.sources import ROOT, trees
 
 TESTS = ROOT / "shared_tests"
 # What trains, compiles or runs other processes is slow: last, after all that may catch an edit.

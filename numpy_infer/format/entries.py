@@ -1,0 +1,133 @@
+"""Has an entry of a chain, or a component, what its layer takes? No more and no less.
+
+What a layer takes is read off its constructor: first the layers before it, then its arrays, and
+after the star its config.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from numpy_infer.support.checks import check_count
+from numpy_infer.support.layer import Layer
+from numpy_infer.format.options import check_options
+
+# What a layer keeps for training alone.
+TRAINING: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "BatchNorm": {"momentum": lambda value: _is_number(value) and 0 <= value <= 1},
+    "Dropout": {"rate": lambda value: _is_number(value) and 0 <= value < 1},
+    "Embedding": {"padding": lambda value: isinstance(value, bool)},
+}
+# The types of a component's config, by its annotations.
+KINDS = {
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "list[int]": (list,),
+    "Sequence[int]": (list,),
+}
+
+
+def check_entry(place: int, entry: Any) -> None:
+    """ValueError unless an entry has the form that all have, and stands where it may."""
+    keys = {"layer", "previous", "config"}
+    if not isinstance(entry, dict) or entry.keys() - {"training"} != keys:
+        raise ValueError(f"layer {place}: expected layer, previous and config, got {entry!r:.99}")
+    name, previous, config = entry["layer"], entry["previous"], entry["config"]
+    if not isinstance(name, str) or (name == "Input") != (place == 0):
+        raise ValueError(f"layer {place}: expected Input first and nowhere else, got {name!r:.99}")
+    earlier = isinstance(previous, list) and all(
+        type(one) is int and 0 <= one < place for one in previous
+    )
+    what = f"layer {place} ({name:.99})"
+    if not earlier:
+        raise ValueError(f"{what}: previous: expected earlier places, got {previous!r:.99}")
+    if not isinstance(config, dict):
+        raise ValueError(f"{what}: config: expected an object, got {config!r:.99}")
+    training, wanted = entry.get("training", {}), TRAINING.get(name, {})
+    if not isinstance(training, dict) or training.keys() != wanted.keys():
+        names = ", ".join(wanted) or "nothing"
+        raise ValueError(f"{what}: training: expected {names}, got {training!r:.99}")
+    for key, is_right in wanted.items():
+        if not is_right(training[key]):
+            raise ValueError(f"{what}: {key}: expected a fitting one, got {training[key]!r:.99}")
+
+
+def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError unless each entry takes the one before it, an unpool its pool's input too.
+
+    A MaxUnpool undoes the last MaxPool that is not undone yet: it has its config.
+    """
+    pools: list[int] = []  # the places of those that are yet to be undone
+    undone = {place for entry in entries for place in entry["previous"][1:]}
+    for place, entry in enumerate(entries):
+        name, previous = entry["layer"], [place - 1] if place else []
+        if name == "MaxUnpool" and pools:
+            pool = pools.pop()
+            previous.append(pool - 1)
+            if entry["config"] != entries[pool]["config"]:
+                raise ValueError(
+                    f"layer {place} (MaxUnpool): config: expected that of its MaxPool at place "
+                    f"{pool}, got {entry['config']!r:.99}"
+                )
+        if entry["previous"] != previous:
+            raise ValueError(
+                f"layer {place} ({name:.99}): previous: expected {previous}, as in a chain, got "
+                f"{entry['previous']!r:.99}"
+            )
+        if name == "MaxPool" and place - 1 in undone:
+            pools.append(place)
+
+
+def check_previous(previous: Collection[Any], count: int) -> None:
+    """ValueError unless a layer has so many before it."""
+    if len(previous) != count:
+        raise ValueError(f"previous: expected {count} of them, got {len(previous)}")
+
+
+def check_parts(layer_class: type[Layer], entry: Mapping[str, Any], names: Collection[str]) -> None:
+    """ValueError unless an entry has the previous places, arrays and config of its layer."""
+    build = layer_class.__init__
+    code = build.__code__
+    positional = code.co_varnames[1 : code.co_argcount]
+    layers = [name for name in positional if build.__annotations__[name] == "Layer"]
+    check_previous(entry["previous"], len(layers) or 1)  # Layer's own takes any number
+    # "both" directions of a GRU: the only arrays of a layer that have a path
+    arrays = [name.replace("backward_", "backward.") for name in positional[len(layers) :]]
+    optional = len(build.__defaults__ or ())
+    _check_names("arrays", names, arrays[: len(arrays) - optional], arrays)
+    config = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    _check_names("config", entry["config"], config, config)
+
+
+def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:
+    """ValueError or TypeError unless a component's config has what it is made of."""
+    shapes = layer_class.array_shapes
+    code = shapes.__code__
+    names = code.co_varnames[: code.co_argcount]
+    _check_names("config", config, names[: len(names) - len(shapes.__defaults__ or ())], names)
+    for key, value in config.items():
+        kind = shapes.__annotations__[key]
+        if type(value) not in KINDS[kind]:
+            raise ValueError(f"{key}: expected {kind}, got {value!r:.99}")
+    check_options(config)
+    if "n_experts" in config:
+        check_count("k", config["k"], most=config["n_experts"])
+
+
+def _check_names(
+    what: str, names: Collection[str], least: Collection[str], most: Collection[str]
+) -> None:
+    if not set(least) <= set(names) <= set(most):
+        wanted = [name if name in least else f"{name} (optional)" for name in most]
+        raise ValueError(
+            f"{what}: expected {', '.join(wanted) or 'none'}, got {', '.join(names) or 'none':.999}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < math.inf

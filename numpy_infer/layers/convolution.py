@@ -1,0 +1,235 @@
+"""Convolution over time or over planes, and its transpose: the kernel is not flipped.
+
+    y[b, o, t] = Σ_{c, k} x[b, c, stride·t + dilation·k − before] · weight[o, c, k] + bias[o]
+
+The windows are unfolded, as many at a time as stay in the cache, and go through one matrix product.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from numpy_infer.support.checks import (
+    check_dtype,
+    check_floating,
+    check_padding,
+    check_shape,
+    check_sizes,
+)
+from numpy_infer.support.layer import Layer
+from numpy_infer.layers.windows import check_growth, check_space, pad, shifted, window_counts
+
+BLOCK = 2**22  # bytes of unfolded windows at a time
+
+
+def convolution(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[Sequence[int]],
+    dilation: Sequence[int],
+) -> np.ndarray:
+    """x: (batch, in, *space), weight: (out, in, *kernel). Returns (batch, out, *windows).
+
+    stride, dilation: one number for each spatial axis; padding: (before, after) zeros for each.
+    TypeError for another dtype than the weight's, ValueError for a wrong number of channels or
+    an x that is smaller than the kernel.
+    """
+    _check_input(x, weight, weight.shape[1])
+    kernel = weight.shape[2:]
+    counts = window_counts(x, kernel, stride, padding, dilation)
+    matrix, x = weight.reshape(len(weight), -1), pad(x, padding)
+    y = np.empty((len(x), len(weight), math.prod(counts)), x.dtype)
+    if math.prod(kernel) == math.prod(stride) == 1:  # every place is a window
+        np.matmul(matrix, x.reshape(*x.shape[:2], y.shape[2]), out=y)
+    else:
+        _multiply_windows(matrix, _windows(x, kernel, counts, stride, dilation), y)
+    if bias is not None:
+        y += bias[:, None]
+    return y.reshape(len(x), len(weight), *counts)
+
+
+def transposed_convolution(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[Sequence[int]],
+    dilation: Sequence[int],
+) -> np.ndarray:
+    """x: (batch, in, *space), weight: (in, out, *kernel). Returns (batch, out, *space).
+
+    The full output has (n − 1) · stride + dilation · (kernel − 1) + 1 places on an axis;
+    padding: (before, after) to cut off, a negative "after" extends it. Errors as for
+    `convolution`, and ValueError when nothing is left.
+    """
+    _check_input(x, weight, len(weight))
+    space, (out_channels, *kernel) = x.shape[2:], weight.shape[1:]
+    sizes = [  # of the full output, extended where it is to be
+        (n - 1) * jump + step * (places - 1) + 1 + max(0, -after)
+        for n, places, jump, (_, after), step in zip(
+            space, kernel, stride, padding, dilation, strict=True
+        )
+    ]
+    kept = [
+        slice(before, size - max(0, after))
+        for size, (before, after) in zip(sizes, padding, strict=True)
+    ]
+    if any(one.start >= one.stop for one in kept):
+        raise ValueError(f"x: expected more places than padding cuts off, got shape {x.shape}")
+    check_growth(x, sizes, times=4096)
+    matrix = weight.reshape(len(weight), -1).T
+    y = np.zeros((len(x), out_channels, *sizes), x.dtype)
+    item = len(matrix) * math.prod(space) * x.itemsize
+    for block in _steps(len(x), item):
+        flat = x[block].reshape(-1, len(weight), math.prod(space))
+        columns = np.matmul(matrix, flat).reshape(-1, out_channels, *kernel, *space)
+        for places in itertools.product(*map(range, kernel)):
+            target = y[block]
+            for axis, (place, n) in enumerate(zip(places, space, strict=True)):
+                target = target[shifted(place * dilation[axis], n, stride[axis], axis=2 + axis)]
+            target += columns[(slice(None), slice(None), *places)]
+    y = y[(slice(None), slice(None), *kept)]
+    return y if bias is None else y + bias.reshape(-1, *[1] * len(space))
+
+
+class Convolution(Layer):
+    """`convolution` as a layer.
+
+    weight: (out, in, *kernel), of one or two spatial axes; bias: (out,) or None. stride and
+    dilation: one number for each axis; padding: (before, after) zeros for each.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        stride: Sequence[int],
+        padding: Sequence[Sequence[int]],
+        dilation: Sequence[int],
+    ) -> None:
+        super().__init__(previous)
+        _check_arrays(weight, bias, out_axis=0)
+        rank = weight.ndim - 2
+        self.weight = weight
+        self.bias = bias
+        self.stride = check_sizes("stride", stride, rank)
+        self.padding = check_padding("padding", padding, rank)
+        self.dilation = check_sizes("dilation", dilation, rank)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, in, *space) of the weight's dtype. Returns (batch, out, *windows)."""
+        return convolution(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+
+
+class TransposedConvolution(Layer):
+    """`transposed_convolution` as a layer.
+
+    weight: (in, out, *kernel), of one or two spatial axes; bias: (out,) or None. stride and
+    dilation: one number for each axis; padding: (before, after) to cut off for each, a negative
+    "after" extends the output.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        stride: Sequence[int],
+        padding: Sequence[Sequence[int]],
+        dilation: Sequence[int],
+    ) -> None:
+        super().__init__(previous)
+        _check_arrays(weight, bias, out_axis=1)
+        rank = weight.ndim - 2
+        self.weight = weight
+        self.bias = bias
+        self.stride = check_sizes("stride", stride, rank)
+        self.padding = check_padding("padding", padding, rank, extends=True)
+        self.dilation = check_sizes("dilation", dilation, rank)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, in, *space) of the weight's dtype. Returns (batch, out, *space)."""
+        return transposed_convolution(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+
+
+def _check_arrays(weight: np.ndarray, bias: np.ndarray | None, *, out_axis: int) -> None:
+    check_floating("weight", weight)
+    if weight.ndim not in (3, 4) or weight.size == 0:
+        raise ValueError(f"weight: expected 3 or 4 axes with entries, got shape {weight.shape}")
+    if bias is not None:
+        check_floating("bias", bias)
+        check_dtype("bias", bias, weight.dtype)
+        check_shape("bias", bias, (weight.shape[out_axis],))
+
+
+def _check_input(x: np.ndarray, weight: np.ndarray, channels: int) -> None:
+    check_space(x, rank=weight.ndim - 2)
+    check_dtype("x", x, weight.dtype)
+    if x.shape[1] != channels:
+        raise ValueError(f"x: expected {channels} channels, got shape {x.shape}")
+
+
+def _windows(
+    x: np.ndarray,
+    kernel: Sequence[int],
+    counts: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> np.ndarray:
+    """A view of padded x, (batch, channels, *kernel, *windows)."""
+    within = [bytes * step for bytes, step in zip(x.strides[2:], dilation, strict=True)]
+    between = [bytes * jump for bytes, jump in zip(x.strides[2:], stride, strict=True)]
+    shape = (*x.shape[:2], *kernel, *counts)
+    return as_strided(x, shape, (*x.strides[:2], *within, *between), writeable=False)
+
+
+def _multiply_windows(matrix: np.ndarray, windows: np.ndarray, y: np.ndarray) -> None:
+    """y = matrix · windows for each item, in blocks of items and of windows.
+
+    matrix: (out, in · kernel); windows: (batch, in, *kernel, *counts); y: (batch, out, windows).
+    """
+    rank = windows.ndim // 2 - 1
+    item = matrix.shape[1] * y.shape[2] * y.itemsize
+    rows = windows.shape[2 + rank]
+    row = y.shape[2] // rows
+    for block, lines in itertools.product(_steps(len(y), item), _steps(rows, item // rows)):
+        part = windows[(block, *[slice(None)] * (1 + rank), lines)]
+        target = y[block, :, lines.start * row : lines.stop * row]
+        if target.shape[2] >= matrix.shape[1]:
+            np.matmul(matrix, part.reshape(len(part), matrix.shape[1], -1), out=target)
+        else:  # few windows and a large matrix, which would be read again for each item
+            columns = np.moveaxis(part, 0, 1 + rank).reshape(matrix.shape[1], -1)
+            product = (matrix @ columns).reshape(len(matrix), len(part), -1)
+            target[...] = product.swapaxes(0, 1)
+
+
+def _steps(length: int, size: int) -> list[slice]:
+    """0..length in steps of as many as have BLOCK bytes, when each has `size`, or of one."""
+    step = max(1, BLOCK // max(1, size))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]

@@ -1,0 +1,98 @@
+"""Normalization as it is at inference: batch, layer and unit norm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpy_infer.support.checks import (
+    check_dtype,
+    check_floating,
+    check_like,
+    check_not_empty,
+    check_number,
+    check_shape,
+)
+from numpy_infer.distances import l2_normalize
+from numpy_infer.support.layer import Layer
+
+
+class BatchNorm(Layer):
+    """(x − mean) / √(variance + epsilon) · scale + shift, for each feature or channel.
+
+    scale, shift, mean, variance: (features,). Source: Ioffe, Szegedy 2015.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        *,
+        epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__(previous)
+        check_floating("scale", scale, ndim=1)
+        for name, array in (("shift", shift), ("mean", mean), ("variance", variance)):
+            check_like(name, array, "scale", scale)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        if (variance < 0).any():
+            raise ValueError(f"variance: expected no entry below 0, got {variance.min()}")
+        # One product and one sum are left to do for each entry.
+        self.factor = scale / np.sqrt(variance + scale.dtype.type(epsilon))
+        self.offset = shift - mean * self.factor
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, features) or (batch, channels, ...). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.factor.dtype)
+        check_shape("x", x, (*x.shape[:1], *self.factor.shape, *x.shape[2:]))
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        y = x * self.factor.reshape(shape)
+        y += self.offset.reshape(shape)
+        return y
+
+
+class LayerNorm(Layer):
+    """(x − mean of x) / √(variance of x + epsilon) · scale + shift, over the last axis.
+
+    scale, shift: (features,). Source: Ba, Kiros, Hinton 2016.
+    """
+
+    def __init__(
+        self, previous: Layer, scale: np.ndarray, shift: np.ndarray, *, epsilon: float = 1e-5
+    ) -> None:
+        super().__init__(previous)
+        check_floating("scale", scale, ndim=1)
+        check_not_empty("scale", scale)
+        check_like("shift", shift, "scale", scale)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        self.scale = scale
+        self.shift = shift
+        self.epsilon = scale.dtype.type(epsilon)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., features). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.scale.dtype)
+        check_shape("x", x, (*x.shape[:-1], *self.scale.shape))
+        y = x - x.mean(axis=-1, keepdims=True)
+        variance = np.mean(y * y, axis=-1, keepdims=True)
+        y /= np.sqrt(variance + self.epsilon)
+        y *= self.scale
+        y += self.shift
+        return y
+
+
+class L2Normalize(Layer):
+    """x / max(‖x‖, epsilon) over the last axis."""
+
+    def __init__(self, previous: Layer, *, epsilon: float = 1e-12) -> None:
+        super().__init__(previous)
+        epsilon = check_number("epsilon", epsilon, above=0)
+        self.epsilon = epsilon
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., features). Returns the same shape."""
+        return l2_normalize(x, epsilon=self.epsilon)

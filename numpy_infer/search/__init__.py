@@ -1,0 +1,1 @@
+"""What nearest-neighbor search is made of: distances, graphs, their files."""

@@ -1,0 +1,1 @@
+"""What the other files share: checks, ties, starting values, precision."""

@@ -1,0 +1,179 @@
+"""A GRU over sequences of different lengths, the last real state of each."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from pytorch_impl.support.initializers import glorot_uniform
+from pytorch_impl.support.transforms import transformed
+import math
+from collections.abc import Sequence
+from typing import Any
+from pytorch_impl.support.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_floating,
+    check_number,
+    check_width,
+)
+from pytorch_impl.distances import l2_normalize
+from pytorch_impl.support.precision import check_layer_dtype
+from pytorch_impl.top_k_gating import top_k_gating
+
+
+def make_gru(in_features: int, hidden: int, *, generator: torch.Generator | None) -> nn.GRU:
+    """An `nn.GRU`, batch first; each gate's matrix starts on its own, the biases at zero."""
+    with torch.device("meta"):  # skip_init does not know a GRU's device
+        gru = nn.GRU(in_features, hidden, batch_first=True)
+    gru.to_empty(device=torch.get_default_device())
+    with torch.no_grad():
+        for parameter in gru.parameters():
+            if parameter.ndim == 1:
+                parameter.zero_()
+            else:
+                gates = glorot_uniform(3, hidden, parameter.shape[1], generator=generator)
+                parameter.copy_(gates.flatten(0, 1))
+    return gru
+
+
+def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool = False) -> Tensor:
+    """The state of each sequence after its last step, (batch, hidden); zero for one without any.
+
+    vectors: (batch, longest, in), longest at least 1; lengths: (batch,) int64, how many of them
+    are real. reverse: from the last real one to the first.
+    """
+    if reverse:
+        steps = torch.arange(vectors.shape[1], device=vectors.device)
+        places = (lengths[:, None] - 1 - steps).clamp_min(0)
+        vectors = vectors.take_along_dim(places[..., None], dim=1)
+    if transformed(vectors, gru.weight_ih_l0, gru.weight_hh_l0):
+        # Padding comes after the last real step, so that the states before it do not see it.
+        states, _ = plain_gru(gru, vectors)
+        last = (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, gru.hidden_size)
+        states = states.gather(1, last)[:, 0]
+    elif vectors.shape[0] == 0:  # nothing can be packed; the GRU itself takes an empty batch
+        return gru(vectors)[1][0]
+    else:
+        # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
+        packed = pack_padded_sequence(
+            vectors, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        with differentiable_kernels(gru, vectors):
+            states = gru(packed)[1][0]
+    return states.masked_fill((lengths == 0)[:, None], 0)
+
+
+def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What gru(x) returns, by the formula: x (batch, time, in), from a state of zero.
+
+    PyTorch has no batching rule for its own (torch.func.vmap), nor for packed sequences, and
+    torch.export fixes the size of its batch.
+    """
+    states, last = [], []
+    for reverse in ("", "_reverse")[: 1 + gru.bidirectional]:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        own = [getattr(gru, f"{name}_l0{reverse}", None) for name in names]
+        given = F.linear(x.flip(1) if reverse else x, own[0], own[2])  # (batch, time, 3 hidden)
+        state, found = x.new_zeros(x.shape[0], gru.hidden_size), []
+        for step in given.unbind(1):
+            state = next_state(step, F.linear(state, own[1], own[3]), state)
+            found.append(state)
+        if reverse:
+            found.reverse()
+        states.append(torch.stack(found, dim=1))
+        last.append(state)
+    return torch.cat(states, dim=-1), torch.stack(last)
+
+
+def next_state(given: Tensor, kept: Tensor, state: Tensor) -> Tensor:
+    """A step of a GRU, (batch, hidden), from the products of its input and of its state.
+
+    given, kept: (batch, 3 · hidden), x·W + b and h·U + c in the order reset, update, candidate.
+    """
+    reset, update, candidate = given.chunk(3, dim=1)
+    kept_reset, kept_update, kept_candidate = kept.chunk(3, dim=1)
+    reset = (reset + kept_reset).sigmoid()
+    update = (update + kept_update).sigmoid()
+    candidate = (candidate + reset * kept_candidate).tanh()
+    return (1 - update) * candidate + update * state
+
+
+def differentiable_kernels(gru: nn.GRU, x: Tensor) -> AbstractContextManager[None]:
+    """A context in which the gradient of gru(x) exists: on CUDA in eval mode without cuDNN.
+
+    cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. PyTorch's
+    own kernels keep it always; they are slower, and are taken where a gradient is wanted.
+    """
+    if beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:
+    """Whether what is computed from x by these weights will have a gradient."""
+    wanted = x.requires_grad or any(one.requires_grad for one in gru.parameters())
+    return wanted and torch.is_grad_enabled()
+
+
+def beyond_cudnn(on_cuda: bool, training: bool, wants_gradient: bool) -> bool:
+    """Whether cuDNN would run, and raise in the backward."""
+    return on_cuda and wants_gradient and not training
+
+
+DIRECTIONS = ("forward", "backward", "both")
+
+
+class GRU(nn.GRU):
+    """One layer of `nn.GRU`, batch first, with one tensor as its output.
+
+    direction: forward, backward, or both joined along the last axis. A backward state stands at
+    the time of the input that it has just read; the last one is that at time 0.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        direction: str = "forward",
+        return_sequences: bool = False,
+    ) -> None:
+        input_size = check_count("input_size", input_size)
+        hidden_size = check_count("hidden_size", hidden_size)
+        bias = check_flag("bias", bias)
+        return_sequences = check_flag("return_sequences", return_sequences)
+        check_choice("direction", direction, DIRECTIONS)
+        both = direction == "both"
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=True, bidirectional=both)
+        self.direction = direction
+        self.return_sequences = return_sequences
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, time, input_size). Returns (batch, hidden_size), or twice that for both.
+
+        With `return_sequences` (batch, time, ...). The state before the first input is zero.
+        """
+        check_floating("x", x, ndim=3)
+        check_layer_dtype("x", x, self.weight_ih_l0.dtype)
+        check_width("x", x, self.input_size)
+        backward = self.direction == "backward"
+        x = x.flip(1) if backward else x
+        if transformed(x, self.weight_ih_l0):
+            states, last = plain_gru(self, x)
+        else:
+            with differentiable_kernels(self, x):
+                states, last = super().forward(x)
+        if not self.return_sequences:
+            return torch.cat(last.unbind(), dim=-1)
+        return states.flip(1) if backward else states
+
+    def extra_repr(self) -> str:
+        options = f"direction={self.direction!r}, return_sequences={self.return_sequences}"
+        return f"{self.input_size}, {self.hidden_size}, bias={self.bias}, {options}"

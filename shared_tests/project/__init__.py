@@ -1,1 +1,0 @@
-"""Tests of the project itself: they need no framework."""

@@ -1,0 +1,1 @@
+"""The tests: of all backends, of one each, and of the project."""

@@ -1,0 +1,1 @@
+"""Each property once, over every component and backend."""

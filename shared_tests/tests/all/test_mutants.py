@@ -1,0 +1,57 @@
+"""Each mutant, a porter's mistake in a package's source, is caught by the case it names."""
+
+import importlib
+import inspect
+import sys
+from types import ModuleType
+
+import pytest
+
+from shared_tests.definition import PACKAGES
+from shared_tests.tests.all.test_agreement import test_values_and_gradients as check_agreement
+
+
+def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
+    """The module, with its source edited in one place."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"{module.__name__}: {source.count(old)} places read {old!r}"
+    return executed(module, source.replace(old, new))
+
+
+def executed(module: ModuleType, source: str) -> ModuleType:
+    """A module like this one, made of another source."""
+    made = ModuleType(module.__name__)
+    made.__package__ = module.__package__
+    made.__file__ = module.__file__
+    exec(compile(source, f"<mutant of {module.__name__}>", "exec"), vars(made))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _keras_registry():
+    """Keras registers a class where it is defined: a mutant must not stay in its place."""
+    if "keras" not in sys.modules:
+        yield
+        return
+    registered = sys.modules["keras"].saving.get_custom_objects()
+    before = dict(registered)
+    yield
+    registered.clear()
+    registered.update(before)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a mutant may well divide by zero
+def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
+    package = PACKAGES[backend_name]
+    cell = definition.cell(mutant.operation, mutant.case)
+    component = importlib.import_module(f"{package}.{definition.component}")
+    file = mutant.file or definition.component
+    edited = importlib.import_module(file if "." in file else f"{package}.{file}")
+    check_agreement(backend, backend_name, cell)
+    changed = mutated(edited, *mutant.edits[package])
+    monkeypatch.setitem(sys.modules, edited.__name__, changed)
+    if edited is not component:  # it has to import the helper's mutant
+        again = executed(component, inspect.getsource(component))
+        monkeypatch.setitem(sys.modules, component.__name__, again)
+    with pytest.raises(AssertionError, match=r": error \S+ > "):
+        check_agreement(backend, backend_name, cell)

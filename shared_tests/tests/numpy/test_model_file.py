@@ -1,0 +1,839 @@
+"""A model file that is wrong in any way is refused in words, and no other file is ever left."""
+
+import copy
+import io
+import json
+import os
+import pickle
+import stat
+import time
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from numpy_infer import AveragePool, Input, MaxPool, MaxUnpool
+from numpy_infer.layers import activations
+from numpy_infer.format import atomic_file
+from numpy_infer.model_file import ModelFileError, load_model, read_arrays, read_model, write_model
+from shared_tests.fixtures import normal
+from shared_tests.model_files import (
+    SAMPLES,
+    Sample,
+    arrays,
+    chain,
+    flat,
+    frame,
+    pack,
+    put,
+    seal,
+    unpack,
+    write_unchecked,
+)
+
+# 5 features to 3 to 2: 1.weight (5, 3), 1.bias (3,), 3.weight (3, 2), 116 bytes of float32.
+SMALL = Sample(
+    "chain",
+    chain(("Projection", {}), ("ReLU", {}), ("Projection", {})),
+    arrays(p1_weight=(5, 3), p1_bias=(3,), p3_weight=(3, 2)),
+    np.ones((2, 5), np.float32),
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def parts(path):
+    return unpack(SMALL.write(path))
+
+
+def refused(path, message=None, load=load_model):
+    with pytest.raises(ModelFileError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value)) < 3000
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_written_is_read(name, path):
+    sample = SAMPLES[name]
+    sample.write(path)
+    component, config, weights = read_model(path)
+    assert (component, config) == (sample.component, sample.config)
+    assert weights.keys() == sample.arrays.keys()
+    for key, array in weights.items():
+        assert array.dtype == sample.arrays[key].dtype
+        np.testing.assert_array_equal(array, sample.arrays[key])
+        assert not array.flags.writeable
+    net = load_model(path)
+    assert net[0](sample.x) is sample.x
+    net[-1](sample.x)
+
+
+def test_the_parts_of_a_file_make_the_same_file(path, parts):
+    header, description, body = parts
+    assert seal(*parts) == description, "the checksum is not what docs/model_files.md says"
+    path.write_bytes(pack(header, description, body))
+    load_model(path)
+
+
+def test_every_truncation_is_refused(path):
+    data = SMALL.write(path)
+    for size in range(len(data)):
+        put(path, data[:size])
+        refused(path, "expected")
+
+
+def test_every_flipped_bit_is_refused_or_says_the_same(path):
+    data = SMALL.write(path)
+    wanted, same = load_model(path)[-1](SMALL.x), 0
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        put(path, flipped)
+        try:
+            net = load_model(path)
+        except ModelFileError:
+            continue
+        same += 1
+        np.testing.assert_array_equal(net[-1](SMALL.x), wanted)
+    assert same <= 8, "more than a letter's case was overlooked"
+
+
+class Mark:
+    """Its pickle makes a directory when it is loaded."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def zipped(mark):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(Mark(mark)))
+    return data.getvalue()
+
+
+def arrays_in_a_zip(mark):
+    data = io.BytesIO()
+    np.savez(data, weight=np.array([Mark(mark)], object))
+    return data.getvalue()
+
+
+OTHER_FILES = {
+    "empty": lambda mark: b"",
+    "seven bytes": lambda mark: b"seven b",
+    "text": lambda mark: b"Now is the winter of our discontent\n" * 9,
+    "JSON": lambda mark: b'{"component": "chain", "config": {}, "version": 1}',
+    "pickle": lambda mark: pickle.dumps(Mark(mark)),
+    "old pickle": lambda mark: pickle.dumps(Mark(mark), protocol=0),
+    "zip with a pickle": zipped,
+    "npz of objects": arrays_in_a_zip,
+    "zeros": lambda mark: bytes(4096),
+    "ones": lambda mark: b"\xff" * 4096,
+    "header that is a list": lambda mark: frame(b"[1, 2, 3]"),
+    "header that is a pickle": lambda mark: frame(pickle.dumps(Mark(mark)), bytes(64)),
+    "header of one bracket": lambda mark: frame(b"{ "),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_a_file_of_another_kind_is_refused_and_nothing_in_it_runs(name, path, tmp_path):
+    mark = tmp_path / "code ran"
+    path.write_bytes(OTHER_FILES[name](mark))
+    for load in (load_model, read_model, read_arrays):
+        refused(path, "expected", load)
+    assert not mark.exists()
+    if name == "pickle":
+        pickle.loads(path.read_bytes())
+        assert mark.exists(), "the pickle is no trap"
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_at_once(make, path):
+    make(path)
+    refused(path, "expected a regular file")
+
+
+def test_a_file_that_is_not_there_is_an_os_error(path):
+    with pytest.raises(FileNotFoundError):
+        load_model(path)
+
+
+NESTED = b"[" * 100_000 + b"]" * 100_000
+DIGITS = b"9" * 1_000_000
+ENTRY = b'{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+HEADERS = {
+    "nested lists": (b'{"a":' + NESTED + b"}", "nested less deeply"),
+    "nested objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested less deeply"),
+    "nested too deep to show": (b'{"a":' + b"[" * 900 + b"]" * 900 + b"}", "expected|recursion"),
+    "open brackets": (b'{"a":' + b"[" * 100_000, "nested less deeply"),
+    "a million digits": (b'{"a":' + DIGITS + b"}", "in JSON, got Exceeds"),
+    "a million digits after the point": (b'{"a":0.' + DIGITS + b"}", "array 'a'"),
+    "NaN": (b'{"a":NaN}', "in JSON, got NaN"),
+    "infinity of digits": (b'{"a":1e999}', "array 'a'"),
+    "infinity": (b'{"a":-Infinity}', "in JSON, got -Infinity"),
+    "array twice": (b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}", "given twice"),
+    "metadata twice": (b'{"__metadata__":{},"__metadata__":{}}', "given twice"),
+    "not UTF-8": (b'{"\xff\xfe":' + ENTRY + b"}", "in UTF-8"),
+    "UTF-16": (('{"a":' + ENTRY.decode() + "}").encode("utf-16-le"), "in JSON"),
+    "encoded surrogate": (b'{"\xed\xa0\x80":' + ENTRY + b"}", "in UTF-8"),
+    "escaped surrogate": (b'{"\\ud800":' + ENTRY + b"}", "surrogates not allowed"),
+    "text after it": (b'{"a":' + ENTRY + b"} {}", "in JSON, got Extra data"),
+    "metadata that is a list": (b'{"__metadata__":[]}', "hold text alone"),
+    "metadata that is a number": (b'{"__metadata__":{"fourfold":1}}', "hold text alone"),
+    "no metadata": (b'{"a":' + ENTRY + b"}", "holds arrays, no model"),
+    "other metadata": (b'{"__metadata__":{"format":"pt"},"a":' + ENTRY + b"}", "no model"),
+    "description no JSON": (b'{"__metadata__":{"fourfold":"x"},"a":' + ENTRY + b"}", "in JSON"),
+    "description a list": (b'{"__metadata__":{"fourfold":"[]"},"a":' + ENTRY + b"}", "an object"),
+    "nested description": (
+        b'{"__metadata__":{"fourfold":"' + NESTED + b'"},"a":' + ENTRY + b"}",
+        "the metadata's 'fourfold' nested less deeply",
+    ),
+    "description of a million digits": (
+        b'{"__metadata__":{"fourfold":"' + DIGITS + b'"},"a":' + ENTRY + b"}",
+        "the metadata's 'fourfold' in JSON, got Exceeds",
+    ),
+    "key twice in the description": (
+        b'{"__metadata__":{"fourfold":"{\\"version\\":1,\\"version\\":1}"},"a":' + ENTRY + b"}",
+        "given twice",
+    ),
+    "surrogate in the description": (
+        b'{"__metadata__":{"fourfold":"{\\"\\\\ud800\\":1}"},"a":' + ENTRY + b"}",
+        "surrogates not allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_is_wrong_is_refused(name, path):
+    header, message = HEADERS[name]
+    path.write_bytes(frame(header, bytes(4)))
+    refused(path, message)
+
+
+@pytest.mark.parametrize(
+    "length", [0, 1, -1, 8, 300_000_000, 2**21 + 1, 2**31, 2**32 + 100, 2**63, 2**64 - 1]
+)
+def test_a_length_that_is_wrong_is_refused(length, path):
+    data = SMALL.write(path)
+    if length in (-1, 8):  # from the right one
+        length += int.from_bytes(data[:8], "little")
+    put(path, length.to_bytes(8, "little") + data[8:])
+    os.truncate(path, max(len(data), 400_000_000))  # long enough to hold some of them
+    wanted = r"expected a header of 2\.\.2097152 bytes" if length > 2**21 else "header|96 bytes"
+    refused(path, wanted)
+
+
+def change_array(name="1.weight", **fields):
+    return lambda header, description: header[name].update(fields)
+
+
+def change_place(place, **fields):
+    return lambda header, description: description["config"]["layers"][place].update(fields)
+
+
+def change(**fields):
+    return lambda header, description: description.update(fields)
+
+
+def change_config(**fields):
+    return lambda header, description: description["config"].update(fields)
+
+
+def remove(name):
+    """Takes an array out; what is behind it moves up."""
+
+    def edit(header, description):
+        begin, end = header.pop(name)["data_offsets"]
+        for entry in header.values():
+            if entry["data_offsets"][0] >= end:
+                entry["data_offsets"] = [at - end + begin for at in entry["data_offsets"]]
+        return begin, end
+
+    return edit
+
+
+def rename(old, new):
+    def edit(header, description):
+        header[new] = header.pop(old)
+
+    return edit
+
+
+# (what is done to the header and the description, what the message says); sealed again
+EDITS = {
+    # shapes, types and places of arrays
+    "product that overflows": (change_array(shape=[2**32, 2**32, 2**32]), "bytes for shape"),
+    "product that overflows to the right size": (change_array(shape=[2**47, 2**17]), "bytes for"),
+    "negative axes": (change_array(shape=[-5, -3]), "expected a shape"),
+    "axes that are floats": (change_array(shape=[5.0, 3.0]), "expected a shape"),
+    "an axis that is true": (change_array(shape=[15, True]), "expected a shape"),
+    "an axis of 10^18": (change_array(shape=[10**18]), "expected a shape"),
+    "axes of 10^18 times none": (change_array(shape=[10**18, 0]), "expected a shape"),
+    "a thousand axes": (change_array(shape=[1] * 998 + [5, 3]), "expected a shape"),
+    "an axis of none": (change_array(shape=[5, 0, 3]), "bytes for shape"),
+    "shape that is text": (change_array(shape="53"), "expected a shape"),
+    "shape that is none": (change_array(shape=None), "expected a shape"),
+    "no shape": (lambda h, d: h["1.weight"].pop("shape"), "expected dtype, shape and"),
+    "one field too many": (change_array(stride=1), "expected dtype, shape and data_offsets"),
+    "entry that is a list": (lambda h, d: h.update({"1.weight": []}), "expected dtype, shape"),
+    "other shape of the same size": (change_array(shape=[3, 5]), "layer 1 .*bias"),
+    "flat": (change_array(shape=[15]), r"layer 1 \(Projection\): weight: expected 2 axes"),
+    "unknown type": (change_array(dtype="F33"), "expected one of F64"),
+    "type that is a number": (change_array(dtype=32), "expected one of F64"),
+    "type that is a long text": (change_array(dtype="F" * 10**6), "expected one of F64"),
+    "bfloat": (change_array(dtype="BF16", shape=[5, 6]), "expected one of F64"),
+    "half": (change_array(dtype="F16", shape=[5, 6]), "expected float32 or float64 through"),
+    "whole numbers": (change_array(dtype="I32"), "expected float32 or float64 throughout"),
+    "mixed": (change_array("3.weight", dtype="F64", shape=[3, 1]), "got float32, float64"),
+    "offsets of one number": (change_array(data_offsets=[60]), "two data_offsets"),
+    "offsets that are floats": (change_array(data_offsets=[0.0, 60.0]), "two data_offsets"),
+    "offsets that are negative": (change_array(data_offsets=[-60, 0]), "two data_offsets"),
+    "offsets that fall": (change_array(data_offsets=[60, 0]), "bytes for shape"),
+    "offsets of 2^63": (change_array(data_offsets=[2**63, 2**63 + 60]), "two data_offsets"),
+    "offsets far away": (change_array(data_offsets=[2**62, 2**62 + 60]), "to begin at byte 0"),
+    "overlap": (change_array("1.bias", data_offsets=[48, 60]), "to begin at byte 60, got 48"),
+    "same place twice": (change_array("1.bias", data_offsets=[0, 12]), "to begin at byte"),
+    "hole": (change_array("3.weight", data_offsets=[76, 100]), "to begin at byte 72, got 76"),
+    "past the end": (change_array("3.weight", shape=[3, 3], data_offsets=[72, 108]), "108 bytes"),
+    "bytes of no array": (lambda h, d: h.pop("3.weight"), "expected 72 bytes of arrays, got 96"),
+    # the description
+    "version 2": (change(version=2), "version: expected 1, got 2"),
+    "version 0": (change(version=0), "version: expected 1, got 0"),
+    "version that is text": (change(version="1"), "version: expected 1, got '1'"),
+    "version that is true": (change(version=True), "version: expected 1, got True"),
+    "version that is a float": (change(version=1.0), "version: expected 1, got 1.0"),
+    "no version": (lambda h, d: d.pop("version"), "version: expected 1, got None"),
+    "no component": (lambda h, d: d.pop("component"), "expected version, component and config"),
+    "no config": (lambda h, d: d.pop("config"), "expected version, component and config"),
+    "one key too many": (change(code="import os"), "expected version, component and config"),
+    "component that is a number": (change(component=3), "component as text"),
+    "config that is a list": (change(config=[]), "config as an object"),
+    "component os.system": (change(component="os.system"), "layer: expected one of"),
+    "component os.System": (change(component="os.System"), "expected one that infers"),
+    "component ..": (change(component=".."), "layer: expected one of"),
+    "component ../../x.Y": (change(component="../../x.Y"), "layer: expected one of"),
+    "component numpy_infer.__main__": (change(component="numpy_infer.__main__"), "expected one of"),
+    "component __main__.Converted": (change(component="__main__.Converted"), "expected one of"),
+    "component of two files": (change(component="layer.layer.Layer"), "expected one of"),
+    "component layer.Layer": (change(component="layer.Layer"), "expected one that infers"),
+    "component of a chain": (change(component="projection.Projection"), "one that infers"),
+    "component that is a function": (change(component="model_file.Model"), "one that infers"),
+    "component of nothing": (change(component=""), "layer: expected one of"),
+    "component with a newline": (change(component="a.B\n"), "layer: expected one of"),
+    "other config": (change_config(seed=1), "config: expected a list of layers"),
+    "no layers": (change_config(layers=[]), "config: expected a list of layers"),
+    "the input alone": (
+        change_config(layers=chain()["layers"]),
+        "a layer after the input, got none",
+    ),
+    "layers that are text": (change_config(layers="Input"), "config: expected a list of layers"),
+    "layers that are numbers": (change_config(layers=[1, 2]), "before its name|expected layer"),
+    "one layer less": (lambda h, d: d["config"]["layers"].pop(), "expected a place in 0..2"),
+    # entries of a chain
+    "unknown layer": (change_place(2, layer="LSTM"), r"layer 2 \(LSTM\): layer: expected one of"),
+    "layer os.system": (change_place(2, layer="os.system"), r"layer 2 .*expected one of"),
+    "layer ..": (change_place(2, layer=".."), r"layer 2 .*expected one of"),
+    "layer numpy_infer.__main__": (change_place(2, layer="numpy_infer.__main__"), "expected one"),
+    "layer Layer": (change_place(2, layer="Layer"), r"layer 2 .*expected one of"),
+    "layer that is a number": (change_place(2, layer=2), "layer 2: expected Input first"),
+    "layer that is a long text": (change_place(2, layer="x" * 10**6), "expected one of"),
+    "a second input": (change_place(2, layer="Input"), "layer 2: expected Input first"),
+    "no input": (change_place(0, layer="ReLU"), "layer 0: expected Input first"),
+    "input with a config": (change_place(0, config={"a": 1}), r"layer 0 \(Input\)"),
+    "entry without config": (
+        lambda h, d: d["config"]["layers"][2].pop("config"),
+        "layer 2: expected layer, previous and config",
+    ),
+    "entry with more": (change_place(2, code="1"), "layer 2: expected layer, previous and config"),
+    "config that is no object": (change_place(2, config=[]), r"layer 2 \(ReLU\): config"),
+    "unknown config": (change_place(2, config={"slope": 1}), r"layer 2 \(ReLU\): config: .*slope"),
+    "config named as an array": (
+        change_place(3, config={"weight": [[1.0]]}),
+        r"layer 3 \(Projection\): config: expected none, got weight",
+    ),
+    "config named previous": (change_place(3, config={"previous": 1}), "expected none, got prev"),
+    "config named self": (change_place(3, config={"self": 1}), "expected none, got self"),
+    "training of nothing": (change_place(2, training={"rate": 1}), "training: expected nothing"),
+    "training that is a list": (change_place(2, training=[]), "training: expected nothing"),
+    # the graph
+    "forward reference": (change_place(1, previous=[2]), r"layer 1 .*earlier places, got \[2\]"),
+    "cycle of one": (change_place(2, previous=[2]), r"layer 2 .*earlier places, got \[2\]"),
+    "place that is negative": (change_place(2, previous=[-1]), "earlier places"),
+    "place that is true": (change_place(2, previous=[True]), "earlier places"),
+    "place that is a float": (change_place(2, previous=[1.0]), "earlier places"),
+    "place that is huge": (change_place(2, previous=[10**30]), "earlier places"),
+    "previous that is a number": (change_place(2, previous=1), "earlier places"),
+    "input after something": (change_place(0, previous=[0]), r"layer 0 .*earlier places"),
+    "nothing before": (change_place(2, previous=[]), r"layer 2 .*previous: expected 1 .*got 0"),
+    "two before": (change_place(2, previous=[0, 1]), r"layer 2 .*previous: expected 1 .*got 2"),
+    "layer of another kind": (
+        change_place(2, layer="Projection", previous=[1]),
+        r"layer 2 \(Projection\): arrays: expected weight, bias \(optional\), got none",
+    ),
+    # arrays of the model
+    "array missing": (remove("3.weight"), r"layer 3 \(Projection\): arrays: expected weight"),
+    "array in a place that has none": (rename("1.bias", "2.bias"), r"layer 2 .*expected none, got"),
+    "array of an unknown name": (rename("1.bias", "1.shift"), "got weight, shift|got shift, wei"),
+    "array without a place": (rename("1.bias", "bias"), "expected a place in 0..3"),
+    "array without a name": (rename("1.bias", "1."), "expected a place in 0..3"),
+    "array past the places": (rename("1.bias", "4.bias"), "expected a place in 0..3"),
+    "array of place 01": (rename("1.bias", "01.bias"), "expected a place in 0..3"),
+    "array of place -1": (rename("1.bias", "-1.bias"), "expected a place in 0..3"),
+    "array of the input": (rename("1.bias", "0.bias"), r"layer 0 \(Input\): expected no config"),
+    "array named previous": (rename("1.bias", "1.previous"), r"layer 1 .*arrays: expected"),
+    "array named self": (rename("1.bias", "1.self"), r"layer 1 .*arrays: expected"),
+    "array named as a dunder": (rename("1.bias", "1.__class__"), r"layer 1 .*arrays: expected"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_wrong_statement_is_refused(name, path, parts):
+    header, description, body = copy.deepcopy(parts)
+    edit, message = EDITS[name]
+    cut = edit(header, description)
+    if isinstance(cut, tuple):
+        body = body[: cut[0]] + body[cut[1] :]
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    assert "damaged" not in refused(path, message)
+
+
+# (sample, config of the place or of the component, what the message says)
+CONFIGS = {
+    "size that is a float": ("mixture", {"in_features": 5.0}, "in_features: expected int, got 5.0"),
+    "size that is true": ("mixture", {"k": True}, "k: expected int, got True"),
+    "size that is text": ("mixture", {"n_experts": "3"}, "n_experts: expected int, got '3'"),
+    "size that is a list": ("mixture", {"n_experts": [3]}, "n_experts: expected int"),
+    "size that is huge": ("mixture", {"n_experts": 10**4000}, "n_experts: expected a whole number"),
+    "size that is negative": (
+        "mixture",
+        {"in_features": -5},
+        "in_features: expected a whole number",
+    ),
+    "size that is another": ("mixture", {"out_features": 7}, "arrays: expected"),
+    "flag that is a number": ("mixture", {"noisy": 0}, "noisy: expected bool, got 0"),
+    "flag that asks for more": ("mixture", {"noisy": True}, "arrays: expected .*noise_weight"),
+    "more than there are": ("mixture", {"k": 4}, r"k: expected a whole number in 1\.\.3, got 4"),
+    "unknown option": ("mixture", {"seed": 1}, "config: expected in_features, .* got .*seed"),
+    "unknown choice": ("padded embedding", {"reduce": "max"}, "reduce: expected one of mean, sum"),
+    "choice that is a list": ("padded embedding", {"reduce": []}, "reduce: expected str, got"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_component_with_a_wrong_config_is_refused(name, path):
+    sample, config, message = CONFIGS[name]
+    header, description, body = unpack(SAMPLES[sample].write(path))
+    description["config"].update(config)
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    refused(path, message)
+
+
+def test_a_config_that_is_not_complete_is_refused(path):
+    header, description, body = unpack(SAMPLES["perceptron"].write(path))
+    layers = description["config"]["layers"]
+    del layers[2]["config"]["epsilon"]
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    refused(path, r"layer 2 \(BatchNorm\): config: expected epsilon, got none")
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 2, "0.1", True, None, [0.1], 10**400, 1e999])
+def test_what_is_kept_for_training_is_checked(momentum, path):
+    header, description, body = unpack(SAMPLES["perceptron"].write(path))
+    description["config"]["layers"][2]["training"] = {"momentum": momentum}
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    refused(path, r"layer 2 \(BatchNorm\): momentum: expected|got Infinity")
+
+
+@pytest.mark.parametrize("epsilon", [-1, "1e-5", True, None, [1e-5], 10**400, {}])
+def test_numbers_of_a_layer_are_checked(epsilon, path):
+    header, description, body = unpack(SAMPLES["perceptron"].write(path))
+    description["config"]["layers"][2]["config"] = {"epsilon": epsilon}
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    refused(path, r"layer 2 \(BatchNorm\): epsilon: expected")
+
+
+TRAINED = {"momentum": 0.1}
+NORM = ("scale", "shift", "mean", "variance")
+CONVOLUTION = {"stride": [1], "padding": [[0, 0]], "dilation": [1]}
+WIDTHS = {
+    "projections": (
+        chain(("Projection", {}), ("ReLU", {}), ("Projection", {})),
+        arrays(p1_weight=(5, 3), p3_weight=(4, 2)),
+        r"layer 3 \(Projection\): previous: expected 4 features, got 3",
+    ),
+    "convolutions": (
+        chain(("Convolution", CONVOLUTION), ("Sigmoid", {}), ("Convolution", CONVOLUTION)),
+        arrays(p1_weight=(3, 2, 5), p3_weight=(2, 5, 5)),
+        r"layer 3 \(Convolution\): previous: expected 5 channels, got 3",
+    ),
+    "normalization of channels": (
+        chain(("Convolution", CONVOLUTION), ("LayerNorm", {"epsilon": 1e-5})),
+        arrays(p1_weight=(3, 2, 5), p2_scale=(7,), p2_shift=(7,)),
+        None,  # over the last axis, whose width comes with the input
+    ),
+    "pooled channels": (
+        chain(
+            ("TransposedConvolution", CONVOLUTION),
+            ("GlobalMaxPool", {"keepdims": False}),
+            ("Projection", {}),
+        ),
+        arrays(p1_weight=(3, 2, 5), p3_weight=(3, 5)),
+        r"layer 3 \(Projection\): previous: expected 3 features, got 2",
+    ),
+    "embedding": (
+        chain(
+            ("Embedding", {}, {"padding": False}),
+            ("GRU", {"direction": "forward", "return_sequences": True}),
+        ),
+        arrays(p1_table=(7, 3), p2_input_weight=(5, 6), p2_hidden_weight=(2, 6)),
+        r"layer 2 \(GRU\): previous: expected 5 features, got 3",
+    ),
+    "both directions": (
+        chain(
+            ("GRU", {"direction": "both", "return_sequences": False}),
+            ("Projection", {}),
+        ),
+        arrays(
+            p1_input_weight=(5, 6),
+            p1_hidden_weight=(2, 6),
+            **{"p1_backward.input_weight": (5, 6), "p1_backward.hidden_weight": (2, 6)},
+            p2_weight=(2, 3),
+        ),
+        r"layer 2 \(Projection\): previous: expected 2 features, got 4",
+    ),
+    "moved channels": (
+        chain(("Projection", {}), ("ChannelsFirst", {}), ("BatchNorm", {"epsilon": 1e-5}, TRAINED)),
+        arrays(p1_weight=(5, 3), **{f"p3_{name}": (5,) for name in NORM}),
+        r"layer 3 \(BatchNorm\): previous: expected 5 channels, got 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_layers_that_can_never_run_are_refused(name, path):
+    config, weights, message = WIDTHS[name]
+    if message is None:
+        write_model(path, "chain", config, weights)
+        load_model(path)
+    else:
+        with pytest.raises(ValueError, match=message):
+            write_model(path, "chain", config, weights)
+        assert not path.exists()
+        write_unchecked(path, "chain", config, weights)
+        refused(path, message)
+
+
+def test_padding_that_is_not_zero_is_refused(path):
+    weights = {"1.table": np.ones((7, 3))}
+    config = chain(("Embedding", {}, {"padding": True}))
+    message = r"layer 1 \(Embedding\): table: expected zeros in row 0, got "
+    with pytest.raises(ValueError, match=message):
+        write_model(path, "chain", config, weights)
+    write_unchecked(path, "chain", config, weights)
+    refused(path, message)
+    write_model(path, "chain", chain(("Embedding", {}, {"padding": False})), weights)
+
+
+def test_layers_that_blow_up_their_input_are_refused_when_they_run():
+    """From a file they are refused when it is loaded."""
+    pool = {"size": [1], "stride": [1], "padding": [[0, 2**20]]}
+    net = AveragePool(Input(), **pool, count_padding=True)
+    with pytest.raises(ValueError, match="x: expected at most 16704 places of a layer, got"):
+        net(np.ones((1, 1, 5)))
+
+
+def test_a_changed_array_is_damage(path, parts):
+    header, description, body = parts
+    path.write_bytes(pack(header, description, body[:-1] + b"!"))
+    refused(path, "checksum: expected [0-9a-f]{8}, got '[0-9a-f]{8}': the file is damaged")
+
+
+@pytest.mark.parametrize("checksum", [None, 0, "", [], "00000000"])
+def test_a_checksum_that_is_there_counts(checksum, path, parts):
+    header, description, body = parts
+    path.write_bytes(pack(header, description | {"checksum": checksum}, body))
+    refused(path, "checksum: expected")
+
+
+def test_a_file_without_a_checksum_loads(path, parts):
+    header, description, body = parts
+    wanted = load_model(path)[-1](SMALL.x)
+    del description["checksum"]
+    path.write_bytes(pack(header, description, body))
+    np.testing.assert_array_equal(load_model(path)[-1](SMALL.x), wanted)
+
+
+ONE = np.ones(())
+LOSS = "soft_nearest_neighbor_loss.SoftNearestNeighborLoss"
+
+
+def test_a_loss_with_an_array_is_read_and_not_built(path):
+    options = {"temperature": 2.0, "distance": "cosine", "reduction": "sum", "block_size": None}
+    write_model(path, LOSS, options | {"learn_temperature": False}, {})
+    write_model(path, LOSS, options | {"learn_temperature": True}, {"log_inverse_temperature": ONE})
+    assert read_model(path).component == LOSS
+    refused(path, "component: expected one that infers, or a chain, got 'soft_nearest")
+
+
+@pytest.mark.parametrize("component", ["triplet_loss.TripletLoss", "foo.Bar", "layer.Layer"])
+def test_what_is_no_component_is_neither_written_nor_read(path, component):
+    with pytest.raises(ValueError, match="component: expected one that infers, or a chain, got"):
+        write_model(path, component, {}, {})
+    assert not path.exists()
+    write_unchecked(path, component, {}, {})
+    refused(path, "component: expected one that infers, or a chain, got")
+    with pytest.raises(ModelFileError, match="component: expected one that infers"):
+        read_model(path)
+
+
+def test_many_layers_take_time_in_proportion(path):
+    """Five thousand layers and arrays; looking each up among all would take a minute."""
+    count = 5000
+    config = chain(*[("Projection", {})] * count)
+    weights = {f"{place}.weight": np.full((1, 1), 0.5) for place in range(1, count + 1)}
+    write_model(path, "chain", config, weights)
+    start = time.perf_counter()
+    net = load_model(path)
+    assert time.perf_counter() - start < 2
+    assert net[-1](np.ones((1, 1))) == 0.5**count
+
+
+def test_nesting_is_refused_at_every_depth(path, parts):
+    """What can just be read may be too deep to be written for the checksum."""
+    header, description, body = parts
+    for depth in range(800, 1100):
+        nested = '{"x": ' + "[" * depth + "]" * depth + "}"
+        text = json.dumps(description).replace('"config": {}', f'"config": {nested}', 1)
+        metadata = {"__metadata__": {"fourfold": text}}
+        put(path, frame(json.dumps(metadata | header).encode(), body))
+        refused(path)
+
+
+# Writing.
+
+
+class Full:
+    """A disk that is full when the first bytes have been written."""
+
+    def __init__(self, array):
+        self.dtype, self.shape, self.nbytes, self.size = (
+            array.dtype,
+            array.shape,
+            array.nbytes,
+            array.size,
+        )
+        self.array, self.reads = array, 0
+
+    def __array__(self, *_, **__):
+        self.reads += 1
+        if self.reads > 1:  # the checksum has read it by then
+            raise OSError(28, "No space left on device")
+        return self.array
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_draft(path):
+    old = SMALL.write(path)
+    weights = SMALL.arrays | {"3.weight": Full(np.ones((3, 2), np.float32))}
+    with pytest.raises(OSError, match="No space left"):
+        write_unchecked(path, "chain", SMALL.config, weights)
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_an_error_at_the_end_leaves_the_old_file_and_no_draft(function, error, path, monkeypatch):
+    old = SMALL.write(path)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(atomic_file.os, function, fail)
+    with pytest.raises(type(error)):
+        write_model(path, "chain", SMALL.config, SMALL.arrays | {"1.bias": np.ones(3, np.float32)})
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "error"),
+    [
+        ({"a": {1, 2}}, {}, TypeError),
+        ({"a": float("nan")}, {}, ValueError),
+        ({"a": np.float32(1)}, {}, TypeError),
+        ({}, {"a": np.ones(2, np.float16)}, TypeError),
+        ({}, {"a": np.ones(2, np.float32), "b": np.ones(2)}, TypeError),
+        ({}, {"a": np.ones(2, int)}, TypeError),
+        ({}, {"a": np.ones(2, ">f4")}, TypeError),
+        ({}, {"a": np.ones((2, 0))}, ValueError),
+        ({}, {"a": np.array([None])}, TypeError),
+        ({"a": "x" * 2**21}, {}, ValueError),
+    ],
+)
+def test_what_a_file_cannot_hold_is_not_written(config, weights, error, path):
+    with pytest.raises(error):
+        write_model(path, "chain", config, weights)
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("slope", [np.float32(0.1), float("nan")])
+def test_a_config_that_json_cannot_say_is_refused_by_its_layer(slope, path):
+    config = chain(("ReLU", {}), ("LeakyReLU", {"slope": slope}))
+    wanted = r"^layer 2 \(LeakyReLU\): config: expected what JSON can say, got: "
+    with pytest.raises((TypeError, ValueError), match=wanted):
+        write_model(path, "chain", config, {})
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^config: expected what JSON can say, got: "
+    ):
+        write_model(path, "a.B", {"slope": slope}, {})
+
+
+def test_no_folder_is_an_os_error_that_names_the_file(tmp_path):
+    path = tmp_path / "none" / "model.safetensors"
+    with pytest.raises(FileNotFoundError) as caught:
+        SMALL.write(path)
+    assert caught.value.filename == str(path)
+    assert ".part" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced(make, path):
+    make(path)
+    before = path.stat()
+    with pytest.raises(OSError, match="expected a regular file") as caught:
+        SMALL.write(path)
+    assert caught.value.filename == str(path)
+    assert path.stat().st_ino == before.st_ino
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_new_file_has_the_permissions_of_the_old_one(mode, path):
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        SMALL.write(path)
+    finally:
+        os.umask(before)
+    load_model(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(umask, path):
+    before = os.umask(umask)
+    try:
+        SMALL.write(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_links_stay_links(tmp_path, path):
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "model.safetensors"
+    target.write_bytes(b"old")
+    path.symlink_to(target)
+    data = SMALL.write(path)
+    assert path.is_symlink()
+    assert target.read_bytes() == data
+    assert not target.is_symlink()
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "模" * 85, "a b'c\n"])
+def test_any_name_of_a_file_will_do(name, tmp_path):
+    SMALL.write(tmp_path / name)
+    assert load_model(tmp_path / name)[-1](SMALL.x).shape == (2, 2)
+
+
+def test_arrays_of_any_layout_are_written_in_order(path):
+    weight = np.arange(30, dtype=np.float32).reshape(3, 10)
+    weights = {"1.weight": weight[:, ::2].T, "1.bias": weight[::-1, 0], "3.weight": weight[:, 8:]}
+    write_model(path, "chain", SMALL.config, weights)
+    for name, array in read_arrays(path).items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+def test_a_net_outlives_the_file_that_it_came_from(path):
+    SMALL.write(path)
+    net = load_model(path)
+    wanted = net[-1](SMALL.x)
+    Sample("chain", SMALL.config, {k: 2 * v for k, v in SMALL.arrays.items()}, SMALL.x).write(path)
+    np.testing.assert_array_equal(net[-1](SMALL.x), wanted)
+    path.unlink()
+    np.testing.assert_array_equal(net[-1](SMALL.x), wanted)
+
+
+def test_arrays_stay_in_the_file(path):
+    """32 MiB of them; neither the checksum nor the layers make a copy."""
+    write_model(
+        path, "chain", chain(("Projection", {})), {"1.weight": np.ones((2**12, 2**11), "f4")}
+    )
+    for load in (load_model, read_model, read_arrays):
+        tracemalloc.start()
+        try:
+            kept = load(path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert kept
+        assert peak < 2**20
+
+
+# Nets from files.
+
+
+@pytest.mark.parametrize("name", ["perceptron", "mixture", "autoencoder", "reader"])
+def test_eight_threads_get_what_one_gets(name, path):
+    SAMPLES[name].write(path)
+    net = load_model(path)
+    x = SAMPLES[name].x
+    inputs = [np.ascontiguousarray(np.roll(x, turn, axis=-1)) for turn in range(8)]
+    alone = [net[-1](one) for one in inputs]
+
+    def thousand(number):
+        for turn in range(1000):
+            which = (number + turn) % 8
+            for got, wanted in zip(flat(net[-1](inputs[which])), flat(alone[which]), strict=True):
+                if not np.array_equal(got, wanted):
+                    return which
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(thousand, range(8))) == [None] * 8
+
+
+def test_a_layer_that_two_share_is_evaluated_once_per_call(monkeypatch):
+    """A diamond: 1 to 2 and 3, and these to 4."""
+    pool = {"size": [2, 2], "stride": [2, 2], "padding": [[0, 0], [0, 0]]}
+    tanh = activations.Tanh(Input())
+    # The largest stay where they are.
+    net = [MaxUnpool(MaxPool(tanh, **pool), activations.Sigmoid(tanh), **pool)]
+    calls = []
+    for layer in (activations.Tanh, activations.Sigmoid):
+        forward = layer.forward
+        monkeypatch.setattr(
+            layer,
+            "forward",
+            lambda self, x, forward=forward: calls.append(type(self).__name__) or forward(self, x),
+        )
+    x = normal(2, 3, 4, 4, seed=1)
+    output = net[-1](x)
+    assert sorted(calls) == ["Sigmoid", "Tanh"]
+    net[-1](x)
+    assert sorted(calls) == ["Sigmoid", "Sigmoid", "Tanh", "Tanh"]
+    kept = np.where(output != 0, np.tanh(x), 0)
+    np.testing.assert_array_equal(output, kept)

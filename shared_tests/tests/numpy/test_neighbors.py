@@ -1,0 +1,212 @@
+"""The memories: exact against the whole product, ties, growth, and their files."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpy_infer import neighbor_memory
+from numpy_infer.format import safetensors_file
+from numpy_infer.support.layer import Input
+from numpy_infer.model_file import ModelFileError, checksum
+from numpy_infer.neighbor_memory import NeighborMemory
+from numpy_infer.rare_event_memory import RareEventMemory
+from shared_tests.components.rare_event_memory import QUERIES, STATE
+from shared_tests.fixtures import digits, normal
+
+
+def memory(vectors: np.ndarray) -> NeighborMemory:
+    found = NeighborMemory(vectors.shape[1], dtype=str(vectors.dtype))
+    found.add(vectors)
+    return found
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (7, 7), (3000, 1), (3000, 10), (2500, 2500)])
+def test_search_is_the_whole_product_sorted(n, k, dtype):
+    x, queries = normal(n, 7, seed=1).astype(dtype), normal(13, 7, seed=2).astype(dtype)
+    found = memory(x).search(queries, k)
+    cosines = unit(queries.astype("float64")) @ unit(x.astype("float64")).T
+    wanted = np.sort(cosines, axis=1)[:, ::-1][:, :k]
+    bound = 1e-14 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(found.similarities, wanted, rtol=0, atol=bound)
+    at = np.take_along_axis(cosines, found.indices, axis=1)
+    np.testing.assert_allclose(at, wanted, rtol=0, atol=bound)
+    assert found.indices.dtype == np.int64
+    assert found.similarities.dtype == dtype
+    assert all(len(set(row)) == k for row in found.indices)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_equal_vectors_tie_across_tiles_and_the_lower_index_wins(dtype):
+    few = normal(11, 64, seed=3).astype(dtype)
+    numbers = np.random.default_rng(4).integers(0, 11, 5000)
+    queries = np.concatenate([few[:5], normal(600, 64, seed=5).astype(dtype)])
+    found = memory(few[numbers]).search(queries, 7)
+    nearest = (unit(queries) @ unit(few).T).argmax(axis=1)
+    for row, number in zip(found.indices, nearest, strict=True):
+        np.testing.assert_array_equal(row, np.flatnonzero(numbers == number)[:7])
+
+
+def test_all_vectors_alike_take_no_more_memory_than_the_tiles(monkeypatch):
+    monkeypatch.setattr(neighbor_memory, "TILE", 64)
+    found = memory(np.ones((1000, 3))).search(np.ones((5, 3)), 3)
+    np.testing.assert_array_equal(found.indices, np.tile([0, 1, 2], (5, 1)))
+
+
+def test_many_additions_are_one():
+    x = normal(101, 5, seed=6)
+    piecewise = NeighborMemory(5, dtype="float64")
+    for start in range(0, 101, 7):
+        piecewise.add(x[start : start + 7])
+    assert len(piecewise) == 101
+    np.testing.assert_array_equal(piecewise.vectors, memory(x).vectors)
+
+
+def test_score_is_the_mean_of_the_five_best():
+    x, queries = normal(29, 5, seed=7), normal(3, 5, seed=8)
+    cosines = np.sort(unit(queries) @ unit(x).T, axis=1)
+    score = memory(x).score(queries)
+    np.testing.assert_allclose(score, cosines[:, -5:].mean(axis=1), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        memory(x[:2]).score(queries), (unit(queries) @ unit(x[:2]).T).mean(axis=1), atol=1e-15
+    )
+    np.testing.assert_array_equal(memory(x).matches(queries, float(score[1])), score > score[1])
+
+
+def test_digits_match_the_memory_of_their_class():
+    pixels, labels = digits(97)
+    zeros = pixels[labels == 0]
+    of_zeros = memory(zeros[:6])
+    assert of_zeros.matches(zeros[6:], 0.85).all()
+    assert not of_zeros.matches(pixels[labels != 0], 0.85).any()
+
+
+def test_zero_vectors_are_similar_to_nothing():
+    found = memory(np.array([[0.0, 0.0], [1.0, 1.0]])).search(np.array([[2.0, 2.0], [0, 0]]), 2)
+    np.testing.assert_array_equal(found.indices, [[1, 0], [0, 1]])
+    np.testing.assert_allclose(found.similarities, [[1, 0], [0, 0]], rtol=0, atol=1e-15)
+
+
+X = normal(5, 3, seed=9)
+NO_COUNT: Any = 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "argument"),
+    [
+        (lambda: NeighborMemory(0), ValueError, "dim"),
+        (lambda: NeighborMemory(3, dtype="int64"), ValueError, "dtype"),
+        (lambda: memory(X).add(X[:, :2]), ValueError, "vectors"),
+        (lambda: memory(X).add(X[0]), ValueError, "vectors"),
+        (lambda: memory(X).add(X[:0]), ValueError, "vectors"),
+        (lambda: memory(X).add(X * np.nan), ValueError, "vectors"),
+        (lambda: memory(X).add(X.astype("float32")), TypeError, "vectors"),
+        (lambda: memory(X).add(np.ones((5, 3), int)), TypeError, "vectors"),
+        (lambda: memory(X).search(X * np.inf, 1), ValueError, "queries"),
+        (lambda: memory(X).search(X, 0), ValueError, "k"),
+        (lambda: memory(X).search(X, 6), ValueError, "k"),
+        (lambda: memory(X).search(X, NO_COUNT), TypeError, "k"),
+        (lambda: NeighborMemory(3, dtype="float64").score(X), ValueError, "queries"),
+        (lambda: memory(X).matches(X, np.nan), ValueError, "threshold"),
+    ],
+)
+def test_bad_input(call, error, argument):
+    with pytest.raises(error, match=f"^{argument}: expected .*, got "):
+        call()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_file_gives_the_memory_back_and_it_grows_on(tmp_path, dtype):
+    path = tmp_path / "memory.safetensors"
+    original = memory(normal(31, 5, seed=10).astype(dtype))
+    original.save(path)
+    loaded = NeighborMemory.load(path)
+    np.testing.assert_array_equal(loaded.vectors, original.vectors)
+    more = normal(7, 5, seed=11).astype(dtype)
+    loaded.add(more)
+    original.add(more)
+    for one, other in zip(loaded.search(more, 3), original.search(more, 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+    loaded.save(path)  # in the place of the file that it was read from
+    assert len(NeighborMemory.load(path)) == 38
+
+
+def test_an_empty_memory_has_a_file_too(tmp_path):
+    NeighborMemory(5).save(tmp_path / "empty")
+    loaded = NeighborMemory.load(tmp_path / "empty")
+    assert len(loaded) == 0
+    loaded.add(np.ones((1, 5), "float32"))
+
+
+def rewritten(path, change) -> None:
+    """The file with other arrays or metadata, and a checksum that is right for them."""
+    metadata, arrays = safetensors_file.read(path)
+    description = json.loads(metadata["fourfold_index"])
+    arrays = {name: array.copy() for name, array in arrays.items()}
+    change(description, arrays)
+    kept = {key: value for key, value in description.items() if key != "checksum"}
+    if "checksum" in description:
+        kept["checksum"] = checksum(kept, arrays)
+    safetensors_file.write(path, {"fourfold_index": json.dumps(kept)}, arrays)
+
+
+HOSTILE = {
+    "another version": lambda d, a: d.update(version=2),
+    "a version that is no number": lambda d, a: d.update(version=True),
+    "another kind": lambda d, a: d.update(kind="small_world_index"),
+    "a config": lambda d, a: d.update(config={"dim": 5}),
+    "a config that is a list": lambda d, a: d.update(config=[]),
+    "no checksum": lambda d, a: d.pop("checksum"),
+    "more in it": lambda d, a: d.update(more=1),
+    "an array too many": lambda d, a: a.update(more=a["vectors"]),
+    "no array": lambda d, a: a.clear(),
+    "a vector of another length": lambda d, a: a["vectors"].__imul__(2),
+    "nan": lambda d, a: a["vectors"].__imul__(np.nan),
+    "whole numbers": lambda d, a: a.update(vectors=np.eye(3, dtype=int)),
+    "half precision": lambda d, a: a.update(vectors=np.eye(3, dtype="float16")),
+    "one axis": lambda d, a: a.update(vectors=np.ones(1)),
+    "no features": lambda d, a: a.update(vectors=np.ones((3, 0))),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file_is_refused(tmp_path, name):
+    path = tmp_path / "memory.safetensors"
+    memory(X).save(path)
+    rewritten(path, lambda d, a: None)
+    NeighborMemory.load(path)
+    rewritten(path, HOSTILE[name])
+    with pytest.raises(ModelFileError, match=f"^{path}: .*expected"):
+        NeighborMemory.load(path)
+
+
+def test_a_flipped_bit_is_an_error(tmp_path):
+    path = tmp_path / "memory.safetensors"
+    memory(X).save(path)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match="checksum"):
+        NeighborMemory.load(path)
+    path.write_bytes(data[:40])
+    with pytest.raises(ModelFileError, match="expected"):
+        NeighborMemory.load(path)
+
+
+def test_rare_event_memory_augments_and_names_its_orphans():
+    arrays = {name: array.astype("float32") for name, array in STATE.items()}
+    model = RareEventMemory(Input(), **arrays)
+    queries = QUERIES.astype("float32")
+    augmented = model.augment(queries)
+    assert augmented.dtype == np.float32
+    np.testing.assert_array_equal(augmented, model(queries).augmented)
+    old = (STATE["labels"] >= 0) & (STATE["ages"] >= 7)
+    np.testing.assert_array_equal(model.orphans(7), np.flatnonzero(old))
+    with pytest.raises(ValueError, match="ages: expected the shape"):
+        RareEventMemory(Input(), arrays["keys"], arrays["labels"], arrays["ages"][1:])

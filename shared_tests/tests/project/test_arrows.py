@@ -1,0 +1,68 @@
+"""Which package may import which: the sameness is proven, not enforced by a wrapper."""
+
+import ast
+import sys
+
+import pytest
+
+from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imports, trees
+
+# What belongs to no framework: file format, text, verdicts, plots of plain numbers.
+SHARED = {
+    "numpy_infer.gradient_flow",
+    "numpy_infer.model_file",
+    "numpy_infer.sanity_checks",
+    "numpy_infer.support.sanity_messages",
+    "numpy_infer.text",
+}
+
+
+def own(name: str) -> bool:
+    return name.split(".")[0] in (*PACKAGES, "shared_tests", "benchmarks", "examples")
+
+
+@pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)
+def test_framework_packages_import_only_themselves_and_what_belongs_to_none(package):
+    for module, tree in trees(package).items():
+        for name in filter(own, imports(tree)):
+            shared = any(f"{name}.".startswith(f"{one}.") for one in SHARED)
+            allowed = name.startswith(f"{package}.") or shared
+            assert allowed, f"{package}/{module}.py imports {name}"
+
+
+def test_numpy_infer_imports_numpy_and_the_standard_library_alone():
+    for module, tree in trees("numpy_infer").items():
+        for name in imports(tree):
+            top = name.split(".")[0]
+            allowed = top in ("numpy", "numpy_infer") or top in sys.stdlib_module_names
+            plots = top == "matplotlib" and name not in imports_when_imported(tree)
+            assert allowed or plots, f"numpy_infer/{module}.py imports {name}"
+
+
+def imports_when_imported(tree: ast.Module) -> set[str]:
+    """What importing a file imports: not what a function does when it is called, nor for types."""
+    return imports(ast.Module([one for one in tree.body if runs_on_import(one)], type_ignores=[]))
+
+
+def runs_on_import(node: ast.stmt) -> bool:
+    """Any statement of a module but a function, a class and what only a type checker reads."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return False
+    return not isinstance(node, ast.FunctionDef | ast.ClassDef)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_imports_the_tests(package):
+    for module, tree in trees(package).items():
+        assert not any(name.startswith("shared_tests") for name in imports(tree)), module
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_flat(package):
+    folders = [path.name for path in (ROOT / package).iterdir() if path.is_dir()]
+    assert set(folders) <= {"__pycache__"}
+
+
+@pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)
+def test_init_does_not_re_export(package):
+    assert imports(trees(package)["__init__"]) <= {"theano_impl.support.setup"}

@@ -1,0 +1,24 @@
+"""Every mutant's edit meets the source once, looked up without running a framework."""
+
+import pytest
+
+from shared_tests.definition import definitions
+from shared_tests.sources import ROOT
+
+EDITS = {
+    f"{definition.component}: {mutant.name}, {package}": (
+        mutant.file or definition.component,
+        package,
+        edit[0],
+    )
+    for definition in definitions()
+    for mutant in definition.mutants
+    for package, edit in mutant.edits.items()
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_meets_the_source_once(name):
+    file, package, old = EDITS[name]
+    path = file.replace(".", "/") if "." in file else f"{package}/{file}"
+    assert (ROOT / f"{path}.py").read_text().count(old) == 1

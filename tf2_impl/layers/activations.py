@@ -1,0 +1,96 @@
+"""Activations that Keras does not have, or has with other constants."""
+
+from __future__ import annotations
+import math
+from typing import Any
+import keras
+import numpy as np
+import tensorflow as tf
+from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
+from tf2_impl.distances import l2_normalize
+from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype
+from tf2_impl.top_k_gating import top_k_gating
+
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU, as an activation. TensorFlow's own has its constants in float32, off by 1e-9."""
+    x = tf.convert_to_tensor(x)
+    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    """GELU by its tanh formula, as an activation."""
+    x = tf.convert_to_tensor(x)
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class LeakyReLU(Layer):
+    """x where it is positive, slope · x elsewhere.
+
+    Keras's own keeps its slope in float32: in float64, 0.1 is off by 1.5e-9.
+    """
+
+    def __init__(self, slope: float, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.slope = check_number("slope", slope)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns the same."""
+        return tf.where(x > 0, x, self.slope * x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "slope": self.slope}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class LogSoftmax(Layer):
+    """The logarithm of a softmax over any axis; Keras's own activation takes the last."""
+
+    def __init__(self, axis: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.axis = check_count("axis", axis, least=-LARGEST)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape that has the axis. Returns the same."""
+        return tf.nn.log_softmax(x, axis=self.axis)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class TopKGating(Layer):
+    """Softmax over the k largest entries of the last axis, zeros elsewhere."""
+
+    def __init__(self, k: int, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        k = check_count("k", k)
+        self.k = k
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (..., n), n at least k. Returns the same shape."""
+        return tf.cast(top_k_gating(x, self.k), x.dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "k": self.k}

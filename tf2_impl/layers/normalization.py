@@ -1,0 +1,71 @@
+"""Batch normalization and vectors of unit norm, where Keras's own differ."""
+
+from __future__ import annotations
+import math
+from typing import Any
+import keras
+import numpy as np
+import tensorflow as tf
+from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
+from tf2_impl.distances import l2_normalize
+from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype
+from tf2_impl.top_k_gating import top_k_gating
+
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class L2Normalize(Layer):
+    """x / max(‖x‖, epsilon) over the last axis."""
+
+    def __init__(self, *, epsilon: float = 1e-12, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        epsilon = check_number("epsilon", epsilon, above=0)
+        self.epsilon = epsilon
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (..., features). Returns the same shape."""
+        return tf.cast(l2_normalize(x, epsilon=self.epsilon), x.dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization of data of any rank; Keras's own is built for one.
+
+    axis: −1, of channels or features, or 1, as a model file means it where no layer of channels
+    came before: of rows it is the same.
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.place = check_count("axis", axis, least=-1, most=1)
+        if self.place == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
+
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[self.place]
+        super().build((None, channels))
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={self.place: channels})
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """x: (batch, ..., channels), or (batch, channels, ...) for axis 1. Returns its shape."""
+        rank = x.shape.rank
+        last = (0, *range(2, rank), 1) if self.place == 1 else range(rank)
+        moved = tf.transpose(x, last)
+        flat = tf.reshape(moved, (-1, self.moving_mean.shape[0]))
+        y = tf.reshape(super().call(flat, training=training), tf.shape(moved))
+        return tf.ensure_shape(tf.transpose(y, np.argsort(last)), x.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.place}

@@ -1,0 +1,86 @@
+"""A GRU over sequences of different lengths, the last real state of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.support.initializers import GlorotUniform
+import math
+import numpy as np
+from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
+from tf2_impl.distances import l2_normalize
+from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype
+from tf2_impl.top_k_gating import top_k_gating
+
+
+class GateGlorotUniform(keras.initializers.Initializer):
+    """The matrices of a GRU's gates side by side, each of which starts on its own."""
+
+    def __init__(self, glorot: GlorotUniform) -> None:
+        self.glorot = glorot
+
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> tf.Tensor:
+        width, gates = shape
+        matrices = self.glorot((3, width, gates // 3), dtype)
+        return tf.concat(tf.unstack(matrices), axis=1)
+
+
+def make_gru(
+    in_features: int, hidden: int, *, glorot: GlorotUniform, dtype: Any
+) -> keras.layers.GRU:
+    """A built `keras.layers.GRU` that gives its last state."""
+    gates = GateGlorotUniform(glorot)
+    gru = keras.layers.GRU(
+        hidden, kernel_initializer=gates, recurrent_initializer=gates, dtype=dtype
+    )
+    gru.build((None, None, in_features))
+    return gru
+
+
+def last_states(
+    gru: keras.layers.GRU, vectors: tf.Tensor, lengths: tf.Tensor, *, reverse: bool = False
+) -> tf.Tensor:
+    """The state of each sequence after its last step, (batch, hidden); zero for one without any.
+
+    vectors: (batch, longest, in), longest at least 1; lengths: (batch,) int64, how many of them
+    are real. reverse: from the last real one to the first.
+    """
+    # Not go_backwards, which would begin with the padding: cuDNN wants that on the right.
+    if reverse:
+        vectors = tf.reverse_sequence(vectors, lengths, seq_axis=1)
+    mask = tf.sequence_mask(tf.maximum(lengths, 1), tf.shape(vectors)[1])  # nor no step at all
+    states = gru(vectors, mask=mask)
+    return tf.where((lengths > 0)[:, None], states, tf.zeros_like(states))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BackwardGRU(keras.layers.GRU):
+    """A GRU from right to left whose every state stands at the input that it has just read.
+
+    `keras.layers.GRU` with go_backwards and return_sequences gives them in reversed order.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        units = check_count("units", units)
+        super().__init__(units, go_backwards=True, return_sequences=True, **kwargs)
+
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """sequences: (batch, time, features). Returns (batch, time, units)."""
+        states = super().call(sequences, initial_state, mask=mask, training=training)
+        return tf.reverse(states, axis=[1])
+
+    def get_config(self) -> dict[str, Any]:
+        fixed = ("go_backwards", "return_sequences")
+        return {key: value for key, value in super().get_config().items() if key not in fixed}

@@ -1,0 +1,122 @@
+"""Flattening, and moving the channels. TensorFlow's data is (batch, *space, channels)."""
+
+from __future__ import annotations
+import math
+from typing import Any
+import keras
+import numpy as np
+import tensorflow as tf
+from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
+from tf2_impl.distances import l2_normalize
+from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype
+from tf2_impl.top_k_gating import top_k_gating
+
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Flatten(Layer):
+    """(batch, *space, channels) to (batch, channels · space), channels slowest.
+
+    This is the order of every other framework: a projection behind it has its rows as they have
+    them. Keras's own Flatten puts the channels last.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, *space, channels)."""
+        rank = x.shape.rank
+        x = tf.transpose(x, (0, rank - 1, *range(1, rank - 1)))
+        return tf.reshape(x, (size(x, 0), math.prod(size(x, axis) for axis in range(1, rank))))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = input_shape[1:]
+        return input_shape[0], None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class RowMajorFlatten(Layer):
+    """(batch, ...) to (batch, everything), in the order in which it lies.
+
+    What the Flatten of a model file does with data of which no layer has said that it has
+    channels. `keras.layers.Flatten` computes the same; of pictures, it is saved as if they came
+    channels-first elsewhere.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, ...)."""
+        sizes = [size(x, axis) for axis in range(x.shape.rank)]
+        return tf.reshape(x, (sizes[0], math.prod(sizes[1:])))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = input_shape[1:]
+        return input_shape[0], None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class MoveChannelsFirst(Layer):
+    """Moves the last axis to place 1, before a layer that means the axes of a model file.
+
+    A file has (batch, channels, *space), of which a projection takes the last axis of space:
+    here channels are last. In the file there is nothing in its place.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, *space, channels). Returns (batch, channels, *space)."""
+        rank = x.shape.rank
+        return tf.transpose(x, (0, rank - 1, *range(1, rank - 1)))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], input_shape[-1], *input_shape[1:-1]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class MoveChannelsLast(Layer):
+    """Moves axis 1 to the end: what undoes `MoveChannelsFirst`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, channels, *space). Returns (batch, *space, channels)."""
+        return tf.transpose(x, (0, *range(2, x.shape.rank), 1))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[0], *input_shape[2:], input_shape[1]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class ChannelsFirst(Layer):
+    """Nothing here, where channels are last throughout; in a model file the last axis moves to 1.
+
+    Saving adds it where a layer needs it. What else a file has of them must not get lost.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns x."""
+        return x
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class ChannelsLast(ChannelsFirst):
+    """Nothing here, as `ChannelsFirst`; in a model file axis 1 moves to the end."""

@@ -1,0 +1,38 @@
+"""How padded ids come to a layer: as integers, from any Keras model, ragged or filled up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tf2_impl.support.layer import Layer
+
+
+class IdLayer(Layer):
+    """Base of the layers that look ids up.
+
+    A `keras.Sequential` that is called without a `keras.Input` would make one of the layer's
+    compute dtype and cast ids to it: float32 holds those up to 2²⁴, bfloat16 those up to 256. It
+    takes NotImplementedError for a layer whose shapes are known only when it runs, and then calls
+    the layers one after the other on the ids as they are.
+    """
+
+    symbolic_dtype = "int64"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False  # XLA would drop the check of the ids
+
+    def compute_output_spec(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        """What Keras asks in a symbolic call."""
+        if "int" not in ids.dtype:
+            raise NotImplementedError(
+                f"ids: expected integers, got {ids.dtype}: say keras.Input(..., dtype='int64')"
+            )
+        return super().compute_output_spec(ids, *args, **kwargs)
+
+
+def filled_up(ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+    """Ragged ids with the padding 0 behind each row, other ids as they are."""
+    return ids.to_tensor() if isinstance(ids, tf.RaggedTensor) else ids

@@ -1,0 +1,51 @@
+"""A dense projection: x·weight + bias."""
+
+from __future__ import annotations
+
+import numpy as np
+import theano.tensor as T
+from theano.tensor.var import TensorVariable
+
+from theano_impl.support.checks import (
+    check_count,
+    check_dtype,
+    check_flag,
+    check_floating,
+    check_seed,
+    check_width,
+)
+from theano_impl.support.initializers import glorot_uniform
+from theano_impl.support.layer import Layer
+
+
+class Projection(Layer):
+    """x·weight + bias over the last axis.
+
+    x: (..., in_features); `.output` is (..., out_features). weight: (in_features, out_features),
+    bias: (out_features,). TypeError for another dtype than the weight's; AssertionError, when it
+    runs, for a wrong number of features.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        in_features = check_count("in_features", in_features)
+        out_features = check_count("out_features", out_features)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
+        config = {"in_features": in_features, "out_features": out_features, "bias": bias}
+        super().__init__(x, config=config)
+        rng = np.random.default_rng(seed)
+        self.weight = self.add_param("weight", glorot_uniform(in_features, out_features, rng=rng))
+        self.bias = self.add_param("bias", np.zeros(out_features)) if bias else None
+
+        check_floating("x", x)
+        check_dtype("x", x, self.weight.dtype)
+        y = T.dot(check_width("x", x, in_features), self.weight)
+        self.output = y if self.bias is None else y + self.bias
