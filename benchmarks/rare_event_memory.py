@@ -162,8 +162,8 @@ def in_theano(size: int, dtype: str) -> dict[str, Contender]:
 
 
 def in_numpy(size: int, dtype: str) -> dict[str, Contender]:
-    from numpy_infer.support.layer import Input
     from numpy_infer.rare_event_memory import RareEventMemory, updated_memory
+    from numpy_infer.support.layer import Input
 
     given = data(size, dtype)
     queries, _, keys, key_labels, ages = given

@@ -64,8 +64,8 @@ def in_numpy(n: int, dtype: str) -> dict[str, Contender]:
 
 def numpy_tree(n: int, dtype: str) -> Contender:
     """The root's embedding and score, in NumPy."""
-    from numpy_infer.support.layer import Input
     from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
+    from numpy_infer.support.layer import Input
 
     vectors, weights = data(n, dtype)
     layer = RecursiveAutoencoder(Input(), *weights.values(), activation="tanh")

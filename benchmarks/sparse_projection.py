@@ -161,8 +161,8 @@ def in_numpy(rows: int, dtype: str) -> dict[str, Contender]:
 
 
 def numpy_forward(dense: np.ndarray, weight: np.ndarray) -> dict[str, Contender]:
-    from numpy_infer.support.layer import Input
     from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
+    from numpy_infer.support.layer import Input
 
     x, model = SparseMatrix.from_dense(dense), SparseProjection(Input(), weight)
     return {"NumPy": lambda: model(x), "NumPy, dense": lambda: dense @ weight}

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     )
     from numpy_infer.layers.convolution import Convolution, TransposedConvolution
     from numpy_infer.layers.embedding import Embedding
-    from numpy_infer.model_file import load_model
     from numpy_infer.layers.normalization import BatchNorm, L2Normalize, LayerNorm
     from numpy_infer.layers.pooling import (
         AveragePool,
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
         MaxPool,
         MaxUnpool,
     )
-    from numpy_infer.prediction import predict
     from numpy_infer.layers.projection import Projection
     from numpy_infer.layers.recurrent import GRU
     from numpy_infer.layers.shape import ChannelsFirst, ChannelsLast, Flatten
+    from numpy_infer.model_file import load_model
+    from numpy_infer.prediction import predict
     from numpy_infer.top_k_gating import TopKGating
 
 __all__ = [

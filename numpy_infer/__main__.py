@@ -18,9 +18,9 @@ import numpy as np
 
 from numpy_infer import model_file
 from numpy_infer.format.description import describe
-from numpy_infer.support.layer import Layer
 from numpy_infer.prediction import predict
 from numpy_infer.sparse_projection import SparseMatrix
+from numpy_infer.support.layer import Layer
 
 PROGRAM = "python -m numpy_infer"
 DESCRIBE = f"""example, a classifier of 8 x 8 digits:

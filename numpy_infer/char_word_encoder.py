@@ -18,6 +18,8 @@ import math
 
 import numpy as np
 
+from numpy_infer.layers.convolution import Convolution
+from numpy_infer.layers.recurrent import GRU
 from numpy_infer.support.checks import (
     check_dtype,
     check_flag,
@@ -27,9 +29,7 @@ from numpy_infer.support.checks import (
     check_right_padded,
     check_width,
 )
-from numpy_infer.layers.convolution import Convolution
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.recurrent import GRU
 
 
 class CharWordEncoder(Layer):

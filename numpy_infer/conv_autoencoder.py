@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_infer.layers.convolution import convolution, transposed_convolution
+from numpy_infer.layers.pooling import max_pool, max_unpool
+from numpy_infer.layers.windows import check_space
 from numpy_infer.support.checks import (
     check_arrays,
     check_count,
@@ -26,10 +29,7 @@ from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
 )
-from numpy_infer.layers.convolution import convolution, transposed_convolution
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.pooling import max_pool, max_unpool
-from numpy_infer.layers.windows import check_space
 
 
 class Encoding(NamedTuple):

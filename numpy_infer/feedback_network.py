@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from numpy_infer.layers.activations import LogSoftmax, Sigmoid
+from numpy_infer.layers.normalization import LayerNorm
+from numpy_infer.layers.projection import Projection
 from numpy_infer.support.checks import (
     check_counts,
     check_dtype,
@@ -22,8 +24,6 @@ from numpy_infer.support.checks import (
     check_width,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.normalization import LayerNorm
-from numpy_infer.layers.projection import Projection
 
 
 class FeedbackNetwork(Layer):

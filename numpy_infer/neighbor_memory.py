@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_infer.distances import l2_normalize
+from numpy_infer.search.index_file import damaged, read_index, write_index
+from numpy_infer.search.turn import Turn
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
@@ -24,9 +27,6 @@ from numpy_infer.support.checks import (
     check_number,
     check_width,
 )
-from numpy_infer.distances import l2_normalize
-from numpy_infer.search.index_file import damaged, read_index, write_index
-from numpy_infer.search.turn import Turn
 
 DTYPES = ("float32", "float64")
 KIND = "neighbor_memory"

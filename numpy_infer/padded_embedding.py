@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_infer import text
-from numpy_infer.support.checks import check_choice, check_flag, check_floating, check_ids
 from numpy_infer.distances import l2_normalize
+from numpy_infer.support.checks import check_choice, check_flag, check_floating, check_ids
 from numpy_infer.support.layer import Layer
 
 REDUCTIONS = ("mean", "sum")

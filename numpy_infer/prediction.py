@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from numpy_infer.format.atomic_file import replacing
+from numpy_infer.sparse_projection import by_rows, rows_of
 from numpy_infer.support.checks import check_count, check_not_empty, check_rank
 from numpy_infer.support.layer import Layer
-from numpy_infer.sparse_projection import by_rows, rows_of
 
 Outputs = dict[str, np.ndarray]
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_infer.distances import l2_normalize
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
@@ -28,7 +29,6 @@ from numpy_infer.support.checks import (
     check_shape,
     check_width,
 )
-from numpy_infer.distances import l2_normalize
 from numpy_infer.support.layer import Layer
 from numpy_infer.support.ties import first_minimum
 

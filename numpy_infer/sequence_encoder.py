@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpy_infer.layers.projection import Projection
+from numpy_infer.layers.recurrent import GRU
 from numpy_infer.support.checks import (
     check_dtype,
     check_flag,
@@ -19,8 +21,6 @@ from numpy_infer.support.checks import (
     check_width,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.projection import Projection
-from numpy_infer.layers.recurrent import GRU
 
 
 class SequenceEncoder(Layer):

@@ -16,6 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_infer.search.beam_search import Beam, beam_search
+from numpy_infer.search.index_file import damaged, read_index, write_index
+from numpy_infer.search.row_distances import row_distances
+from numpy_infer.search.small_world_graph import SmallWorldGraph
+from numpy_infer.search.small_world_moment import Moment
+from numpy_infer.search.time_warping import PAIRS, time_warping_distances
+from numpy_infer.search.turn import Turn
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
@@ -25,12 +31,6 @@ from numpy_infer.support.checks import (
     check_not_empty,
     check_width,
 )
-from numpy_infer.search.index_file import damaged, read_index, write_index
-from numpy_infer.search.row_distances import row_distances
-from numpy_infer.search.small_world_graph import SmallWorldGraph
-from numpy_infer.search.small_world_moment import Moment
-from numpy_infer.search.time_warping import PAIRS, time_warping_distances
-from numpy_infer.search.turn import Turn
 
 METRICS = ("euclidean", "dtw")
 DTYPES = ("float32", "float64")

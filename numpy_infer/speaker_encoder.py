@@ -17,6 +17,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from numpy_infer.distances import l2_normalize
+from numpy_infer.layers.convolution import convolution
+from numpy_infer.layers.pooling import MaxPool
+from numpy_infer.layers.windows import check_space
 from numpy_infer.support.checks import (
     check_arrays,
     check_count,
@@ -24,11 +28,7 @@ from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
 )
-from numpy_infer.layers.convolution import convolution
-from numpy_infer.distances import l2_normalize
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.pooling import MaxPool
-from numpy_infer.layers.windows import check_space
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2

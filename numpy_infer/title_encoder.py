@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpy_infer.padded_embedding import PaddedEmbedding
 from numpy_infer.support.checks import check_floating, check_integers
 from numpy_infer.support.layer import Layer
-from numpy_infer.padded_embedding import PaddedEmbedding
 
 
 def bag_of_titles(vectors: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from numpy_infer.support.checks import (
     check_width,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.support.normal_cdf import normal_share
+from numpy_infer.support.normal_cdf import normal_cdf
 
 
 def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf")) -> np.ndarray:
@@ -104,7 +104,7 @@ def load_loss(logits: np.ndarray, noise: np.ndarray, scale: np.ndarray, k: int) 
     ordered = np.sort(noisy, axis=1)[:, ::-1]
     # Without an expert that is among the k largest, the next one is the k-th.
     threshold = np.where(_among_top_k(noisy, k), ordered[:, k, None], ordered[:, k - 1, None])
-    return _squared_variation(normal_share((logits - threshold) / scale).sum(axis=0))
+    return _squared_variation(normal_cdf((logits - threshold) / scale).sum(axis=0))
 
 
 def _squared_variation(x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytorch_impl.layers.recurrent import last_states, make_gru
 from pytorch_impl.support.checks import (
     check_count,
     check_flag,
@@ -28,7 +29,6 @@ from pytorch_impl.support.checks import (
     check_right_padded,
 )
 from pytorch_impl.support.initializers import convolution_kernel, embedding_table, generator
-from pytorch_impl.layers.recurrent import last_states, make_gru
 
 
 class CharWordEncoder(nn.Module):

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytorch_impl.layers.normalization import layer_norm
+from pytorch_impl.layers.recurrent import make_gru, next_state
 from pytorch_impl.support.checks import (
     check_count,
     check_counts,
@@ -30,9 +32,7 @@ from pytorch_impl.support.checks import (
     check_width,
 )
 from pytorch_impl.support.initializers import generator, glorot_uniform
-from pytorch_impl.layers.normalization import layer_norm
 from pytorch_impl.support.precision import check_layer_dtype, in_single_precision
-from pytorch_impl.layers.recurrent import make_gru, next_state
 from pytorch_impl.support.transforms import check_range
 
 

@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Optimizer, SparseAdam
 
-from pytorch_impl.support.checks import check_dtype, check_floating, check_integers
-from pytorch_impl.support.precision import single, widened
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
+from pytorch_impl.support.checks import check_dtype, check_floating, check_integers
+from pytorch_impl.support.precision import single, widened
 
 # With a sparse gradient these move its rows, those of a sparse state, and no others.
 BY_ROWS = (SGD, Adagrad, SparseAdam, SMORMS3)

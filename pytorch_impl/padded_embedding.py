@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from numpy_infer import text
-from pytorch_impl.support.checks import check_choice, check_count, check_flag, check_ids
 from pytorch_impl.distances import l2_normalize
+from pytorch_impl.support.checks import check_choice, check_count, check_flag, check_ids
 from pytorch_impl.support.initializers import embedding_table, generator
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pytorch_impl.distances import l2_normalize
 from pytorch_impl.support.checks import (
     check_choice,
     check_count,
@@ -29,7 +30,6 @@ from pytorch_impl.support.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.distances import l2_normalize
 from pytorch_impl.support.initializers import generator
 from pytorch_impl.support.precision import FullPrecision, in_single_precision, single
 from pytorch_impl.support.ties import first_minimum, rounding_error

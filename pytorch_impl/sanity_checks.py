@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from numpy_infer.support import sanity_messages
 from numpy_infer.sanity_checks import Verdict, check_loss_moves, spread_verdict, why_zero
-from pytorch_impl.support.checks import check_count, check_floating, check_integers, check_number
+from numpy_infer.support import sanity_messages
 from pytorch_impl.smorms3 import SMORMS3
+from pytorch_impl.support.checks import check_count, check_floating, check_integers, check_number
 
 __all__ = [
     "Verdict",

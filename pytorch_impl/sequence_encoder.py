@@ -11,6 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytorch_impl.layers.recurrent import last_states, make_gru
 from pytorch_impl.support.checks import (
     check_count,
     check_flag,
@@ -19,7 +20,6 @@ from pytorch_impl.support.checks import (
     check_right_padded,
 )
 from pytorch_impl.support.initializers import embedding_table, generator, glorot_uniform
-from pytorch_impl.layers.recurrent import last_states, make_gru
 
 
 class SequenceEncoder(nn.Module):

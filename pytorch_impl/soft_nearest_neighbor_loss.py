@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from pytorch_impl.distances import DISTANCES, pairwise_distances
+from pytorch_impl.fast.soft_nearest_neighbor_loss import near_loss
 from pytorch_impl.support.checks import (
     check_choice,
     check_count,
@@ -26,8 +28,6 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_number,
 )
-from pytorch_impl.distances import DISTANCES, pairwise_distances
-from pytorch_impl.fast.soft_nearest_neighbor_loss import near_loss
 from pytorch_impl.support.precision import FullPrecision, in_single_precision
 from pytorch_impl.support.transforms import check_values, transformed
 

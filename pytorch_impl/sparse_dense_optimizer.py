@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pytorch_impl.support.precision import restore_state
 from pytorch_impl.smorms3 import STATE
+from pytorch_impl.support.precision import restore_state
 
 KINDS = ("sparse", "dense")
 

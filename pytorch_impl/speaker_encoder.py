@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytorch_impl.distances import l2_normalize
 from pytorch_impl.support.checks import (
     check_channels,
     check_count,
     check_counts,
     check_space,
 )
-from pytorch_impl.distances import l2_normalize
 from pytorch_impl.support.initializers import convolution_kernel, generator, glorot_uniform
 from pytorch_impl.support.precision import check_layer_dtype
 

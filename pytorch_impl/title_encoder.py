@@ -15,6 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pytorch_impl.distances import l2_normalize
+from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.support.checks import (
     check_dtype,
     check_floating,
@@ -24,8 +26,6 @@ from pytorch_impl.support.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.distances import l2_normalize
-from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.support.precision import in_single_precision
 
 

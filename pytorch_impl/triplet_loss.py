@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
+from pytorch_impl.fast.classmates import classmates
 from pytorch_impl.support.checks import (
     check_choice,
     check_floating,
@@ -22,8 +24,6 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_number,
 )
-from pytorch_impl.fast.classmates import classmates
-from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import rounding_error
 

@@ -20,6 +20,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pytorch_impl.distances import (
+    DISTANCES,
+    paired_distances,
+    pairwise_distances,
+    squared_distances,
+)
+from pytorch_impl.fast.classmates import classmates
 from pytorch_impl.support.checks import (
     check_choice,
     check_count,
@@ -31,13 +38,6 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_number,
     check_width,
-)
-from pytorch_impl.fast.classmates import classmates
-from pytorch_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
 )
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import first_minimum, rounding_error, tied_ranks

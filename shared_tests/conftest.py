@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from shared_tests.definition import (
     cells,
     definitions,
 )
+
+TESTS = Path(__file__).parent / "tests"
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Theano locks the directory of its compiled code: each worker has one of its own.
@@ -67,18 +70,14 @@ def compilable(
 
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:
     """A framework's own tests need that framework; those of the project are not a backend's."""
-    absent = [f"test_{name}" for name in PACKAGES if name not in selected(config)]
+    absent = set(PACKAGES) - set(selected(config))
     if not frameworks(config):
-        absent += [
-            "test_interchange",
-            "test_overfit",
-            "test_training",
-            "test_travelling",
-            "test_starts",
-        ]
+        absent.add("frameworks")
     if config.getoption("--backend"):
-        absent.append("project")
-    return True if collection_path.name.startswith(tuple(absent)) else None
+        absent.add("project")
+    if collection_path.parent == TESTS and collection_path.name in absent:
+        return True
+    return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -146,8 +146,8 @@ class Operation:
 class Mutant:
     """A porter's mistake, as an edit of the source in each package, and the case that sees it.
 
-    file: the helper that is edited, when it is not the component's own file; with the package's
-    name before it when that is numpy_infer, where what belongs to no framework exists once.
+    file: the module that is edited, where it is not the component's file: a name below the package,
+    such as "fast.triplet_mining", or the full name of one of numpy_infer.
     """
 
     name: str
@@ -155,6 +155,11 @@ class Mutant:
     case: str
     edits: Mapping[str, tuple[str, str]]
     file: str | None = None
+
+    def module(self, package: str, component: str) -> str:
+        """The full name of the module that is edited in a package."""
+        file = self.file or component
+        return file if file.startswith("numpy_infer.") else f"{package}.{file}"
 
 
 @dataclass(frozen=True)

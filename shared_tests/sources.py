@@ -5,66 +5,41 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FRAMEWORK_PACKAGES = ("pytorch_impl", "tf2_impl", "theano_impl")
 PACKAGES = (*FRAMEWORK_PACKAGES, "numpy_infer")
-# Files that are a package's own affair.
-HELPERS = {
-    "__init__",
-    "checks",  # the tensors differ, and so does what can be checked when
-    "ids",  # tf2: how ids come to a layer
-    "initializers",  # ways to draw random numbers
-    "keras_loss",  # tf2: a base class
-    "layer",  # theano and tf2: a base class
-    "setup",  # theano: what it needs to run
-    "ties",
-    "near_neighbors",  # a quick way of one loss
-    "precision",  # torch and tf2: what computes in float32 where halves are given
-    "transforms",  # torch: what torch.func and derivatives of derivatives ask for
-    "classmates",  # torch: the rows of each class, for losses of all triplets
-    # trainings
-    "distributed",  # torch and tf2: one batch of many processes
-    "optimizer",  # theano and tf2: a base class
-    "sparse_gradients",  # theano: rows of a gradient, found in its graph
-    # model files: how a framework's own layers are described, and built again
-    "calls",
-    "chain",
-    "chain_writer",
-    "components",
-    "from_native",
-    "interchange",
-    "layouts",
-    "open_chain",  # tf2: a chain that is bound to no rank and no dtype
-    "to_native",
-    "unrecorded",  # torch and tf2: what a model computes that no file says
-    "vocabulary",
-    "weights",
-    # layers that a framework lacks; Theano has none at all
-    "activations",
-    "convolution",
-    "embedding",
-    "layers",
-    "normalization",
-    "pooling",
-    "projection",
-    "recurrent",
-    "shape",
-    "windows",
-}
+# What stands at the top of a package beside its components.
+NO_COMPONENTS = ("__init__", "__main__", "distributed", "interchange")
 # Files of numpy_infer whose names the frameworks' components of the same name offer as their own.
 TWICE_PUBLIC = ("numpy_infer.gradient_flow", "numpy_infer.sanity_checks")
 
 
 def trees(package: str) -> dict[str, ast.Module]:
-    """{module name: syntax tree} of every file of a package, `__init__` too."""
+    """{module name below the package: syntax tree} of every file of a package.
+
+    The file of the package itself is `__init__`; that of a room has the room's name.
+    """
+    root = ROOT / package
     return {
-        path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / package).glob("*.py"))
+        module_name(path.relative_to(root)): ast.parse(path.read_text())
+        for path in sorted(root.rglob("*.py"))
     }
 
 
+def module_name(path: Path) -> str:
+    """The dotted name of a file below its package: fast/x.py is fast.x, fast/__init__.py fast."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
 def components(package: str) -> dict[str, ast.Module]:
-    """The files of a package that hold a component."""
-    return {name: tree for name, tree in trees(package).items() if name not in HELPERS}
+    """The files at the top of a package: each holds a component."""
+    rooms = {name.partition(".")[0] for name in trees(package) if "." in name}
+    return {
+        name: tree
+        for name, tree in trees(package).items()
+        if "." not in name and name not in (*NO_COMPONENTS, *rooms)
+    }
 
 
 def imports(tree: ast.Module) -> set[str]:

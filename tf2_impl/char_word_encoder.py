@@ -20,6 +20,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.layers.convolution import on_rows
+from tf2_impl.layers.recurrent import last_states, make_gru
 from tf2_impl.support.checks import (
     check_count,
     check_flag,
@@ -28,10 +30,8 @@ from tf2_impl.support.checks import (
     check_right_padded,
     check_seed,
 )
-from tf2_impl.layers.convolution import on_rows
 from tf2_impl.support.ids import IdLayer, filled_up
 from tf2_impl.support.initializers import EmbeddingTable, GlorotUniform
-from tf2_impl.layers.recurrent import last_states, make_gru
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tf2_impl.layers.convolution import on_rows
+from tf2_impl.layers.pooling import max_pool, max_unpool, space_of
 from tf2_impl.support.checks import (
     check_channels,
     check_count,
@@ -29,9 +31,7 @@ from tf2_impl.support.checks import (
     check_seed,
     check_space,
 )
-from tf2_impl.layers.convolution import on_rows
 from tf2_impl.support.layer import Layer
-from tf2_impl.layers.pooling import max_pool, max_unpool, space_of
 from tf2_impl.support.precision import in_compute_dtype
 
 

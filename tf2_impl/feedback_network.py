@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.layers.recurrent import make_gru
 from tf2_impl.support.checks import (
     check_count,
     check_counts,
@@ -35,7 +36,6 @@ from tf2_impl.support.checks import (
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype, in_single_precision, widened
-from tf2_impl.layers.recurrent import make_gru
 
 
 @in_single_precision

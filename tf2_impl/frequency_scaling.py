@@ -27,10 +27,10 @@ from typing import TypeAlias
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_dtype, check_floating, check_integers, check_values
-from tf2_impl.support.precision import single, widened
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer
+from tf2_impl.support.checks import check_dtype, check_floating, check_integers, check_values
+from tf2_impl.support.precision import single, widened
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices | None
 Variable: TypeAlias = keras.Variable | tf.Variable

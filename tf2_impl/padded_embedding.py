@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from numpy_infer import text
+from tf2_impl.distances import l2_normalize
 from tf2_impl.support.checks import (
     check_choice,
     check_count,
@@ -24,7 +25,6 @@ from tf2_impl.support.checks import (
     check_seed,
     check_values,
 )
-from tf2_impl.distances import l2_normalize
 from tf2_impl.support.ids import IdLayer, filled_up
 from tf2_impl.support.initializers import EmbeddingTable
 from tf2_impl.support.precision import widened

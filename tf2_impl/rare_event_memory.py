@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tf2_impl.distances import l2_normalize
 from tf2_impl.support.checks import (
     check_choice,
     check_count,
@@ -32,7 +33,6 @@ from tf2_impl.support.checks import (
     check_width,
     size,
 )
-from tf2_impl.distances import l2_normalize
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_single_precision, single
 from tf2_impl.support.ties import first_minimum, rounding_error

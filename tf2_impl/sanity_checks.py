@@ -24,10 +24,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from numpy_infer.support import sanity_messages
 from numpy_infer.sanity_checks import Verdict, check_loss_moves, spread_verdict, why_zero
-from tf2_impl.support.checks import check_count, check_floating, check_integers, check_number
+from numpy_infer.support import sanity_messages
 from tf2_impl.smorms3 import SMORMS3
+from tf2_impl.support.checks import check_count, check_floating, check_integers, check_number
 
 __all__ = [
     "Verdict",

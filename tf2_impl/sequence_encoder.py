@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.layers.recurrent import last_states, make_gru
 from tf2_impl.support.checks import (
     check_count,
     check_flag,
@@ -23,7 +24,6 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.ids import IdLayer, filled_up
 from tf2_impl.support.initializers import EmbeddingTable, GlorotUniform
-from tf2_impl.layers.recurrent import last_states, make_gru
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.distances import DISTANCES, pairwise_distances
+from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR, by_blocks, near_losses
 from tf2_impl.support.checks import (
     check_choice,
     check_count,
@@ -27,9 +29,7 @@ from tf2_impl.support.checks import (
     check_values,
     size,
 )
-from tf2_impl.distances import DISTANCES, pairwise_distances
 from tf2_impl.support.layer import Layer
-from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR, by_blocks, near_losses
 from tf2_impl.support.precision import in_single_precision, single
 
 REDUCTIONS = ("mean", "sum", "none")

@@ -19,6 +19,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.distances import l2_normalize
+from tf2_impl.layers.convolution import on_rows
+from tf2_impl.layers.pooling import max_pool
 from tf2_impl.support.checks import (
     check_channels,
     check_count,
@@ -27,11 +30,8 @@ from tf2_impl.support.checks import (
     check_seed,
     check_space,
 )
-from tf2_impl.layers.convolution import on_rows
-from tf2_impl.distances import l2_normalize
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
-from tf2_impl.layers.pooling import max_pool
 from tf2_impl.support.precision import in_compute_dtype, widened
 
 KERNEL_SIZE = 3

@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.distances import l2_normalize
+from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.support.checks import (
     check_dtype,
     check_floating,
@@ -28,9 +30,7 @@ from tf2_impl.support.checks import (
     check_width,
     size,
 )
-from tf2_impl.distances import l2_normalize
 from tf2_impl.support.ids import filled_up
-from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.support.precision import in_single_precision
 
 

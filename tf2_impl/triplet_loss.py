@@ -13,6 +13,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.support.checks import (
     check_choice,
     check_floating,
@@ -22,7 +23,6 @@ from tf2_impl.support.checks import (
     check_number,
     size,
 )
-from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.support.keras_loss import FloatingLoss
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.ties import rounding_error

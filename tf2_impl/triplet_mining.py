@@ -18,6 +18,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf2_impl.distances import (
+    DISTANCES,
+    paired_distances,
+    pairwise_distances,
+    squared_distances,
+)
 from tf2_impl.support.checks import (
     check_choice,
     check_count,
@@ -30,12 +36,6 @@ from tf2_impl.support.checks import (
     check_number,
     check_width,
     size,
-)
-from tf2_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
 )
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.ties import first_minimum, rounding_error, tied_ranks

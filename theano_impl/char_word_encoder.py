@@ -20,6 +20,8 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.layers.convolution import Convolution
+from theano_impl.layers.recurrent import GRU
 from theano_impl.support.checks import (
     check_count,
     check_flag,
@@ -28,10 +30,8 @@ from theano_impl.support.checks import (
     check_right_padded,
     check_seed,
 )
-from theano_impl.layers.convolution import Convolution
 from theano_impl.support.initializers import embedding_table
 from theano_impl.support.layer import Layer
-from theano_impl.layers.recurrent import GRU
 
 
 class CharWordEncoder(Layer):

@@ -23,6 +23,8 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
+from theano_impl.layers.convolution import convolution, transposed_convolution
+from theano_impl.layers.pooling import max_pool, max_unpool
 from theano_impl.support.checks import (
     check_channels,
     check_count,
@@ -31,10 +33,8 @@ from theano_impl.support.checks import (
     check_seed,
     check_space,
 )
-from theano_impl.layers.convolution import convolution, transposed_convolution
 from theano_impl.support.initializers import convolution_kernel
 from theano_impl.support.layer import Layer
-from theano_impl.layers.pooling import max_pool, max_unpool
 
 
 class Encoding(NamedTuple):

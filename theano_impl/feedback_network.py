@@ -21,6 +21,9 @@ from theano.graph.basic import Variable
 from theano.tensor.var import TensorVariable
 
 from theano_impl.layers.activations import LogSoftmax, ReLU
+from theano_impl.layers.normalization import LayerNorm
+from theano_impl.layers.projection import Projection
+from theano_impl.layers.recurrent import initial_arrays
 from theano_impl.support.checks import (
     check_count,
     check_counts,
@@ -33,9 +36,6 @@ from theano_impl.support.checks import (
     check_values,
 )
 from theano_impl.support.layer import Layer
-from theano_impl.layers.normalization import LayerNorm
-from theano_impl.layers.projection import Projection
-from theano_impl.layers.recurrent import initial_arrays
 
 
 def level_losses(labels: TensorVariable, *log_probabilities: TensorVariable) -> TensorVariable:

@@ -15,6 +15,7 @@ import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import text
+from theano_impl.distances import l2_normalize
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -22,7 +23,6 @@ from theano_impl.support.checks import (
     check_ids,
     check_seed,
 )
-from theano_impl.distances import l2_normalize
 from theano_impl.support.initializers import embedding_table
 from theano_impl.support.layer import Layer
 

@@ -22,6 +22,7 @@ from theano.gradient import disconnected_grad
 from theano.tensor.random.utils import RandomStream
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import l2_normalize
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -35,7 +36,6 @@ from theano_impl.support.checks import (
     check_values,
     check_width,
 )
-from theano_impl.distances import l2_normalize
 from theano_impl.support.layer import Layer
 from theano_impl.support.ties import first_minimum, rounding_error
 

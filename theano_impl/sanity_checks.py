@@ -28,10 +28,10 @@ from theano.gradient import NullType
 from theano.graph.basic import Variable, graph_inputs
 from theano.tensor.var import TensorVariable
 
-from numpy_infer.support import sanity_messages
 from numpy_infer.sanity_checks import Verdict, check_loss_moves, spread_verdict, why_zero
-from theano_impl.support.checks import check_count, check_number
+from numpy_infer.support import sanity_messages
 from theano_impl.smorms3 import SMORMS3
+from theano_impl.support.checks import check_count, check_number
 
 __all__ = [
     "Verdict",

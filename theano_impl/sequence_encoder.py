@@ -13,6 +13,8 @@ import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
 from theano_impl.layers.activations import Dropout
+from theano_impl.layers.projection import Projection
+from theano_impl.layers.recurrent import GRU
 from theano_impl.support.checks import (
     check_count,
     check_flag,
@@ -23,8 +25,6 @@ from theano_impl.support.checks import (
 )
 from theano_impl.support.initializers import embedding_table
 from theano_impl.support.layer import Layer
-from theano_impl.layers.projection import Projection
-from theano_impl.layers.recurrent import GRU
 
 
 class SequenceEncoder(Layer):

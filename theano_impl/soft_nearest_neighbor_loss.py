@@ -21,6 +21,8 @@ from theano.ifelse import ifelse
 from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import DISTANCES, pairwise_distances
+from theano_impl.fast.soft_nearest_neighbor_loss import NEAR, NearLosses, by_blocks
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -32,9 +34,7 @@ from theano_impl.support.checks import (
     check_number,
     check_values,
 )
-from theano_impl.distances import DISTANCES, pairwise_distances
 from theano_impl.support.layer import Layer
-from theano_impl.fast.soft_nearest_neighbor_loss import NEAR, NearLosses, by_blocks
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it

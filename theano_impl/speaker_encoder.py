@@ -19,7 +19,11 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import l2_normalize
 from theano_impl.layers.activations import ReLU
+from theano_impl.layers.convolution import Convolution
+from theano_impl.layers.pooling import MaxPool
+from theano_impl.layers.projection import Projection
 from theano_impl.support.checks import (
     check_channels,
     check_count,
@@ -27,11 +31,7 @@ from theano_impl.support.checks import (
     check_seed,
     check_space,
 )
-from theano_impl.layers.convolution import Convolution
-from theano_impl.distances import l2_normalize
 from theano_impl.support.layer import Layer
-from theano_impl.layers.pooling import MaxPool
-from theano_impl.layers.projection import Projection
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2

@@ -16,6 +16,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import l2_normalize
 from theano_impl.support.checks import (
     check_count,
     check_dtype,
@@ -28,7 +29,6 @@ from theano_impl.support.checks import (
     check_values,
     check_width,
 )
-from theano_impl.distances import l2_normalize
 from theano_impl.support.initializers import embedding_table
 from theano_impl.support.layer import Layer
 

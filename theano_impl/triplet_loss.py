@@ -13,6 +13,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from theano_impl.support.checks import (
     check_choice,
     check_floating,
@@ -21,7 +22,6 @@ from theano_impl.support.checks import (
     check_not_empty,
     check_number,
 )
-from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from theano_impl.support.layer import Layer
 from theano_impl.support.ties import rounding_error
 

@@ -22,6 +22,12 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import (
+    DISTANCES,
+    paired_distances,
+    pairwise_distances,
+    squared_distances,
+)
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -33,12 +39,6 @@ from theano_impl.support.checks import (
     check_not_empty,
     check_number,
     check_width,
-)
-from theano_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
 )
 from theano_impl.support.ties import first_minimum, rounding_error, tied_ranks
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from numpy_infer import model_file
-from numpy_infer.format import network
-from numpy_infer.format import safetensors_file
+from numpy_infer.format import network, safetensors_file
 from numpy_infer.support.layer import Input, Layer
 
 

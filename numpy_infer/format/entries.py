@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from numpy_infer.format.options import check_options
 from numpy_infer.support.checks import check_count
 from numpy_infer.support.layer import Layer
-from numpy_infer.format.options import check_options
 
 # What a layer keeps for training alone.
 TRAINING: dict[str, dict[str, Callable[[Any], bool]]] = {

@@ -20,17 +20,18 @@ from numpy_infer.format.entries import (
     check_parts,
     check_previous,
 )
-from numpy_infer.format.loss_files import LOSSES
 from numpy_infer.format.growth import ROOM, Space, space_after
-from numpy_infer.support.layer import Input, Layer
+from numpy_infer.format.loss_files import LOSSES
 from numpy_infer.format.widths import widths_after
+from numpy_infer.support.layer import Input, Layer
 
 CHAIN = "chain"
 # The file of each layer, which is imported when a net has one.
 LAYERS = {
     name: file
     for file, names in {
-        "layers.activations": "ReLU Sigmoid Tanh SiLU Softplus SELU LeakyReLU ELU GELU Softmax LogSoftmax",
+        "layers.activations": "ReLU Sigmoid Tanh SiLU Softplus SELU LeakyReLU ELU GELU "
+        "Softmax LogSoftmax",
         "layers.convolution": "Convolution TransposedConvolution",
         "layers.embedding": "Embedding",
         "layers.normalization": "BatchNorm LayerNorm L2Normalize",

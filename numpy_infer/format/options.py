@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from numpy_infer.distances import DISTANCES
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
@@ -15,7 +16,6 @@ from numpy_infer.support.checks import (
     check_flag,
     check_number,
 )
-from numpy_infer.distances import DISTANCES
 
 COUNTS = (
     *("vocabulary_size", "embedding_dim", "char_dim", "dim", "hidden", "n_filters", "width"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_infer.support.checks import check_count, check_flag, check_floating, check_number
 from numpy_infer.support.layer import Layer
-from numpy_infer.support.normal_cdf import normal_share
+from numpy_infer.support.normal_cdf import normal_cdf
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -71,7 +71,7 @@ class GELU(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        share = _tanh_share(x) if self.approximate else normal_share(x)
+        share = _tanh_share(x) if self.approximate else normal_cdf(x)
         share *= x
         return share
 

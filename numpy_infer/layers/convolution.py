@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from numpy_infer.layers.windows import check_growth, check_space, pad, shifted, window_counts
 from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
@@ -22,7 +23,6 @@ from numpy_infer.support.checks import (
     check_sizes,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.windows import check_growth, check_space, pad, shifted, window_counts
 
 BLOCK = 2**22  # bytes of unfolded windows at a time
 

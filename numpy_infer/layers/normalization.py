@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpy_infer.distances import l2_normalize
 from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
@@ -12,7 +13,6 @@ from numpy_infer.support.checks import (
     check_number,
     check_shape,
 )
-from numpy_infer.distances import l2_normalize
 from numpy_infer.support.layer import Layer
 
 

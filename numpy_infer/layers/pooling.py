@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from numpy_infer.layers.windows import check_space, pad, shifted, window_counts
 from numpy_infer.support.checks import (
     check_dtype,
     check_flag,
@@ -23,7 +24,6 @@ from numpy_infer.support.checks import (
     check_sizes,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.layers.windows import check_space, pad, shifted, window_counts
 
 LARGE = 16  # places of a window along an axis, beyond which slices cost more than their entries
 

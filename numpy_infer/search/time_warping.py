@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.support.checks import check_count, check_floating, check_like
 from numpy_infer.search.row_distances import in_range
+from numpy_infer.support.checks import check_count, check_floating, check_like
 
 PAIRS = 4096  # at once: what one step of the way needs stays in the cache
 

@@ -58,7 +58,7 @@ Q32 = (
 LARGEST = 40  # beyond it the share is 0 or 1 in float64
 
 
-def normal_share(x: np.ndarray) -> np.ndarray:
+def normal_cdf(x: np.ndarray) -> np.ndarray:
     """Φ(x) entry by entry, float32 or float64. The lower tail keeps its relative accuracy."""
     share = np.empty(x.shape, x.dtype)
     flat, target = x.reshape(-1), share.reshape(-1)

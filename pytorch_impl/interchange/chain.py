@@ -1,6 +1,6 @@
 """Chains: between an `nn.Sequential` and the list of layers in a model file.
 
-Nested ones are flattened and `nn.Identity` is left out. Max-unpools stand in a `layers.Hourglass`.
+Nested ones are flattened and `nn.Identity` is left out. Max-unpools stand in a `layers.UnpoolSequential`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from torch import nn
 
 from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.from_native import SAVED, Entry, UnsupportedError, entry, expect
-from pytorch_impl.layers.pooling import MAX_POOLS, MAX_UNPOOLS, Hourglass
-from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.interchange.to_native import layer
-from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unrecorded, unwrapped
+from pytorch_impl.interchange.unrecorded import (
+    changed_option,
+    first_unrecorded,
+    unrecorded,
+    unwrapped,
+)
 from pytorch_impl.interchange.weights import Weight, dtype_of, weights
+from pytorch_impl.layers.convolution import Padded
+from pytorch_impl.layers.pooling import MAX_POOLS, MAX_UNPOOLS
+from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
-CONTAINERS = (nn.Sequential, Hourglass)
+CONTAINERS = (nn.Sequential, UnpoolSequential)
 SUPPORTED = ", ".join([one.__name__ for one in (*CONTAINERS, *SAVED, Padded, nn.Identity)])
 
 
@@ -55,7 +61,7 @@ def build(
     """The chain of a model file, its weights yet to be set.
 
     layers: the file's entries. shapes: of its arrays, {"<place>.<name>": shape}. dtype: float32
-    or float64. Returns an `nn.Sequential`, a `Hourglass` when there is an unpool, in training
+    or float64. Returns an `nn.Sequential`, a `UnpoolSequential` when there is an unpool, in training
     mode. ValueError for a graph that is not a chain and for what is not in the vocabulary.
     """
     if len(layers) < 2:
@@ -87,7 +93,7 @@ def build(
             _unpadded(module).return_indices = True
             pools.append(place)
         modules.append(module)
-    return (Hourglass if undone else nn.Sequential)(*modules)
+    return (UnpoolSequential if undone else nn.Sequential)(*modules)
 
 
 def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -116,7 +122,7 @@ def _add_steps(found: list[Step], model: nn.Module, path: str, dtype: torch.dtyp
                 raise UnsupportedError(hidden)
             own = _unpadded(module)
             if isinstance(own, MAX_POOLS) and own.return_indices:
-                expect(own, "return_indices", isinstance(model, Hourglass))
+                expect(own, "return_indices", isinstance(model, UnpoolSequential))
                 pools.append((place, module))
             elif isinstance(own, MAX_UNPOOLS):
                 previous.append(_undo(pools, module) - 1)
@@ -135,7 +141,7 @@ def _undo(pools: list[tuple[int, nn.Module]], module: nn.Module) -> int:
     """The place of the pool that an unpool undoes; it is taken off the list."""
     name = type(_unpadded(module)).__name__
     if not pools:
-        raise UnsupportedError(f"{name} without a pool before it in a Hourglass")
+        raise UnsupportedError(f"{name} without a pool before it in an UnpoolSequential")
     place, pool = pools.pop()
     config = entry(module).config
     if config != entry(pool).config or isinstance(module, Padded) != isinstance(pool, Padded):

@@ -12,13 +12,19 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from pytorch_impl.interchange.components import component_name
-from pytorch_impl.layers.pooling import AVERAGE_POOLS, MAX_POOLS, MAX_UNPOOLS, GlobalAveragePool, GlobalMaxPool
-from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
-from pytorch_impl.layers.recurrent import GRU
-from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
-from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
-from pytorch_impl.layers.activations import TopKGating
 from pytorch_impl.interchange.weights import WEIGHTS
+from pytorch_impl.layers.activations import TopKGating
+from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
+from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
+from pytorch_impl.layers.pooling import (
+    AVERAGE_POOLS,
+    MAX_POOLS,
+    MAX_UNPOOLS,
+    GlobalAveragePool,
+    GlobalMaxPool,
+)
+from pytorch_impl.layers.recurrent import GRU
+from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
 
 # Beyond its threshold softplus is x itself: at 20, PyTorch's own, float64 is off by 2e-9.
 SOFTPLUS_THRESHOLD = 40

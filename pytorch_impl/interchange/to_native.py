@@ -13,10 +13,10 @@ from torch import nn
 
 from pytorch_impl.interchange.components import make_component
 from pytorch_impl.interchange.from_native import PLAIN, SOFTPLUS_THRESHOLD, Entry, same_padding
-from pytorch_impl.layers.pooling import AVERAGE_POOLS, MAX_POOLS, MAX_UNPOOLS
 from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
-from pytorch_impl.layers.recurrent import GRU
 from pytorch_impl.layers.normalization import BatchNorm
+from pytorch_impl.layers.pooling import AVERAGE_POOLS, MAX_POOLS, MAX_UNPOOLS
+from pytorch_impl.layers.recurrent import GRU
 
 Pairs = Sequence[Sequence[int]]
 

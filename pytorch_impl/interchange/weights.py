@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
-from pytorch_impl.layers.recurrent import GRU
-from pytorch_impl.layers.normalization import BatchNorm
 from pytorch_impl.interchange.unrecorded import unwrapped
+from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
+from pytorch_impl.layers.normalization import BatchNorm
+from pytorch_impl.layers.recurrent import GRU
 
 AFFINE = {"weight": "weight", "bias": "bias"}
 BATCH_NORM = {

@@ -3,8 +3,20 @@
 from pytorch_impl.layers.activations import TopKGating
 from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
-from pytorch_impl.layers.pooling import Hourglass, GlobalAveragePool, GlobalMaxPool
+from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
 from pytorch_impl.layers.recurrent import GRU
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
+from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
-__all__ = ["BatchNorm", "ChannelsFirst", "ChannelsLast", "GRU", "GlobalAveragePool", "GlobalMaxPool", "Hourglass", "L2Normalize", "Padded", "TopKGating"]
+__all__ = [
+    "GRU",
+    "BatchNorm",
+    "ChannelsFirst",
+    "ChannelsLast",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "L2Normalize",
+    "Padded",
+    "TopKGating",
+    "UnpoolSequential",
+]

@@ -1,29 +1,16 @@
 """Padding that PyTorch's own convolutions and pools cannot say."""
 
 from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_floating,
-    check_number,
-    check_width,
-)
-from pytorch_impl.distances import l2_normalize
-from pytorch_impl.support.precision import check_layer_dtype
-from pytorch_impl.layers.recurrent import differentiable_kernels, plain_gru
-from pytorch_impl.top_k_gating import top_k_gating
-from pytorch_impl.support.transforms import transformed
-from pytorch_impl.layers.pooling import MAX_POOLS
-from pytorch_impl.layers.pooling import MAX_UNPOOLS
-from pytorch_impl.layers.pooling import AVERAGE_POOLS
 
+from pytorch_impl.layers.pooling import AVERAGE_POOLS, MAX_POOLS, MAX_UNPOOLS
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 

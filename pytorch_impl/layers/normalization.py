@@ -1,24 +1,13 @@
 """Batch and layer normalization, and vectors of unit norm."""
 
 from __future__ import annotations
-import math
-from collections.abc import Sequence
-from typing import Any
-import torch
+
 from torch import Tensor, nn
-from torch.nn import functional as F
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_floating,
-    check_number,
-    check_width,
-)
+
 from pytorch_impl.distances import l2_normalize
-from pytorch_impl.support.precision import check_layer_dtype
-from pytorch_impl.layers.recurrent import differentiable_kernels, plain_gru
-from pytorch_impl.top_k_gating import top_k_gating
+from pytorch_impl.support.checks import (
+    check_number,
+)
 from pytorch_impl.support.transforms import transformed
 
 

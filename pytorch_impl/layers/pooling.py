@@ -1,27 +1,13 @@
-"""Global pools, and a container in which max-unpools undo the max-pools before them."""
+"""Pools over all spatial axes, and which of PyTorch's own are pools."""
 
 from __future__ import annotations
-import math
-from collections.abc import Sequence
-from typing import Any
-import torch
+
 from torch import Tensor, nn
-from torch.nn import functional as F
+
 from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
     check_flag,
     check_floating,
-    check_number,
-    check_width,
 )
-from pytorch_impl.distances import l2_normalize
-from pytorch_impl.support.precision import check_layer_dtype
-from pytorch_impl.layers.recurrent import differentiable_kernels, plain_gru
-from pytorch_impl.top_k_gating import top_k_gating
-from pytorch_impl.support.transforms import transformed
-from pytorch_impl.layers.convolution import Padded
-
 
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d)
 
@@ -30,31 +16,6 @@ MAX_UNPOOLS = (nn.MaxUnpool1d, nn.MaxUnpool2d)
 
 
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d)
-
-
-class Hourglass(nn.Sequential):
-    """An `nn.Sequential` in which every max-unpool undoes the last max-pool not yet undone.
-
-    The pools that are to be undone have `return_indices=True`. Their positions and the sizes of
-    what they were given are kept for the unpools, so that odd sizes come back exactly.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: what the first layer takes. ValueError for an unpool without a pool before it."""
-        pools: list[tuple[Tensor, torch.Size]] = []
-        for module in self:
-            layer = module.layer if isinstance(module, Padded) else module
-            if isinstance(layer, MAX_POOLS) and layer.return_indices:
-                size = x.shape
-                x, positions = module(x)
-                pools.append((positions, size))
-            elif isinstance(layer, MAX_UNPOOLS):
-                if not pools:
-                    raise ValueError("model: expected a pool to undo, got an unpool without one")
-                x = module(x, *pools.pop())
-            else:
-                x = module(x)
-        return x
 
 
 class GlobalAveragePool(nn.Module):

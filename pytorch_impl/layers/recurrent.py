@@ -9,22 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from pytorch_impl.support.initializers import glorot_uniform
-from pytorch_impl.support.transforms import transformed
-import math
-from collections.abc import Sequence
-from typing import Any
 from pytorch_impl.support.checks import (
     check_choice,
     check_count,
     check_flag,
     check_floating,
-    check_number,
     check_width,
 )
-from pytorch_impl.distances import l2_normalize
+from pytorch_impl.support.initializers import glorot_uniform
 from pytorch_impl.support.precision import check_layer_dtype
-from pytorch_impl.top_k_gating import top_k_gating
+from pytorch_impl.support.transforms import transformed
 
 
 def make_gru(in_features: int, hidden: int, *, generator: torch.Generator | None) -> nn.GRU:

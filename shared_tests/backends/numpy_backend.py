@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.support.layer import Input, Layer
-from numpy_infer.model_file import load_model, read_arrays
 from numpy_infer.format.network import build as build_network
+from numpy_infer.model_file import load_model, read_arrays
+from numpy_infer.support.layer import Input, Layer
 from shared_tests.backends import FileRun, Run, versions
 from shared_tests.definition import CHAIN, Case, SparseInput
 

@@ -14,9 +14,8 @@ import numpy as np
 import tf2_impl
 from shared_tests.fixtures import normal
 from tf2_impl import char_word_encoder, feedback_network, layers
-from tf2_impl.layers import convolution
-from tf2_impl.layers import pooling
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d, ConvAutoencoder2d
+from tf2_impl.layers import convolution, pooling
 from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.rare_event_memory import RareEventMemory
@@ -44,10 +43,9 @@ class Example:
 def package_layers() -> dict[str, type[keras.Layer]]:
     """The public Keras layers that the modules of tf2_impl define, by name."""
     found = {}
-    for module in pkgutil.iter_modules(tf2_impl.__path__):
-        contents = vars(importlib.import_module(f"tf2_impl.{module.name}"))
-        for name, one in contents.items():
-            own = getattr(one, "__module__", None) == f"tf2_impl.{module.name}"
+    for module in pkgutil.walk_packages(tf2_impl.__path__, "tf2_impl."):
+        for name, one in vars(importlib.import_module(module.name)).items():
+            own = getattr(one, "__module__", None) == module.name
             if own and isinstance(one, type) and issubclass(one, keras.Layer):
                 registered = keras.saving.get_registered_name(one).startswith("fourfold>")
                 if registered and not issubclass(one, keras.Model):

@@ -1,7 +1,7 @@
 """Definition of the small world index on few points, where it finds what all distances say.
 
 How much of that it finds on many points, and how few distances it looks at, is measured in
-test_numpy_small_world.py.
+tests/numpy/test_small_world.py.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ DEFINITION = Definition(
                     "near",
                 ),
             },
-            "near_neighbors",
+            "fast.soft_nearest_neighbor_loss",
         ),
         Mutant(
             "itself known by distance zero",
@@ -219,7 +219,7 @@ DEFINITION = Definition(
                     "T.ge(near, 0.999999)",
                 ),
             },
-            "near_neighbors",
+            "fast.soft_nearest_neighbor_loss",
         ),
         Mutant(
             "index within the block",
@@ -239,7 +239,7 @@ DEFINITION = Definition(
                     "T.switch(T.eq(T.arange(rows.shape[0])[:, None]",
                 ),
             },
-            "near_neighbors",
+            "fast.soft_nearest_neighbor_loss",
         ),
         Mutant(
             "mean over all anchors",
@@ -289,7 +289,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
                 "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
             },
-            "near_neighbors",
+            "fast.soft_nearest_neighbor_loss",
         ),
         Mutant(
             "learned temperature for its inverse",

@@ -9,14 +9,15 @@ from pathlib import Path
 from shared_tests.definition import INFERENCE_ONLY, PACKAGES, definitions
 from shared_tests.sources import ROOT, trees
 
-TESTS = ROOT / "shared_tests"
+TESTS = ROOT / "shared_tests" / "tests"
 # What trains, compiles or runs other processes is slow: last, after all that may catch an edit.
 LAST = ("test_overfit", "test_training", "distributed", "compile", "xla", "cli", "crash")
 # These break files, or edit sources themselves.
-LEFT_OUT = ("test_mutants.py", "test_numpy_mutations.py", "test_readme.py")
+LEFT_OUT = ("all/test_mutants.py", "numpy/test_mutations.py", "all/test_readme.py")
 # These are asked for the component by its name.
-NAMED = {f"test_{name}.py" for name in ("agreement", "bad_input", "interchange", "training")}
-NAMED |= {"test_defaults.py", "test_golden.py"}
+AGREEMENT = ("all/test_agreement.py", "all/test_bad_input.py")
+INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_training.py"
+BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
 
 def own_tests(backend: str, component: str) -> list[list[str]]:
@@ -25,29 +26,30 @@ def own_tests(backend: str, component: str) -> list[list[str]]:
     defined = component in {one.component for one in definitions()}
     runs = []
     if defined:
-        agreement = ["test_agreement.py", "test_bad_input.py"]
-        trained = [] if backend in INFERENCE_ONLY else ["test_interchange.py"]
-        runs.append([*(str(TESTS / name) for name in (*agreement, *trained)), *common])
+        trained = () if backend in INFERENCE_ONLY else (INTERCHANGE,)
+        runs.append([*(str(TESTS / name) for name in (*AGREEMENT, *trained)), *common])
         # The tests of these are named after the component that they are given.
-        files = ("test_defaults.py", "test_golden.py", f"test_{backend}.py")
-        named = [str(TESTS / name) for name in files]
+        named = [str(TESTS / name) for name in (*BY_NAME, f"{backend}/test_components.py")]
         runs.append([*named, f"--backend={backend}", f"-k={component}"])
     quick: list[str] = []
     slow: list[str] = []
-    for path in sorted(TESTS.glob("test_*.py")):
-        if path.name not in LEFT_OUT and belongs(path, backend):
+    for path in sorted(TESTS.glob("*/test_*.py")):
+        if belongs(path, backend):
             found = [f"{path}::{name}" for name in tests_that_read(path, backend, component)]
             (slow if any(one in path.stem for one in LAST) else quick).extend(found)
     runs += [[*found, f"--backend={backend}"] for found in (quick, slow) if found]
     if defined and backend not in INFERENCE_ONLY:
-        runs.append([str(TESTS / "test_training.py"), f"--backend={backend}", f"-k={component}"])
+        runs.append([str(TESTS / TRAINING), f"--backend={backend}", f"-k={component}"])
     return runs
 
 
 def belongs(path: Path, backend: str) -> bool:
     """Whether a file of tests is a backend's own, or shared by the frameworks."""
-    owner = next((name for name in PACKAGES if path.stem.startswith(f"test_{name}")), None)
-    return owner == backend or (owner is None and path.name not in NAMED)
+    asked_by_name = (*AGREEMENT, INTERCHANGE, TRAINING, *BY_NAME)
+    if str(path.relative_to(TESTS)) in (*LEFT_OUT, *asked_by_name):
+        return False
+    frameworks = () if backend in INFERENCE_ONLY else ("frameworks",)
+    return path.parent.name in ("all", backend, *frameworks)
 
 
 def tests_that_read(path: Path, backend: str, component: str) -> list[str]:

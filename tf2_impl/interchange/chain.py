@@ -16,10 +16,10 @@ from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import calls, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step
 from tf2_impl.interchange.from_native import SAVED, Entry, UnsupportedError
-from tf2_impl.layers.shape import MoveChannelsFirst, MoveChannelsLast
 from tf2_impl.interchange.layouts import CHANNELS
 from tf2_impl.interchange.open_chain import DTypeOfInput, OpenModel, OpenSequential
 from tf2_impl.interchange.to_native import ZERO_PADDINGS, layers
+from tf2_impl.layers.shape import MoveChannelsFirst, MoveChannelsLast
 
 OTHERS = (keras.layers.Activation, *ZERO_PADDINGS, keras.layers.Identity)
 SUPPORTED = ", ".join([one.__name__ for one in (keras.Sequential, *SAVED, *OTHERS)])

@@ -16,12 +16,12 @@ from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import Call
 from tf2_impl.interchange.components import component_name
 from tf2_impl.interchange.from_native import Entry, UnsupportedError, entries
-from tf2_impl.layers.normalization import BatchNorm
-from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
 from tf2_impl.interchange.layouts import CHANNELS, FEATURES
 from tf2_impl.interchange.to_native import ZERO_PADDINGS
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weights import WEIGHTS, Weight, weights
+from tf2_impl.layers.normalization import BatchNorm
+from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
 
 # What treats all features alike, so that their order does not matter to it.
 ANY_ORDER = (

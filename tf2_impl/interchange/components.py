@@ -6,9 +6,6 @@ import importlib
 
 import keras
 
-from tf2_impl.layers import convolution
-from tf2_impl.layers import pooling
-
 PACKAGE = "tf2_impl"
 
 

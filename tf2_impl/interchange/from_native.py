@@ -15,14 +15,20 @@ import keras
 import numpy as np
 
 from tf2_impl.interchange.components import component_name
+from tf2_impl.interchange.weights import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
+from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
-from tf2_impl.layers.recurrent import BackwardGRU
-from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
 from tf2_impl.layers.embedding import Embedding
 from tf2_impl.layers.normalization import L2Normalize
-from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
-from tf2_impl.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, MaxUnpool
-from tf2_impl.interchange.weights import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
+from tf2_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
+from tf2_impl.layers.recurrent import BackwardGRU
+from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
 
 MAX_POOLS = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D)
 AVERAGE_POOLS = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from tf2_impl.interchange.components import component_class
-from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.interchange.from_native import (
     AVERAGE_POOLS,
     GLOBAL_AVERAGE_POOLS,
@@ -23,13 +22,20 @@ from tf2_impl.interchange.from_native import (
     cut,
     same_padding,
 )
-from tf2_impl.layers.recurrent import BackwardGRU
-from tf2_impl.layers.normalization import BatchNorm, L2Normalize
-from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
-from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
-from tf2_impl.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, MaxUnpool
 from tf2_impl.interchange.weights import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
+from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
+from tf2_impl.layers.convolution import Convolution, TransposedConvolution
+from tf2_impl.layers.embedding import Embedding
+from tf2_impl.layers.normalization import BatchNorm, L2Normalize
+from tf2_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
+from tf2_impl.layers.recurrent import BackwardGRU
+from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
 
 ZERO_PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D)
 

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
-from tf2_impl.layers.recurrent import BackwardGRU
-from tf2_impl.layers.normalization import BatchNorm
 from tf2_impl.layers.embedding import Embedding
+from tf2_impl.layers.normalization import BatchNorm
+from tf2_impl.layers.recurrent import BackwardGRU
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
 TRANSPOSED_CONVOLUTIONS = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose)

@@ -1,11 +1,47 @@
 """What components and model files are built from: one home for each layer."""
 
-from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating
+from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.normalization import L2Normalize, BatchNorm
-from tf2_impl.layers.pooling import MaxPool, AveragePool, MaxUnpool, GlobalAveragePool, GlobalMaxPool
+from tf2_impl.layers.normalization import BatchNorm, L2Normalize
+from tf2_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
 from tf2_impl.layers.recurrent import BackwardGRU
-from tf2_impl.layers.shape import Flatten, RowMajorFlatten, MoveChannelsFirst, MoveChannelsLast, ChannelsFirst, ChannelsLast
+from tf2_impl.layers.shape import (
+    ChannelsFirst,
+    ChannelsLast,
+    Flatten,
+    MoveChannelsFirst,
+    MoveChannelsLast,
+    RowMajorFlatten,
+)
 
-__all__ = ["AveragePool", "BackwardGRU", "BatchNorm", "ChannelsFirst", "ChannelsLast", "Convolution", "Embedding", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "L2Normalize", "LeakyReLU", "LogSoftmax", "MaxPool", "MaxUnpool", "MoveChannelsFirst", "MoveChannelsLast", "RowMajorFlatten", "TopKGating", "TransposedConvolution"]
+__all__ = [
+    "AveragePool",
+    "BackwardGRU",
+    "BatchNorm",
+    "ChannelsFirst",
+    "ChannelsLast",
+    "Convolution",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "L2Normalize",
+    "LeakyReLU",
+    "LogSoftmax",
+    "MaxPool",
+    "MaxUnpool",
+    "MoveChannelsFirst",
+    "MoveChannelsLast",
+    "RowMajorFlatten",
+    "TopKGating",
+    "TransposedConvolution",
+    "gelu",
+    "gelu_tanh",
+]

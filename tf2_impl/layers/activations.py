@@ -1,19 +1,17 @@
 """Activations that Keras does not have, or has with other constants."""
 
 from __future__ import annotations
+
 import math
 from typing import Any
+
 import keras
-import numpy as np
 import tensorflow as tf
-from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
-from tf2_impl.distances import l2_normalize
-from tf2_impl.support.ids import IdLayer, filled_up
-from tf2_impl.support.initializers import EmbeddingTable
+
+from tf2_impl.support.checks import LARGEST, check_count, check_number
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype
 from tf2_impl.top_k_gating import top_k_gating
-
 
 Shape = tuple[int | None, ...]
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_flag, check_floating, size
 from tf2_impl.layers.convolution import on_rows, resize
+from tf2_impl.support.checks import check_flag, check_floating, size
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype, widened
 

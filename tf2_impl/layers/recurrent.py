@@ -7,16 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf2_impl.support.checks import check_count
 from tf2_impl.support.initializers import GlorotUniform
-import math
-import numpy as np
-from tf2_impl.support.checks import LARGEST, check_count, check_ids, check_number, check_seed, size
-from tf2_impl.distances import l2_normalize
-from tf2_impl.support.ids import IdLayer, filled_up
-from tf2_impl.support.initializers import EmbeddingTable
-from tf2_impl.support.layer import Layer
-from tf2_impl.support.precision import in_compute_dtype
-from tf2_impl.top_k_gating import top_k_gating
 
 
 class GateGlorotUniform(keras.initializers.Initializer):

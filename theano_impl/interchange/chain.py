@@ -16,9 +16,9 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from theano_impl.interchange.components import component_class, component_name, training_option
-from theano_impl.support.layer import Layer
-from theano_impl.layers.pooling import MaxPool, MaxUnpool
 from theano_impl.interchange.vocabulary import KINDS
+from theano_impl.layers.pooling import MaxPool, MaxUnpool
+from theano_impl.support.layer import Layer
 
 
 class Step(NamedTuple):

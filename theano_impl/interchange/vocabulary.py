@@ -9,7 +9,13 @@ from theano_impl.layers import activations as act
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
 from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
-from theano_impl.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, MaxUnpool
+from theano_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten

@@ -15,6 +15,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.layers.windows import pad, shifted, windows
 from theano_impl.support.checks import (
     check_channels,
     check_count,
@@ -28,7 +29,6 @@ from theano_impl.support.checks import (
 )
 from theano_impl.support.initializers import convolution_kernel
 from theano_impl.support.layer import Layer
-from theano_impl.layers.windows import pad, shifted, windows
 
 
 def convolution(

@@ -6,6 +6,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.distances import l2_normalize
 from theano_impl.support.checks import (
     check_channels,
     check_count,
@@ -16,7 +17,6 @@ from theano_impl.support.checks import (
     check_values,
     check_width,
 )
-from theano_impl.distances import l2_normalize
 from theano_impl.support.layer import Layer
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
+from theano_impl.layers.windows import pad, place_of, windows
 from theano_impl.support.checks import (
     check_count,
     check_flag,
@@ -20,7 +21,6 @@ from theano_impl.support.checks import (
     check_values,
 )
 from theano_impl.support.layer import Layer
-from theano_impl.layers.windows import pad, place_of, windows
 
 
 class Pooled(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import re
 from types import ModuleType
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shared_tests.definition import PACKAGES
-from shared_tests.sources import HELPERS
+from shared_tests.sources import trees
 from shared_tests.tests.all.test_plain_arguments import BAD, NOT_OURS, NUMPY
 
 # What fills the other arguments: by their names, or else by their kinds.
@@ -54,8 +53,8 @@ def layers(package: str) -> dict[str, type]:
 
 
 def names(package: str) -> list[str]:
-    files = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return [f"{package}.{one.name}" for one in files if one.name in HELPERS and one.name[0] != "_"]
+    rooms = ("layers.", "support.") if package != "numpy_infer" else ("layers.",)
+    return [f"{package}.{name}" for name in trees(package) if name.startswith(rooms)]
 
 
 def plain(layer: type) -> dict[str, inspect.Parameter]:

@@ -27,6 +27,13 @@ def executed(module: ModuleType, source: str) -> ModuleType:
     return made
 
 
+def put_in_place(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Let what is imported from now on find this module under its name."""
+    parent, _, name = module.__name__.rpartition(".")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(sys.modules[parent], name, module)
+
+
 @pytest.fixture(autouse=True)
 def _keras_registry():
     """Keras registers a class where it is defined: a mutant must not stay in its place."""
@@ -45,13 +52,12 @@ def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch
     package = PACKAGES[backend_name]
     cell = definition.cell(mutant.operation, mutant.case)
     component = importlib.import_module(f"{package}.{definition.component}")
-    file = mutant.file or definition.component
-    edited = importlib.import_module(file if "." in file else f"{package}.{file}")
+    edited = importlib.import_module(mutant.module(package, definition.component))
     check_agreement(backend, backend_name, cell)
     changed = mutated(edited, *mutant.edits[package])
-    monkeypatch.setitem(sys.modules, edited.__name__, changed)
+    put_in_place(monkeypatch, changed)
     if edited is not component:  # it has to import the helper's mutant
         again = executed(component, inspect.getsource(component))
-        monkeypatch.setitem(sys.modules, component.__name__, again)
+        put_in_place(monkeypatch, again)
     with pytest.raises(AssertionError, match=r": error \S+ > "):
         check_agreement(backend, backend_name, cell)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 TITLES = {"torch": "# PyTorch", "tf2": "# TensorFlow", "theano": "# Theano", "numpy": "# NumPy"}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from shared_tests.golden import models
 from shared_tests.tests.all.test_golden import NO_INFERENCE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 # Run isolated and without site-packages; the arguments are where NumPy is and where we are.
 PROGRAM = """
 import sys

@@ -9,7 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_infer import ELU, GELU, GRU, AveragePool, BatchNorm, ChannelsFirst, ChannelsLast, Convolution, Embedding, Flatten, GlobalAveragePool, GlobalMaxPool, Input, Layer, LayerNorm, LeakyReLU, LogSoftmax, MaxPool, MaxUnpool, Projection, Softmax, TopKGating, TransposedConvolution
+from numpy_infer import (
+    ELU,
+    GELU,
+    GRU,
+    AveragePool,
+    BatchNorm,
+    ChannelsFirst,
+    ChannelsLast,
+    Convolution,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Input,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LogSoftmax,
+    MaxPool,
+    MaxUnpool,
+    Projection,
+    Softmax,
+    TopKGating,
+    TransposedConvolution,
+)
 from numpy_infer.layers.convolution import convolution
 from numpy_infer.layers.pooling import max_unpool
 from numpy_infer.layers.recurrent import gru

@@ -16,7 +16,7 @@ from numpy_infer.sparse_projection import SparseMatrix
 from shared_tests.fixtures import normal
 from shared_tests.model_files import SAMPLES, arrays, chain, write_unchecked
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 import numpy_infer
-from numpy_infer import BatchNorm, Input, L2Normalize, Layer, LayerNorm, Projection, ReLU, Sigmoid, Softmax, Tanh, recursive_autoencoder, sparse_projection
+from numpy_infer import (
+    BatchNorm,
+    Input,
+    L2Normalize,
+    Layer,
+    LayerNorm,
+    Projection,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    recursive_autoencoder,
+    sparse_projection,
+)
 from numpy_infer.conv_autoencoder import ConvAutoencoder1d
 from numpy_infer.neural_grammar import NeuralGrammar
 from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
@@ -188,7 +201,11 @@ def test_files_are_read_when_they_are_asked_for():
         "print(sorted(name for name in sys.modules if name.startswith('numpy_infer')))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert eval(found.stdout) == ["numpy_infer", "numpy_infer.support.layer"]
+    assert eval(found.stdout) == [
+        "numpy_infer",
+        "numpy_infer.support",
+        "numpy_infer.support.layer",
+    ]
     assert dir(numpy_infer) == sorted(numpy_infer.__all__)
     assert all(getattr(numpy_infer, name).__name__ == name for name in numpy_infer.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Convolve'"):

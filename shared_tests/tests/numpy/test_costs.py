@@ -14,8 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_infer import AveragePool, Input, Layer, MaxPool, MaxUnpool, Projection, ReLU, load_model
 from numpy_infer.format.description import describe
-from numpy_infer.model_file import ModelFileError, write_model
 from numpy_infer.layers.pooling import max_pool
+from numpy_infer.model_file import ModelFileError, write_model
 from shared_tests.fixtures import normal
 from shared_tests.model_files import arrays, chain, write_unchecked
 

@@ -8,10 +8,10 @@ import pytest
 
 from numpy_infer import neighbor_memory
 from numpy_infer.format import safetensors_file
-from numpy_infer.support.layer import Input
 from numpy_infer.model_file import ModelFileError, checksum
 from numpy_infer.neighbor_memory import NeighborMemory
 from numpy_infer.rare_event_memory import RareEventMemory
+from numpy_infer.support.layer import Input
 from shared_tests.components.rare_event_memory import QUERIES, STATE
 from shared_tests.fixtures import digits, normal
 

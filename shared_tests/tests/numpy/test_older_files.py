@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from numpy_infer.model_file import ModelFileError, load_model, read_model, write_model
 from numpy_infer.format.older_files import LOSS, MIXTURE, todays
+from numpy_infer.model_file import ModelFileError, load_model, read_model, write_model
 from shared_tests.components.top_k_gating import SIZES, WEIGHTS, X, mixture_of_experts
 
 ONE = {**SIZES, "k": 1}

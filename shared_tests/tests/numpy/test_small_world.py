@@ -15,8 +15,8 @@ from numpy_infer import neighbor_memory
 from numpy_infer.format import safetensors_file
 from numpy_infer.model_file import ModelFileError, checksum
 from numpy_infer.neighbor_memory import NeighborMemory
-from numpy_infer.small_world_index import Found, SmallWorldIndex
 from numpy_infer.search.time_warping import time_warping_distances
+from numpy_infer.small_world_index import Found, SmallWorldIndex
 from shared_tests.fixtures import digits, normal
 
 

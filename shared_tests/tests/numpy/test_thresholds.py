@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from numpy_infer import Input, neighbor_memory, small_world_index, sparse_projection
-from numpy_infer.support import normal_cdf as normal_share
 from numpy_infer.layers import pooling
-from numpy_infer.search import small_world_graph
-from numpy_infer.search import time_warping
-from numpy_infer.neighbor_memory import NeighborMemory
 from numpy_infer.layers.pooling import MaxPool
+from numpy_infer.neighbor_memory import NeighborMemory
+from numpy_infer.search import small_world_graph, time_warping
+from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.small_world_index import SmallWorldIndex
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
-from numpy_infer.search.time_warping import time_warping_distances
+from numpy_infer.support import normal_cdf
 from shared_tests.fixtures import normal
 
 
@@ -59,11 +58,11 @@ def test_many_queries_of_a_memory(n):
     np.testing.assert_array_equal(found.indices, wanted)
 
 
-@pytest.mark.parametrize("n", [1, *around(normal_share.BLOCK), 2 * normal_share.BLOCK + 1])
+@pytest.mark.parametrize("n", [1, *around(normal_cdf.BLOCK), 2 * normal_cdf.BLOCK + 1])
 def test_shares_of_many_numbers(n):
     x = normal(n, seed=7)
     wanted = [math.erfc(-one / math.sqrt(2)) / 2 for one in x]
-    np.testing.assert_allclose(normal_share.normal_share(x), wanted, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(normal_cdf.normal_cdf(x), wanted, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("size", around(pooling.LARGE))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from numpy_infer import Input
-from numpy_infer.layers.activations import Sigmoid, Softmax, Softplus
 from numpy_infer.distances import l2_normalize, pairwise_distances
+from numpy_infer.layers.activations import Sigmoid, Softmax, Softplus
 from numpy_infer.padded_embedding import PaddedEmbedding
 from numpy_infer.text import tokenize_title
 from numpy_infer.top_k_gating import keep_top_k

@@ -9,7 +9,18 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from numpy_infer import AveragePool, ChannelsFirst, Convolution, GlobalAveragePool, GlobalMaxPool, Input, Layer, MaxPool, MaxUnpool, TransposedConvolution
+from numpy_infer import (
+    AveragePool,
+    ChannelsFirst,
+    Convolution,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Input,
+    Layer,
+    MaxPool,
+    MaxUnpool,
+    TransposedConvolution,
+)
 from numpy_infer.layers import convolution as convolution_file
 from numpy_infer.layers.pooling import max_pool, max_unpool
 from shared_tests.compare import VALUE_TOLERANCE, assert_close, assert_dtype

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imports, trees
+from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, imports, trees
 
 # What belongs to no framework: file format, text, verdicts, plots of plain numbers.
 SHARED = {
@@ -55,12 +55,6 @@ def runs_on_import(node: ast.stmt) -> bool:
 def test_nothing_imports_the_tests(package):
     for module, tree in trees(package).items():
         assert not any(name.startswith("shared_tests") for name in imports(tree)), module
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_packages_are_flat(package):
-    folders = [path.name for path in (ROOT / package).iterdir() if path.is_dir()]
-    assert set(folders) <= {"__pycache__"}
 
 
 @pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)

@@ -20,7 +20,7 @@ WINDOWS = ("check_sizes", "check_padding", "_list")  # of the two that have laye
 
 def functions(package: str) -> dict[str, str]:
     """{name: source} of a package's `checks.py`, in order."""
-    nodes = trees(package)["checks"].body
+    nodes = trees(package)["support.checks"].body
     return {node.name: ast.unparse(node) for node in nodes if isinstance(node, ast.FunctionDef)}
 
 

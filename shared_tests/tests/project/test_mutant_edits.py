@@ -7,8 +7,7 @@ from shared_tests.sources import ROOT
 
 EDITS = {
     f"{definition.component}: {mutant.name}, {package}": (
-        mutant.file or definition.component,
-        package,
+        mutant.module(package, definition.component),
         edit[0],
     )
     for definition in definitions()
@@ -19,6 +18,5 @@ EDITS = {
 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_meets_the_source_once(name):
-    file, package, old = EDITS[name]
-    path = file.replace(".", "/") if "." in file else f"{package}/{file}"
-    assert (ROOT / f"{path}.py").read_text().count(old) == 1
+    module, old = EDITS[name]
+    assert (ROOT / f"{module.replace('.', '/')}.py").read_text().count(old) == 1

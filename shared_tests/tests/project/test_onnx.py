@@ -17,7 +17,31 @@ import pytest
 from onnx import helper
 from onnx.backend.test.loader import load_model_tests
 
-from numpy_infer import ELU, GELU, GRU, SELU, AveragePool, BatchNorm, Convolution, Flatten, GlobalAveragePool, GlobalMaxPool, Input, LayerNorm, LeakyReLU, LogSoftmax, MaxPool, Projection, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh, TransposedConvolution
+from numpy_infer import (
+    ELU,
+    GELU,
+    GRU,
+    SELU,
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Input,
+    LayerNorm,
+    LeakyReLU,
+    LogSoftmax,
+    MaxPool,
+    Projection,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+    TransposedConvolution,
+)
 from numpy_infer.layers.pooling import max_pool, max_unpool
 from numpy_infer.layers.windows import pad
 from shared_tests.compare import VALUE_TOLERANCE, error

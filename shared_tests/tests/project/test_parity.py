@@ -295,7 +295,7 @@ def report_on(component, folder, *options):
     return subprocess.run(
         [*command, f"--theano-cache={folder}", f"--component={component}", *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         timeout=120,
@@ -315,7 +315,7 @@ def test_the_command_says_what_agrees_and_how_it_was_made(tmp_path):
 
 def test_a_backend_that_cannot_start_is_said_with_its_output(tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('no such thing here')")
-    environment = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
     worker = Worker(sys.executable, "numpy", tmp_path, environment)
     with pytest.raises(SystemExit, match=f"(?s)numpy backend stopped in {MODEL}.*no such thing"):
         worker.run(Task("numpy", "measure", MODEL), lambda: None)

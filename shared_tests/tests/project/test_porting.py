@@ -28,7 +28,7 @@ def table_rows() -> dict[str, dict[str, str]]:
 
 def rows_tested(backend: str) -> set[str]:
     """The rows that a backend's file tests."""
-    source = (ROOT / "shared_tests" / f"test_{backend}_traps.py").read_text()
+    source = (ROOT / "shared_tests" / "tests" / backend / "test_traps.py").read_text()
     return {name.replace("_", "-") for name in re.findall(r"^def test_(\w+)\(", source, re.M)}
 
 

@@ -9,33 +9,33 @@ from shared_tests.sources import PACKAGES, ROOT, trees
 
 # FILE.NAME: the test, or COMPONENT: CASE, that is on both sides of it.
 THRESHOLDS = {
-    "convolution.BLOCK": "test_numpy_windows.py::test_convolution",
-    "near_neighbors.MANY": "test_torch_near_neighbors.py::test_classes_around_the_size_of_a_group",
-    "near_neighbors.NEAR": "soft_nearest_neighbor_loss: just beyond the quick way",
-    "near_neighbors.ROWS": "test_torch_near_neighbors.py::test_more_rows_than_a_block",
-    "neighbor_memory.ROWS": "test_numpy_thresholds.py::test_many_queries_of_a_memory",
-    "neighbor_memory.TILE": "test_numpy_thresholds.py::test_a_memory_of_many_vectors",
-    "normal_share.BLOCK": "test_numpy_thresholds.py::test_shares_of_many_numbers",
-    "pooling.LARGE": "test_numpy_thresholds.py::test_windows_of_many_places",
-    "small_world_graph.BATCH": "test_numpy_thresholds.py::test_an_index_of_many_points",
-    "small_world_index.ROWS": "test_numpy_thresholds.py::test_many_queries_of_an_index",
-    "sparse_projection.BLOCK": "test_numpy.py::test_sparse_projection_sums_what_is_stored_twice",
-    "sparse_projection.LONG": "test_numpy_thresholds.py::test_rows_of_many_numbers",
+    "layers.convolution.BLOCK": "numpy/test_windows.py::test_convolution",
+    "fast.soft_nearest_neighbor_loss.MANY": "torch/test_near_neighbors.py::test_classes_around_the_size_of_a_group",
+    "fast.soft_nearest_neighbor_loss.NEAR": "soft_nearest_neighbor_loss: just beyond the quick way",
+    "fast.soft_nearest_neighbor_loss.ROWS": "torch/test_near_neighbors.py::test_more_rows_than_a_block",
+    "neighbor_memory.ROWS": "numpy/test_thresholds.py::test_many_queries_of_a_memory",
+    "neighbor_memory.TILE": "numpy/test_thresholds.py::test_a_memory_of_many_vectors",
+    "support.normal_cdf.BLOCK": "numpy/test_thresholds.py::test_shares_of_many_numbers",
+    "layers.pooling.LARGE": "numpy/test_thresholds.py::test_windows_of_many_places",
+    "search.small_world_graph.BATCH": "numpy/test_thresholds.py::test_an_index_of_many_points",
+    "small_world_index.ROWS": "numpy/test_thresholds.py::test_many_queries_of_an_index",
+    "sparse_projection.BLOCK": "numpy/test_components.py::test_sparse_projection_sums_what_is_stored_twice",
+    "sparse_projection.LONG": "numpy/test_thresholds.py::test_rows_of_many_numbers",
     # LONG of PyTorch too
-    "sparse_projection.SHORT": "test_torch.py::test_sparse_projection_sorts_stably",
-    "time_warping.PAIRS": "test_numpy_thresholds.py::test_time_warping_of_many_pairs",
+    "sparse_projection.SHORT": "torch/test_components.py::test_sparse_projection_sorts_stably",
+    "search.time_warping.PAIRS": "numpy/test_thresholds.py::test_time_warping_of_many_pairs",
 }
 # Sizes and factors of a formula, versions, limits of what is accepted.
 NO_CHOICE = {
-    "activations.SELU_ALPHA",
-    "activations.SELU_SCALE",
-    "checks.LARGEST",
-    "from_native.ONE",
-    "from_native.SOFTPLUS_THRESHOLD",
-    "growth.ROOM",
-    "index_file.VERSION",
-    "layouts.GROWN",
-    "layouts.SAME",
+    "layers.activations.SELU_ALPHA",
+    "layers.activations.SELU_SCALE",
+    "support.checks.LARGEST",
+    "interchange.from_native.ONE",
+    "interchange.from_native.SOFTPLUS_THRESHOLD",
+    "format.growth.ROOM",
+    "search.index_file.VERSION",
+    "interchange.layouts.GROWN",
+    "interchange.layouts.SAME",
     "model_file.VERSION",
     "neighbor_memory.CROWDED",
     "neighbor_memory.LEAST",
@@ -43,14 +43,14 @@ NO_CHOICE = {
     "neighbor_memory.UNIT",
     "neighbor_memory.VOTES",
     "neural_grammar.TIED",
-    "normal_share.LARGEST",
+    "support.normal_cdf.LARGEST",
     "rare_event_memory.EMPTY",
     "rare_event_memory.LARGEST_LABEL",
     "recursive_autoencoder.TIED",
-    "safetensors_file.LARGEST_AXIS",
-    "safetensors_file.LARGEST_HEADER",
-    "safetensors_file.MOST_AXES",
-    "small_world_graph.HUBS",
+    "format.safetensors_file.LARGEST_AXIS",
+    "format.safetensors_file.LARGEST_HEADER",
+    "format.safetensors_file.MOST_AXES",
+    "search.small_world_graph.HUBS",
     "small_world_index.NARROW",
     "soft_nearest_neighbor_loss.LARGEST_LOG",
     "speaker_encoder.KERNEL_SIZE",
@@ -87,7 +87,7 @@ def test_every_number_is_known():
 def test_what_stands_on_both_sides_exists(where):
     file, found, name = where.partition("::")
     if found:
-        tree = ast.parse((ROOT / "shared_tests" / file).read_text())
+        tree = ast.parse((ROOT / "shared_tests/tests" / file).read_text())
         assert name in {getattr(node, "name", None) for node in tree.body}
     else:
         component, _, case = where.partition(": ")

@@ -14,8 +14,14 @@ from shared_tests.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl import layers as own
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
+from tf2_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
 from tf2_impl.padded_embedding import PaddedEmbedding
-from tf2_impl.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, MaxUnpool
 from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.top_k_gating import MixtureOfExperts
 

@@ -8,11 +8,11 @@ from keras import layers as k
 from numpy_infer import model_file
 from shared_tests.model_files import write_unchecked
 from tf2_impl import interchange
-from tf2_impl.interchange import chain
 from tf2_impl import layers as own
-from tf2_impl.support.checks import check_number
+from tf2_impl.interchange import chain
 from tf2_impl.layers.pooling import MaxUnpool
 from tf2_impl.sequence_encoder import SequenceEncoder
+from tf2_impl.support.checks import check_number
 
 SERIES, IMAGES, ROWS = (17, 2), (11, 13, 2), (7,)
 REFUSED = [

@@ -19,9 +19,9 @@ from tf2_impl import interchange, recursive_autoencoder
 from tf2_impl.char_word_encoder import SentenceEncoder
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d
 from tf2_impl.feedback_network import FeedbackNetwork, curriculum_loss
+from tf2_impl.layers.pooling import max_pool
 from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding, pad_token_lists
-from tf2_impl.layers.pooling import max_pool
 from tf2_impl.recursive_autoencoder import RecursiveAutoencoder
 from tf2_impl.sequence_encoder import SequenceEncoder
 from tf2_impl.sparse_projection import SparseProjection

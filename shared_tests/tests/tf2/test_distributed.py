@@ -30,7 +30,7 @@ from shared_tests.distributed.tf2_worker import (
 from tf2_impl.distributed import gather_batch
 from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 WORKER = ("-m", "shared_tests.distributed.tf2_worker")
 SECONDS = 240  # a launch takes thirty, and longer on a busy machine
 MIRRORED, MULTI_WORKER = "mirrored", "multi-worker"

@@ -17,9 +17,9 @@ from shared_tests.definition import CHAIN, Cell, definitions
 from tf2_impl.clustering_loss import ClusteringLoss
 from tf2_impl.frequency_scaling import scale_gradients_by_frequency
 from tf2_impl.gradient_flow import gradient_flow
-from tf2_impl.support.precision import in_single_precision
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer
+from tf2_impl.support.precision import in_single_precision
 
 HALVES = ("float16", "bfloat16")
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}

@@ -29,10 +29,9 @@ from shared_tests.trap_definitions import (
     largest_error,
     pair_curvature,
 )
-from tf2_impl.layers import convolution
-from tf2_impl.layers import pooling
 from tf2_impl.distances import l2_normalize, paired_distances
 from tf2_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
+from tf2_impl.layers import convolution, pooling
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss

@@ -13,17 +13,23 @@ import theano.tensor as T
 import numpy_infer.model_file
 from shared_tests.compare import assert_close
 from shared_tests.fixtures import normal
-from theano_impl.layers import activations as act
 from theano_impl import interchange
+from theano_impl.interchange.vocabulary import KINDS
+from theano_impl.layers import activations as act
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
 from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
-from theano_impl.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, MaxUnpool
+from theano_impl.layers.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 from theano_impl.sparse_projection import SparseProjection
-from theano_impl.interchange.vocabulary import KINDS
 
 IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
 PLANES = normal(2, 3, 13, 11, seed=1)

@@ -18,8 +18,8 @@ from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
 from theano_impl import interchange, recursive_autoencoder
-from theano_impl.layers.convolution import convolution, transposed_convolution
 from theano_impl.feedback_network import curriculum_loss
+from theano_impl.layers.convolution import convolution, transposed_convolution
 from theano_impl.neural_grammar import NeuralGrammar
 from theano_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from theano_impl.recursive_autoencoder import RecursiveAutoencoder

@@ -14,15 +14,15 @@ from shared_tests.model_files import write_unchecked
 from theano_impl import interchange
 from theano_impl.interchange import chain
 from theano_impl.layers.activations import Dropout, Tanh
-from theano_impl.support.checks import check_number
 from theano_impl.layers.embedding import Embedding
-from theano_impl.support.layer import Layer
 from theano_impl.layers.normalization import BatchNorm, L2Normalize
-from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.layers.pooling import MaxPool, MaxUnpool
 from theano_impl.layers.projection import Projection
+from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.sparse_projection import SparseProjection
+from theano_impl.support.checks import check_number
+from theano_impl.support.layer import Layer
 from theano_impl.triplet_loss import TripletLoss
 
 

@@ -13,11 +13,11 @@ from shared_tests.fixtures import normal
 from theano_impl import interchange
 from theano_impl.layers.activations import Dropout, ReLU
 from theano_impl.layers.convolution import Convolution
-from theano_impl.support.layer import Layer
 from theano_impl.layers.normalization import BatchNorm
 from theano_impl.layers.pooling import AveragePool, GlobalMaxPool, MaxPool, MaxUnpool
 from theano_impl.layers.recurrent import GRU, gru
 from theano_impl.layers.shape import Flatten
+from theano_impl.support.layer import Layer
 
 PLANES = normal(2, 3, 13, 11, seed=1)
 SEQUENCES = normal(2, 5, 7, seed=2)

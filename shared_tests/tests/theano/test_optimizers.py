@@ -16,8 +16,8 @@ from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.components.smorms3 import smorms3
 from shared_tests.fixtures import normal
 from theano_impl.char_word_encoder import CharWordEncoder
-from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.layers.projection import Projection
+from theano_impl.padded_embedding import PaddedEmbedding
 from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.smorms3 import SMORMS3
 from theano_impl.sparse_dense_optimizer import SparseDenseOptimizer

@@ -38,10 +38,10 @@ from shared_tests.trap_definitions import (
     largest_error,
     pair_curvature,
 )
-from theano_impl.layers.activations import ReLU
-from theano_impl.layers.convolution import convolution
 from theano_impl.distances import paired_distances
 from theano_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
+from theano_impl.layers.activations import ReLU
+from theano_impl.layers.convolution import convolution
 from theano_impl.layers.pooling import GlobalMaxPool, max_pool
 from theano_impl.layers.recurrent import gru
 from theano_impl.smorms3 import SMORMS3

@@ -16,10 +16,10 @@ from pytorch_impl.layers import (
     ChannelsLast,
     GlobalAveragePool,
     GlobalMaxPool,
-    Hourglass,
     L2Normalize,
     Padded,
     TopKGating,
+    UnpoolSequential,
 )
 from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.sparse_projection import SparseProjection
@@ -95,7 +95,7 @@ SERIES_LAYERS = [
 HOURGLASSES = [
     (
         SERIES,
-        Hourglass(
+        UnpoolSequential(
             nn.Conv1d(2, 3, 3),
             nn.MaxPool1d(2, return_indices=True),
             nn.Tanh(),
@@ -108,7 +108,7 @@ HOURGLASSES = [
     (
         IMAGES,
         nn.Sequential(
-            Hourglass(
+            UnpoolSequential(
                 nn.MaxPool2d((2, 3), (3, 4), (1, 1), return_indices=True),
                 nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1)),
                 nn.MaxUnpool2d((2, 3), (3, 4), (1, 1)),

@@ -12,10 +12,10 @@ from torch.optim.swa_utils import AveragedModel
 from numpy_infer import model_file
 from pytorch_impl import interchange
 from pytorch_impl.interchange import chain
-from pytorch_impl.support.checks import check_number
-from pytorch_impl.layers import Hourglass, Padded
+from pytorch_impl.layers import Padded, UnpoolSequential
 from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.support.checks import check_number
 from shared_tests.model_files import write_unchecked
 
 
@@ -41,7 +41,7 @@ REFUSED = [
     (nn.MaxPool1d(2, ceil_mode=True), "MaxPool1d(ceil_mode=True)"),
     (nn.MaxPool2d(2, dilation=(1, 2)), "MaxPool2d(dilation=(1, 2))"),
     (nn.MaxPool2d(2, return_indices=True), "MaxPool2d(return_indices=True)"),
-    (nn.MaxUnpool1d(2), "MaxUnpool1d without a pool before it in a Hourglass"),
+    (nn.MaxUnpool1d(2), "MaxUnpool1d without a pool before it in an UnpoolSequential"),
     (nn.AvgPool1d(2, ceil_mode=True), "AvgPool1d(ceil_mode=True)"),
     (nn.AvgPool2d(2, divisor_override=3), "AvgPool2d(divisor_override=3)"),
     (nn.AdaptiveAvgPool2d((1, 2)), "AdaptiveAvgPool2d(output_size=(1, 2))"),
@@ -211,7 +211,7 @@ def test_wrapped_parts_of_a_model_are_saved_as_what_is_inside(tmp_path):
     ],
 )
 def test_unpool_is_that_of_its_pool(tmp_path, unpool, message):
-    model = Hourglass(nn.MaxPool1d(3, padding=1, return_indices=True), unpool)
+    model = UnpoolSequential(nn.MaxPool1d(3, padding=1, return_indices=True), unpool)
     if message is None:
         interchange.save_model(model, tmp_path / "model")
         return
@@ -220,7 +220,9 @@ def test_unpool_is_that_of_its_pool(tmp_path, unpool, message):
 
 
 def overlapping() -> nn.Module:
-    return Hourglass(nn.MaxPool1d(3, stride=2, return_indices=True), nn.MaxUnpool1d(3, stride=2))
+    return UnpoolSequential(
+        nn.MaxPool1d(3, stride=2, return_indices=True), nn.MaxUnpool1d(3, stride=2)
+    )
 
 
 def tied() -> nn.Module:
@@ -372,4 +374,4 @@ def test_padding_that_makes_no_sense_is_refused(layer, padding, kind, message):
 
 def test_unpool_without_a_pool_is_refused():
     with pytest.raises(ValueError, match="model: expected a pool to undo, got "):
-        Hourglass(nn.MaxUnpool1d(2))(torch.ones(1, 2, 3))
+        UnpoolSequential(nn.MaxUnpool1d(2))(torch.ones(1, 2, 3))

@@ -16,7 +16,7 @@ from pytorch_impl.distributed import gather_batch
 from shared_tests.distributed import SPLITS, wrong
 from shared_tests.distributed.torch_worker import DTYPES, LOSSES, MUTANTS, alone
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 WORKER = ("-m", "shared_tests.distributed.torch_worker")
 SECONDS = 120  # a launch takes ten
 

@@ -401,9 +401,9 @@ def test_a_gradient_beyond_float16_skips_a_step(sparse, make):
 
 # Samples of every class of `layers`: what makes it, and the shape that it takes.
 SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
-    "Hourglass": [
+    "UnpoolSequential": [
         (
-            lambda: layers.Hourglass(
+            lambda: layers.UnpoolSequential(
                 nn.MaxPool1d(2, return_indices=True), nn.Conv1d(3, 3, 1), nn.MaxUnpool1d(2)
             ),
             (2, 3, 7),
@@ -417,7 +417,7 @@ SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     ],
     "GRU": [
         (partial(layers.GRU, 3, 5, direction=direction, return_sequences=full), (2, 7, 3))
-        for direction in layers.DIRECTIONS
+        for direction in ("forward", "backward", "both")
         for full in (False, True)
     ],
     "BatchNorm": [(lambda: layers.BatchNorm(3), (5, 3, 7))],

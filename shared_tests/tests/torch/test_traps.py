@@ -19,8 +19,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pytorch_impl.distances import l2_normalize, paired_distances, pairwise_distances
 from pytorch_impl.frequency_scaling import scale_gradients_by_frequency, scale_updates_by_frequency
-from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.layers.recurrent import beyond_cudnn, differentiable_kernels
+from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss
 from pytorch_impl.sparse_projection import SparseProjection

@@ -1,0 +1,1 @@
+"""Each property of what is trained, once, over the three frameworks."""
