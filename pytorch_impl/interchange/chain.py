@@ -1,6 +1,7 @@
 """Chains: between an `nn.Sequential` and the list of layers in a model file.
 
-Nested ones are flattened and `nn.Identity` is left out. Max-unpools stand in a `layers.UnpoolSequential`.
+Nested ones are flattened and `nn.Identity` is left out. Max-unpools stand in a
+`layers.UnpoolSequential`.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def build(
     """The chain of a model file, its weights yet to be set.
 
     layers: the file's entries. shapes: of its arrays, {"<place>.<name>": shape}. dtype: float32
-    or float64. Returns an `nn.Sequential`, a `UnpoolSequential` when there is an unpool, in training
-    mode. ValueError for a graph that is not a chain and for what is not in the vocabulary.
+    or float64. Returns an `nn.Sequential`, an `UnpoolSequential` when there is an unpool, in
+    training mode. ValueError for a graph that is not a chain and for what is not in the vocabulary.
     """
     if len(layers) < 2:
         raise ValueError(f"layers: expected an input and a layer, got {list(layers)}")
