@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,8 +24,9 @@ from shared_tests.definition import (
     cells,
     definitions,
 )
+from shared_tests.sources import ROOT
 
-TESTS = Path(__file__).parent / "tests"
+TESTS = ROOT / "shared_tests" / "tests"
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Theano locks the directory of its compiled code: each worker has one of its own.
@@ -94,6 +94,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if config.getoption("--first-cases"):
             chosen_cells = {name: first_of_each(own) for name, own in chosen_cells.items()}
         rows = [(name, cell) for name, own in chosen_cells.items() for cell in own]
+    elif "plain_cell" in names:  # of components that have a faster way
+        arguments = ("backend_name", "plain_cell")
+        rows = [
+            (name, cell)
+            for name in selected(config)
+            for cell in cells(name, component)
+            if (ROOT / PACKAGES[name] / "fast" / f"{cell.component}.py").exists()
+        ]
     elif "batch_cell" in names:
         arguments = ("backend_name", "batch_cell")
         rows = [(name, cell) for name in selected(config) for cell in batch_cells(name, component)]
