@@ -28,10 +28,12 @@ from pytorch_impl.support.checks import (
     check_integers,
     check_right_padded,
 )
-from pytorch_impl.support.initializers import convolution_kernel, embedding_table, generator
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import embedding_table, generator
+from pytorch_impl.support.linear import make_convolution
 
 
-class CharWordEncoder(nn.Module):
+class CharWordEncoder(ConfiguredModule):
     """Padded ids of characters to one vector for each word, all words at once.
 
     vocabulary_size counts the padding's row 0. char_dim: of the characters' vectors, n_filters: of
@@ -65,10 +67,8 @@ class CharWordEncoder(nn.Module):
         self.sparse = sparse
         start = generator(seed)
         self.table = embedding_table(vocabulary_size, char_dim, generator=start)
-        self.convolution = nn.utils.skip_init(nn.Conv1d, char_dim, n_filters, width)
-        kernel = convolution_kernel(n_filters, char_dim, width, generator=start)
-        self.convolution.weight = kernel
-        nn.init.zeros_(self.convolution.bias)
+        sizes = char_dim, n_filters, width
+        self.convolution = make_convolution(nn.Conv1d, *sizes, generator=start)
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: (words, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
@@ -90,11 +90,8 @@ class CharWordEncoder(nn.Module):
         largest = found.masked_fill(~inside[:, None], -math.inf).max(2).values
         return largest.masked_fill(lengths == 0, 0)
 
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
 
-
-class SentenceEncoder(nn.Module):
+class SentenceEncoder(ConfiguredModule):
     """The last real state of a GRU over the words of each sentence, all sentences at once.
 
     Arguments as for `CharWordEncoder`. hidden: the width of the state. reverse: from the last
@@ -144,6 +141,3 @@ class SentenceEncoder(nn.Module):
         check_right_padded("ids", real)
         vectors = self.words(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
         return last_states(self.gru, vectors, real.sum(1), reverse=self.reverse)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -28,7 +28,9 @@ from pytorch_impl.support.checks import (
     check_counts,
     check_space,
 )
-from pytorch_impl.support.initializers import convolution_kernel, generator
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.linear import make_convolution
 from pytorch_impl.support.precision import check_layer_dtype
 
 
@@ -44,7 +46,7 @@ class Encoding(NamedTuple):
     spaces: tuple[torch.Size, ...]
 
 
-class _ConvAutoencoder(nn.Module):
+class _ConvAutoencoder(ConfiguredModule):
     convolution: type[nn.Module]
     transposed: type[nn.Module]
     pool: Callable[..., Any]
@@ -79,10 +81,7 @@ class _ConvAutoencoder(nn.Module):
         start = generator(seed)
 
         def layer(kind: type[nn.Module], *sizes: int) -> nn.Module:
-            made = nn.utils.skip_init(kind, *sizes, kernel_size)
-            made.weight = convolution_kernel(*made.weight.shape, generator=start)
-            nn.init.zeros_(made.bias)
-            return made
+            return make_convolution(kind, *sizes, kernel_size, generator=start)
 
         widths = list(pairwise([in_channels, *channels]))
         self.encoder = nn.ModuleList(layer(self.convolution, *pair) for pair in widths)
@@ -120,9 +119,6 @@ class _ConvAutoencoder(nn.Module):
         for transposed, (positions, space) in zip(self.decoder[1:], pools, strict=True):
             x = transposed(self.unpool(x, positions, self.pool_size, output_size=space))
         return x
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
 
 
 class ConvAutoencoder1d(_ConvAutoencoder):

@@ -31,7 +31,9 @@ from pytorch_impl.support.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.linear import make_linear
 from pytorch_impl.support.precision import check_layer_dtype, in_single_precision
 from pytorch_impl.support.transforms import check_range
 
@@ -74,7 +76,7 @@ def curriculum_loss(losses: Tensor, step: float, *, span: float) -> Tensor:
     return ((1 + step / span - levels).clamp(0, 1) * losses).sum()
 
 
-class FeedbackNetwork(nn.Module):
+class FeedbackNetwork(ConfiguredModule):
     """Log-probabilities of the classes at each level of a taxonomy, coarse ones first.
 
     classes: how many there are at each level. hidden: the width of the features and of the state.
@@ -95,10 +97,12 @@ class FeedbackNetwork(nn.Module):
         self.config = {"in_features": in_features, "classes": list(classes), "hidden": hidden}
         self.in_features = in_features
         start = generator(seed)
-        self.projection = _linear(in_features, hidden, start)
+        self.projection = make_linear(in_features, hidden, generator=start)
         self.norm = nn.LayerNorm(hidden)
         self.gru = make_gru(hidden, hidden, generator=start)
-        self.levels = nn.ModuleList(_linear(hidden, count, start) for count in classes)
+        self.levels = nn.ModuleList(
+            make_linear(hidden, count, generator=start) for count in classes
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
@@ -118,16 +122,6 @@ class FeedbackNetwork(nn.Module):
             state = next_state(given, kept, state)
             outputs.append(F.log_softmax(level(state), dim=1))
         return outputs
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-
-
-def _linear(in_features: int, out_features: int, start: torch.Generator | None) -> nn.Linear:
-    linear = nn.utils.skip_init(nn.Linear, in_features, out_features)
-    linear.weight = glorot_uniform(out_features, in_features, generator=start)
-    nn.init.zeros_(linear.bias)
-    return linear
 
 
 def _check_levels(labels: Tensor, log_probabilities: Sequence[Tensor]) -> None:

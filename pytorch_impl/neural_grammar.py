@@ -22,7 +22,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch_impl.support.checks import (
     check_count,
@@ -31,7 +31,9 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_width,
 )
-from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.linear import make_linear
 from pytorch_impl.support.precision import check_layer_dtype, in_single_precision, linear, widened
 from pytorch_impl.support.ties import first_minimum
 from pytorch_impl.support.transforms import check_values, search, transformed
@@ -70,7 +72,7 @@ class LabelledTree(NamedTuple):
         return self.hinges.sum() / max(len(self.hinges), 1)
 
 
-class NeuralGrammar(nn.Module):
+class NeuralGrammar(ConfiguredModule):
     """Vectors to the `Tree` over them: at most 3n adjacent pairs are scored, in n batches.
 
     Under autocast and of halves the tree is found, and hinges are, in float32; the embeddings and
@@ -84,10 +86,10 @@ class NeuralGrammar(nn.Module):
         self.config = {"dim": dim, "hidden": hidden}
         self.dim = dim
         start = generator(seed)
-        self.left = _linear(dim, hidden, start)
-        self.right = _linear(dim, hidden, start)
-        self.parent = _linear(2 * hidden, dim, start)
-        self.score = _linear(dim, 1, start)
+        self.left = make_linear(dim, hidden, generator=start)
+        self.right = make_linear(dim, hidden, generator=start)
+        self.parent = make_linear(2 * hidden, dim, generator=start)
+        self.score = make_linear(dim, 1, generator=start)
 
     def forward(self, vectors: Tensor, brackets: Tensor | None = None) -> Tree | LabelledTree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
@@ -193,16 +195,6 @@ class NeuralGrammar(nn.Module):
         weight, bias = widened(self.score.weight), widened(self.score.bias)
         size = weight.abs().sum() + bias.abs().sum()
         return TIED * torch.finfo(size.dtype).eps * size.where(size.isfinite(), 0)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-
-
-def _linear(in_features: int, out_features: int, start: torch.Generator | None) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, in_features, out_features)
-    layer.weight = glorot_uniform(out_features, in_features, generator=start)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _largest(x: Tensor) -> Tensor:

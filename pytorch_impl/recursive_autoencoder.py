@@ -18,7 +18,7 @@ import sys
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from pytorch_impl.support.checks import (
@@ -28,7 +28,9 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_width,
 )
-from pytorch_impl.support.initializers import generator, glorot_uniform
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.linear import make_linear
 from pytorch_impl.support.precision import check_layer_dtype, in_single_precision, widened
 from pytorch_impl.support.transforms import search, transformed
 
@@ -59,7 +61,7 @@ class Tree(NamedTuple):
         return self.scores[-1]
 
 
-class RecursiveAutoencoder(nn.Module):
+class RecursiveAutoencoder(ConfiguredModule):
     """Vectors to the `Tree` over them: at most (n−1)² pairs are scored, in n batches.
 
     activation: linear, tanh, sigmoid or relu. pairs: all or adjacent. Under autocast and of halves
@@ -78,12 +80,8 @@ class RecursiveAutoencoder(nn.Module):
         self.activation = activation
         self.pairs = pairs
         start = generator(seed)
-        self.encoder = nn.utils.skip_init(nn.Linear, 2 * dim, dim)
-        self.encoder.weight = glorot_uniform(dim, 2 * dim, generator=start)
-        self.decoder = nn.utils.skip_init(nn.Linear, dim, 2 * dim)
-        self.decoder.weight = glorot_uniform(2 * dim, dim, generator=start)
-        nn.init.zeros_(self.encoder.bias)
-        nn.init.zeros_(self.decoder.bias)
+        self.encoder = make_linear(2 * dim, dim, generator=start)
+        self.decoder = make_linear(dim, 2 * dim, generator=start)
 
     def forward(self, vectors: Tensor) -> Tree:
         """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
@@ -203,9 +201,6 @@ class RecursiveAutoencoder(nn.Module):
 
     def _errors(self, children: Tensor, parents: Tensor) -> Tensor:
         return (widened(children) - widened(self.decoder(parents))).square().sum(-1) / 2
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
 
 
 def _size(vectors: Tensor) -> Tensor:

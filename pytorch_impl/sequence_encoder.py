@@ -19,10 +19,12 @@ from pytorch_impl.support.checks import (
     check_number,
     check_right_padded,
 )
-from pytorch_impl.support.initializers import embedding_table, generator, glorot_uniform
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import embedding_table, generator
+from pytorch_impl.support.linear import make_linear
 
 
-class SequenceEncoder(nn.Module):
+class SequenceEncoder(ConfiguredModule):
     """The last real state of a GRU over each sequence of a batch, in the batch's order.
 
     vocabulary_size counts the padding's row 0. out_features: a projection follows, of that width.
@@ -69,9 +71,7 @@ class SequenceEncoder(nn.Module):
         self.gru = make_gru(embedding_dim, hidden, generator=start)
         self.projection = None
         if out_features is not None:
-            self.projection = nn.utils.skip_init(nn.Linear, hidden, out_features)
-            self.projection.weight = glorot_uniform(out_features, hidden, generator=start)
-            nn.init.zeros_(self.projection.bias)
+            self.projection = make_linear(hidden, out_features, generator=start)
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
@@ -87,6 +87,3 @@ class SequenceEncoder(nn.Module):
         vectors = self.dropout(F.embedding(ids.long(), self.table, sparse=self.sparse))
         states = last_states(self.gru, vectors, real.sum(1), reverse=self.reverse)
         return states if self.projection is None else self.projection(states)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

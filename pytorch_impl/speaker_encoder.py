@@ -26,14 +26,16 @@ from pytorch_impl.support.checks import (
     check_counts,
     check_space,
 )
-from pytorch_impl.support.initializers import convolution_kernel, generator, glorot_uniform
+from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.linear import make_convolution, make_linear
 from pytorch_impl.support.precision import check_layer_dtype
 
 KERNEL_SIZE = 3
 POOL_SIZE = 2
 
 
-class SpeakerEncoder(nn.Module):
+class SpeakerEncoder(ConfiguredModule):
     """(batch, n_mels, time) to (batch, dim), for any time that the pools leave frames of.
 
     channels: of each convolution.
@@ -59,12 +61,9 @@ class SpeakerEncoder(nn.Module):
         start = generator(seed)
         self.convolutions = nn.ModuleList()
         for pair in pairwise([n_mels, *channels]):
-            layer = nn.utils.skip_init(nn.Conv1d, *pair, KERNEL_SIZE)
-            layer.weight = convolution_kernel(*layer.weight.shape, generator=start)
-            nn.init.zeros_(layer.bias)
+            layer = make_convolution(nn.Conv1d, *pair, KERNEL_SIZE, generator=start)
             self.convolutions.append(layer)
-        self.projection = nn.utils.skip_init(nn.Linear, channels[-1], dim, bias=False)
-        self.projection.weight = glorot_uniform(dim, channels[-1], generator=start)
+        self.projection = make_linear(channels[-1], dim, bias=False, generator=start)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, n_mels, time). Returns (batch, dim), of unit norm or zero.
@@ -81,6 +80,3 @@ class SpeakerEncoder(nn.Module):
             h = torch.relu(convolution(F.max_pool1d(h, POOL_SIZE)))
         y = self.projection(h.mean(2))
         return l2_normalize(y).to(y.dtype)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -104,9 +104,6 @@ class CharWordEncoder(IdLayer):
         largest = tf.gather(tf.transpose(found, (0, 2, 1)), first, batch_dims=2)
         return tf.where(lengths > 0, largest, tf.zeros_like(largest))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
-
 
 @keras.saving.register_keras_serializable("fourfold")
 class SentenceEncoder(IdLayer):
@@ -167,6 +164,3 @@ class SentenceEncoder(IdLayer):
         vectors = tf.reshape(vectors, (sentences, words, vectors.shape[1]))
         lengths = tf.math.count_nonzero(real, axis=1)
         return last_states(self.gru, vectors, lengths, reverse=self.reverse)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}

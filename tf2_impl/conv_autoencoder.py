@@ -131,9 +131,6 @@ class _ConvAutoencoder(Layer):
             x = on_rows(transposed, max_unpool(x, positions, space))
         return x
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
-
 
 @keras.saving.register_keras_serializable("fourfold")
 class ConvAutoencoder1d(_ConvAutoencoder):

@@ -35,6 +35,7 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
+from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, in_single_precision, widened
 
 
@@ -114,11 +115,11 @@ class FeedbackNetwork(Layer):
         self.in_features = in_features
         glorot = GlorotUniform(seed)
         dtype = self.dtype_policy
-        self.projection = _dense(in_features, hidden, glorot, dtype)
+        self.projection = make_linear(in_features, hidden, glorot=glorot, dtype=dtype)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype)
         self.norm.build((None, hidden))
         self.gru = make_gru(hidden, hidden, glorot=glorot, dtype=dtype)
-        self.levels = [_dense(hidden, count, glorot, dtype) for count in classes]
+        self.levels = [make_linear(hidden, count, glorot=glorot, dtype=dtype) for count in classes]
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> list[tf.Tensor]:
@@ -152,9 +153,6 @@ class FeedbackNetwork(Layer):
         candidate = tf.tanh(candidate + reset * kept_candidate)
         return (1 - update) * candidate + update * state
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
-
 
 def _normalized(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor:
     """What the layer makes of x, (batch, features), with the second derivatives too.
@@ -167,14 +165,6 @@ def _normalized(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tenso
     unit = centered * tf.math.rsqrt(variance + norm.epsilon)
     scale, shift = (tf.cast(one, wide.dtype) for one in (norm.gamma, norm.beta))
     return tf.cast(unit * scale + shift, x.dtype)
-
-
-def _dense(
-    in_features: int, out_features: int, glorot: GlorotUniform, dtype: Any
-) -> keras.layers.Dense:
-    dense = keras.layers.Dense(out_features, kernel_initializer=glorot, dtype=dtype)
-    dense.build((None, in_features))
-    return dense
 
 
 def _check_size(name: str, got: int | tf.Tensor, wanted: int | tf.Tensor, what: str) -> None:

@@ -36,6 +36,7 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
+from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, project, widened
 from tf2_impl.support.ties import first_minimum, machine_epsilon
 
@@ -87,15 +88,11 @@ class NeuralGrammar(Layer):
         seed = check_seed("seed", seed)
         self.config = {"dim": dim, "hidden": hidden}
         self.dim = dim
-        dense = {"kernel_initializer": GlorotUniform(seed), "dtype": self.dtype_policy}
-        self.left = keras.layers.Dense(hidden, name="left", **dense)
-        self.left.build((None, dim))
-        self.right = keras.layers.Dense(hidden, name="right", **dense)
-        self.right.build((None, dim))
-        self.parent = keras.layers.Dense(dim, name="parent", **dense)
-        self.parent.build((None, 2 * hidden))
-        self.score = keras.layers.Dense(1, name="score", **dense)
-        self.score.build((None, dim))
+        start = {"glorot": GlorotUniform(seed), "dtype": self.dtype_policy}
+        self.left = make_linear(dim, hidden, name="left", **start)
+        self.right = make_linear(dim, hidden, name="right", **start)
+        self.parent = make_linear(2 * hidden, dim, name="parent", **start)
+        self.score = make_linear(dim, 1, name="score", **start)
 
     @in_compute_dtype
     def call(self, vectors: tf.Tensor, brackets: tf.Tensor | None = None) -> Tree | LabelledTree:
@@ -217,9 +214,6 @@ class NeuralGrammar(Layer):
         size = sum(tf.reduce_sum(tf.abs(widened(tf.convert_to_tensor(one)))) for one in weights)
         finite = tf.where(tf.math.is_finite(size), size, tf.zeros_like(size))
         return TIED * machine_epsilon(finite.dtype) * finite
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
 
 
 def _relu(x: tf.Tensor) -> tf.Tensor:

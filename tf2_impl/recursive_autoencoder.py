@@ -30,6 +30,7 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
+from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, project, single, widened
 from tf2_impl.support.ties import first_minimum, machine_epsilon
 
@@ -86,11 +87,9 @@ class RecursiveAutoencoder(Layer):
         self.dim = dim
         self.activation = activation
         self.pairs = pairs
-        dense = {"kernel_initializer": GlorotUniform(seed), "dtype": self.dtype_policy}
-        self.encoder = keras.layers.Dense(dim, name="encoder", **dense)
-        self.encoder.build((None, 2 * dim))
-        self.decoder = keras.layers.Dense(2 * dim, name="decoder", **dense)
-        self.decoder.build((None, dim))
+        start = {"glorot": GlorotUniform(seed), "dtype": self.dtype_policy}
+        self.encoder = make_linear(2 * dim, dim, name="encoder", **start)
+        self.decoder = make_linear(dim, 2 * dim, name="decoder", **start)
 
     @in_compute_dtype
     def call(self, vectors: tf.Tensor) -> Tree:
@@ -188,9 +187,6 @@ class RecursiveAutoencoder(Layer):
     def _errors(self, children: tf.Tensor, parents: tf.Tensor) -> tf.Tensor:
         errors = widened(children - project(self.decoder, parents))
         return tf.reduce_sum(errors**2, axis=-1) / 2
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
 
 
 def _size(vectors: tf.Tensor) -> tf.Tensor:

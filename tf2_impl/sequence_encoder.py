@@ -24,6 +24,7 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.ids import IdLayer, filled_up
 from tf2_impl.support.initializers import EmbeddingTable, GlorotUniform
+from tf2_impl.support.linear import make_linear
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -78,10 +79,8 @@ class SequenceEncoder(IdLayer):
         self.gru = make_gru(embedding_dim, hidden, glorot=glorot, dtype=self.dtype_policy)
         self.projection = None
         if out_features is not None:
-            self.projection = keras.layers.Dense(
-                out_features, kernel_initializer=glorot, dtype=self.dtype_policy
-            )
-            self.projection.build((None, hidden))
+            dtype = self.dtype_policy
+            self.projection = make_linear(hidden, out_features, glorot=glorot, dtype=dtype)
 
     def call(self, ids: tf.Tensor | tf.RaggedTensor, training: bool | None = None) -> tf.Tensor:
         """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
@@ -101,6 +100,3 @@ class SequenceEncoder(IdLayer):
         lengths = tf.math.count_nonzero(real, axis=1)
         states = last_states(self.gru, vectors, lengths, reverse=self.reverse)
         return states if self.projection is None else self.projection(states)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}

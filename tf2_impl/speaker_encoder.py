@@ -32,6 +32,7 @@ from tf2_impl.support.checks import (
 )
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
+from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, widened
 
 KERNEL_SIZE = 3
@@ -77,14 +78,14 @@ class SpeakerEncoder(Layer):
             )
             layer.build((None, None, before))
             self.convolutions.append(layer)
-        self.projection = keras.layers.Dense(
+        self.projection = make_linear(
+            channels[-1],
             dim,
-            use_bias=False,
-            kernel_initializer=GlorotUniform(seed),
+            bias=False,
+            glorot=GlorotUniform(seed),
             name="projection",
             dtype=self.dtype_policy,
         )
-        self.projection.build((None, channels[-1]))
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -101,9 +102,6 @@ class SpeakerEncoder(Layer):
             h = _relu(on_rows(convolution, max_pool(h, POOL_SIZE).values))
         y = self.projection(tf.reduce_mean(widened(h), axis=1))
         return tf.cast(l2_normalize(y), y.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
 
 
 def _relu(x: tf.Tensor) -> tf.Tensor:

@@ -37,8 +37,8 @@ from theano_impl.support.checks import (
     check_values,
     check_width,
 )
-from theano_impl.support.initializers import glorot_uniform
 from theano_impl.support.layer import Layer
+from theano_impl.support.linear import make_linear
 from theano_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # so many roundings apart, two scores are equal
@@ -104,20 +104,13 @@ class NeuralGrammar(Layer):
         super().__init__(vectors, config={"dim": dim, "hidden": hidden})
         self.dim = dim
         rng = np.random.default_rng(seed)
-        weight = glorot_uniform(dim, hidden, rng=rng)
-        self.left_weight = self.add_param("left.weight", weight)
-        self.left_bias = self.add_param("left.bias", np.zeros(hidden))
-        weight = glorot_uniform(dim, hidden, rng=rng)
-        self.right_weight = self.add_param("right.weight", weight)
-        self.right_bias = self.add_param("right.bias", np.zeros(hidden))
-        weight = glorot_uniform(2 * hidden, dim, rng=rng)
-        self.parent_weight = self.add_param("parent.weight", weight)
-        self.parent_bias = self.add_param("parent.bias", np.zeros(dim))
-        self.score_weight = self.add_param("score.weight", glorot_uniform(dim, 1, rng=rng))
-        self.score_bias = self.add_param("score.bias", np.zeros(1))
+        self.left = make_linear(self, "left", dim, hidden, rng=rng)
+        self.right = make_linear(self, "right", dim, hidden, rng=rng)
+        self.parent = make_linear(self, "parent", 2 * hidden, dim, rng=rng)
+        self.score = make_linear(self, "score", dim, 1, rng=rng)
 
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.left_weight.dtype)
+        check_dtype("vectors", vectors, self.left.weight.dtype)
         vectors = check_not_empty("vectors", vectors)
         vectors = check_width("vectors", vectors, dim)
         # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
@@ -207,13 +200,12 @@ class NeuralGrammar(Layer):
         return nodes[-1]
 
     def _parents(self, left: TensorVariable, right: TensorVariable) -> TensorVariable:
-        left = _relu(T.dot(left, self.left_weight) + self.left_bias)
-        right = _relu(T.dot(right, self.right_weight) + self.right_bias)
+        left, right = _relu(self.left(left)), _relu(self.right(right))
         children = T.concatenate([left, right], axis=left.ndim - 1)
-        return T.tanh(T.dot(children, self.parent_weight) + self.parent_bias)
+        return T.tanh(self.parent(children))
 
     def _scores(self, parents: TensorVariable) -> TensorVariable:
-        return (T.dot(parents, self.score_weight) + self.score_bias)[:, 0]
+        return self.score(parents)[:, 0]
 
     def _costs(self, left: TensorVariable, right: TensorVariable) -> TensorVariable:
         """The negative scores of pairs; below infinity, which stands for a place that is closed."""
@@ -222,7 +214,7 @@ class NeuralGrammar(Layer):
 
     def _rounding_error(self) -> TensorVariable:
         """The difference below which two scores count as equal: parents are within ±1."""
-        size = T.sum(abs(self.score_weight)) + T.sum(abs(self.score_bias))
+        size = T.sum(abs(self.score.weight)) + T.sum(abs(self.score.bias))
         finite = T.switch(T.isnan(size) | T.isinf(size), T.zeros_like(size), size)
         return machine_epsilon(size.dtype, times=TIED) * finite
 

@@ -31,8 +31,8 @@ from theano_impl.support.checks import (
     check_seed,
     check_width,
 )
-from theano_impl.support.initializers import glorot_uniform
 from theano_impl.support.layer import Layer
+from theano_impl.support.linear import make_linear
 from theano_impl.support.ties import first_minimum, machine_epsilon
 
 ACTIVATIONS = {
@@ -90,15 +90,11 @@ class RecursiveAutoencoder(Layer):
         self.activation = activation
         self.pairs = pairs
         rng = np.random.default_rng(seed)
-        weight = glorot_uniform(2 * dim, dim, rng=rng)
-        self.encoder_weight = self.add_param("encoder.weight", weight)
-        self.encoder_bias = self.add_param("encoder.bias", np.zeros(dim))
-        weight = glorot_uniform(dim, 2 * dim, rng=rng)
-        self.decoder_weight = self.add_param("decoder.weight", weight)
-        self.decoder_bias = self.add_param("decoder.bias", np.zeros(2 * dim))
+        self.encoder = make_linear(self, "encoder", 2 * dim, dim, rng=rng)
+        self.decoder = make_linear(self, "decoder", dim, 2 * dim, rng=rng)
 
         check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.encoder_weight.dtype)
+        check_dtype("vectors", vectors, self.encoder.weight.dtype)
         vectors = check_not_empty("vectors", vectors)
         vectors = check_width("vectors", vectors, dim)
         # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
@@ -184,11 +180,10 @@ class RecursiveAutoencoder(Layer):
         return T.switch(found < largest, found, largest)
 
     def _parents(self, children: TensorVariable) -> TensorVariable:
-        encoded = T.dot(children, self.encoder_weight) + self.encoder_bias
-        return ACTIVATIONS[self.activation](encoded)
+        return ACTIVATIONS[self.activation](self.encoder(children))
 
     def _errors(self, children: TensorVariable, parents: TensorVariable) -> TensorVariable:
-        difference = children - (T.dot(parents, self.decoder_weight) + self.decoder_bias)
+        difference = children - self.decoder(parents)
         return T.sum(difference**2, axis=-1) / np.asarray(2, difference.dtype)
 
     @staticmethod

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytorch_impl.support.checks import check_dtype
+from pytorch_impl.support.configured import ConfiguredModule
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -92,7 +93,7 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
 
-class FullPrecision(nn.Module):
+class FullPrecision(ConfiguredModule):
     """A module that stays in float32 when the model that it is part of is converted to halves.
 
     Labels and ages that are kept as floating point numbers are no integers above 256 in bfloat16.

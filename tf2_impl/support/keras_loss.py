@@ -38,5 +38,6 @@ class FloatingLoss(keras.losses.Loss):
             )
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "dtype": self.dtype}
+    def get_config(self) -> dict[str, Any]:
+        """What Keras saves of the loss: its dtype and, in `config`, a subclass's arguments."""
+        return {**super().get_config(), "dtype": self.dtype, **getattr(self, "config", {})}

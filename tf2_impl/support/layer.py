@@ -11,6 +11,8 @@ import tensorflow as tf
 class Layer(keras.layers.Layer):
     """A Keras layer that knows the shape of its output by its `call` alone.
 
+    A subclass may set `config`, a dictionary of its constructor's arguments, which Keras saves.
+
     Keras has either the shape from `compute_output_shape`, and then believes every output to be
     of the layer's compute dtype, or the dtypes by tracing, and then no `compute_output_shape`,
     which wrappers such as `keras.layers.TimeDistributed` ask for. Here both come from tracing.
@@ -28,3 +30,7 @@ class Layer(keras.layers.Layer):
             self.build(input_shape)
         x = keras.KerasTensor(input_shape, dtype=self.symbolic_dtype or self.compute_dtype)
         return tf.nest.map_structure(lambda one: one.shape, self.compute_output_spec(x))
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras saves of the layer: the arguments of its constructor."""
+        return {**super().get_config(), **getattr(self, "config", {})}
