@@ -1,13 +1,13 @@
-"""A memory of rare events: keys of unit length with a label and an age each.
+"""A memory of rare events: slots that hold a key of length 1, a label and an age each.
 
-    loss        max(0, margin + q·k₋ − q·k₊), k₊ the nearest key with the label of the query q
-                and k₋ the nearest with another; the keys are constants
-    update      a slot that matches: k ← (q + k) / ‖q + k‖, age ← 0; otherwise q is written over
-                the oldest slot
+    loss        max(0, margin + q·k₋ − q·k₊) with q = query / ‖query‖, k₊ the most similar key with
+                the query's label, and k₋ the most similar key with another label
+    update      1. If the nearest key k has the query's label: k ← (q + k) / ‖q + k‖.
+                2. Otherwise the query and its label overwrite the oldest slot.
+                3. Changed slots get age 0, all other slots age by 1.
     prediction  the label of the nearest key
 
-Sources: Kaiser, Nachum, Roy, Bengio 2017 (arXiv 1703.03129); seed topic, ask your neighbors for
-advice.
+Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, arXiv 1703.03129.
 """
 
 from __future__ import annotations
@@ -22,41 +22,37 @@ from numpy_infer.support.checks import (
     check_count,
     check_dtype,
     check_floating,
-    check_integers,
     check_like,
-    check_not_empty,
     check_number,
-    check_shape,
     check_width,
 )
 from numpy_infer.support.layer import Layer
-from numpy_infer.support.ties import first_minimum
+from numpy_infer.support.memory_slots import (
+    check_ages,
+    check_memory,
+    nearest_slot,
+    overwritten_slots,
+)
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot
-LARGEST_LABEL = 2**24  # labels travel with the keys, as floating point numbers
 
 
-class Recall(NamedTuple):
-    """What a memory has to say to each query.
+class MemoryLookup(NamedTuple):
+    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
 
-    labels: (batch,) int64, of the nearest key. similarities: (batch,), their cosines. slots:
-    (batch,) int64. augmented: (batch, 2 · dim), the query beside its nearest key. Where there is
-    no key, or the query has a NaN, label and slot are −1 and the key is zero.
-    """
-
-    labels: np.ndarray
-    similarities: np.ndarray
-    slots: np.ndarray
-    augmented: np.ndarray
+    labels: np.ndarray  # (batch,) int64
+    similarities: np.ndarray  # (batch,), cosines of queries and keys
+    slots: np.ndarray  # (batch,) int64
+    augmented: np.ndarray  # (batch, 2 · dim), each query beside its nearest key
 
 
 class Memory(NamedTuple):
-    """keys: (size, dim), labels: (size,), −1 for an empty slot, and ages: (size,), of one dtype."""
+    """The state of a memory: three arrays of one dtype."""
 
-    keys: np.ndarray
-    labels: np.ndarray
-    ages: np.ndarray
+    keys: np.ndarray  # (size, dim)
+    labels: np.ndarray  # (size,), −1 for an empty slot
+    ages: np.ndarray  # (size,), updates since the slot was last changed
 
 
 def memory_loss(
@@ -67,21 +63,35 @@ def memory_loss(
     *,
     margin: float = 0.1,
 ) -> np.ndarray:
-    """Mean hinge of the queries that have a key with their label and one with another.
+    """Mean hinge loss of the queries that have a key with their label and a key with another.
 
-    queries: (batch, dim); labels: (batch,) integers, not negative; keys: (size, dim), of unit
-    length; key_labels: (size,), floating, −1 for an empty slot. Returns a scalar, 0 when no query
-    has both. TypeError for other types, ValueError for shapes that differ, an empty batch or a
-    negative margin.
+        max(0, margin + q·k₋ − q·k₊)
+
+    Args:
+        queries: (batch, dim), float32 or float64.
+        labels: (batch,) integers in 0..2²⁴.
+        keys: (size, dim), of length 1, dtype of queries.
+        key_labels: (size,), dtype of keys, −1 for an empty slot.
+        margin: at least 0.
+    Returns:
+        A scalar, 0 when no query has both keys.
+    Raises:
+        TypeError: for other dtypes. ValueError: for shapes that differ, an empty batch, a label
+        out of range, or a negative margin.
+    Source: Kaiser et al. (2017), section 3.
+    Example:
+        >>> loss = memory_loss(np.eye(2), np.array([1, 1]), np.eye(2), np.arange(2.0))
+        >>> round(loss.item(), 4)  # the hinges are 0.1 + 1 - 0 and 0
+        0.55
     """
     margin = check_number("margin", margin, least=0)
-    _check_memory(queries, labels, keys, key_labels)
+    check_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
-    similarities = unit @ keys.T
+    similarities = unit @ keys.T  # (batch, size)
     same = key_labels == labels[:, None]
     other = ~same & (key_labels >= 0)
-    near, far = keys[_nearest(similarities, same)], keys[_nearest(similarities, other)]
-    hinge = np.maximum(margin + (unit * far).sum(axis=1) - (unit * near).sum(axis=1), 0)
+    near, far = keys[nearest_slot(similarities, same)], keys[nearest_slot(similarities, other)]
+    hinge = np.maximum(margin + (unit * far).sum(1) - (unit * near).sum(1), 0)  # (batch,)
     both = same.any(axis=1) & other.any(axis=1)
     return np.where(both, hinge, 0).sum() / np.maximum(both.sum(), 1).astype(unit.dtype)
 
@@ -96,52 +106,73 @@ def updated_memory(
     *,
     rule: str = "age",
 ) -> Memory:
-    """The memory once it has seen a batch: all queries meet it as it was before.
+    """The memory after a batch of queries, each compared with the memory as it was before.
 
-    A slot matches a query: by rule "age" when it is the nearest of all and has its label; by rule
-    "average" when it is the nearest with its label; by rule "circular" never. Queries that one
-    slot matches are added to it together. The others are written, in their order, over the
-    slots that match none, empty ones first, then the oldest, and at last over those that do; of
-    more of them than slots the last ones stay. A query with a NaN changes nothing. jitter: (size,),
-    added to the ages to choose by. All slots age by 1, those in use are of age 0. Other arguments
-    and errors as for `memory_loss`.
+    1. A slot matches a query by rule "age" if its key is the nearest of all and has the query's
+       label; by rule "average" if its key is the nearest with that label; by "circular" never.
+    2. A query is added to the key that it matches, and the sum is scaled to length 1. Several
+       queries that match one slot are added together.
+    3. Queries without a matching slot overwrite slots in this order: empty ones, the oldest
+       unmatched ones, matched ones. With more such queries than slots, the last queries win.
+    4. Changed slots get age 0, all other slots age by 1. A query with NaN changes nothing.
+
+    Args:
+        queries, labels, keys, key_labels: as for `memory_loss`.
+        ages: (size,), dtype of keys.
+        jitter: (size,), added to the ages when the oldest slots are chosen.
+        rule: "age", "circular" or "average".
+    Returns:
+        A `Memory` of new arrays.
+    Raises:
+        TypeError, ValueError: as for `memory_loss`, and ValueError for another rule.
+    Source: Kaiser et al. (2017), section 3.
+    Example:
+        >>> empty = np.zeros((2, 2)), np.full(2, -1.0), np.zeros(2)
+        >>> new = updated_memory(np.eye(2), np.array([1, 0]), *empty)
+        >>> new.keys.tolist(), new.labels.tolist()
+        ([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0])
     """
     check_choice("rule", rule, RULES)
-    _check_memory(queries, labels, keys, key_labels)
-    check_like("ages", ages, "a column of keys", keys[:, 0])
-    if jitter is not None:
-        check_like("jitter", jitter, "ages", ages)
+    check_memory(queries, labels, keys, key_labels)
+    check_ages(ages, jitter, keys)
     unit = l2_normalize(queries)
     known = np.isfinite(unit).all(axis=1)
     filled = key_labels >= 0
-    same = key_labels == labels[:, None]
-    target = _nearest(unit @ keys.T, same if rule == "average" else filled)
-    match = known & same[np.arange(len(unit)), target] & (rule != "circular")
-    matched = target[match]
+    same = key_labels == labels[:, None]  # (batch, size)
+    nearest = nearest_slot(unit @ keys.T, same if rule == "average" else filled)  # (batch,)
+    match = known & same[np.arange(len(unit)), nearest] & (rule != "circular")
+    slots = nearest[match]
     grown = keys.copy()
-    np.add.at(grown, matched, unit[match])
+    np.add.at(grown, slots, unit[match])
     new_keys = grown.copy()
-    new_keys[matched] = l2_normalize(grown[matched])
-    used = np.zeros(len(keys), bool)
-    used[matched] = True
-    # The places of those that are written: the r-th gets the r-th of the slots in this order.
+    new_keys[slots] = l2_normalize(grown[slots])
+    changed = np.zeros(len(keys), bool)
+    changed[slots] = True
+    missed = known & ~match
     age = np.where(filled, ages if jitter is None else ages + jitter, np.inf)
-    order = np.argsort(-np.where(used, -np.inf, age), kind="stable")
-    written = known & ~match
-    rank = written.cumsum() - 1
-    written &= rank >= written.sum() - len(keys)
-    slots = order[rank[written] % len(keys)]
+    written, slots = overwritten_slots(missed, changed, age)
     new_keys[slots] = unit[written]
     new_labels = key_labels.copy()
     new_labels[slots] = labels[written]
-    used[slots] = True
-    return Memory(new_keys, new_labels, np.where(used, ages.dtype.type(0), ages + 1))
+    changed[slots] = True
+    return Memory(new_keys, new_labels, np.where(changed, ages.dtype.type(0), ages + 1))
 
 
 class RareEventMemory(Layer):
-    """Queries, (batch, dim), to their `Recall`.
+    """Looks up the nearest key of each query.
 
-    keys: (size, dim), of unit length; labels: (size,), −1 for an empty slot; ages: (size,).
+    Args:
+        previous: the layer whose output is the queries, (batch, dim), dtype of keys.
+        keys: (size, dim), of length 1.
+        labels: (size,), dtype of keys, −1 for an empty slot.
+        ages: (size,), dtype of keys.
+    Raises:
+        TypeError: for other dtypes. ValueError: for shapes that differ.
+    Example:
+        >>> from numpy_infer import Input
+        >>> memory = RareEventMemory(Input(), np.eye(2), np.array([7.0, 8.0]), np.zeros(2))
+        >>> memory(np.array([[0.1, 0.9]])).labels
+        array([8])
     """
 
     def __init__(
@@ -162,20 +193,20 @@ class RareEventMemory(Layer):
         """The arrays of a model file, for the configuration that the frameworks share."""
         return {"keys": (size, dim), "labels": (size,), "ages": (size,)}
 
-    def forward(self, queries: np.ndarray) -> Recall:
-        """TypeError for another dtype than the keys', ValueError for another width."""
+    def forward(self, queries: np.ndarray) -> MemoryLookup:
+        """queries: (batch, dim), dtype of the keys. Other dtypes: TypeError; widths: ValueError."""
         check_floating("queries", queries, ndim=2)
         check_dtype("queries", queries, self.keys.dtype)
         check_width("queries", queries, self.keys.shape[1])
         unit = l2_normalize(queries)
         filled = self.labels >= 0
-        slots = _nearest(unit @ self.keys.T, filled)
-        found = filled.any() & np.isfinite(unit).all(axis=1)
-        near = np.where(found[:, None], self.keys[slots], 0)
-        return Recall(
-            np.where(found, self.labels[slots], EMPTY).astype(np.int64),
+        slots = nearest_slot(unit @ self.keys.T, filled)
+        known = filled.any() & np.isfinite(unit).all(axis=1)
+        near = np.where(known[:, None], self.keys[slots], 0)  # (batch, dim)
+        return MemoryLookup(
+            np.where(known, self.labels[slots], EMPTY).astype(np.int64),
             (unit * near).sum(axis=1),
-            np.where(found, slots, EMPTY),
+            np.where(known, slots, EMPTY),
             np.concatenate([queries, near], axis=1),
         )
 
@@ -184,29 +215,6 @@ class RareEventMemory(Layer):
         return self.forward(hidden).augmented
 
     def orphans(self, age: int) -> np.ndarray:
-        """The slots, int64, with a key that no update has used for so many updates."""
+        """The filled slots, int64, that none of the last `age` updates changed."""
         age = check_count("age", age)
         return np.flatnonzero((self.labels >= 0) & (self.ages >= age))
-
-
-def _nearest(similarities: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The slot of the most similar usable key of each query; any where there is none."""
-    distances = np.where(usable, -similarities, np.inf)
-    return first_minimum(distances, 32 * np.finfo(similarities.dtype).eps)
-
-
-def _check_memory(
-    queries: np.ndarray, labels: np.ndarray, keys: np.ndarray, key_labels: np.ndarray
-) -> None:
-    check_floating("queries", queries, ndim=2)
-    check_not_empty("queries", queries)
-    check_integers("labels", labels, ndim=1)
-    check_shape("labels", labels, queries.shape[:1])
-    if not (labels.min() >= 0 and labels.max() <= LARGEST_LABEL):
-        got = f"{labels.min()}..{labels.max()}"
-        raise ValueError(f"labels: expected labels in 0..{LARGEST_LABEL}, got {got}")
-    check_floating("keys", keys, ndim=2)
-    check_dtype("keys", keys, queries.dtype)
-    check_width("keys", keys, queries.shape[1])
-    check_not_empty("keys", keys)
-    check_like("key_labels", key_labels, "a column of keys", keys[:, 0])

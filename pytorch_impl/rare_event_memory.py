@@ -1,19 +1,19 @@
-"""A memory of rare events: keys of unit length with a label and an age each.
+"""A memory of rare events: slots that hold a key of length 1, a label and an age each.
 
-    loss        max(0, margin + q·k₋ − q·k₊), k₊ the nearest key with the label of the query q
-                and k₋ the nearest with another; the keys are constants
-    update      a slot that matches: k ← (q + k) / ‖q + k‖, age ← 0; otherwise q is written over
-                the oldest slot
+    loss        max(0, margin + q·k₋ − q·k₊) with q = query / ‖query‖, k₊ the most similar key with
+                the query's label, and k₋ the most similar key with another label
+    update      1. If the nearest key k has the query's label: k ← (q + k) / ‖q + k‖.
+                2. Otherwise the query and its label overwrite the oldest slot.
+                3. Changed slots get age 0, all other slots age by 1.
     prediction  the label of the nearest key
 
-Sources: Kaiser, Nachum, Roy, Bengio 2017 (arXiv 1703.03129); seed topic, ask your neighbors for
-advice.
+Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, arXiv 1703.03129.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,64 +24,73 @@ from pytorch_impl.support.checks import (
     check_count,
     check_dtype,
     check_floating,
-    check_labels,
-    check_like,
-    check_not_empty,
     check_number,
     check_width,
 )
 from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.memory_slots import (
+    check_ages,
+    check_memory,
+    nearest_slot,
+    overwritten_slots,
+)
 from pytorch_impl.support.precision import FullPrecision, in_single_precision, single
-from pytorch_impl.support.ties import first_minimum, rounding_error
-from pytorch_impl.support.transforms import check_range
 
 RULES = ("age", "circular", "average")
 EMPTY = -1  # the label of an empty slot
-LARGEST_LABEL = 2**24  # labels travel with the keys, as floating point numbers
 
 
-class Recall(NamedTuple):
-    """What a memory has to say to each query.
+class MemoryLookup(NamedTuple):
+    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
 
-    labels: (batch,) int64, of the nearest key. similarities: (batch,), their cosines. slots:
-    (batch,) int64. augmented: (batch, 2 · dim), the query beside its nearest key. Where there is
-    no key, or the query has a NaN, label and slot are −1 and the key is zero.
-    """
-
-    labels: Tensor
-    similarities: Tensor
-    slots: Tensor
-    augmented: Tensor
+    labels: Tensor  # (batch,) int64
+    similarities: Tensor  # (batch,), cosines of queries and keys
+    slots: Tensor  # (batch,) int64
+    augmented: Tensor  # (batch, 2 · dim), each query beside its nearest key
 
 
 class Memory(NamedTuple):
-    """keys: (size, dim), labels: (size,), −1 for an empty slot, and ages: (size,), of one dtype."""
+    """The state of a memory: three tensors of one dtype."""
 
-    keys: Tensor
-    labels: Tensor
-    ages: Tensor
+    keys: Tensor  # (size, dim)
+    labels: Tensor  # (size,), −1 for an empty slot
+    ages: Tensor  # (size,), updates since the slot was last changed
 
 
 @in_single_precision
 def memory_loss(
     queries: Tensor, labels: Tensor, keys: Tensor, key_labels: Tensor, *, margin: float = 0.1
 ) -> Tensor:
-    """Mean hinge of the queries that have a key with their label and one with another.
+    """Mean hinge loss of the queries that have a key with their label and a key with another.
 
-    queries: (batch, dim); labels: (batch,) integers, not negative; keys: (size, dim), of unit
-    length; key_labels: (size,), floating, −1 for an empty slot. Returns a scalar, 0 when no query
-    has both. The gradient reaches the queries alone. TypeError for other types, ValueError for
-    shapes that differ, an empty batch or a negative margin. Halves compute in float32.
+        max(0, margin + q·k₋ − q·k₊)
+
+    Args:
+        queries: (batch, dim), floating; halves compute in float32. Only they get a gradient.
+        labels: (batch,) integers in 0..2²⁴.
+        keys: (size, dim), of length 1, dtype of queries.
+        key_labels: (size,), dtype of keys, −1 for an empty slot.
+        margin: at least 0.
+    Returns:
+        A scalar, 0 when no query has both keys.
+    Raises:
+        TypeError: for other dtypes. ValueError: for shapes that differ, an empty batch, a label
+        out of range, or a negative margin.
+    Source: Kaiser et al. (2017), section 3.
+    Example:
+        >>> loss = memory_loss(torch.eye(2), torch.tensor([1, 1]), torch.eye(2), torch.arange(2.0))
+        >>> round(loss.item(), 4)  # the hinges are 0.1 + 1 - 0 and 0
+        0.55
     """
     margin = check_number("margin", margin, least=0)
-    _check_memory(queries, labels, keys, key_labels)
+    check_memory(queries, labels, keys, key_labels)
     unit = l2_normalize(queries)
     keys = keys.detach()
-    similarities = unit.detach() @ keys.T
+    similarities = unit.detach() @ keys.T  # (batch, size)
     same = key_labels == labels[:, None]
     other = ~same & (key_labels >= 0)
-    near, far = keys[_nearest(similarities, same)], keys[_nearest(similarities, other)]
-    hinge = torch.relu(margin + (unit * far).sum(1) - (unit * near).sum(1))
+    near, far = keys[nearest_slot(similarities, same)], keys[nearest_slot(similarities, other)]
+    hinge = torch.relu(margin + (unit * far).sum(1) - (unit * near).sum(1))  # (batch,)
     both = same.any(1) & other.any(1)
     return hinge.where(both, 0).sum() / both.sum().clamp(min=1)
 
@@ -98,50 +107,71 @@ def updated_memory(
     *,
     rule: str = "age",
 ) -> Memory:
-    """The memory once it has seen a batch: all queries meet it as it was before.
+    """The memory after a batch of queries, each compared with the memory as it was before.
 
-    A slot matches a query: by rule "age" when it is the nearest of all and has its label; by rule
-    "average" when it is the nearest with its label; by rule "circular" never. Queries that one
-    slot matches are added to it together. The others are written, in their order, over the
-    slots that match none, empty ones first, then the oldest, and at last over those that do; of
-    more of them than slots the last ones stay. A query with a NaN changes nothing. jitter: (size,),
-    added to the ages to choose by. All slots age by 1, those in use are of age 0. Other arguments
-    and errors as for `memory_loss`. Halves compute in float32.
+    1. A slot matches a query by rule "age" if its key is the nearest of all and has the query's
+       label; by rule "average" if its key is the nearest with that label; by "circular" never.
+    2. A query is added to the key that it matches, and the sum is scaled to length 1. Several
+       queries that match one slot are added together.
+    3. Queries without a matching slot overwrite slots in this order: empty ones, the oldest
+       unmatched ones, matched ones. With more such queries than slots, the last queries win.
+    4. Changed slots get age 0, all other slots age by 1. A query with NaN changes nothing.
+
+    Args:
+        queries, labels, keys, key_labels: as for `memory_loss`.
+        ages: (size,), dtype of keys.
+        jitter: (size,), added to the ages when the oldest slots are chosen.
+        rule: "age", "circular" or "average".
+    Returns:
+        A `Memory` of new tensors.
+    Raises:
+        TypeError, ValueError: as for `memory_loss`, and ValueError for another rule.
+    Source: Kaiser et al. (2017), section 3.
+    Example:
+        >>> new = updated_memory(torch.eye(2), torch.tensor([1, 0]), *RareEventMemory(2, 2).memory)
+        >>> new.keys.tolist(), new.labels.tolist()
+        ([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0])
     """
     check_choice("rule", rule, RULES)
-    _check_memory(queries, labels, keys, key_labels)
-    check_like("ages", ages, "a column of keys", keys[:, 0])
-    if jitter is not None:
-        check_like("jitter", jitter, "ages", ages)
+    check_memory(queries, labels, keys, key_labels)
+    check_ages(ages, jitter, keys)
     unit = l2_normalize(queries)
     known = unit.isfinite().all(1)
     filled = key_labels >= 0
-    same = key_labels == labels[:, None]
-    target = _nearest(unit @ keys.T, same if rule == "average" else filled)
-    match = known & same.gather(1, target[:, None])[:, 0] & (rule != "circular")
-    matched = target[match]
-    grown = keys.index_add(0, matched, unit[match])
-    new_keys = grown.index_put((matched,), l2_normalize(grown[matched]))
-    used = torch.zeros_like(filled).index_fill(0, matched, True)
-    # The places of those that are written: the r-th gets the r-th of the slots in this order.
+    same = key_labels == labels[:, None]  # (batch, size)
+    nearest = nearest_slot(unit @ keys.T, same if rule == "average" else filled)  # (batch,)
+    match = known & same.gather(1, nearest[:, None])[:, 0] & (rule != "circular")
+    slots = nearest[match]
+    grown = keys.index_add(0, slots, unit[match])
+    new_keys = grown.index_put((slots,), l2_normalize(grown[slots]))
+    changed = torch.zeros_like(filled).index_fill(0, slots, True)
+    missed = known & ~match
     age = (ages if jitter is None else ages + jitter).where(filled, math.inf)
-    order = age.masked_fill(used, -math.inf).argsort(descending=True, stable=True)
-    written = known & ~match
-    rank = written.cumsum(0) - 1
-    written &= rank >= written.sum() - len(keys)
-    slots = order[rank[written] % len(keys)]
+    written, slots = overwritten_slots(missed, changed, age)
     new_keys[slots] = unit[written]
     new_labels = key_labels.index_copy(0, slots, labels[written].to(key_labels.dtype))
-    return Memory(new_keys, new_labels, (ages + 1).masked_fill(used.index_fill(0, slots, True), 0))
+    changed = changed.index_fill(0, slots, True)
+    return Memory(new_keys, new_labels, (ages + 1).masked_fill(changed, 0))
 
 
 class RareEventMemory(FullPrecision):
-    """Queries, (batch, dim), to their `Recall`; `loss` and `update` are for training.
+    """Looks up the nearest key of each query. `loss` and `update` are for training.
 
-    margin: of the loss. rule: of the update, age, circular or average. age_noise: a slot's age
-    counts for up to so much more or less when the oldest is looked for, to spread their use. The
-    memory starts empty: the first updates fill it. The memory stays in float32 when a model around
-    it is converted to halves, and takes halves as float32.
+    Args:
+        size: number of slots, all empty at first.
+        dim: width of queries and keys.
+        margin: of the loss, at least 0.
+        rule: of the update, "age", "circular" or "average".
+        age_noise: the age of each slot counts for up to this much more or less, at random, when
+            the oldest slots are chosen.
+        seed: of that noise.
+    The memory stays in float32 when a model around it is converted to halves, and takes halves
+    as float32.
+    Example:
+        >>> memory = RareEventMemory(size=3, dim=2)
+        >>> memory.update(torch.eye(2), torch.tensor([7, 8]))
+        >>> memory(torch.tensor([[0.1, 0.9]])).labels
+        tensor([8])
     """
 
     keys: Tensor
@@ -159,21 +189,16 @@ class RareEventMemory(FullPrecision):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        size = check_count("size", size)
-        dim = check_count("dim", dim)
-        margin = check_number("margin", margin, least=0)
         check_choice("rule", rule, RULES)
-        age_noise = check_number("age_noise", age_noise, least=0)
-        self.config = {
-            "size": size,
-            "dim": dim,
-            "margin": margin,
+        self.config: dict[str, Any] = {
+            "size": check_count("size", size),
+            "dim": check_count("dim", dim),
+            "margin": check_number("margin", margin, least=0),
             "rule": rule,
-            "age_noise": age_noise,
+            "age_noise": check_number("age_noise", age_noise, least=0),
         }
-        self.margin = margin
-        self.rule = rule
-        self.age_noise = age_noise
+        self.margin, self.rule = self.config["margin"], rule
+        self.age_noise = self.config["age_noise"]
         self.generator = generator(seed)
         dtype = single(torch.get_default_dtype())
         self.register_buffer("keys", torch.zeros(size, dim, dtype=dtype))
@@ -181,34 +206,34 @@ class RareEventMemory(FullPrecision):
         self.register_buffer("ages", torch.zeros(size, dtype=dtype))
 
     @in_single_precision
-    def forward(self, queries: Tensor) -> Recall:
-        """TypeError for another dtype than the keys', ValueError for another width."""
+    def forward(self, queries: Tensor) -> MemoryLookup:
+        """queries: (batch, dim), dtype of the keys. Other dtypes: TypeError; widths: ValueError."""
         check_floating("queries", queries, ndim=2)
         check_dtype("queries", queries, self.keys.dtype)
         check_width("queries", queries, self.keys.shape[1])
         unit = l2_normalize(queries)
         filled = self.labels >= 0
-        slots = _nearest(unit.detach() @ self.keys.T, filled)
-        found = filled.any() & unit.isfinite().all(1)
-        near = self.keys[slots].where(found[:, None], 0)
-        return Recall(
-            self.labels[slots].where(found, EMPTY).long(),
+        slots = nearest_slot(unit.detach() @ self.keys.T, filled)
+        known = filled.any() & unit.isfinite().all(1)
+        near = self.keys[slots].where(known[:, None], 0)  # (batch, dim)
+        return MemoryLookup(
+            self.labels[slots].where(known, EMPTY).long(),
             (unit * near).sum(1),
-            slots.where(found, EMPTY),
+            slots.where(known, EMPTY),
             torch.cat([queries, near], dim=1),
         )
 
     def loss(self, queries: Tensor, labels: Tensor) -> Tensor:
-        """`memory_loss` of queries, (batch, dim), and their labels, (batch,) integers."""
+        """The `memory_loss` of queries, (batch, dim), and their labels, (batch,) integers."""
         return memory_loss(queries, labels, self.keys, self.labels, margin=self.margin)
 
     def update(self, queries: Tensor, labels: Tensor, jitter: Tensor | None = None) -> None:
-        """Change the memory to its `updated_memory`; jitter is drawn when left out."""
+        """Replace the memory by its `updated_memory`; jitter defaults to noise of age_noise."""
         if jitter is None and self.age_noise > 0:
             jitter = torch.empty_like(self.ages)
             jitter.uniform_(-self.age_noise, self.age_noise, generator=self.generator)
-        found = updated_memory(queries, labels, *self.memory, jitter, rule=self.rule)
-        for old, new in zip(self.memory, found, strict=True):
+        state = updated_memory(queries, labels, *self.memory, jitter, rule=self.rule)
+        for old, new in zip(self.memory, state, strict=True):
             old.copy_(new)
 
     @property
@@ -221,27 +246,9 @@ class RareEventMemory(FullPrecision):
         return self(hidden).augmented
 
     def orphans(self, age: int) -> Tensor:
-        """The slots, int64, with a key that no update has used for so many updates."""
+        """The filled slots, int64, that none of the last `age` updates changed."""
         age = check_count("age", age)
         return ((self.labels >= 0) & (self.ages >= age)).nonzero()[:, 0]
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-
-
-def _nearest(similarities: Tensor, usable: Tensor) -> Tensor:
-    """The slot of the most similar usable key of each query; any where there is none."""
-    distances = (-similarities).where(usable, math.inf)
-    return first_minimum(distances, rounding_error(similarities, "cosine"))
-
-
-def _check_memory(queries: Tensor, labels: Tensor, keys: Tensor, key_labels: Tensor) -> None:
-    check_floating("queries", queries, ndim=2)
-    check_not_empty("queries", queries)
-    check_labels("labels", labels, len(queries))
-    check_range("labels", labels, "labels", LARGEST_LABEL)
-    check_floating("keys", keys, ndim=2)
-    check_dtype("keys", keys, queries.dtype)
-    check_width("keys", keys, queries.shape[1])
-    check_not_empty("keys", keys)
-    check_like("key_labels", key_labels, "a column of keys", keys[:, 0])

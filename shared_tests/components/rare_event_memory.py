@@ -311,13 +311,13 @@ DEFINITION = Definition(
             "updated_memory",
             "average",
             {
-                "pytorch_impl": ("l2_normalize(grown[matched])", "grown[matched]"),
+                "pytorch_impl": ("l2_normalize(grown[slots])", "grown[slots]"),
                 "tf2_impl": (
-                    "l2_normalize(tf.gather_nd(grown, matched))",
-                    "tf.gather_nd(grown, matched)",
+                    "l2_normalize(tf.gather_nd(grown, slots))",
+                    "tf.gather_nd(grown, slots)",
                 ),
-                "theano_impl": ("l2_normalize(grown[matched])", "grown[matched]"),
-                "numpy_infer": ("l2_normalize(grown[matched])", "grown[matched]"),
+                "theano_impl": ("l2_normalize(grown[slots])", "grown[slots]"),
+                "numpy_infer": ("l2_normalize(grown[slots])", "grown[slots]"),
             },
         ),
         Mutant(
@@ -326,14 +326,14 @@ DEFINITION = Definition(
             "several at one slot, average",
             {
                 "pytorch_impl": (
-                    "keys.index_add(0, matched, unit[match])",
-                    "keys.index_copy(0, matched, keys[matched] + unit[match])",
+                    "keys.index_add(0, slots, unit[match])",
+                    "keys.index_copy(0, slots, keys[slots] + unit[match])",
                 ),
                 "tf2_impl": ("tf.tensor_scatter_nd_add(keys", "tf.tensor_scatter_nd_update(keys"),
                 "theano_impl": ("T.inc_subtensor(keys", "T.set_subtensor(keys"),
                 "numpy_infer": (
-                    "np.add.at(grown, matched, unit[match])",
-                    "grown[matched] += unit[match]",
+                    "np.add.at(grown, slots, unit[match])",
+                    "grown[slots] += unit[match]",
                 ),
             },
         ),
@@ -347,23 +347,25 @@ DEFINITION = Definition(
                 "theano_impl": ("T.argsort(-T.switch", "T.argsort(T.switch"),
                 "numpy_infer": ("np.argsort(-np.where", "np.argsort(np.where"),
             },
+            file="support.memory_slots",
         ),
         Mutant(
             "a slot in use is overwritten",
             "updated_memory",
             "slots in use come last",
             {
-                "pytorch_impl": ("age.masked_fill(used, -math.inf)", "age"),
-                "tf2_impl": ("tf.where(used, -infinity, age)", "age"),
-                "theano_impl": ("T.switch(used, -infinity, age)", "age"),
-                "numpy_infer": ("np.where(used, -np.inf, age)", "age"),
+                "pytorch_impl": ("ages.masked_fill(matched, -math.inf)", "ages"),
+                "tf2_impl": ("tf.where(matched, -infinity, ages)", "ages"),
+                "theano_impl": ("T.switch(matched, -infinity, ages)", "ages"),
+                "numpy_infer": ("np.where(matched, -np.inf, ages)", "ages"),
             },
+            file="support.memory_slots",
         ),
         Mutant(
             "a NaN is written",
             "updated_memory",
             "nan",
-            dict.fromkeys(PACKAGES.values(), ("written = known & ~match", "written = ~match")),
+            dict.fromkeys(PACKAGES.values(), ("missed = known & ~match", "missed = ~match")),
         ),
         Mutant(
             "an empty slot is a neighbour",

@@ -45,7 +45,7 @@ NO_CHOICE = {
     "neural_grammar.TIED",
     "support.normal_cdf.LARGEST",
     "rare_event_memory.EMPTY",
-    "rare_event_memory.LARGEST_LABEL",
+    "support.memory_slots.LARGEST_LABEL",
     "recursive_autoencoder.TIED",
     "format.safetensors_file.LARGEST_AXIS",
     "format.safetensors_file.LARGEST_HEADER",
