@@ -1,7 +1,7 @@
-"""Has an entry of a chain, or a component, what its layer takes? No more and no less.
+"""Does an entry of a chain, or a component, have what its layer takes? No more and no less.
 
-What a layer takes is read off its constructor: first the layers before it, then its arrays, and
-after the star its config.
+What a layer takes stands in its row of `vocabulary.LAYERS`. What a component takes is read off
+its `array_shapes`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from numpy_infer.format.options import check_options
+from numpy_infer.format.vocabulary import LAYERS, Row
 from numpy_infer.support.checks import check_count
-from numpy_infer.support.layer import Layer
 
-# What a layer keeps for training alone.
-TRAINING: dict[str, dict[str, Callable[[Any], bool]]] = {
-    "BatchNorm": {"momentum": lambda value: _is_number(value) and 0 <= value <= 1},
-    "Dropout": {"rate": lambda value: _is_number(value) and 0 <= value < 1},
-    "Embedding": {"padding": lambda value: isinstance(value, bool)},
+# The kinds of what a layer keeps for training alone: no constructor here looks at the values.
+IS_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "flag": lambda value: isinstance(value, bool),
+    "share": lambda value: _is_number(value) and 0 <= value <= 1,
+    "rate": lambda value: _is_number(value) and 0 <= value < 1,
 }
 # The types of a component's config, by its annotations.
 KINDS = {
@@ -48,12 +48,12 @@ def check_entry(place: int, entry: Any) -> None:
         raise ValueError(f"{what}: previous: expected earlier places, got {previous!r:.99}")
     if not isinstance(config, dict):
         raise ValueError(f"{what}: config: expected an object, got {config!r:.99}")
-    training, wanted = entry.get("training", {}), TRAINING.get(name, {})
+    training, wanted = entry.get("training", {}), LAYERS.get(name, Row()).training
     if not isinstance(training, dict) or training.keys() != wanted.keys():
         names = ", ".join(wanted) or "nothing"
         raise ValueError(f"{what}: training: expected {names}, got {training!r:.99}")
-    for key, is_right in wanted.items():
-        if not is_right(training[key]):
+    for key, option in wanted.items():
+        if not IS_RIGHT[option.kind](training[key]):
             raise ValueError(f"{what}: {key}: expected a fitting one, got {training[key]!r:.99}")
 
 
@@ -89,19 +89,14 @@ def check_previous(previous: Collection[Any], count: int) -> None:
         raise ValueError(f"previous: expected {count} of them, got {len(previous)}")
 
 
-def check_parts(layer_class: type[Layer], entry: Mapping[str, Any], names: Collection[str]) -> None:
+def check_parts(entry: Mapping[str, Any], names: Collection[str]) -> None:
     """ValueError unless an entry has the previous places, arrays and config of its layer."""
-    build = layer_class.__init__
-    code = build.__code__
-    positional = code.co_varnames[1 : code.co_argcount]
-    layers = [name for name in positional if build.__annotations__[name] == "Layer"]
-    check_previous(entry["previous"], len(layers) or 1)  # Layer's own takes any number
-    # "both" directions of a GRU: the only arrays of a layer that have a path
-    arrays = [name.replace("backward_", "backward.") for name in positional[len(layers) :]]
-    optional = len(build.__defaults__ or ())
-    _check_names("arrays", names, arrays[: len(arrays) - optional], arrays)
-    config = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    _check_names("config", entry["config"], config, config)
+    row = LAYERS[entry["layer"]]
+    check_previous(entry["previous"], row.inputs)
+    _check_names(
+        "arrays", names, [one for one in row.arrays if one not in row.optional], row.arrays
+    )
+    _check_names("config", entry["config"], row.options, row.options)
 
 
 def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:

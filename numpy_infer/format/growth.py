@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from numpy_infer.format.vocabulary import KEPT, LAYERS, LOST, RESTORED, UNFOLDED, WINDOWS
+
 ROOM = 1024  # places for each of the input's that need no arrays
 
 Axis = tuple[float, float]  # times, more
@@ -30,20 +32,18 @@ def space_after(
 
     ValueError when it, or what is padded for it, has more than `most` places for one of the input.
     """
-    match name:
-        case "Convolution" | "TransposedConvolution":
-            kernel, dilation = arrays["weight"].shape[2:], config["dilation"]
-            spans = [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
-        case "MaxPool" | "AveragePool":
-            spans = config["size"]
-        case "MaxUnpool":
-            return before[1]
-        case "Flatten" | "GlobalAveragePool" | "GlobalMaxPool":
-            return ()
-        case _:
-            return () if "." in name or not before else before[0]
+    if name not in LAYERS:
+        return ()  # a component may give anything
+    rule = LAYERS[name].space
+    if rule not in (WINDOWS, UNFOLDED):
+        kept = {KEPT: before[:1], RESTORED: before[1:], LOST: ()}[rule]
+        return kept[0] if kept else ()
+    spans = config.get("size")
+    if spans is None:
+        kernel, dilation = arrays["weight"].shape[2:], config["dilation"]
+        spans = [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
     axes = before[0] if len(before[0]) == len(spans) else ((1, 0),) * len(spans)
-    grow = _unfolded if name == "TransposedConvolution" else _padded
+    grow = _unfolded if rule == UNFOLDED else _padded
     parts = zip(axes, spans, config["stride"], config["padding"], strict=True)
     largest, after = zip(*[grow(*part) for part in parts], strict=True)
     growth = math.prod(times + max(more, 0) for times, more in largest)

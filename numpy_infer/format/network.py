@@ -1,7 +1,7 @@
 """From the description in a model file to layers.
 
-A chain is a list of entries, one for each layer, in the vocabulary of docs/model_files.md; any
-other component is the one layer of its file, on an input.
+A chain is a list of entries, one for each layer of `vocabulary.LAYERS`; any other component is
+the only layer of its file, on an input.
 """
 
 from __future__ import annotations
@@ -22,27 +22,11 @@ from numpy_infer.format.entries import (
 )
 from numpy_infer.format.growth import ROOM, Space, space_after
 from numpy_infer.format.loss_files import LOSSES
+from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.format.widths import widths_after
 from numpy_infer.support.layer import Input, Layer
 
 CHAIN = "chain"
-# The file of each layer, which is imported when a net has one.
-LAYERS = {
-    name: file
-    for file, names in {
-        "layers.activations": "ReLU Sigmoid Tanh SiLU Softplus SELU LeakyReLU ELU GELU "
-        "Softmax LogSoftmax",
-        "layers.convolution": "Convolution TransposedConvolution",
-        "layers.embedding": "Embedding",
-        "layers.normalization": "BatchNorm LayerNorm L2Normalize",
-        "layers.pooling": "MaxPool MaxUnpool AveragePool GlobalAveragePool GlobalMaxPool",
-        "layers.projection": "Projection",
-        "layers.recurrent": "GRU",
-        "layers.shape": "Flatten ChannelsFirst ChannelsLast",
-        "top_k_gating": "TopKGating",
-    }.items()
-    for name in names.split()
-}
 COMPONENT = re.compile(r"([a-z][a-z0-9_]*)\.([A-Z][A-Za-z0-9]*)", re.ASCII)
 
 
@@ -116,16 +100,17 @@ def by_place(arrays: Mapping[str, np.ndarray], count: int) -> list[dict[str, np.
 
 def _layer(entry: dict[str, Any], previous: list[Layer], arrays: dict[str, np.ndarray]) -> Layer:
     name, config = entry["layer"], entry["config"]
-    if name in ("Input", "Dropout"):  # neither does anything at inference
-        check_previous(previous, int(name == "Dropout"))
-        if config or arrays:
-            raise ValueError("expected no config and no arrays")
-        return previous[0] if previous else Input()
     if name not in LAYERS:
         check_previous(previous, 1)
         return _component(previous[0], name, config, arrays)
-    layer_class = getattr(importlib.import_module(f"numpy_infer.{LAYERS[name]}"), name)
-    check_parts(layer_class, entry, arrays)
+    file = LAYERS[name].file
+    if not file:  # Input and Dropout do nothing at inference
+        check_previous(previous, LAYERS[name].inputs)
+        if config or arrays:
+            raise ValueError("expected no config and no arrays")
+        return previous[0] if previous else Input()
+    check_parts(entry, arrays)
+    layer_class = getattr(importlib.import_module(f"numpy_infer.{file}"), name)
     if name == "Embedding" and entry["training"]["padding"] and arrays["table"][:1].any():
         raise ValueError(f"table: expected zeros in row 0, got {arrays['table'][0]!r:.99}")
     return layer_class(*previous, **_keywords(arrays), **config)
@@ -156,9 +141,8 @@ def _component_class(name: str) -> Any:
     """The class that stands for a component here; ValueError when there is none."""
     match = COMPONENT.fullmatch(name)
     if match is None:
-        raise ValueError(
-            f"layer: expected one of {', '.join(LAYERS)} or a component, got {name!r:.99}"
-        )
+        known = ", ".join(name for name, row in LAYERS.items() if row.file)
+        raise ValueError(f"layer: expected one of {known} or a component, got {name!r:.99}")
     module_name = f"numpy_infer.{match[1]}"
     try:
         found = getattr(importlib.import_module(module_name), match[2], None)

@@ -11,52 +11,41 @@ from typing import Any
 
 import numpy as np
 
+from numpy_infer.format.vocabulary import LAYERS, Row
+
 
 def widths_after(
     name: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], before: dict[int, int]
 ) -> dict[int, int]:
     """The widths of a layer's output; ValueError when those before it are not what it takes."""
-    shapes = {key: array.shape for key, array in arrays.items()}
-    match name:
-        case "Projection":
-            _check(before, -1, shapes["weight"][0])
-            return {-1: shapes["weight"][1]}
-        case "Convolution":
-            _check(before, 1, shapes["weight"][1])
-            return {1: shapes["weight"][0]}
-        case "TransposedConvolution":
-            _check(before, 1, shapes["weight"][0])
-            return {1: shapes["weight"][1]}
-        case "GRU":
-            _check(before, -1, shapes["input_weight"][0])
-            ways = 2 if config["direction"] == "both" else 1
-            return {-1: ways * shapes["hidden_weight"][0]}
-        case "BatchNorm":
-            _check(before, 1, shapes["scale"][0])
-            return before | {1: shapes["scale"][0]}
-        case "LayerNorm":
-            _check(before, -1, shapes["scale"][0])
-            return before | {-1: shapes["scale"][0]}
-        case "Embedding":
-            return {-1: shapes["table"][1]}
-        case "MaxPool" | "MaxUnpool" | "AveragePool":
-            return _moved(before, 1, 1)
-        case "GlobalAveragePool" | "GlobalMaxPool":
-            return _moved(before, 1, 1) | ({} if config["keepdims"] else _moved(before, 1, -1))
-        case "ChannelsFirst":
-            return _moved(before, -1, 1)
-        case "ChannelsLast":
-            return _moved(before, 1, -1)
-        case "Flatten":
-            return {}
-    return {} if "." in name else before  # a component may give anything, the others keep widths
+    if name not in LAYERS:
+        return {}  # a component may give anything
+    row = LAYERS[name]
+    if row.widths is not None:
+        axis, taken, made = row.widths
+        if taken is not None:
+            _check(before, axis, size(row, taken, arrays))
+        ways = 2 if config.get("direction") == "both" else 1
+        kept = before if taken == made else {}
+        return kept | {axis: ways * size(row, made, arrays)}
+    if row.moves is None:
+        return before
+    return {
+        to: before[axis]
+        for axis, to in row.moves
+        if axis in before and (axis == to or not config.get("keepdims"))
+    }
+
+
+def size(row: Row, letter: str, arrays: Mapping[str, Any]) -> int:
+    """What a letter of a layer's shapes stands for, in arrays that are there."""
+    name, shape = next(
+        (name, shape) for name, shape in row.arrays.items() if letter in shape and name in arrays
+    )
+    return int(arrays[name].shape[shape.index(letter)])
 
 
 def _check(before: dict[int, int], axis: int, width: int) -> None:
     if before.get(axis, width) != width:
         what = "channels" if axis == 1 else "features"
         raise ValueError(f"previous: expected {width} {what}, got {before[axis]}")
-
-
-def _moved(before: dict[int, int], axis: int, to: int) -> dict[int, int]:
-    return {to: before[axis]} if axis in before else {}

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from pytorch_impl.interchange.components import component_name
-from pytorch_impl.interchange.from_native import SAVED, Entry, UnsupportedError, entry, expect
-from pytorch_impl.interchange.to_native import layer
+from pytorch_impl.interchange.native import entry, layer
+from pytorch_impl.interchange.record import Entry, UnsupportedError, expect
+from pytorch_impl.interchange.records import BY_CLASS
 from pytorch_impl.interchange.unrecorded import (
     changed_option,
     first_unrecorded,
@@ -28,7 +29,7 @@ from pytorch_impl.layers.pooling import MAX_POOLS, MAX_UNPOOLS
 from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
 CONTAINERS = (nn.Sequential, UnpoolSequential)
-SUPPORTED = ", ".join([one.__name__ for one in (*CONTAINERS, *SAVED, Padded, nn.Identity)])
+SUPPORTED = ", ".join([one.__name__ for one in (*CONTAINERS, *BY_CLASS, Padded, nn.Identity)])
 
 
 class Step(NamedTuple):

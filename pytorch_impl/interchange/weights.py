@@ -1,7 +1,8 @@
 """Where the weights of PyTorch's layers are, under their canonical names and in that layout.
 
-`nn.Linear` and `nn.GRU` keep their matrices as (out, in), and they travel as (in, out); all
-others, and the parameters and buffers that a component owns itself, are canonical as they are.
+The records of the layers say where. `nn.Linear` and `nn.GRU` keep their matrices as (out, in),
+which travel as (in, out). All others, and the parameters and buffers that belong to a component
+itself, are canonical as they are.
 """
 
 from __future__ import annotations
@@ -11,37 +12,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pytorch_impl.interchange.records import RECORDS
 from pytorch_impl.interchange.unrecorded import unwrapped
-from pytorch_impl.layers.convolution import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, Padded
-from pytorch_impl.layers.normalization import BatchNorm
-from pytorch_impl.layers.recurrent import GRU
+from pytorch_impl.layers.convolution import Padded
 
-AFFINE = {"weight": "weight", "bias": "bias"}
-BATCH_NORM = {
-    "scale": "weight",
-    "shift": "bias",
-    "mean": "running_mean",
-    "variance": "running_var",
-}
-RECURRENT = {
-    f"{'backward.' * bool(reverse)}{ours}": f"{theirs}_l0{reverse}"
-    for reverse in ("", "_reverse")
-    for ours, theirs in {
-        "input_weight": "weight_ih",
-        "hidden_weight": "weight_hh",
-        "input_bias": "bias_ih",
-        "hidden_bias": "bias_hh",
-    }.items()
-}
-# {class: {canonical name: attribute}}
-WEIGHTS: dict[type[nn.Module], dict[str, str]] = {
-    nn.Linear: AFFINE,
-    **dict.fromkeys(CONVOLUTIONS + TRANSPOSED_CONVOLUTIONS, AFFINE),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm), BATCH_NORM),
-    nn.LayerNorm: {"scale": "weight", "shift": "bias"},
-    nn.Embedding: {"table": "weight"},
-    nn.GRU: RECURRENT,
-    GRU: RECURRENT,
+# The record of each class that keeps weights, those that stand in components alone as well.
+RECORD_OF = {
+    kind: record
+    for record in RECORDS
+    for kind in (*record.natives, *record.parts)
+    if record.weights
 }
 
 
@@ -66,7 +46,7 @@ def weights(model: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
         if module in seen:
             return
         seen.add(module)
-        own = _layer_weights(module, dtype) if type(module) in WEIGHTS else _own_weights(module)
+        own = _layer_weights(module, dtype) if type(module) in RECORD_OF else _own_weights(module)
         found.update({path + name: weight for name, weight in own.items()})
         for name, child in module.named_children():
             walk(child, path if isinstance(module, Padded) else f"{path}{name}.")
@@ -89,10 +69,11 @@ def _own_weights(module: nn.Module) -> dict[str, Weight]:
 
 def _layer_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
     found = {}
-    for name, attribute in WEIGHTS[type(module)].items():
+    record = RECORD_OF[type(module)]
+    for name, attribute in record.weights.items():
         tensor = getattr(module, attribute, None)
         if tensor is not None:
-            transposed = isinstance(module, (nn.Linear, nn.GRU)) and tensor.ndim == 2
+            transposed = record.transposed and tensor.ndim == 2
             view = tensor.detach().t() if transposed else tensor.detach()
             padded = isinstance(module, nn.Embedding) and module.padding_idx == 0
             found[name] = Weight(view, torch.zeros_like(view[:1]) if padded else None)

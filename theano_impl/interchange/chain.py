@@ -15,8 +15,10 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
+from numpy_infer.format.axes import fewest
+from numpy_infer.format.vocabulary import IDS, LAYERS
 from theano_impl.interchange.components import component_class, component_name, training_option
-from theano_impl.interchange.vocabulary import KINDS
+from theano_impl.interchange.records import RECORDS
 from theano_impl.layers.pooling import MaxPool, MaxUnpool
 from theano_impl.support.layer import Layer
 
@@ -47,14 +49,14 @@ def steps(model: Sequence[Layer]) -> list[Step]:
                 f"{place}"
             )
         _check_built_on(model, place)
-        kind = KINDS.get(name)
+        row = LAYERS.get(name)
         entry: dict[str, Any] = {"layer": name, "previous": [place - 1]}
         if isinstance(layer, MaxUnpool):
             entry["previous"].append(_place_of_pool(model, place) - 1)
-        names = layer.config if kind is None else kind.config
+        names = layer.config if row is None else row.options
         entry["config"] = {key: layer.config[key] for key in names}
-        if kind is not None and kind.training:
-            entry["training"] = {key: layer.config[key] for key in kind.training}
+        if row is not None and row.training:
+            entry["training"] = {key: layer.config[key] for key in row.training}
         found.append(Step(entry, {one.name: one for one in (*layer.params, *layer.buffers)}))
     if len(found) == 1:
         raise ValueError("model: expected at least one layer, got none")
@@ -96,21 +98,19 @@ def build(
 def symbolic_input(layers: Sequence[Mapping[str, Any]], dtype: str) -> TensorVariable:
     """A fresh variable of the fewest axes that these entries, of the layers, take."""
     # A table gives its ids an axis more.
-    tables = 0
+    tables = False
     ndim = None
     for entry in layers:
         name, config = entry["layer"], entry["config"]
-        if name == "Embedding" and not tables:
-            tables = 1
-        elif "stride" in config:
-            ndim = 2 + len(config["stride"])
-        elif name in ("GRU", "GlobalAveragePool", "GlobalMaxPool", "Flatten"):
-            ndim = 3
-        elif "." in name:
+        if "." in name:
             first = component_class(name).symbolic_inputs(dtype)[0]
             if not tables:
                 return first
             ndim = first.ndim
+        elif LAYERS[name].axes == IDS:
+            tables = True
+        else:
+            ndim = fewest(name, config)
         if ndim is not None:
             break
     if tables:
@@ -144,22 +144,22 @@ def _layer(
             f"layers: expected a chain, where {name} at place {place} takes {place - 1}, "
             f"got {previous}"
         )
-    if name not in KINDS:
+    if name not in RECORDS:
         if "." not in name:
             raise ValueError(f"layers: expected {_supported()}, got {name!r:.99}")
         component = component_class(name)
         return component(x, **config, **training_option(component, training))
-    kind = KINDS[name]
+    record, row = RECORDS[name], LAYERS[name]
     kept = entry.get("training", {})
-    if config.keys() != set(kind.config) or kept.keys() != set(kind.training):
+    if config.keys() != set(row.options) or kept.keys() != set(row.training):
         raise ValueError(
-            f"layers: expected config {kind.config} and training {kind.training}, "
+            f"layers: expected config {tuple(row.options)} and training {tuple(row.training)}, "
             f"got {config} and {kept}"
         )
     if name == "MaxUnpool":
         return MaxUnpool(x, _pool(net, pooled, config))
-    options = {**config, **kept, **kind.sizes(shapes), **training_option(kind.layer, training)}
-    return kind.layer(x, **options)
+    options = {**config, **kept, **record.sizes(shapes), **training_option(record.layer, training)}
+    return record.layer(x, **options)
 
 
 def _pool(net: Sequence[Layer], pooled: Sequence[int], config: Mapping[str, Any]) -> MaxPool:
@@ -173,7 +173,7 @@ def _pool(net: Sequence[Layer], pooled: Sequence[int], config: Mapping[str, Any]
 def _layer_name(layer: Any, place: int) -> str:
     """The name of a layer in a file; a component is one if it has one input, and arrays."""
     name = type(layer).__name__
-    if name in KINDS and type(layer) is KINDS[name].layer:
+    if name in RECORDS and type(layer) is RECORDS[name].layer:
         return name
     component = component_name(layer) if isinstance(layer, Layer) else None
     if component is None or len(layer.inputs) != 1 or not (layer.params or layer.buffers):
@@ -185,7 +185,7 @@ def _layer_name(layer: Any, place: int) -> str:
 
 
 def _supported() -> str:
-    return f"{', '.join(KINDS)} or a component with arrays"
+    return f"{', '.join(RECORDS)} or a component with arrays"
 
 
 def _check_built_on(model: Sequence[Layer], place: int) -> None:

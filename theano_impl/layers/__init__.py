@@ -1,20 +1,7 @@
 """What components and model files are built from: one home for each layer."""
 
-from theano_impl.layers.activations import (
-    ELU,
-    GELU,
-    SELU,
-    Dropout,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-    TopKGating,
-)
+from theano_impl.layers.activations import *  # noqa: F403  # its `__all__` alone
+from theano_impl.layers.activations import __all__ as ACTIVATIONS
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
 from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
@@ -31,34 +18,22 @@ from theano_impl.layers.recurrent import GRU
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 
 __all__ = [
-    "ELU",
-    "GELU",
+    *ACTIVATIONS,
     "GRU",
-    "SELU",
     "AveragePool",
     "BatchNorm",
     "ChannelsFirst",
     "ChannelsLast",
     "Convolution",
-    "Dropout",
     "Embedding",
     "Flatten",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "L2Normalize",
     "LayerNorm",
-    "LeakyReLU",
-    "LogSoftmax",
     "MaxPool",
     "MaxUnpool",
     "Pooled",
     "Projection",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "TopKGating",
     "TransposedConvolution",
 ]

@@ -19,6 +19,21 @@ from theano_impl.support.checks import (
 from theano_impl.support.layer import Layer
 from theano_impl.top_k_gating import top_k_gating
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Dropout",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "TopKGating",
+]
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 

@@ -9,6 +9,7 @@ from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, imports, trees
 
 # What belongs to no framework: file format, text, verdicts, plots of plain numbers.
 SHARED = {
+    "numpy_infer.format",
     "numpy_infer.gradient_flow",
     "numpy_infer.model_file",
     "numpy_infer.sanity_checks",

@@ -14,7 +14,7 @@ import numpy_infer.model_file
 from shared_tests.compare import assert_close
 from shared_tests.fixtures import normal
 from theano_impl import interchange
-from theano_impl.interchange.vocabulary import KINDS
+from theano_impl.interchange.records import RECORDS
 from theano_impl.layers import activations as act
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
@@ -225,7 +225,7 @@ def prepared(name, dtype):
 
 def test_every_layer_is_in_a_chain():
     used = {type(one).__name__ for name in CHAINS for one in built(name, "float64")[0]}
-    assert used == {*KINDS, "SparseProjection"}
+    assert used == {*RECORDS, "SparseProjection"}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -1,0 +1,232 @@
+"""The one table of the layers that a model file can hold.
+
+Everything that has to know a layer derives from its row: the checks of a file (`entries`,
+`widths`, `growth`), the records of the framework packages, the table in docs/model_files.md and
+the tests. docs/adding_a_layer.md says how to add a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+# How data can be laid out where a layer needs to know.
+CHANNELS = "channels"  # (batch, channels, *space)
+FEATURES = "features"  # (batch, ..., features)
+# What a layer does to the number of axes of its input.
+ANY = "any"  # nothing
+SPATIAL = "spatial"  # (batch, channels, *space), one axis of space for each entry of `stride`
+SEQUENCE = "sequence"  # (batch, time, features); without `return_sequences` time is dropped
+IDS = "ids"  # adds the axis of features
+REDUCED = "reduced"  # at least 3 axes become (batch, features), unless `keepdims`
+# What a layer does to the size of each axis of space.
+KEPT = "kept"
+WINDOWS = "windows"  # one entry for each window over the padded input
+UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
+RESTORED = "restored"  # the size of the second input
+LOST = "lost"  # no axis of space is left
+
+Names = Mapping[str, Any]
+NOTHING: Names = MappingProxyType({})
+
+
+class Option(NamedTuple):
+    """One entry of a layer's `config` or `training`.
+
+    kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
+    direction, sizes (one count for each axis of space) or pairs ([before, after] for each).
+    default: that of the layers' constructors, None where the constructors ask for a value. note:
+    what the documentation adds.
+    """
+
+    kind: str
+    default: Any = None
+    note: str = ""
+
+
+class Widths(NamedTuple):
+    """Which axis an array fixes, 1 for channels or −1 for features, and the letters of its sizes.
+
+    taken: the letter of the input's width, None where any input is right. made: the output's.
+    """
+
+    axis: int
+    taken: str | None
+    made: str
+
+
+class Row(NamedTuple):
+    """One layer.
+
+    file: the module below numpy_infer that has its class; empty where inference skips it.
+    options, training: what the file keeps of its arguments, for all uses and for training alone.
+    arrays: the shape of each, a letter for each size, `*kernel` for several axes. optional: the
+    arrays that may be absent. inputs: how many layers it takes. takes: how its input is laid out,
+    where it matters. gives: how its output is, where that is not how the input was. axes, space,
+    widths: its rule for shapes, in the words above. moves: without `widths`, from which axis of
+    widths to which one it moves them; None where all stay. note: what the documentation adds.
+    """
+
+    file: str = ""
+    options: Mapping[str, Option] = NOTHING
+    training: Mapping[str, Option] = NOTHING
+    arrays: Mapping[str, tuple[str, ...]] = NOTHING
+    optional: tuple[str, ...] = ()
+    inputs: int = 1
+    takes: str | None = None
+    gives: str | None = None
+    axes: str = ANY
+    space: str = KEPT
+    widths: Widths | None = None
+    moves: tuple[tuple[int, int], ...] | None = None
+    note: str = ""
+
+
+BIAS = {"bias": ("out",)}
+STRIDE = {"stride": Option("sizes")}
+DILATION = {"dilation": Option("sizes")}
+ZEROS = {"padding": Option("pairs", note="of zeros to add")}
+CUT = {"padding": Option("pairs", note='cut off the full output, a negative "after" extends it')}
+POOL = {"size": Option("sizes"), **STRIDE, "padding": Option("pairs", note="of −∞")}
+AVERAGE = {
+    **POOL,
+    "padding": Option("pairs"),
+    "count_padding": Option("flag", note="whether padding counts in the average"),
+}
+KEEPDIMS = {"keepdims": Option("flag", note="(batch, channels, 1...) instead of (batch, channels)")}
+EPSILON = {"epsilon": Option("number", 1e-5)}
+AXIS = {"axis": Option("axis", -1, "−1, or 1 for channels")}
+ONE_WAY = {
+    "input_weight": ("in", "3h"),
+    "hidden_weight": ("h", "3h"),
+    "input_bias": ("3h",),
+    "hidden_bias": ("3h",),
+}
+BACKWARD = {f"backward.{name}": shape for name, shape in ONE_WAY.items()}
+PADDED = {"padding": Option("flag", note="row 0 is zero and stays so")}
+MOMENTUM = {"momentum": Option("share", note="of the new batch in the running statistics")}
+
+
+def _convolution(space: str, padding: Names, *letters: str) -> Row:
+    arrays = {"weight": (*letters, "*kernel"), **BIAS}
+    return Row(
+        "layers.convolution",
+        {**STRIDE, **padding, **DILATION},
+        arrays=arrays,
+        optional=("bias",),
+        takes=CHANNELS,
+        axes=SPATIAL,
+        space=space,
+        widths=Widths(1, "in", "out"),
+    )
+
+
+def _pool(options: Names, space: str = WINDOWS, inputs: int = 1, note: str = "") -> Row:
+    return Row(
+        "layers.pooling",
+        options,
+        inputs=inputs,
+        takes=CHANNELS,
+        axes=SPATIAL,
+        space=space,
+        moves=((1, 1),),
+        note=note,
+    )
+
+
+def _global_pool() -> Row:
+    return Row(
+        "layers.pooling",
+        KEEPDIMS,
+        takes=CHANNELS,
+        gives=FEATURES,
+        axes=REDUCED,
+        space=LOST,
+        moves=((1, 1), (1, -1)),
+    )
+
+
+def _activation(options: Names = NOTHING) -> Row:
+    return Row("layers.activations", options)
+
+
+LAYERS: dict[str, Row] = {
+    "Input": Row(inputs=0),
+    "Projection": Row(
+        "layers.projection",
+        arrays={"weight": ("in", "out"), **BIAS},
+        optional=("bias",),
+        takes=FEATURES,
+        widths=Widths(-1, "in", "out"),
+    ),
+    "Convolution": _convolution(WINDOWS, ZEROS, "out", "in"),
+    "TransposedConvolution": _convolution(UNFOLDED, CUT, "in", "out"),
+    "MaxPool": _pool(POOL),
+    "MaxUnpool": _pool(
+        POOL, RESTORED, 2, "as its `MaxPool`; `previous`: the pooled values, the pool's input"
+    ),
+    "AveragePool": _pool(AVERAGE),
+    "GlobalAveragePool": _global_pool(),
+    "GlobalMaxPool": _global_pool(),
+    "BatchNorm": Row(
+        "layers.normalization",
+        EPSILON,
+        MOMENTUM,
+        dict.fromkeys(("scale", "shift", "mean", "variance"), ("channels",)),
+        widths=Widths(1, "channels", "channels"),
+        note="over axis 1",
+    ),
+    "LayerNorm": Row(
+        "layers.normalization",
+        EPSILON,
+        arrays={"scale": ("features",), "shift": ("features",)},
+        takes=FEATURES,
+        widths=Widths(-1, "features", "features"),
+        note="over the last axis",
+    ),
+    "L2Normalize": Row(
+        "layers.normalization",
+        {"epsilon": Option("number", 1e-12, "a floor of the norm")},
+        takes=FEATURES,
+        note="over the last axis",
+    ),
+    "Embedding": Row(
+        "layers.embedding",
+        training=PADDED,
+        arrays={"table": ("vocabulary", "dim")},
+        takes=FEATURES,
+        gives=FEATURES,
+        axes=IDS,
+        widths=Widths(-1, None, "dim"),
+    ),
+    "GRU": Row(
+        "layers.recurrent",
+        {
+            "direction": Option("direction", note='"forward", "backward" or "both"'),
+            "return_sequences": Option("flag"),
+        },
+        arrays={**ONE_WAY, **BACKWARD},
+        optional=("input_bias", "hidden_bias", *BACKWARD),
+        takes=FEATURES,
+        axes=SEQUENCE,
+        widths=Widths(-1, "in", "h"),
+        note='both biases or neither; the arrays of `backward.` with direction "both" alone',
+    ),
+    "Flatten": Row("layers.shape", gives=FEATURES, axes=REDUCED, space=LOST, moves=()),
+    "ChannelsFirst": Row("layers.shape", takes=FEATURES, gives=CHANNELS, moves=((-1, 1),)),
+    "ChannelsLast": Row("layers.shape", takes=CHANNELS, gives=FEATURES, moves=((1, -1),)),
+    "Dropout": Row(training={"rate": Option("rate")}),
+    "ReLU": _activation(),
+    "Sigmoid": _activation(),
+    "Tanh": _activation(),
+    "SiLU": _activation(),
+    "Softplus": _activation(),
+    "SELU": _activation(),
+    "LeakyReLU": _activation({"slope": Option("number", 0.01)}),
+    "ELU": _activation({"alpha": Option("number", 1.0)}),
+    "GELU": _activation({"approximate": Option("flag", False, "the tanh formula")}),
+    "Softmax": _activation(AXIS),
+    "LogSoftmax": _activation(AXIS),
+    "TopKGating": Row("top_k_gating", {"k": Option("count")}, takes=FEATURES),
+}

@@ -1,0 +1,155 @@
+"""One record for each layer of model files: the native classes, how to read and build them.
+
+A new layer is one more record here, and its native class in `layers/` where PyTorch has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from pytorch_impl.interchange import convolution_records
+from pytorch_impl.interchange.record import Record, expect, plain
+from pytorch_impl.layers.activations import TopKGating
+from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
+from pytorch_impl.layers.recurrent import GRU
+from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
+
+# Beyond its threshold softplus is x itself: at 20, PyTorch's own, float64 is off by 2e-9.
+SOFTPLUS_THRESHOLD = 40
+GRU_WEIGHTS = {
+    f"{'backward.' * bool(reverse)}{ours}": f"{theirs}_l0{reverse}"
+    for reverse in ("", "_reverse")
+    for ours, theirs in {
+        "input_weight": "weight_ih",
+        "hidden_weight": "weight_hh",
+        "input_bias": "bias_ih",
+        "hidden_bias": "bias_hh",
+    }.items()
+}
+AXES = {"dim": (-1, 1)}
+
+
+def _projection(*, weight: Sequence[int], bias: Any = None) -> nn.Module:
+    in_features, out_features = weight
+    return nn.Linear(in_features, out_features, bias=bias is not None)
+
+
+def _read_batch_norm(module: Any) -> dict[str, Any]:
+    expect(module, "track_running_stats", module.track_running_stats)
+    expect(module, "momentum", module.momentum is not None and 0 <= module.momentum <= 1)
+    return {"epsilon": module.eps, "momentum": module.momentum}
+
+
+def _batch_norm(
+    *, scale: Sequence[int], shift: Any, mean: Any, variance: Any, epsilon: float, momentum: float
+) -> nn.Module:
+    return BatchNorm(*scale, eps=epsilon, momentum=momentum)
+
+
+def _read_layer_norm(module: Any) -> dict[str, Any]:
+    expect(module, "normalized_shape", len(module.normalized_shape) == 1)
+    return {"epsilon": module.eps}
+
+
+def _layer_norm(*, scale: Sequence[int], shift: Any, epsilon: float) -> nn.Module:
+    return nn.LayerNorm(scale, eps=epsilon)
+
+
+def _embedding(*, table: Sequence[int], padding: bool) -> nn.Module:
+    vocabulary, dim = table
+    return nn.Embedding(vocabulary, dim, padding_idx=0 if padding else None)
+
+
+def _read_gru(module: Any) -> dict[str, Any]:
+    return {"direction": module.direction, "return_sequences": module.return_sequences}
+
+
+def _gru(
+    *,
+    input_weight: Sequence[int],
+    hidden_weight: Sequence[int],
+    input_bias: Any = None,
+    direction: str,
+    return_sequences: bool,
+    **others: Any,
+) -> nn.Module:
+    return GRU(
+        input_weight[0],
+        hidden_weight[0],
+        bias=input_bias is not None,
+        direction=direction,
+        return_sequences=return_sequences,
+    )
+
+
+def _read_dropout(module: Any) -> dict[str, Any]:
+    expect(module, "p", module.p < 1)
+    return {"rate": module.p}
+
+
+RECORDS = (
+    Record(
+        "Projection",
+        {nn.Linear: lambda module: {}},
+        _projection,
+        weights=convolution_records.AFFINE,
+        transposed=True,
+    ),
+    *convolution_records.RECORDS,
+    Record(
+        "BatchNorm",
+        dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm), _read_batch_norm),
+        _batch_norm,
+        weights={
+            "scale": "weight",
+            "shift": "bias",
+            "mean": "running_mean",
+            "variance": "running_var",
+        },
+    ),
+    Record(
+        "LayerNorm",
+        {nn.LayerNorm: _read_layer_norm},
+        _layer_norm,
+        weights={"scale": "weight", "shift": "bias"},
+    ),
+    plain("L2Normalize", L2Normalize, epsilon="epsilon"),
+    Record(
+        "Embedding",
+        {nn.Embedding: lambda module: {"padding": module.padding_idx == 0}},
+        _embedding,
+        {"padding_idx": (None, 0), "max_norm": (None,), "scale_grad_by_freq": (False,)},
+        {"table": "weight"},
+    ),
+    Record("GRU", {GRU: _read_gru}, _gru, weights=GRU_WEIGHTS, transposed=True, parts=(nn.GRU,)),
+    plain("Flatten", nn.Flatten, {"start_dim": (1,), "end_dim": (-1,)}),
+    plain("ChannelsFirst", ChannelsFirst),
+    plain("ChannelsLast", ChannelsLast),
+    Record("Dropout", {nn.Dropout: _read_dropout}, lambda *, rate: nn.Dropout(rate)),
+    plain("ReLU", nn.ReLU),
+    plain("Sigmoid", nn.Sigmoid),
+    plain("Tanh", nn.Tanh),
+    plain("SiLU", nn.SiLU),
+    Record(
+        "Softplus",
+        {nn.Softplus: lambda module: {}},
+        lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
+        {"beta": (1,), "threshold": (20, SOFTPLUS_THRESHOLD)},
+    ),
+    plain("SELU", nn.SELU),
+    plain("LeakyReLU", nn.LeakyReLU, slope="negative_slope"),
+    plain("ELU", nn.ELU, alpha="alpha"),
+    Record(
+        "GELU",
+        {nn.GELU: lambda module: {"approximate": module.approximate == "tanh"}},
+        lambda *, approximate: nn.GELU("tanh" if approximate else "none"),
+    ),
+    plain("Softmax", nn.Softmax, AXES, axis="dim"),
+    plain("LogSoftmax", nn.LogSoftmax, AXES, axis="dim"),
+    plain("TopKGating", TopKGating, k="k"),
+)
+BY_LAYER = {record.layer: record for record in RECORDS}
+BY_CLASS = {kind: record for record in RECORDS for kind in record.natives}
