@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from numpy_infer.format.vocabulary import LAYERS, Option, Row
+from numpy_infer.format.row import Option, Row
+from numpy_infer.format.vocabulary import LAYERS
 from shared_tests.sources import ROOT
 
 PAGE = ROOT / "docs" / "model_files.md"

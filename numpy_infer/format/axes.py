@@ -8,16 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from numpy_infer.format.vocabulary import (
-    ANY,
-    FEATURES,
-    IDS,
-    LAYERS,
-    REDUCED,
-    SEQUENCE,
-    SPATIAL,
-    Row,
-)
+from numpy_infer.format.row import ANY, FEATURES, IDS, REDUCED, SEQUENCE, SPATIAL, Row
+from numpy_infer.format.vocabulary import LAYERS
 
 SAME = "same"  # the output has as many axes as the input
 GROWN = "grown"  # the output has one axis more
@@ -42,8 +34,8 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
 
     Instead of a number also ("same", None) and ("grown", None).
     """
-    axes = LAYERS[name].axes
-    if axes == SPATIAL:
+    axes = LAYERS.get(name, Row()).axes
+    if axes == SPATIAL and "stride" in config:
         rank = 2 + len(config["stride"])
         return rank, rank
     if axes == SEQUENCE:
@@ -57,7 +49,7 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
 
 def fewest(name: str, config: Mapping[str, Any]) -> int | None:
     """The fewest axes that a layer's input can have; None where it does not tell."""
-    axes = LAYERS[name].axes
-    if axes == SPATIAL:
+    axes = LAYERS.get(name, Row()).axes
+    if axes == SPATIAL and "stride" in config:
         return 2 + len(config["stride"])
     return None if axes in (ANY, IDS) else 3

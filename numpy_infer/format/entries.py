@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from numpy_infer.format.options import check_options
-from numpy_infer.format.vocabulary import LAYERS, Row
+from numpy_infer.format.row import Row
+from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.support.checks import check_count
 
 # The kinds of what a layer keeps for training alone: no constructor here looks at the values.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.format.vocabulary import KEPT, LAYERS, LOST, RESTORED, UNFOLDED, WINDOWS
+from numpy_infer.format.row import KEPT, LOST, RESTORED, UNFOLDED, WINDOWS
+from numpy_infer.format.vocabulary import LAYERS
 
 ROOM = 1024  # places for each of the input's that need no arrays
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.format.vocabulary import LAYERS, Row
+from numpy_infer.format.row import Row
+from numpy_infer.format.vocabulary import LAYERS
 
 
 def widths_after(

@@ -16,7 +16,8 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer.format.axes import fewest
-from numpy_infer.format.vocabulary import IDS, LAYERS
+from numpy_infer.format.row import IDS
+from numpy_infer.format.vocabulary import LAYERS
 from theano_impl.interchange.components import component_class, component_name, training_option
 from theano_impl.interchange.records import RECORDS
 from theano_impl.layers.pooling import MaxPool, MaxUnpool
@@ -107,7 +108,7 @@ def symbolic_input(layers: Sequence[Mapping[str, Any]], dtype: str) -> TensorVar
             if not tables:
                 return first
             ndim = first.ndim
-        elif LAYERS[name].axes == IDS:
+        elif name in LAYERS and LAYERS[name].axes == IDS:
             tables = True
         else:
             ndim = fewest(name, config)

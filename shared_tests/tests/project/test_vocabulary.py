@@ -5,9 +5,19 @@ import inspect
 
 import pytest
 
-from numpy_infer.format.vocabulary import CHANNELS, FEATURES, LAYERS
+from numpy_infer.format.row import CHANNELS, FEATURES
+from numpy_infer.format.vocabulary import LAYERS
 from shared_tests.layer_table import PAGE, page
 
+ANNOTATIONS = {
+    "number": "float",
+    "count": "int",
+    "axis": "int",
+    "flag": "bool",
+    "direction": "str",
+    "sizes": "Sequence[int]",
+    "pairs": "Sequence[Sequence[int]]",
+}
 BUILT = [name for name, row in LAYERS.items() if row.file]
 
 
@@ -28,6 +38,7 @@ def test_constructor_takes_what_the_row_says(name):
     assert {one.name: one.default is None for one in arrays} == wanted
     assert {one.name for one in options} == set(row.options)
     for one in options:
+        assert one.annotation == ANNOTATIONS[row.options[one.name].kind]
         assert one.default in (one.empty, row.options[one.name].default)
 
 

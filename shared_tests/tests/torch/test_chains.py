@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 import numpy_infer
+from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl import interchange
+from pytorch_impl.interchange.records import RECORDS
 from pytorch_impl.layers import (
     GRU,
     BatchNorm,
@@ -208,6 +210,10 @@ def test_chain_travels(tmp_path, x, model, dtype):
     assert wanted
     for name, array in wanted.items():
         assert_close(found[name], array, bound, name)
+
+
+def test_every_layer_has_one_record():
+    assert [record.layer for record in RECORDS] == [name for name in LAYERS if name != "Input"]
 
 
 def test_nothing_of_a_loaded_chain_is_left_unset(tmp_path):

@@ -1,0 +1,78 @@
+"""What a row of the table of layers says, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+# How data can be laid out where a layer needs to know.
+CHANNELS = "channels"  # (batch, channels, *space)
+FEATURES = "features"  # (batch, ..., features)
+# What a layer does to the number of axes of its input.
+ANY = "any"  # nothing
+SPATIAL = "spatial"  # (batch, channels, *space), one axis of space for each entry of `stride`
+SEQUENCE = "sequence"  # (batch, time, features); without `return_sequences` time is dropped
+IDS = "ids"  # adds the axis of features
+REDUCED = "reduced"  # at least 3 axes become (batch, features), unless `keepdims`
+# What a layer does to the size of each axis of space.
+KEPT = "kept"
+WINDOWS = "windows"  # one entry for each window over the padded input
+UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
+RESTORED = "restored"  # the size of the second input
+LOST = "lost"  # no axis of space is left
+
+Names = Mapping[str, Any]
+NOTHING: Names = MappingProxyType({})
+
+
+class Option(NamedTuple):
+    """One entry of a layer's `config` or `training`.
+
+    kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
+    direction, sizes (one count for each axis of space) or pairs ([before, after] for each).
+    default: that of the layers' constructors, None where the constructors ask for a value. note:
+    what the documentation adds.
+    """
+
+    kind: str
+    default: Any = None
+    note: str = ""
+
+
+class Widths(NamedTuple):
+    """Which axis an array fixes, 1 for channels or −1 for features, and the letters of its sizes.
+
+    taken: the letter of the input's width, None where any input is right. made: the output's.
+    """
+
+    axis: int
+    taken: str | None
+    made: str
+
+
+class Row(NamedTuple):
+    """One layer.
+
+    file: the module below numpy_infer that has its class; empty where inference skips it.
+    options, training: what the file keeps of its arguments, for all uses and for training alone.
+    arrays: the shape of each, a letter for each size, `*kernel` for several axes. optional: the
+    arrays that may be absent. inputs: how many layers it takes. takes: how its input is laid out,
+    where it matters. gives: how its output is, where that is not how the input was. axes, space,
+    widths: its rule for shapes, in the words above. moves: without `widths`, from which axis of
+    widths to which one it moves them; None where all stay. note: what the documentation adds.
+    """
+
+    file: str = ""
+    options: Mapping[str, Option] = NOTHING
+    training: Mapping[str, Option] = NOTHING
+    arrays: Mapping[str, tuple[str, ...]] = NOTHING
+    optional: tuple[str, ...] = ()
+    inputs: int = 1
+    takes: str | None = None
+    gives: str | None = None
+    axes: str = ANY
+    space: str = KEPT
+    widths: Widths | None = None
+    moves: tuple[tuple[int, int], ...] | None = None
+    note: str = ""
