@@ -28,6 +28,7 @@ THEANO_CACHE = ENVIRONMENTS / "theano-cache"
 COUNTED = ("tests", "failures", "errors", "skipped")
 EVERY = 10  # seconds between two lines that say how far something is
 BACKENDS = ("torch", "tf2", "theano", "numpy")
+PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
 
 nox.options.default_venv_backend = "none"
@@ -198,8 +199,9 @@ def parity(session: nox.Session) -> None:
     chosen = [name for name in BACKENDS if name in session.posargs] or BACKENDS
     made = pythons(session, "project", *chosen)
     interpreters = [f"--python={name}={made[name]}" for name in chosen]
-    command = [made["project"], "-m", "shared_tests.parity", f"--theano-cache={THEANO_CACHE}"]
-    session.run(*command, *interpreters, *session.posargs)
+    command = [made["project"], "-m", "fourfold.report", PROJECT]
+    cache = f"--theano-cache={THEANO_CACHE}"
+    session.run(*command, cache, *interpreters, *session.posargs)
 
 
 @nox.session(default=False)
@@ -234,5 +236,5 @@ def mutation(session: nox.Session) -> None:
     # One thread: a process with more cannot be forked.
     env = {"THEANO_FLAGS": flags, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for name in chosen:
-        command = [python(session, name), "-m", "shared_tests.mutation", name]
+        command = [python(session, name), "-m", "fourfold.mutation", PROJECT, name]
         session.run(*command, f"--outcomes={ENVIRONMENTS / 'mutation'}", *arguments, env=env)

@@ -24,7 +24,7 @@ from benchmarks.measure import DONE, SHOWN, record
 from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
 from benchmarks.table import print_tables
-from shared_tests.parity.progress import Progress
+from fourfold.report.progress import Progress
 
 
 def main() -> int:

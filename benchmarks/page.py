@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.harness import FLOOR
 from benchmarks.table import figure as target_figure
 from benchmarks.table import place, subject
-from shared_tests.parity.svg import as_svg
+from fourfold.report.svg import as_svg
 
 
 def write_page(report: dict[str, Any], path: Path) -> None:

@@ -9,22 +9,13 @@ from typing import Any
 
 import pytest
 
-from shared_tests.backends import Backend, installed
-from shared_tests.backends import backend as load_backend
-from shared_tests.batches import batch_cells
-from shared_tests.definition import (
-    CHAIN,
-    INFERENCE_ONLY,
-    PACKAGES,
-    BadInput,
-    Cell,
-    Definition,
-    Mutant,
-    Operation,
-    cells,
-    definitions,
-)
-from shared_tests.sources import ROOT
+from fourfold.backends import Backend, installed
+from fourfold.backends import backend as load_backend
+from fourfold.definition import INFERENCE_ONLY, BadInput, Cell, Definition, Mutant, Operation
+from fourfold.project import cells, definitions
+from shared_tests.repository import CHAIN, PACKAGES
+from shared_tests.support.batches import batch_cells
+from shared_tests.support.sources import ROOT
 
 TESTS = ROOT / "shared_tests" / "tests"
 

@@ -6,35 +6,19 @@ definitions; where a loss has none, the embeddings it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from fourfold.definition import SparseInput
+from fourfold.training import Native, Training
 from shared_tests.components.padded_embedding import pad_token_lists
-from shared_tests.definition import DTYPES, INFERENCE_ONLY, Case, SparseInput, definitions
 from shared_tests.fixtures import normal
 
 STEPS = 100
 OPTIMIZERS = ("sgd", "smorms3")
 STATES = ("memory", "gradient", "square")  # what SMORMS3 keeps for each parameter
-
-
-class Native(Protocol):
-    """What a loss needs of a framework besides operators."""
-
-    def component(self, name: str) -> Any:
-        """The package's module of this name."""
-        ...
-
-    def mean(self, x: Any) -> Any:
-        """The mean of all entries."""
-        ...
-
-
-# (native, the model's outputs, the batch) -> a scalar
-Loss = Callable[[Native, Mapping[str, Any], Mapping[str, Any]], Any]
 
 
 def distance_to_target(native: Native, outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
@@ -85,47 +69,6 @@ def leave_one_out(native: Native, outputs: Mapping[str, Any], batch: Mapping[str
     return native.component("title_encoder").leave_one_out_loss(
         titles[None, :4, :], titles[None, 4:, :]
     )
-
-
-@dataclass(frozen=True)
-class Training:
-    """What is trained, and how.
-
-    model is the (component, operation, case) whose weights and options it starts from. The
-    batches are taken in turn: the inputs of the case, and whatever else the loss asks for.
-    embeddings names inputs that are no data but trained, from what the case has there. rate is
-    that of gradient descent.
-    """
-
-    component: str
-    model: tuple[str, str, str]
-    batches: Sequence[Mapping[str, Any]]
-    loss: Loss
-    embeddings: tuple[str, ...] = ()
-    rate: float = 0.05
-
-    def __str__(self) -> str:
-        return "-".join([self.component, *self.model])
-
-    @property
-    def operation(self) -> str:
-        return self.model[1]
-
-    @property
-    def case(self) -> Case:
-        component, operation, case = self.model
-        (definition,) = [one for one in definitions() if one.component == component]
-        return definition.cell(operation, case).case
-
-    @property
-    def label(self) -> str:
-        """Its name within its component."""
-        return f"{self.operation}: {self.case.name}"
-
-    def batch_cases(self, dtype: str) -> list[Case]:
-        """The case with the inputs of each batch in turn, and what else the loss asks for."""
-        cases = [replace(self.case, inputs={**self.case.inputs, **one}) for one in self.batches]
-        return [case.cast(dtype) for case in cases]
 
 
 def drawn(n: int, *, first: int = 1, **shapes: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -303,30 +246,3 @@ TRAININGS = (
         embeddings=("embeddings",),
     ),
 )
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A training with an optimizer, in a dtype."""
-
-    training: Training
-    optimizer: str
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"{self.training}-{self.optimizer}-{self.dtype}"
-
-    @property
-    def quantity(self) -> str:
-        return f"training:{self.optimizer}"
-
-
-def training_runs(backend: str | None = None, component: str | None = None) -> list[TrainingRun]:
-    """Every run, or those of a component; none for a backend that only infers."""
-    return [
-        TrainingRun(training, optimizer, dtype)
-        for training in TRAININGS
-        if component in (None, training.component) and backend not in INFERENCE_ONLY
-        for optimizer in OPTIMIZERS
-        for dtype in DTYPES
-    ]

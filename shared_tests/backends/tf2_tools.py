@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from shared_tests import verdicts
+from fourfold.definition import Case
 from shared_tests.components.frequency_scaling import MOMENTUM, RATE
-from shared_tests.definition import Case
-from shared_tests.figures import layer_names, named_flows, read_bars
-from shared_tests.floatx import floatx
+from shared_tests.support import verdicts
+from shared_tests.support.figures import layer_names, named_flows, read_bars
+from shared_tests.support.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl.smorms3 import SMORMS3
 

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, call, to_native
-from shared_tests.floatx import floatx
-from shared_tests.trainings import STATES, STEPS, Training
+from fourfold.backends.tf2_backend import build, call, to_native
+from fourfold.training import Training
+from shared_tests.support.floatx import floatx
+from shared_tests.trainings import STATES, STEPS
 from tf2_impl import interchange
 
 

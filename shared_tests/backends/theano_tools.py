@@ -17,10 +17,10 @@ import numpy as np
 import theano
 import theano.tensor as T
 
-from shared_tests import verdicts
+from fourfold.definition import Case
 from shared_tests.components.frequency_scaling import MOMENTUM, RATE
-from shared_tests.definition import Case
-from shared_tests.figures import layer_names, named_flows, read_bars
+from shared_tests.support import verdicts
+from shared_tests.support.figures import layer_names, named_flows, read_bars
 from theano_impl import interchange
 from theano_impl.smorms3 import SMORMS3
 from theano_impl.support.sparse_gradients import sparse_rows

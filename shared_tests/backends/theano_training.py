@@ -14,14 +14,9 @@ import theano
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from shared_tests.backends.theano_backend import (
-    PYTHON,
-    build_graph,
-    parameters,
-    symbol,
-    to_native,
-)
-from shared_tests.trainings import STATES, STEPS, Training
+from fourfold.backends.theano_backend import PYTHON, build_graph, parameters, symbol, to_native
+from fourfold.training import Training
+from shared_tests.trainings import STATES, STEPS
 
 Updates = Mapping[Variable, Variable]
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fourfold.definition import Case
 from pytorch_impl import interchange
 from pytorch_impl.smorms3 import SMORMS3
-from shared_tests import verdicts
 from shared_tests.components.frequency_scaling import MOMENTUM, RATE
-from shared_tests.definition import Case
-from shared_tests.figures import layer_names, named_flows, read_bars
+from shared_tests.support import verdicts
+from shared_tests.support.figures import layer_names, named_flows, read_bars
 
 STATE = ("memory", "gradient", "square")
 

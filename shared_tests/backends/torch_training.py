@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fourfold.backends.torch_backend import build, named, to_native
+from fourfold.training import Training
 from pytorch_impl import interchange
-from shared_tests.backends.torch_backend import build, named, to_native
-from shared_tests.trainings import STATES, STEPS, Training
+from shared_tests.trainings import STATES, STEPS
 
 
 class Native:

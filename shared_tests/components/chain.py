@@ -9,8 +9,8 @@ import textwrap
 
 import numpy as np
 
+from fourfold.definition import Case, Definition, Operation
 from shared_tests.components.padded_embedding import pad_token_lists
-from shared_tests.definition import Case, Definition, Operation
 from shared_tests.fixtures import digits, docstring_tokens, normal
 
 

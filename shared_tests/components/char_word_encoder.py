@@ -7,9 +7,9 @@ import textwrap
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.components.sequence_encoder import gru_weights, last_state
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.fixtures import normal
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation, upstream
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.fixtures import digits, normal
 
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from shared_tests.definition import PACKAGES, BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
+from shared_tests.repository import PACKAGES
 
 
 def convolution(x, weight, bias):
@@ -92,7 +93,7 @@ def conv_autoencoder(
 
 def with_positions_held(case):
     """Differences in which the first of equals stays the largest, however little it is moved."""
-    from shared_tests.measure import differences
+    from fourfold.measure import differences
 
     _, positions, _ = encode(case.weights, case.inputs["x"], case.options["pool_size"])
     held = Operation("held", partial(conv_autoencoder, positions=positions), ())

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 

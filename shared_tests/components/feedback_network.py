@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.sequence_encoder import gru_step, gru_weights
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 

@@ -7,9 +7,9 @@ import textwrap
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.chain import arrays, layers
 from shared_tests.components.padded_embedding import pad_token_lists
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, docstring_tokens, normal
 
 

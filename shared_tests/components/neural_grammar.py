@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from shared_tests.definition import PACKAGES, BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
+from shared_tests.repository import PACKAGES
 
 TIED = 64 * np.finfo(np.float64).eps
 
@@ -88,7 +89,7 @@ def replay(weights, vectors, merges, spans, rivals, brackets):
 def on_the_tree(case, zero_hinges=False):
     """Differences with the merges held fast: where moving a tied vector would change them, and
     where the search would take too long to be repeated for every entry."""
-    from shared_tests.measure import differences, reference_outputs
+    from fourfold.measure import differences, reference_outputs
 
     brackets = case.inputs.get("brackets")
     found = search(case.weights, case.inputs["vectors"], brackets)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.distances import l2_normalize
-from shared_tests.definition import PACKAGES, BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
+from shared_tests.repository import PACKAGES
 
 
 def nearest(unit, keys, usable):

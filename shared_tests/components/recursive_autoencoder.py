@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 ACTIVATIONS = {
@@ -72,7 +72,7 @@ def tree(merges, nodes):
 def on_the_tree(case):
     """Differences with the merges held fast: where moving a tied vector would change them, and
     where the search would take too long to be repeated for every entry."""
-    from shared_tests.measure import differences
+    from fourfold.measure import differences
 
     outputs = recursive_autoencoder(case.weights, **case.inputs, **case.options)
     fixed = Operation("replay", partial(replay, merges=outputs["merges"]), ())

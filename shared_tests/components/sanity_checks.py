@@ -10,8 +10,8 @@ import itertools
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.chain import arrays, layers
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 NAMES = ("1.weight", "1.bias", "3.weight", "3.bias")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.distances import pairwise_distances
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 
@@ -65,7 +65,7 @@ RADIUS = float((CENTRED**2).sum(axis=1).max())
 
 def with_long_steps(case):
     """Differences of what is nearly linear: the rounding of short ones would be the gradient."""
-    from shared_tests.measure import differences
+    from fourfold.measure import differences
 
     held = Operation("held", soft_nearest_neighbor_loss, ())
     return differences(held, case, {"output": np.zeros(len(case.inputs["embeddings"]))}, step=1.0)

@@ -6,8 +6,8 @@ import textwrap
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.smorms3 import digit_gradients, smorms3
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import docstring_tokens, normal
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation, SparseInput
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, SparseInput
 from shared_tests.fixtures import digits, docstring_tokens, normal
 
 LAYOUTS = ("csr", "csc", "coo")

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.conv_autoencoder import FRAMES, at, convolution, exact, largest, scaled
 from shared_tests.components.distances import l2_normalize
-from shared_tests.definition import PACKAGES, BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import normal
+from shared_tests.repository import PACKAGES
 
 
 def hidden(weights, x, positions=None):
@@ -32,7 +33,7 @@ def speaker_encoder(weights, x, n_mels, channels=(32, 32), dim=16, positions=Non
 
 def with_positions_held(case):
     """Differences in which the first of equals stays the largest, however little it is moved."""
-    from shared_tests.measure import differences
+    from fourfold.measure import differences
 
     _, positions = hidden(case.weights, case.inputs["x"])
     held = Operation("held", partial(speaker_encoder, positions=positions), ())

@@ -6,9 +6,9 @@ import textwrap
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.distances import l2_normalize
 from shared_tests.components.padded_embedding import pad_token_lists
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import docstring_tokens, normal
 
 
@@ -103,7 +103,7 @@ def padding(name, vectors, negatives, **options):
 
 def bag_gradient(vectors):
     """Of the mean, by hand: padding gets none, though moving it would make a title of it."""
-    from shared_tests.definition import upstream
+    from fourfold.definition import upstream
 
     factor = upstream((len(vectors), vectors.shape[2]))[:, None]
     count = np.maximum(vectors.any(axis=-1).sum(axis=1), 1)[:, None, None]

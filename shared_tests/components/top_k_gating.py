@@ -6,16 +6,9 @@ import math
 
 import numpy as np
 
-from shared_tests.definition import (
-    PACKAGES,
-    BadInput,
-    Case,
-    Definition,
-    Mutant,
-    Operation,
-    upstream,
-)
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.fixtures import digits, normal
+from shared_tests.repository import PACKAGES
 
 
 def keep_top_k(logits, k, fill_value=float("-inf")):

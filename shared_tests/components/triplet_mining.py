@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.distances import paired_distances, pairwise_distances
-from shared_tests.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 
 TIE = 1e-9  # what differs by less is equal: only rounding brings about such differences

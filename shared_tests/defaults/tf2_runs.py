@@ -30,7 +30,7 @@ from shared_tests.defaults import (
     Variant,
     start,
 )
-from shared_tests.floatx import floatx
+from shared_tests.support.floatx import floatx
 
 SEED = 0
 DENSE = ("hidden", "output")

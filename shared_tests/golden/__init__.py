@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_tests.definition import Case
+from fourfold.definition import Case
 
 FOLDER = Path(__file__).parent
 

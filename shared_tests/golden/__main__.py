@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from shared_tests.backends import backend as load_backend
-from shared_tests.definition import INFERENCE_ONLY, Case, Cell, cells
+from fourfold.backends import backend as load_backend
+from fourfold.definition import INFERENCE_ONLY, Case, Cell
+from fourfold.measure import expected
+from fourfold.project import cells, travels
 from shared_tests.golden import FOLDER
-from shared_tests.measure import expected
 
 DTYPE = "float32"
 
@@ -22,7 +23,7 @@ def record(backend_name: str) -> None:
     folder.mkdir(exist_ok=True)
     for cell in cells(backend_name):
         path = folder / f"{stem(cell)}.safetensors"
-        if cell.dtype == DTYPE and cell.travels and not path.exists():
+        if cell.dtype == DTYPE and travels(cell) and not path.exists():
             case = cell.case.cast(DTYPE)
             record_call(cell, case)
             backend.save(cell.component, cell.operation.name, case, path)

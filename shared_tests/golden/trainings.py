@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from shared_tests.backends import trainer
+from fourfold.backends import trainer
+from fourfold.training import TrainingRun, training_runs
 from shared_tests.golden import FOLDER
-from shared_tests.trainings import TrainingRun, training_runs
 
 PATH = FOLDER / "trainings.npz"
 DTYPE = "float64"

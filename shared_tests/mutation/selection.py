@@ -6,14 +6,17 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from shared_tests.definition import INFERENCE_ONLY, PACKAGES, definitions
-from shared_tests.sources import ROOT, trees
+from fourfold.definition import INFERENCE_ONLY
+from fourfold.project import definitions
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import ROOT, trees
 
 TESTS = ROOT / "shared_tests" / "tests"
+EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 # What trains, compiles or runs other processes is slow: last, after all that may catch an edit.
 LAST = ("test_overfit", "test_training", "distributed", "compile", "xla", "cli", "crash")
 # These break files, or edit sources themselves.
-LEFT_OUT = ("all/test_mutants.py", "numpy/test_mutations.py", "all/test_readme.py")
+LEFT_OUT = ("all/test_mutants.py", "numpy/test_file_fuzzer.py", "all/test_readme.py")
 # These are asked for the component by its name.
 AGREEMENT = ("all/test_agreement.py", "all/test_bad_input.py")
 INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_training.py"

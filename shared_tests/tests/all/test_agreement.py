@@ -1,8 +1,8 @@
 """Every backend gives the values and the gradients of the definition, in every case and dtype."""
 
-from shared_tests.compare import assert_close, assert_dtype, tolerance, unit
-from shared_tests.definition import INFERENCE_ONLY
-from shared_tests.measure import expected, measured
+from fourfold.compare import assert_close, assert_dtype, tolerance, unit
+from fourfold.definition import INFERENCE_ONLY
+from fourfold.measure import expected, measured
 
 
 def test_values_and_gradients(backend, backend_name, cell):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from shared_tests.definition import PACKAGES
+from shared_tests.repository import PACKAGES
 
 NUMBERS = {
     "int": 3,

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from shared_tests.definition import CHAIN, PACKAGES, Definition, definitions
-from shared_tests.sources import arguments, components, public
+from fourfold.definition import Definition
+from fourfold.project import definitions
+from shared_tests.repository import CHAIN, PACKAGES
+from shared_tests.support.sources import arguments, components, public
 
 RENAMED = {"learning_rate": "lr"}  # what Keras calls it in every optimizer
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared_tests.batches import first_rows
-from shared_tests.compare import assert_dtype
-from shared_tests.definition import INFERENCE_ONLY
-from shared_tests.measure import measured, reference_outputs
+from fourfold.compare import assert_dtype
+from fourfold.definition import INFERENCE_ONLY
+from fourfold.measure import measured, reference_outputs
+from shared_tests.support.batches import first_rows
 
 
 def test_an_empty_batch_gives_an_empty_result(backend, backend_name, batch_cell):

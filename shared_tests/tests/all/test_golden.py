@@ -2,10 +2,10 @@
 
 import pytest
 
+from fourfold.compare import assert_close
 from numpy_infer.model_file import ModelFileError
 from shared_tests import golden
-from shared_tests.compare import assert_close
-from shared_tests.definition import PACKAGES
+from shared_tests.repository import PACKAGES
 
 MODELS = golden.models()
 NO_INFERENCE = ("soft_nearest_neighbor_loss",)  # a loss: its file is no use to NumPy

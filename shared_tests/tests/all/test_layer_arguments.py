@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from shared_tests.definition import PACKAGES
-from shared_tests.sources import trees
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import trees
 from shared_tests.tests.all.test_plain_arguments import BAD, NOT_OURS, NUMPY
 
 # What fills the other arguments: by their names, or else by their kinds.

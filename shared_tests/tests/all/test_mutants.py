@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from shared_tests.definition import PACKAGES
+from fourfold.project import edited_module
+from shared_tests.repository import PACKAGES
 from shared_tests.tests.all.test_agreement import test_values_and_gradients as check_agreement
 
 
@@ -52,7 +53,7 @@ def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch
     package = PACKAGES[backend_name]
     cell = definition.cell(mutant.operation, mutant.case)
     component = importlib.import_module(f"{package}.{definition.component}")
-    edited = importlib.import_module(mutant.module(package, definition.component))
+    edited = importlib.import_module(edited_module(mutant, package, definition.component))
     check_agreement(backend, backend_name, cell)
     changed = mutated(edited, *mutant.edits[package])
     put_in_place(monkeypatch, changed)

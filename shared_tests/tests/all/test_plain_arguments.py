@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from shared_tests.definition import PACKAGES, Case
+from fourfold.definition import Case
+from shared_tests.repository import PACKAGES
 
 NO_NUMBERS: dict[str, Any] = {
     "text": "0.3",

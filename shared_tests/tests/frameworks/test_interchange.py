@@ -5,8 +5,9 @@ import importlib
 import numpy as np
 import pytest
 
-from shared_tests.definition import CHAIN, PACKAGES
+from fourfold.project import model_name
 from shared_tests.fixtures import normal
+from shared_tests.repository import CHAIN, PACKAGES
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def interchange(framework_name):
 
 def names(cell) -> tuple[str, dict, dict]:
     case = cell.case.cast(cell.dtype)
-    return cell.model, dict(case.options), dict(case.weights)
+    return model_name(cell.component, cell.operation.name), dict(case.options), dict(case.weights)
 
 
 def test_round_trip_is_exact(interchange, model_cell):

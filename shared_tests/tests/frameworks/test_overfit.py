@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared_tests.definition import PACKAGES
 from shared_tests.fixtures import normal
+from shared_tests.repository import PACKAGES
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import importlib
 
-from shared_tests.definition import PACKAGES
+from shared_tests.repository import PACKAGES
 from shared_tests.tests.all.test_agreement import test_values_and_gradients as check_agreement
 
 

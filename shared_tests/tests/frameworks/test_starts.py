@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared_tests.definition import PACKAGES
-from shared_tests.distributions import assert_normal, assert_uniform
-from shared_tests.sources import arguments, components, public
+from fourfold.distributions import assert_normal, assert_uniform
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import arguments, components, public
 
 # Large, and no two sizes alike: a bound shows which of them it was made of.
 SIZES: dict[str, dict[str, Any]] = {

@@ -6,13 +6,14 @@ import sys
 import numpy as np
 import pytest
 
-from shared_tests.backends import trainer
-from shared_tests.compare import TRAINING_TOLERANCE
-from shared_tests.definition import PACKAGES
+from fourfold.backends import trainer
+from fourfold.compare import TRAINING_TOLERANCE
+from fourfold.report.trained import worst_error
+from fourfold.training import TrainingRun
 from shared_tests.golden.trainings import DTYPE, golden_runs, outcome
-from shared_tests.parity.trained import worst_error
+from shared_tests.repository import PACKAGES
 from shared_tests.tests.all.test_mutants import mutated
-from shared_tests.trainings import STATES, STEPS, TrainingRun, faint
+from shared_tests.trainings import STATES, STEPS, faint
 
 RUNS = golden_runs()
 (FAINT,) = [run for run in RUNS if run.training.loss is faint and run.optimizer == "smorms3"]

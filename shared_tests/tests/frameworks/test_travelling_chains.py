@@ -5,13 +5,14 @@ import importlib
 import numpy as np
 import pytest
 
+from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.project import cells, model_name
 from numpy_infer import model_file
 from numpy_infer.format.loss_files import LOSSES
-from shared_tests import loaded_chains
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
-from shared_tests.definition import CHAIN, PACKAGES, cells
 from shared_tests.fixtures import normal
-from shared_tests.random_chains import random_chain
+from shared_tests.model_files import loaded_chains
+from shared_tests.model_files.random_chains import random_chain
+from shared_tests.repository import CHAIN, PACKAGES
 
 SEEDS = range(70)
 # What gives no single array ends a chain.
@@ -64,10 +65,11 @@ def components():
     found = {}
     for cell in cells("torch"):
         case = cell.case.cast("float64")
-        inferred = cell.model not in LOSSES and cell.model != CHAIN
-        if case.weights is not None and inferred and cell.model not in found:
+        model = model_name(cell.component, cell.operation.name)
+        inferred = model not in LOSSES and model != CHAIN
+        if case.weights is not None and inferred and model not in found:
             x = next(iter(case.inputs.values()))
-            found[cell.model] = dict(case.options), dict(case.weights), x
+            found[model] = dict(case.options), dict(case.weights), x
     return found
 
 

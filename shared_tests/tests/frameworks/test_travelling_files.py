@@ -6,11 +6,12 @@ import random
 
 import pytest
 
+from fourfold.project import cells, model_name
 from numpy_infer import model_file
-from shared_tests.definition import CHAIN, PACKAGES, cells
-from shared_tests.model_files import SAMPLES, write_unchecked
-from shared_tests.mutations import NUMBERS, VALUES, nodes
-from shared_tests.random_chains import random_chain
+from shared_tests.model_files.file_fuzzer import NUMBERS, VALUES, nodes
+from shared_tests.model_files.random_chains import random_chain
+from shared_tests.model_files.samples import SAMPLES, write_unchecked
+from shared_tests.repository import CHAIN, PACKAGES
 
 COUNT = 24  # changed files of each model
 
@@ -21,7 +22,8 @@ def models():
     for cell in cells("torch"):
         if cell.case.weights is not None and cell.dtype == "float64":
             name = f"{cell.component}.{cell.operation.name}"
-            found.setdefault(name, (cell.model, dict(cell.case.options), dict(cell.case.weights)))
+            model = model_name(cell.component, cell.operation.name)
+            found.setdefault(name, (model, dict(cell.case.options), dict(cell.case.weights)))
     for name, sample in SAMPLES.items():
         found[name] = (sample.component, sample.config, sample.arrays)
     for seed in range(8):

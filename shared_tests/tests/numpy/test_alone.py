@@ -17,8 +17,8 @@ import sys
 sys.path += sys.argv[1:]
 from importlib.metadata import distributions
 from shared_tests import golden
-from shared_tests.backends.numpy_backend import BACKEND
-from shared_tests.compare import assert_close
+from fourfold.backends.numpy_backend import BACKEND
+from fourfold.compare import assert_close
 
 print(*sorted(one.metadata["Name"] for one in distributions()))
 for path in golden.models():

@@ -14,7 +14,7 @@ from numpy_infer.feedback_network import FeedbackNetwork
 from numpy_infer.model_file import load_model, write_model
 from numpy_infer.sparse_projection import SparseMatrix
 from shared_tests.fixtures import normal
-from shared_tests.model_files import SAMPLES, arrays, chain, write_unchecked
+from shared_tests.model_files.samples import SAMPLES, arrays, chain, write_unchecked
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 import numpy_infer
+from fourfold.backends.numpy_backend import build
+from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.project import cells
 from numpy_infer import (
     BatchNorm,
     Input,
@@ -31,12 +34,10 @@ from numpy_infer.recursive_autoencoder import RecursiveAutoencoder
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
 from numpy_infer.title_encoder import TitleEncoder
 from numpy_infer.top_k_gating import MixtureOfExperts, TopKGating
-from shared_tests.backends.numpy_backend import build
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
-from shared_tests.definition import CHAIN, cells
 from shared_tests.fixtures import digits, normal
+from shared_tests.repository import CHAIN
 
 X = normal(5, 7, seed=1)
 WEIGHT, BIAS = normal(7, 3, seed=2), normal(3, seed=3)

@@ -17,7 +17,7 @@ from numpy_infer.format.description import describe
 from numpy_infer.layers.pooling import max_pool
 from numpy_infer.model_file import ModelFileError, write_model
 from shared_tests.fixtures import normal
-from shared_tests.model_files import arrays, chain, write_unchecked
+from shared_tests.model_files.samples import arrays, chain, write_unchecked
 
 MEGABYTE = 2**20
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from numpy_infer.model_file import load_model, write_model
-from shared_tests.model_files import chain
+from shared_tests.model_files.samples import chain
 
 KILLS = 200
 CONFIG = chain(("Projection", {}), ("ReLU", {}))

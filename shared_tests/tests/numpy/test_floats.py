@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared_tests.definition import SparseInput
+from fourfold.definition import SparseInput
 
 
 def floating(case):

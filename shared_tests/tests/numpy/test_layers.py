@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from fourfold.compare import VALUE_TOLERANCE, assert_close, assert_dtype
 from numpy_infer import (
     ELU,
     GELU,
@@ -28,7 +29,6 @@ from numpy_infer import (
 )
 from numpy_infer.layers.recurrent import gru
 from numpy_infer.support.normal_cdf import normal_cdf
-from shared_tests.compare import VALUE_TOLERANCE, assert_close, assert_dtype
 from shared_tests.fixtures import normal
 
 DTYPES = ("float64", "float32")

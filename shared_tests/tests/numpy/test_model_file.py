@@ -19,7 +19,7 @@ from numpy_infer.format import atomic_file
 from numpy_infer.layers import activations
 from numpy_infer.model_file import ModelFileError, load_model, read_arrays, read_model, write_model
 from shared_tests.fixtures import normal
-from shared_tests.model_files import (
+from shared_tests.model_files.samples import (
     SAMPLES,
     Sample,
     arrays,

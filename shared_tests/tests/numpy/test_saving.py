@@ -14,7 +14,7 @@ from numpy_infer.model_file import read_model, write_model
 from numpy_infer.neighbor_memory import NeighborMemory
 from numpy_infer.small_world_index import SmallWorldIndex
 from numpy_infer.text import Vocabulary
-from shared_tests.model_files import SAMPLES
+from shared_tests.model_files.samples import SAMPLES
 
 FLOATS = {"float32": np.float32, "float64": np.float64}
 

@@ -18,7 +18,7 @@ from numpy_infer.padded_embedding import PaddedEmbedding
 from numpy_infer.text import tokenize_title
 from numpy_infer.top_k_gating import keep_top_k
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import FAR_ROWS, GRADIENTS, START, largest_error, smorms3
+from shared_tests.support.trap_definitions import FAR_ROWS, GRADIENTS, START, largest_error, smorms3
 
 # Scalars and Python numbers weigh less in promotion since NumPy 2.
 NEW_PROMOTION = int(np.__version__.split(".")[0]) >= 2

@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from fourfold.compare import VALUE_TOLERANCE, assert_close, assert_dtype
 from numpy_infer import (
     AveragePool,
     ChannelsFirst,
@@ -23,7 +24,6 @@ from numpy_infer import (
 )
 from numpy_infer.layers import convolution as convolution_file
 from numpy_infer.layers.pooling import max_pool, max_unpool
-from shared_tests.compare import VALUE_TOLERANCE, assert_close, assert_dtype
 from shared_tests.fixtures import normal
 
 DTYPES = ("float64", "float32")

@@ -2,10 +2,11 @@
 
 import ast
 import sys
+from pathlib import Path
 
 import pytest
 
-from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, imports, trees
+from shared_tests.support.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imports, trees
 
 # What belongs to no framework: file format, text, verdicts, plots of plain numbers.
 SHARED = {
@@ -19,7 +20,7 @@ SHARED = {
 
 
 def own(name: str) -> bool:
-    return name.split(".")[0] in (*PACKAGES, "shared_tests", "benchmarks", "examples")
+    return name.split(".")[0] in (*PACKAGES, "fourfold", "shared_tests", "benchmarks", "examples")
 
 
 @pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)
@@ -53,9 +54,38 @@ def runs_on_import(node: ast.stmt) -> bool:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_nothing_imports_the_tests(package):
+def test_nothing_imports_the_tests_or_the_tool_that_proves_it(package):
     for module, tree in trees(package).items():
-        assert not any(name.startswith("shared_tests") for name in imports(tree)), module
+        for name in imports(tree):
+            assert not name.startswith(("shared_tests", "fourfold")), f"{module} imports {name}"
+
+
+def test_fourfold_imports_no_package_that_it_proves():
+    """It imports them by name, when a backend is asked for: so it works on other people's code."""
+    for module, tree in trees("fourfold").items():
+        for name in filter(own, imports(tree)):
+            assert name.startswith("fourfold."), f"fourfold/{module}.py imports {name}"
+
+
+def test_fourfold_names_no_package_of_this_repository():
+    for path in (ROOT / "fourfold").rglob("*.py"):
+        found = [name for name in (*PACKAGES, "shared_tests") if name in code(path)]
+        assert not found, f"{path.name}: {found}"
+
+
+def is_text(node: ast.AST) -> bool:
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Expr) and isinstance(getattr(value, "value", None), str)
+
+
+def code(path: Path) -> str:
+    """A file's source without its docstrings and comments."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and is_text(body[0]):
+            body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 @pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared_tests.sources import ROOT
+from shared_tests.support.sources import ROOT
 
 FILES = sorted((ROOT / "shared_tests").rglob("test_*.py"))
 EXPECTS = ("raises", "warns", "deprecated_call", "fail")

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared_tests.compare import VALUE_TOLERANCE, error
+from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.measure import reference_outputs
 from shared_tests.components.chain import DEFINITION, padded
-from shared_tests.measure import reference_outputs
 
 
 def swapped_gates(case):

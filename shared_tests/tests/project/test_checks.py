@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from shared_tests.sources import FRAMEWORK_PACKAGES, PACKAGES, trees
+from shared_tests.support.sources import FRAMEWORK_PACKAGES, PACKAGES, trees
 
 # What looks at plain values: their text is the same in every package.
 PLAIN = (

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from shared_tests.compare import assert_dtype, error, unit
-from shared_tests.definition import Case
+from fourfold.compare import assert_dtype, error, unit
+from fourfold.definition import Case
 
 A = np.array([1.0, -4.0, 2.0])
 

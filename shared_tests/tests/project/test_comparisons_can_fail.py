@@ -10,11 +10,12 @@ from fnmatch import fnmatch
 import numpy as np
 import pytest
 
+from fourfold.compare import LARGE_ENOUGH, TRAINING_TOLERANCE, largest, tolerance
+from fourfold.definition import DTYPES, Cell, Definition
+from fourfold.measure import expected
+from fourfold.project import cells
+from fourfold.report.trained import worst_error
 from shared_tests import golden
-from shared_tests.compare import LARGE_ENOUGH, TRAINING_TOLERANCE, largest, tolerance
-from shared_tests.definition import DTYPES, Cell, Definition, cells
-from shared_tests.measure import expected
-from shared_tests.parity.trained import worst_error
 
 ALWAYS_ZERO = {
     # A constant in every framework: keys and labels are data of a memory, and get no gradient.

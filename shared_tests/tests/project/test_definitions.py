@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from shared_tests.definition import CHAIN, PACKAGES, Definition, cells, definitions
-from shared_tests.sources import ROOT, components, public, trees
+from fourfold.definition import Definition
+from fourfold.project import cells, definitions
+from shared_tests.repository import CHAIN, PACKAGES
+from shared_tests.support.sources import ROOT, components, public, trees
 from shared_tests.trainings import TRAININGS
 
 # Writes files of TensorBoard, where that exists: tested there.

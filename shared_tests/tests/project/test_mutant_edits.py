@@ -2,12 +2,12 @@
 
 import pytest
 
-from shared_tests.definition import definitions
-from shared_tests.sources import ROOT
+from fourfold.project import definitions, edited_module
+from shared_tests.support.sources import ROOT
 
 EDITS = {
     f"{definition.component}: {mutant.name}, {package}": (
-        mutant.module(package, definition.component),
+        edited_module(mutant, package, definition.component),
         edit[0],
     )
     for definition in definitions()

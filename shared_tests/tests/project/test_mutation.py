@@ -4,11 +4,11 @@ import ast
 
 import pytest
 
-from shared_tests.definition import PACKAGES
-from shared_tests.mutation.__main__ import Outcomes, all_edits, equivalents, sample
-from shared_tests.mutation.edits import edits
+from fourfold.mutation.__main__ import Outcomes, all_edits, equivalents, sample
+from fourfold.mutation.edits import edits
 from shared_tests.mutation.selection import own_tests
-from shared_tests.sources import ROOT
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import ROOT
 
 SOURCE = '''
 SIZE = 3

@@ -17,6 +17,7 @@ import pytest
 from onnx import helper
 from onnx.backend.test.loader import load_model_tests
 
+from fourfold.compare import VALUE_TOLERANCE, error
 from numpy_infer import (
     ELU,
     GELU,
@@ -44,7 +45,6 @@ from numpy_infer import (
 )
 from numpy_infer.layers.pooling import max_pool, max_unpool
 from numpy_infer.layers.windows import pad
-from shared_tests.compare import VALUE_TOLERANCE, error
 
 
 class Attributes(dict[str, Any]):

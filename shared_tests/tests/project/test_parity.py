@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fourfold.definition import INFERENCE_ONLY
+from fourfold.measure import expected
+from fourfold.project import cells, definitions
+from fourfold.report import progress
+from fourfold.report.__main__ import FIRST, plan, theano_environment
+from fourfold.report.join import Results, combine, join
+from fourfold.report.page import write_page
+from fourfold.report.run import REFERENCE, Task, journeys, travel
+from fourfold.report.schedule import Schedule, Worker
+from fourfold.training import training_runs
 from shared_tests.defaults import variants
-from shared_tests.definition import INFERENCE_ONLY, PACKAGES, cells, definitions
-from shared_tests.measure import expected
-from shared_tests.parity import progress
-from shared_tests.parity.__main__ import FIRST, plan, theano_environment
-from shared_tests.parity.join import Results, combine, join
-from shared_tests.parity.page import write_page
-from shared_tests.parity.run import REFERENCE, Task, journeys, travel
-from shared_tests.parity.schedule import Schedule, Worker
-from shared_tests.trainings import STEPS, training_runs
+from shared_tests.repository import PACKAGES
+from shared_tests.trainings import STEPS
 
 COMPONENT = "distances"
 CELL = "distances-cosine_similarity-all pairs-float32"
@@ -291,7 +294,13 @@ def test_a_worker_that_stops_ends_the_run_and_all_workers():
 
 def report_on(component, folder, *options):
     """Run the report's command on numpy_infer alone, in this interpreter."""
-    command = [sys.executable, "-m", "shared_tests.parity", f"--python=numpy={sys.executable}"]
+    command = [
+        sys.executable,
+        "-m",
+        "fourfold.report",
+        "--project=shared_tests",
+        f"--python=numpy={sys.executable}",
+    ]
     return subprocess.run(
         [*command, f"--theano-cache={folder}", f"--component={component}", *options],
         cwd=folder,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from shared_tests.sources import ROOT
+from shared_tests.support.sources import ROOT
 
 PAGE = (ROOT / "docs" / "porting.md").read_text()
 COLUMNS = ("torch", "tf2", "theano", "numpy")

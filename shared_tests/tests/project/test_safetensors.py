@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 from numpy_infer.format.safetensors_file import DTYPES, read, write
 from numpy_infer.model_file import ModelFileError, load_model, read_arrays, read_model
 from shared_tests.fixtures import normal
-from shared_tests.model_files import SAMPLES, flat, frame
+from shared_tests.model_files.samples import SAMPLES, flat, frame
 
 OTHERS = {
     "weight": normal(5, 3, seed=1),

@@ -4,13 +4,7 @@ import ast
 
 import pytest
 
-from shared_tests.sources import (
-    FRAMEWORK_PACKAGES,
-    arguments,
-    components,
-    public,
-    trees,
-)
+from shared_tests.support.sources import FRAMEWORK_PACKAGES, arguments, components, public, trees
 
 # What a framework's own ways add to the common arguments.
 NATIVE = {

@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
-from shared_tests.definition import definitions
-from shared_tests.sources import PACKAGES, ROOT, trees
+from fourfold.project import definitions
+from shared_tests.support.sources import PACKAGES, ROOT, trees
 
 # FILE.NAME: the test, or COMPONENT: CASE, that is on both sides of it.
 THRESHOLDS = {

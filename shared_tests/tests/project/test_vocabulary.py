@@ -7,7 +7,7 @@ import pytest
 
 from numpy_infer.format.row import CHANNELS, FEATURES
 from numpy_infer.format.vocabulary import LAYERS
-from shared_tests.layer_table import PAGE, page
+from shared_tests.support.layer_table import PAGE, page
 
 ANNOTATIONS = {
     "number": "float",
@@ -22,7 +22,7 @@ BUILT = [name for name, row in LAYERS.items() if row.file]
 
 
 def test_the_page_has_the_table():
-    assert PAGE.read_text() == page(), "run python -m shared_tests.layer_table"
+    assert PAGE.read_text() == page(), "run python -m shared_tests.support.layer_table"
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -7,10 +7,11 @@ import tensorflow as tf
 from keras import layers as k
 
 import numpy_infer
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
-from shared_tests.definition import DTYPES, cells, model_name, upstream
+from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.definition import DTYPES, upstream
+from fourfold.project import cells, model_name
 from shared_tests.fixtures import normal
-from shared_tests.floatx import floatx
+from shared_tests.support.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl import layers as own
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution

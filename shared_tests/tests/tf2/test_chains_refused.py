@@ -6,7 +6,7 @@ import pytest
 from keras import layers as k
 
 from numpy_infer import model_file
-from shared_tests.model_files import write_unchecked
+from shared_tests.model_files.samples import write_unchecked
 from tf2_impl import interchange
 from tf2_impl import layers as own
 from tf2_impl.interchange import chain

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fourfold.backends.tf2_backend import build
+from fourfold.distributions import assert_normal
+from fourfold.project import cells
 from numpy_infer.model_file import load_model
-from shared_tests.backends.tf2_backend import build
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
-from shared_tests.definition import cells
-from shared_tests.distributions import assert_normal
 from shared_tests.fixtures import normal
 from tf2_impl import interchange, recursive_autoencoder
 from tf2_impl.char_word_encoder import SentenceEncoder

@@ -15,7 +15,7 @@ import pytest
 from shared_tests.defaults import DECAY, OPTIMIZERS, TRAP, Variant, pinned, variants
 from shared_tests.defaults import reference as by_hand
 from shared_tests.defaults.tf2_runs import first_arrays, run
-from shared_tests.trap_definitions import largest_error
+from shared_tests.support.trap_definitions import largest_error
 
 EXACT, FLOAT32 = 1e-8, 1e-5
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, call, is_dense_float, to_native, weighted
+from fourfold.backends.tf2_backend import build, call, is_dense_float, to_native, weighted
+from fourfold.definition import Cell
+from fourfold.project import definitions
 from shared_tests.backends.tf2_tools import TOOLS
-from shared_tests.definition import Cell, definitions
 from shared_tests.fixtures import normal
 from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR
 from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shared_tests.figures import LONG_NAMES, assert_legible
+from shared_tests.support.figures import LONG_NAMES, assert_legible
 from tf2_impl.gradient_flow import (
     blocked_layers,
     gradient_flow,

@@ -3,11 +3,11 @@
 import pytest
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, call, to_native
+from fourfold.backends.tf2_backend import build, call, to_native
+from fourfold.compare import assert_close, tolerance
+from fourfold.definition import Cell
 from shared_tests.backends.tf2_tools import TOOLS
-from shared_tests.compare import assert_close, tolerance
 from shared_tests.conftest import compilable, describe
-from shared_tests.definition import Cell
 
 
 def pytest_generate_tests(metafunc):

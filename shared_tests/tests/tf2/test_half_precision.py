@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, to_native
+from fourfold.backends.tf2_backend import build, to_native
+from fourfold.definition import Cell
+from fourfold.project import definitions
 from shared_tests.backends.tf2_layers import EXAMPLES, package_layers
 from shared_tests.backends.tf2_tools import TOOLS
-from shared_tests.definition import CHAIN, Cell, definitions
+from shared_tests.repository import CHAIN
 from tf2_impl.clustering_loss import ClusteringLoss
 from tf2_impl.frequency_scaling import scale_gradients_by_frequency
 from tf2_impl.gradient_flow import gradient_flow

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.fixtures import normal
-from shared_tests.floatx import floatx
+from shared_tests.support.floatx import floatx
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.smorms3 import SMORMS3
 from tf2_impl.sparse_dense_optimizer import SparseDenseOptimizer

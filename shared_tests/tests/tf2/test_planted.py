@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests import planted
+from shared_tests.support import planted
 from tf2_impl.clustering_loss import clustering_loss
 from tf2_impl.gradient_flow import blocked_layers, gradient_flow
 from tf2_impl.neural_grammar import NeuralGrammar

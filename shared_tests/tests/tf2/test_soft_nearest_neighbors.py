@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests.examples import example
 from shared_tests.fixtures import normal
+from shared_tests.support.examples import example
 from tf2_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,

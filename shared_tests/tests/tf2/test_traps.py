@@ -14,9 +14,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from numpy_infer.text import tokenize_title
-from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import (
+from shared_tests.support import trap_definitions as definitions
+from shared_tests.support.trap_definitions import (
     GRADIENTS,
     PAIR_LABELS,
     PAIR_LOSS,

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from shared_tests.backends.tf2_backend import build, call, is_dense_float, to_native
+from fourfold.backends.tf2_backend import build, call, is_dense_float, to_native
+from fourfold.compare import assert_close, tolerance
+from fourfold.definition import Cell, upstream
+from fourfold.project import definitions
 from shared_tests.backends.tf2_tools import TOOLS
-from shared_tests.compare import assert_close, tolerance
 from shared_tests.conftest import compilable
-from shared_tests.definition import Cell, definitions, upstream
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.top_k_gating import MixtureOfExperts

@@ -13,7 +13,7 @@ import pytest
 from shared_tests.defaults import OPTIMIZERS, TRAP, Variant, pinned, variants
 from shared_tests.defaults import reference as by_hand
 from shared_tests.defaults.theano_runs import run
-from shared_tests.trap_definitions import largest_error
+from shared_tests.support.trap_definitions import largest_error
 
 EXACT = 1e-8
 

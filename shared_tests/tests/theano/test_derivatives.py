@@ -19,7 +19,7 @@ import theano
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from shared_tests.backends.theano_backend import (
+from fourfold.backends.theano_backend import (
     PYTHON,
     build_graph,
     is_dense_float,
@@ -28,8 +28,9 @@ from shared_tests.backends.theano_backend import (
     to_native,
     weighted,
 )
+from fourfold.definition import Case, Cell
+from fourfold.project import definitions
 from shared_tests.backends.theano_tools import TOOLS
-from shared_tests.definition import Case, Cell, definitions
 from shared_tests.fixtures import normal
 from theano_impl.fast.soft_nearest_neighbor_loss import NEAR
 from theano_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss

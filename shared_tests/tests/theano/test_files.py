@@ -8,9 +8,10 @@ import pytest
 import theano
 import theano.tensor as T
 
+from fourfold.project import model_name
 from numpy_infer.model_file import ModelFileError
 from shared_tests.fixtures import normal
-from shared_tests.model_files import write_unchecked
+from shared_tests.model_files.samples import write_unchecked
 from theano_impl import interchange
 from theano_impl.interchange import chain
 from theano_impl.layers.activations import Dropout, Tanh
@@ -220,7 +221,9 @@ def test_a_file_that_theano_cannot_build_says_which(tmp_path):
 
 def test_component_travels(framework_name, model_cell, tmp_path):
     case = model_cell.case.cast(model_cell.dtype)
-    model = interchange.from_arrays(model_cell.model, case.options, case.weights)
+    model = interchange.from_arrays(
+        model_name(model_cell.component, model_cell.operation.name), case.options, case.weights
+    )
     interchange.save_model(model, tmp_path / "model")
     loaded = interchange.load_model(tmp_path / "model")
     after = interchange.to_arrays(loaded)

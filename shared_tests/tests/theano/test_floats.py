@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fourfold.definition import SparseInput
 from shared_tests.backends.theano_tools import TOOLS
-from shared_tests.definition import SparseInput
 
 MOVED = ("SMORMS3", "SparseDenseOptimizer", "scale_gradients_by_frequency")  # of the tools
 

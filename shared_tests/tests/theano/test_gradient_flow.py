@@ -12,8 +12,8 @@ import pytest
 import theano
 import theano.tensor as T
 
-from shared_tests.figures import LONG_NAMES, assert_legible
 from shared_tests.fixtures import normal
+from shared_tests.support.figures import LONG_NAMES, assert_legible
 from theano_impl.gradient_flow import blocked_layers, gradient_flow, plot_gradient_flow
 from theano_impl.layers.projection import Projection
 from theano_impl.sequence_encoder import SequenceEncoder

@@ -17,8 +17,8 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from shared_tests import planted
 from shared_tests.fixtures import normal
+from shared_tests.support import planted
 from theano_impl.clustering_loss import clustering_loss
 from theano_impl.gradient_flow import blocked_layers, gradient_flow
 from theano_impl.neural_grammar import LabelledTree, NeuralGrammar

@@ -9,7 +9,7 @@ import pytest
 import theano
 import theano.tensor as T
 
-from shared_tests.examples import example
+from shared_tests.support.examples import example
 from shared_tests.fixtures import normal
 from theano_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,

@@ -25,9 +25,9 @@ from theano.tensor.nnet.bn import batch_normalization_train
 from theano.tensor.signal.pool import pool_2d
 from theano.tensor.sort import topk
 
-from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import (
+from shared_tests.support import trap_definitions as definitions
+from shared_tests.support.trap_definitions import (
     PAIR_LABELS,
     PAIR_LOSS,
     PAIR_RATE,

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 import numpy_infer
+from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.definition import DTYPES, upstream
+from fourfold.project import cells, model_name
 from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl import interchange
 from pytorch_impl.interchange.records import RECORDS
@@ -26,8 +29,6 @@ from pytorch_impl.layers import (
 from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.top_k_gating import MixtureOfExperts
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
-from shared_tests.definition import DTYPES, cells, model_name, upstream
 from shared_tests.fixtures import normal
 
 ROWS = normal(5, 7, seed=1) * 3

@@ -16,7 +16,7 @@ from pytorch_impl.layers import Padded, UnpoolSequential
 from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.support.checks import check_number
-from shared_tests.model_files import write_unchecked
+from shared_tests.model_files.samples import write_unchecked
 
 
 class Doubled(nn.Sequential):

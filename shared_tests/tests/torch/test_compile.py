@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from shared_tests.backends import torch_backend
+from fourfold.backends import torch_backend
+from fourfold.compare import assert_close, tolerance
+from fourfold.definition import Cell
+from fourfold.measure import measured
+from fourfold.project import definitions
 from shared_tests.backends.torch_tools import TOOLS
-from shared_tests.compare import assert_close, tolerance
 from shared_tests.conftest import compilable, describe
-from shared_tests.definition import Cell, definitions
-from shared_tests.measure import measured
 
 # Inductor writes C++, which takes seconds: for the last operation of each component, most often its
 # model, and where there is a compiler. The others run their graphs, of values and gradients, as

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 import numpy_infer
 import numpy_infer.layers.recurrent
 import numpy_infer.sequence_encoder
+from fourfold.backends.torch_backend import build
+from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.distributions import assert_normal
 from numpy_infer.layers.convolution import convolution, transposed_convolution
 from numpy_infer.layers.pooling import max_pool, max_unpool
 from pytorch_impl import interchange, recursive_autoencoder
@@ -24,12 +27,9 @@ from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import TripletLoss
-from shared_tests.backends.torch_backend import build
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sequence_encoder import last_state
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES, repeated
-from shared_tests.distributions import assert_normal
 from shared_tests.fixtures import normal
 
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])

@@ -16,7 +16,7 @@ from shared_tests.defaults import DECAY, OPTIMIZERS, TRAP, TRAPS, Variant, pinne
 from shared_tests.defaults import reference as by_hand
 from shared_tests.defaults.plots import costs, figure
 from shared_tests.defaults.torch_runs import first_arrays, network, run
-from shared_tests.trap_definitions import largest_error
+from shared_tests.support.trap_definitions import largest_error
 
 EXACT, FLOAT32 = 1e-8, 1e-5
 

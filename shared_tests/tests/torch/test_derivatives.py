@@ -1,6 +1,6 @@
 """First and second derivatives and torch.func, of every differentiable operation.
 
-`python -m shared_tests.torch_derivatives` prints the table of the errors.
+`python -m shared_tests.support.torch_derivatives` prints the table of the errors.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pytorch_impl.top_k_gating import MixtureOfExperts, _GroupedOuterProduct, _GroupedProduct
 from shared_tests.fixtures import normal
-from shared_tests.torch_derivatives import (
+from shared_tests.support.torch_derivatives import (
     CHECKS,
     NUMERIC,
     NUMERICAL,

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from shared_tests.backends.torch_backend import build, named, to_native
+from fourfold.backends.torch_backend import build, named, to_native
+from fourfold.definition import Cell
+from fourfold.project import definitions
 from shared_tests.backends.torch_tools import TOOLS
-from shared_tests.definition import Cell, definitions
 
 SEARCH = "what it computes next depends on values"
 # Everything that cannot be exported, with the reason.

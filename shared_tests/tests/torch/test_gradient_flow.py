@@ -18,7 +18,7 @@ from pytorch_impl.gradient_flow import (
     write_gradient_flow,
 )
 from pytorch_impl.sequence_encoder import SequenceEncoder
-from shared_tests.figures import LONG_NAMES, assert_legible
+from shared_tests.support.figures import LONG_NAMES, assert_legible
 
 
 def with_gradients(model: nn.Module) -> nn.Module:

@@ -20,6 +20,10 @@ import torch
 import torch._dynamo  # before finfo is guarded below: Dynamo's tables hold torch's own
 from torch import Tensor, nn
 
+from fourfold.backends.torch_backend import build, is_dense_float, named, to_native, weighted
+from fourfold.definition import Case, Operation, SparseInput
+from fourfold.project import definitions
+from fourfold.training import Training
 from pytorch_impl import layers
 from pytorch_impl.distances import pairwise_distances, squared_distances
 from pytorch_impl.frequency_scaling import inverse_frequency_weights, scale_gradients_by_frequency
@@ -39,12 +43,10 @@ from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.title_encoder import bag_of_titles
 from pytorch_impl.top_k_gating import load_balance_loss
 from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
-from shared_tests.backends.torch_backend import build, is_dense_float, named, to_native, weighted
 from shared_tests.backends.torch_tools import TOOLS, gradients
 from shared_tests.backends.torch_training import Native
-from shared_tests.definition import Case, Operation, SparseInput, definitions
 from shared_tests.fixtures import normal
-from shared_tests.trainings import TRAININGS, Training
+from shared_tests.trainings import TRAININGS
 
 HALVES = (torch.float16, torch.bfloat16)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared_tests.backends.torch_backend import build, named, to_native
+from fourfold.backends.torch_backend import build, named, to_native
 from shared_tests.backends.torch_tools import TOOLS
 
 

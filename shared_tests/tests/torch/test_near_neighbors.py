@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from fourfold.compare import VALUE_TOLERANCE, assert_close
 from pytorch_impl.fast import soft_nearest_neighbor_loss as near_neighbors
 from pytorch_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
 )
-from shared_tests.compare import VALUE_TOLERANCE, assert_close
 from shared_tests.components import soft_nearest_neighbor_loss as definition
-from shared_tests.examples import example
 from shared_tests.fixtures import normal
+from shared_tests.support.examples import example
 
 SIZES = (70, 1, 90, 2, 3, 30, 64, 1, 5, 7)
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(len(SIZES)), SIZES))

@@ -13,10 +13,10 @@ from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fourfold.compare import VALUE_TOLERANCE, error
 from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
-from shared_tests.compare import VALUE_TOLERANCE, error
 from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.fixtures import normal
 from shared_tests.tests.project.test_smorms3 import SCALES, STEPS, published

@@ -25,7 +25,7 @@ from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import triplet_loss
 from pytorch_impl.triplet_mining import batch_hard_triplets
-from shared_tests import planted
+from shared_tests.support import planted
 
 Loss = Callable[..., Tensor]
 X, LABELS = torch.tensor(planted.PIXELS), torch.tensor(planted.CLASSES)

@@ -27,9 +27,9 @@ from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.top_k_gating import keep_top_k
 from pytorch_impl.triplet_loss import triplet_loss
 from pytorch_impl.triplet_mining import batch_hard_triplets
-from shared_tests import trap_definitions as definitions
 from shared_tests.fixtures import normal
-from shared_tests.trap_definitions import (
+from shared_tests.support import trap_definitions as definitions
+from shared_tests.support.trap_definitions import (
     FAR_ROWS,
     GRADIENTS,
     PAIR_LABELS,

@@ -1,0 +1,1 @@
+"""Proves that implementations of one component agree: definitions, comparison, adapters, report."""

@@ -1,0 +1,136 @@
+"""The TensorFlow 2 adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fourfold.backends import FileRun, Run, versions
+from fourfold.definition import Case, SparseInput, upstream
+from fourfold.project import model_name, package_module, registered, tools
+
+interchange = package_module("tf2", "interchange")
+
+
+class Tf2Backend:
+    runtime_errors = ()
+
+    def __init__(self) -> None:
+        self.models: dict[Any, keras.Layer] = {}
+
+    def versions(self) -> dict[str, str]:
+        return versions("tensorflow_cpu", "keras", "numpy")
+
+    def mode(self) -> str:
+        return "eager"
+
+    def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        if tool := tools("tf2").get(name):
+            return tool(getattr(package_module("tf2", component), name), case), {}
+        inputs = {key: to_native(value) for key, value in case.inputs.items()}
+        sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
+        function = self.reused(component, name, case)
+        weights = function.trainable_variables if isinstance(function, keras.Layer) else []
+        with tf.GradientTape() as tape:
+            tape.watch(list(sources.values()))
+            outputs = call(function, inputs, case)
+            total = sum(weighted(value) for value in outputs.values() if value.dtype.is_floating)
+        values = {key: value.numpy() for key, value in outputs.items()}
+        if not differentiate:
+            return values, {}
+        found = tape.gradient(
+            total,
+            [*sources.values(), *(weight.value for weight in weights)],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        found = [tf.convert_to_tensor(one) for one in found]  # IndexedSlices become dense
+        gradients = {key: one.numpy() for key, one in zip(sources, found, strict=False)}
+        if weights:
+            # A gradient has its weight's layout, so it may travel in the weight's place.
+            for weight, one in zip(weights, found[len(sources) :], strict=True):
+                weight.assign(one)
+            arrays = interchange.to_arrays(function)
+            gradients |= {key: arrays[key] for key in arrays.keys() - set(case.fixed)}
+        return values, gradients
+
+    def reused(self, component: str, name: str, case: Case) -> Callable[..., Any]:
+        """`build`, but a model that differs in its weights alone is not traced again."""
+        if case.weights is None or component == registered().layered:
+            return build(component, name, case)
+        module = package_module("tf2", component)  # a mutant is another module
+        shapes = [(key, one.shape, str(one.dtype)) for key, one in case.weights.items()]
+        key = (module, name, repr(case.options), str(shapes))
+        if key not in self.models:
+            self.models[key] = build(component, name, case)
+        interchange.load_arrays(self.models[key], case.weights)
+        return self.models[key]
+
+    def save(self, component: str, name: str, case: Case, path: Path) -> None:
+        interchange.save_model(build(component, name, case), path)
+
+    def run_file(self, path: Path, case: Case) -> FileRun:
+        model = interchange.load_model(path)
+        inputs = {key: to_native(value) for key, value in case.inputs.items()}
+        outputs = call(model, inputs, case)
+        return {key: one.numpy() for key, one in outputs.items()}, interchange.to_arrays(model)
+
+
+def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+    """The function with its options, or the layer with its weights."""
+    if case.weights is not None:
+        return interchange.from_arrays(model_name(component, name), case.options, case.weights)
+    target = getattr(package_module("tf2", component), name)
+    if isinstance(target, type) and issubclass(target, keras.losses.Loss):
+        return lambda *inputs: call_loss(target, case.options, inputs)
+    if isinstance(target, type):
+        return target(**case.options)
+    return lambda *inputs: target(*inputs, **case.options)
+
+
+def call_loss(
+    loss: type[keras.losses.Loss], options: Any, inputs: tuple[tf.Tensor, ...]
+) -> tf.Tensor:
+    """A Keras loss takes (y_true, y_pred): several arrays go stacked, as its docstring says."""
+    y_pred = inputs[0] if len(inputs) == 1 else tf.stack(inputs, axis=1)
+    dtype = y_pred.dtype.name if y_pred.dtype.is_floating else None
+    return loss(**options, dtype=dtype)(tf.zeros(len(y_pred)), y_pred)
+
+
+def to_native(value: Any) -> Any:
+    if isinstance(value, SparseInput):
+        return tf.sparse.from_dense(value.array)
+    return tf.constant(value) if isinstance(value, np.ndarray) else value
+
+
+def is_dense_float(value: Any) -> bool:
+    return isinstance(value, tf.Tensor) and value.dtype.is_floating
+
+
+def call(function: Callable[..., Any], inputs: dict[str, Any], case: Case) -> dict[str, tf.Tensor]:
+    """The named outputs; what the case calls channels is last while TensorFlow has it."""
+
+    def move(values: dict[str, Any], source: int, destination: int) -> dict[str, Any]:
+        return {
+            name: keras.ops.moveaxis(one, source, destination) if name in case.channels else one
+            for name, one in values.items()
+        }
+
+    return move(named(function(*move(inputs, 1, -1).values())), -1, 1)
+
+
+def named(outputs: Any) -> dict[str, tf.Tensor]:
+    if isinstance(outputs, list):
+        return {f"output {place}": one for place, one in enumerate(outputs)}
+    return outputs._asdict() if hasattr(outputs, "_asdict") else {"output": outputs}
+
+
+def weighted(output: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(output * tf.cast(upstream(tuple(output.shape)), output.dtype))
+
+
+BACKEND = Tf2Backend()

@@ -1,0 +1,198 @@
+"""A worker of the report: one backend, or the reference, in its own environment.
+
+It reads tasks from its standard input, a line of JSON each, and leaves what it finds in a file:
+the quantities of a component's cases and its models, its trainings, the outputs of the models that
+the others saved, or what the framework's own defaults cost. NumPy and the framework are all that
+it may import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fourfold.backends import backend as load_backend
+from fourfold.backends import trainer
+from fourfold.definition import INFERENCE_ONLY, Arrays, Cell
+from fourfold.measure import expected, measured
+from fourfold.project import cells, defaults_module, travels, variants
+from fourfold.training import TrainingRun, training_runs
+
+REFERENCE = "reference"
+DONE = "one more step done"  # a line for each, for whoever waits
+ENDED = "task ended"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker does in one go, and leaves in one file.
+
+    work: measure the cases of a component, run its trainings, load the models of it that the
+    sources have saved, or train with the framework's own defaults, which is no component's.
+    """
+
+    backend: str
+    work: Literal["measure", "train", "load", "defaults"]
+    component: str | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        return f"{self.backend}-{self.component or 'no component'}-{self.work}.npz"
+
+    @cached_property
+    def steps(self) -> int:
+        """How many lines say that something is done."""
+        if self.work == "defaults":
+            return len(variants(self.backend))
+        if self.work == "load":
+            return len(journeys(self.backend, self.component, self.sources))
+        if self.work == "train":
+            return len(training_runs(self.backend, self.component))
+        return len(measured_cells(self.backend, self.component))
+
+    def order(self) -> str:
+        """The line that a worker reads."""
+        return json.dumps({"work": self.work, "component": self.component, "sources": self.sources})
+
+
+def measured_cells(name: str, component: str | None) -> list[Cell]:
+    """The cells that a backend, or the reference, has to fill."""
+    return cells(None if name == REFERENCE else name, component)
+
+
+def key(cell: Cell | TrainingRun, quantity: str) -> str:
+    """What a quantity of a cell or of a training is called in the file."""
+    return f"{cell}|{quantity}"
+
+
+def defaults_key(variant: str) -> str:
+    """What a training with a framework's own defaults is called in the file."""
+    return f"defaults-{variant}"
+
+
+class Run:
+    """What a backend finds in a task; what raises is left out, and its error kept."""
+
+    def __init__(self, name: str, models: Path) -> None:
+        self.name = name
+        self.models = models
+        self.backend = None if name == REFERENCE else load_backend(name)
+        self.arrays: dict[str, np.ndarray] = {}
+        self.errors: dict[str, str] = {}
+
+    def measure(self, cell: Cell) -> None:
+        """The cell's quantities, and its model in a file."""
+        if self.backend is None:
+            found = expected(cell)
+        else:
+            found = measured(self.backend, cell)
+            if travels(cell) and self.name not in INFERENCE_ONLY:
+                case = cell.case.cast(cell.dtype)
+                path = model_path(self.models, self.name, cell)
+                self.backend.save(cell.component, cell.operation.name, case, path)
+        self.arrays |= {key(cell, quantity): array for quantity, array in found.items()}
+
+    def train(self, run: TrainingRun) -> None:
+        """The losses of a training, and what it leaves."""
+        found = trainer(self.name)(run.training, run.optimizer, run.dtype)
+        self.arrays |= {key(run, quantity): array for quantity, array in found.items()}
+
+    def run_defaults(self, variant: str) -> None:
+        """A training with one of the framework's own defaults let in."""
+        runs = defaults_module(f"{self.name}_runs")
+        assert runs is not None
+        found = runs.run(variant)
+        self.arrays |= {f"{defaults_key(variant)}|{name}": array for name, array in found.items()}
+
+    def load(self, cell: Cell, source: str) -> None:
+        """The outputs of the model that another backend has saved; its arrays as they were."""
+        assert self.backend is not None
+        case = cell.case.cast(cell.dtype)
+        outputs, arrays = self.backend.run_file(model_path(self.models, source, cell), case)
+        assert_same(arrays, case.weights or {})
+        quantity = travel(source, self.name)
+        self.arrays |= {key(cell, f"{quantity}:{name}"): one for name, one in outputs.items()}
+
+    def work(self, task: Task) -> None:
+        """All steps of a task."""
+        if task.work == "measure":
+            for cell in measured_cells(self.name, task.component):
+                self.attempt(str(cell), self.measure, cell)
+        elif task.work == "train":
+            for run in training_runs(self.name, task.component):
+                self.attempt(str(run), self.train, run)
+        elif task.work == "load":
+            for cell, source in journeys(self.name, task.component, task.sources):
+                self.attempt(f"{cell}|{travel(source, self.name)}", self.load, cell, source)
+        else:
+            for variant in variants(self.name):
+                self.attempt(defaults_key(variant), self.run_defaults, variant)
+
+    def attempt(self, name: str, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:  # whatever it is, the report must say it
+            self.errors[name] = f"{type(error).__name__}: {error}"
+        print(DONE, flush=True)
+
+    def save(self, path: Path) -> None:
+        versions = {} if self.backend is None else self.backend.versions()
+        mode = "" if self.backend is None else self.backend.mode()
+        header = json.dumps({"versions": versions, "mode": mode, "errors": self.errors})
+        np.savez(path, **self.arrays | {"header": np.array(header)})  # type: ignore[arg-type]
+
+
+def travel(source: str, target: str) -> str:
+    """The quantity of a model that one backend saved and another loaded."""
+    return f"travel:{source}>{target}"
+
+
+def journeys(name: str, component: str | None, sources: Sequence[str]) -> list[tuple[Cell, str]]:
+    """What a backend is to load: each cell whose model travels, and where it comes from."""
+    return [
+        (cell, source)
+        for cell in cells(name, component)
+        if travels(cell)
+        for source in sources
+        if source not in (name, *INFERENCE_ONLY)
+    ]
+
+
+def model_path(models: Path, source: str, cell: Cell) -> Path:
+    return models / f"{source}-{cell}.safetensors"
+
+
+def assert_same(got: Arrays, wanted: Arrays) -> None:
+    assert got.keys() == wanted.keys(), f"arrays {list(got)}, wanted {list(wanted)}"
+    for name, array in got.items():
+        same = array.dtype == wanted[name].dtype and np.array_equal(array, wanted[name])
+        assert same, f"array {name} is another one"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("project", help="the module that registers it")
+    parser.add_argument("backend")
+    parser.add_argument("folder", type=Path, help="for the results and the models that travel")
+    arguments = parser.parse_args()
+    importlib.import_module(arguments.project)
+    for line in sys.stdin:
+        task = Task(arguments.backend, **json.loads(line))
+        found = Run(task.backend, arguments.folder)
+        found.work(task)
+        found.save(arguments.folder / task.file)
+        print(ENDED, flush=True)
+
+
+if __name__ == "__main__":
+    main()

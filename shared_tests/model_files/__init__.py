@@ -1,0 +1,1 @@
+"""Model files for the tests: samples, random and loaded chains, and a fuzzer that damages files."""

@@ -1,0 +1,101 @@
+"""The packages as syntax trees, so that no framework has to be installed to test them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORK_PACKAGES = ("pytorch_impl", "tf2_impl", "theano_impl")
+PACKAGES = (*FRAMEWORK_PACKAGES, "numpy_infer")
+# What stands at the top of a package beside its components.
+NO_COMPONENTS = ("__init__", "__main__", "distributed", "interchange")
+# Files of numpy_infer whose names the frameworks' components of the same name offer as their own.
+TWICE_PUBLIC = ("numpy_infer.gradient_flow", "numpy_infer.sanity_checks")
+
+
+def trees(package: str) -> dict[str, ast.Module]:
+    """{module name below the package: syntax tree} of every file of a package.
+
+    The file of the package itself is `__init__`; that of a room has the room's name.
+    """
+    root = ROOT / package
+    return {
+        module_name(path.relative_to(root)): ast.parse(path.read_text())
+        for path in sorted(root.rglob("*.py"))
+    }
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file below its package: fast/x.py is fast.x, fast/__init__.py fast."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def components(package: str) -> dict[str, ast.Module]:
+    """The files at the top of a package: each holds a component."""
+    rooms = {name.partition(".")[0] for name in trees(package) if "." in name}
+    return {
+        name: tree
+        for name, tree in trees(package).items()
+        if "." not in name and name not in (*NO_COMPONENTS, *rooms)
+    }
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """The full names of all modules that a file imports, at any place."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    """The public functions and classes that a file defines, in order.
+
+    Before them those that it takes from the file of numpy_infer that is called as itself and names
+    in `__all__`: what belongs to no framework is defined there once, and is as public.
+    """
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    taken: dict[str, ast.FunctionDef | ast.ClassDef] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module in TWICE_PUBLIC:
+            home = public(ast.parse((ROOT / f"{node.module.replace('.', '/')}.py").read_text()))
+            names = exported(tree)
+            taken |= {name: one for name, one in home.items() if name in names}
+    defined = {
+        node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"
+    }
+    return {**taken, **defined}
+
+
+def exported(tree: ast.Module) -> list[str]:
+    """What a file lists in `__all__`."""
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    return [name for value in values for name in ast.literal_eval(value)]
+
+
+def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:
+    """(kind, name, default) of each argument of a function, or of a class's constructor."""
+    if isinstance(node, ast.ClassDef):
+        inits = [one for one in node.body if getattr(one, "name", "") == "__init__"]
+        return arguments(inits[0]) if inits else []  # type: ignore[arg-type]
+    spec = node.args
+    plain = [one.arg for one in spec.args if one.arg != "self"]
+    padding: list[ast.expr | None] = [None] * (len(plain) - len(spec.defaults))
+    defaults = [*padding, *spec.defaults]
+    rows = [("positional", name, text(one)) for name, one in zip(plain, defaults, strict=True)]
+    keywords = zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+    return rows + [("keyword", one.arg, text(default)) for one, default in keywords]
+
+
+def text(node: ast.expr | None) -> str | None:
+    return None if node is None else ast.unparse(node)
