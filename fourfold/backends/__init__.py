@@ -23,6 +23,9 @@ Run = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 # The named outputs of a model that was loaded from a file, and its arrays.
 FileRun = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
+# Runs a training with an optimizer, in a dtype.
+Trainer = Callable[[Training, str, str], dict[str, np.ndarray]]
+
 
 class Backend(Protocol):
     """What an adapter offers; its module is `fourfold.backends.<name>_backend`."""
@@ -61,16 +64,18 @@ def installed() -> list[str]:
 
 def backend(name: str) -> Backend:
     """The adapter of this name."""
-    return importlib.import_module(f"fourfold.backends.{name}_backend").BACKEND
+    found: Backend = importlib.import_module(f"fourfold.backends.{name}_backend").BACKEND
+    return found
 
 
-def trainer(name: str) -> Callable[[Training, str, str], dict[str, np.ndarray]]:
+def trainer(name: str) -> Trainer:
     """What runs a training with an optimizer, in a dtype, in the framework of this name.
 
     Its arrays are `losses`, (steps,), and of each parameter, under its canonical name, what it is
     after the last step, `parameter NAME`, and the optimizer's state, such as `memory NAME`.
     """
-    return importlib.import_module(registered().trainers[name]).train
+    found: Trainer = importlib.import_module(registered().trainers[name]).train
+    return found
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class NumpyBackend:
         return named(outputs), model_file.read_arrays(path)
 
 
-def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+def build(component: str, name: str, case: Case) -> Any:
     """The function with its options, or the layer on an `Input` with its weights.
 
     The sizes that other packages are told, a layer here reads off its arrays; an array, such as a

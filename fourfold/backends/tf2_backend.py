@@ -58,7 +58,7 @@ class Tf2Backend:
             gradients |= {key: arrays[key] for key in arrays.keys() - set(case.fixed)}
         return values, gradients
 
-    def reused(self, component: str, name: str, case: Case) -> Callable[..., Any]:
+    def reused(self, component: str, name: str, case: Case) -> Any:
         """`build`, but a model that differs in its weights alone is not traced again."""
         if case.weights is None or component == registered().layered:
             return build(component, name, case)
@@ -80,7 +80,7 @@ class Tf2Backend:
         return {key: one.numpy() for key, one in outputs.items()}, interchange.to_arrays(model)
 
 
-def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+def build(component: str, name: str, case: Case) -> Any:
     """The function with its options, or the layer with its weights."""
     if case.weights is not None:
         return interchange.from_arrays(model_name(component, name), case.options, case.weights)

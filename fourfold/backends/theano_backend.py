@@ -101,7 +101,9 @@ def layer_output(result: Any) -> Any:
     return result if isinstance(result, tuple) else getattr(result, "output", result)
 
 
-def compile_graph(module: Any, component: str, name: str, case: Case, differentiate: bool):
+def compile_graph(
+    module: Any, component: str, name: str, case: Case, differentiate: bool
+) -> tuple[Any, Any, list[str], list[str]]:
     """(function, model, names of the outputs, names of what is differentiated)"""
     symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
     model, outputs = build_graph(module, component, name, case, symbols)

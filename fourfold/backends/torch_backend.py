@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ class TorchBackend:
         return values, interchange.to_arrays(model)
 
 
-def build(component: str, name: str, case: Case) -> Callable[..., Any]:
+def build(component: str, name: str, case: Case) -> Any:
     """The function with its options, or the module with its weights."""
     if case.weights is not None:
         model = interchange.from_arrays(model_name(component, name), case.options, case.weights)

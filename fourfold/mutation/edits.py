@@ -10,6 +10,7 @@ import ast
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 OPERATORS: dict[type[ast.AST], tuple[str, ...]] = {
     ast.Add: ("-",),
@@ -95,11 +96,11 @@ class _Finder(ast.NodeVisitor):
 
     # places and texts
 
-    def begin(self, node: ast.AST) -> int:
-        return self.starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+    def begin(self, node: Any) -> int:
+        return int(self.starts[node.lineno - 1] + node.col_offset)
 
-    def finish(self, node: ast.AST) -> int:
-        return self.starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def finish(self, node: Any) -> int:
+        return int(self.starts[node.end_lineno - 1] + node.end_col_offset)
 
     def text(self, node: ast.AST) -> str:
         return self.data[self.begin(node) : self.finish(node)].decode()

@@ -18,7 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 from fourfold.measure import expected
 from fourfold.mutation.edits import Edit
@@ -54,7 +56,7 @@ class _Edited(importlib.abc.MetaPathFinder):
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name == self.name:
             return importlib.util.spec_from_file_location(name, self.path)
         return None

@@ -15,7 +15,7 @@ SHOWN = 20
 
 def ratio(row: dict[str, Any]) -> float:
     """The error as a share of its tolerance: above 1 it fails."""
-    return float(row["error"]) / row["tolerance"]
+    return float(row["error"]) / float(row["tolerance"])
 
 
 def worst(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
