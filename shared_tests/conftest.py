@@ -14,6 +14,7 @@ from fourfold.backends import backend as load_backend
 from fourfold.definition import INFERENCE_ONLY, BadInput, Cell, Definition, Mutant, Operation
 from fourfold.project import cells, definitions
 from shared_tests.repository import CHAIN, PACKAGES
+from shared_tests.support import component_tests
 from shared_tests.support.batches import batch_cells
 from shared_tests.support.sources import ROOT
 
@@ -33,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--first-cases", action="store_true", help="run each component's first case, in float64"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    component = config.getoption("--component")
+    if component and component not in component_tests.COMPONENTS:
+        raise pytest.UsageError(component_tests.unknown(component))
 
 
 def selected(config: pytest.Config) -> list[str]:
@@ -68,7 +75,23 @@ def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None
         absent.add("project")
     if collection_path.parent == TESTS and collection_path.name in absent:
         return True
+    component = config.getoption("--component")
+    is_test_file = collection_path.name.startswith("test_")
+    if component and is_test_file:
+        concerned = component_tests.may_have_tests(collection_path, component, selected(config))
+        return None if concerned else True
     return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --component, only the tests that are about the component are run."""
+    component = config.getoption("--component")
+    if not component:
+        return
+    backends = selected(config)
+    kept = [item for item in items if component_tests.concerns(item, component, backends)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

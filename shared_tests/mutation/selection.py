@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.project import definitions
-from shared_tests.repository import PACKAGES
-from shared_tests.support.sources import ROOT, trees
+from shared_tests.support.component_tests import tests_that_read
+from shared_tests.support.sources import ROOT
 
 TESTS = ROOT / "shared_tests" / "tests"
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -53,55 +51,3 @@ def belongs(path: Path, backend: str) -> bool:
         return False
     frameworks = () if backend in INFERENCE_ONLY else ("frameworks",)
     return path.parent.name in ("all", backend, *frameworks)
-
-
-def tests_that_read(path: Path, backend: str, component: str) -> list[str]:
-    """The tests of a file that read a name of the component, directly or through what they use."""
-    names = names_of(backend, component)
-    body = ast.parse(path.read_text()).body
-    reads = {name: words(node) for node in body for name in defined_names(node)}
-    touched = {name for name in reads if name in names}
-    imported = {
-        alias.asname or alias.name
-        for node in body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if (node.module or "").endswith(f".{component}") or alias.name == component
-    }
-    touched |= imported | names
-    while more := {name for name, read in reads.items() if read & touched} - touched:
-        touched |= more
-    return [name for name in reads if name.startswith("test_") and name in touched]
-
-
-@cache
-def names_of(backend: str, component: str) -> set[str]:
-    """The file's own name, and those that it defines."""
-    return {component} | {
-        name
-        for node in trees(PACKAGES[backend])[component].body
-        for name in defined_names(node)
-        if not isinstance(node, ast.Import | ast.ImportFrom) and len(name) > 3
-    }
-
-
-def defined_names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
-
-
-def words(node: ast.AST) -> set[str]:
-    """Names, attributes, arguments (a fixture is one) and short texts that a definition reads."""
-    found = set()
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name):
-            found.add(one.id)
-        elif isinstance(one, ast.Attribute):
-            found.add(one.attr)
-        elif isinstance(one, ast.arg):
-            found.add(one.arg)
-        elif isinstance(one, ast.Constant) and isinstance(one.value, str):
-            found |= set(one.value.split("."))
-    return found
