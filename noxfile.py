@@ -4,6 +4,8 @@
 
 Sessions share one environment per file in `requirements/`, kept under `.nox` and remade when its
 pins change. What follows `--` goes to pytest, or to the parity report.
+
+`nox -s component -- triplet_loss` runs what tests one component, in all environments.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ COUNTED = ("tests", "failures", "errors", "skipped")
 EVERY = 10  # seconds between two lines that say how far something is
 BACKENDS = ("torch", "tf2", "theano", "numpy")
 PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
+COMPONENTS = ROOT / "shared_tests" / "components"
+# Several environments at once share out the cores: none should use all of them for itself.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
 
 nox.options.default_venv_backend = "none"
@@ -170,6 +176,46 @@ def tests_theano_c(session: nox.Session) -> None:
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
     pytest(session, "theano", *selected, THEANO_FLAGS=flags)
+
+
+@nox.session(default=False)
+def component(session: nox.Session) -> None:
+    """Everything that tests one component, in all environments at once, and one summary.
+
+    nox -s component -- triplet_loss    what follows the name goes to pytest: -x, -k mean
+    """
+    known = sorted(path.stem for path in COMPONENTS.glob("[!_]*.py"))
+    name, *others = session.posargs or [""]
+    if name not in known:
+        session.error(f"component: expected one of {', '.join(known)}, got {name or 'none'}")
+    made = pythons(session, "project", *BACKENDS)
+    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
+    env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
+
+    def run(environment: str) -> tuple[str, int, str]:
+        """(environment, exit status, output of pytest)"""
+        where = (
+            [f"--backend={environment}", "shared_tests"]
+            if environment in BACKENDS
+            else ["shared_tests/tests/project"]
+        )
+        command = [made[environment], "-m", "pytest", "-q", f"--component={name}", *where, *others]
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        return environment, done.returncode, done.stdout + done.stderr
+
+    start, failed = time.monotonic(), []
+    with ThreadPoolExecutor(os.cpu_count()) as pool, pulse(session):
+        results = list(pool.map(run, made))
+    for environment, status, output in results:
+        if status not in (0, NO_TESTS):
+            failed.append(environment)
+            print(output)
+    for environment, _, output in results:
+        print(f"{environment:8}{output.strip().splitlines()[-1].strip('= ')}")
+    verdict = f"failed in {', '.join(failed)}" if failed else "agrees everywhere"
+    print(f"{name} {verdict}, {time.monotonic() - start:.0f} s")
+    if failed:
+        session.error(f"{name} {verdict}")
 
 
 @nox.session(name="tests-numpy-oldest")
