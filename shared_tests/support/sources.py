@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ NO_COMPONENTS = ("__init__", "__main__", "distributed", "interchange")
 TWICE_PUBLIC = ("numpy_infer.gradient_flow", "numpy_infer.sanity_checks")
 
 
+@cache
 def trees(package: str) -> dict[str, ast.Module]:
     """{module name below the package: syntax tree} of every file of a package.
 
