@@ -12,25 +12,28 @@ from typing import Any
 
 import keras
 
+from numpy_infer.format.row import CHANNELS
+from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import calls, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step
-from tf2_impl.interchange.from_native import SAVED, Entry, UnsupportedError
-from tf2_impl.interchange.layouts import CHANNELS
+from tf2_impl.interchange.native import layers
 from tf2_impl.interchange.open_chain import DTypeOfInput, OpenModel, OpenSequential
-from tf2_impl.interchange.to_native import ZERO_PADDINGS, layers
+from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
+from tf2_impl.interchange.records import BY_CLASS
 from tf2_impl.layers.shape import MoveChannelsFirst, MoveChannelsLast
 
 OTHERS = (keras.layers.Activation, *ZERO_PADDINGS, keras.layers.Identity)
-SUPPORTED = ", ".join([one.__name__ for one in (keras.Sequential, *SAVED, *OTHERS)])
+SUPPORTED = ", ".join([one.__name__ for one in (keras.Sequential, *BY_CLASS, *OTHERS)])
 # The array and its axis that tell how many features a layer takes.
 FEATURES_OF = {
-    "Projection": ("weight", 0),
-    "Convolution": ("weight", 1),
-    "TransposedConvolution": ("weight", 0),
-    "BatchNorm": ("scale", 0),
-    "LayerNorm": ("scale", 0),
-    "GRU": ("input_weight", 0),
+    name: next(
+        (array, shape.index(row.widths.taken))
+        for array, shape in row.arrays.items()
+        if row.widths.taken in shape
+    )
+    for name, row in LAYERS.items()
+    if row.widths is not None and row.widths.taken is not None
 }
 
 

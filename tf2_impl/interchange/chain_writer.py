@@ -12,33 +12,19 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from numpy_infer.format.row import ANY, CHANNELS, FEATURES
+from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import Call
 from tf2_impl.interchange.components import component_name
-from tf2_impl.interchange.from_native import Entry, UnsupportedError, entries
-from tf2_impl.interchange.layouts import CHANNELS, FEATURES
-from tf2_impl.interchange.to_native import ZERO_PADDINGS
+from tf2_impl.interchange.native import entries
+from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
+from tf2_impl.interchange.records import BY_LAYER, MASKED, WEIGHTS
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
-from tf2_impl.interchange.weights import WEIGHTS, Weight, weights
+from tf2_impl.interchange.weight import Weight
+from tf2_impl.interchange.weights import weights
 from tf2_impl.layers.normalization import BatchNorm
 from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
-
-# What treats all features alike, so that their order does not matter to it.
-ANY_ORDER = (
-    *("ReLU", "Sigmoid", "Tanh", "SiLU", "Softplus", "SELU", "LeakyReLU", "ELU", "GELU"),
-    *("Softmax", "LogSoftmax", "Dropout", "L2Normalize"),
-)
-# What has an array of the features, which can be put in their order.
-OWN_ORDER = ("BatchNorm", "LayerNorm", "Projection")
-# What leaves out the steps of a mask, which model files do not have.
-MASKED = (
-    keras.layers.GRU,
-    keras.layers.Bidirectional,
-    keras.layers.BatchNormalization,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.Softmax,
-)
-
 
 # What changes how data lies without a word in the file: from which of the two.
 MOVES = {MoveChannelsFirst: CHANNELS, MoveChannelsLast: FEATURES}
@@ -201,9 +187,7 @@ class ChainWriter:
     def _with_order(self, call: Call, entry: Entry, own: dict[str, Weight]) -> dict[str, Weight]:
         order = self.order
         assert order is not None
-        if entry.layer in ANY_ORDER:
-            return own
-        if entry.layer not in OWN_ORDER:
+        if not _takes_any_order(entry.layer):
             raise UnsupportedError(
                 f"{type(call.layer).__name__} behind keras.layers.Flatten, whose order is not "
                 "that of model files, as is that of tf2_impl.layers.Flatten,"
@@ -218,6 +202,14 @@ class ChainWriter:
         if place is None or lies != CHANNELS:
             raise UnsupportedError("MaxUnpool of what no pool was given")
         return place
+
+
+def _takes_any_order(name: str) -> bool:
+    """Whether the features may come in another order: the arrays can be put in it, if any."""
+    row = LAYERS.get(name)
+    if row is None or row.axes != ANY or row.moves is not None:
+        return False
+    return not BY_LAYER[name].in_order
 
 
 def _takes(call: Call, entry: Entry) -> str | None:

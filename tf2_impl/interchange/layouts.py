@@ -10,32 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FEATURES, CHANNELS = "features", "channels"
-SAME, GROWN = -1, -2
+from numpy_infer.format import axes
+from numpy_infer.format.axes import GROWN, SAME
+from numpy_infer.format.row import CHANNELS, FEATURES
+
 AUTOENCODERS = tuple(f"conv_autoencoder.ConvAutoencoder{rank}d" for rank in (1, 2))
 SPEAKER = "speaker_encoder.SpeakerEncoder"
-# What an entry takes, where it takes but one of them; all other components take features.
-TAKES = {
-    **dict.fromkeys(("Convolution", "TransposedConvolution", "MaxPool", "MaxUnpool"), CHANNELS),
-    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool"), CHANNELS),
-    **dict.fromkeys(("Projection", "LayerNorm", "L2Normalize", "GRU"), FEATURES),
-    **dict.fromkeys(("Embedding", "TopKGating", "ChannelsFirst"), FEATURES),
-    **dict.fromkeys(("ChannelsLast", SPEAKER, *AUTOENCODERS), CHANNELS),
-}
 
 
 def takes(name: str, config: Mapping[str, Any]) -> str | None:
     """What an entry takes: features, channels, or None for either."""
-    softmax = name in ("Softmax", "LogSoftmax") and config["axis"] == -1
-    return TAKES.get(name, FEATURES if "." in name or softmax else None)
+    if "." in name:  # a component
+        return CHANNELS if name in (SPEAKER, *AUTOENCODERS) else FEATURES
+    return axes.takes(name, config)
 
 
 def after(name: str, config: Mapping[str, Any], before: str) -> str:
     """How the output of an entry lies, given how its input does."""
-    ends = ("Flatten", "Embedding", "ChannelsLast", SPEAKER)
-    if name in ends or not config.get("keepdims", True):
-        return FEATURES
-    return CHANNELS if name == "ChannelsFirst" else before
+    if "." in name:
+        return FEATURES if name == SPEAKER else before
+    return axes.gives(name, config, before)
 
 
 def start(entries: Iterable[tuple[str, str | None]]) -> str:
@@ -91,9 +85,11 @@ def _ranks(layers: Sequence[Mapping[str, Any]]) -> list[int | None]:
             rank = found[place + 1] or 3
             found[place], found[place + 1] = rank - 1, rank
             continue
-        if rank_out is not None:
+        if isinstance(rank_out, int):
             found[place + 1] = rank_out
-        found[place] = found[place + 1] if rank_in == SAME else rank_in
+        found[place] = rank_in if isinstance(rank_in, int) else None
+        if rank_in == SAME:
+            found[place] = found[place + 1]
     for place in range(1, count):
         if pairs[place][0] == SAME and found[place + 1] is None:
             found[place + 1] = found[place]
@@ -102,7 +98,7 @@ def _ranks(layers: Sequence[Mapping[str, Any]]) -> list[int | None]:
 
 def told_after(layers: Sequence[Mapping[str, Any]]) -> int:
     """The place of the first entry that tells how data lies; that of the last one for none."""
-    tells = (one["layer"] in TAKES or "." in one["layer"] for one in layers[1:])
+    tells = (takes(one["layer"], {}) is not None for one in layers[1:])
     return next((place for place, one in enumerate(tells, start=1) if one), len(layers) - 1)
 
 
@@ -115,7 +111,7 @@ def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) ->
     # Without anything before it, a turn itself tells how the input lies.
     for place in range(told_after(layers) + 1, len(layers) - 1):
         name, following = layers[place]["layer"], layers[place + 1]["layer"]
-        wanted = TAKES.get(following, FEATURES if "." in following else None)
+        wanted = takes(following, {})
         if following == "Flatten" or (following == "BatchNorm" and found[place + 1] != 2):
             wanted = CHANNELS
         turns = name in ("ChannelsFirst", "ChannelsLast")
@@ -124,24 +120,12 @@ def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) ->
     return places
 
 
-def _rank(entry: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The rank of an entry's input and output, None where it does not tell.
-
-    SAME: the output's is the input's. GROWN: it is one more, and 3 where nothing tells.
-    """
+def _rank(entry: Mapping[str, Any]) -> tuple[int | str | None, int | str | None]:
+    """The rank of an entry's input and output, as `axes.ranks` gives them."""
     name, config = entry["layer"], entry["config"]
-    if "stride" in config:
-        rank = len(config["stride"]) + 2
-        return rank, rank
     if name in AUTOENCODERS:
         rank = 3 + AUTOENCODERS.index(name)
         return rank, rank
     if name == SPEAKER:
         return 3, 2
-    if name == "GRU":
-        return 3, 3 if config["return_sequences"] else 2
-    if name == "Embedding":
-        return GROWN, None
-    if name == "Flatten" or not config.get("keepdims", True):
-        return None, 2
-    return (None, None) if "." in name else (SAME, None)
+    return (None, None) if "." in name else axes.ranks(name, config)

@@ -34,8 +34,6 @@ NO_CHOICE = {
     "interchange.records.SOFTPLUS_THRESHOLD",
     "format.growth.ROOM",
     "search.index_file.VERSION",
-    "interchange.layouts.GROWN",
-    "interchange.layouts.SAME",
     "model_file.VERSION",
     "neighbor_memory.CROWDED",
     "neighbor_memory.LEAST",

@@ -10,10 +10,12 @@ import numpy_infer
 from fourfold.compare import VALUE_TOLERANCE, assert_close
 from fourfold.definition import DTYPES, upstream
 from fourfold.project import cells, model_name
+from numpy_infer.format.vocabulary import LAYERS
 from shared_tests.fixtures import normal
 from shared_tests.support.floatx import floatx
 from tf2_impl import interchange
 from tf2_impl import layers as own
+from tf2_impl.interchange.records import RECORDS
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.pooling import (
     AveragePool,
@@ -407,6 +409,10 @@ def test_keras_layers_come_back_as_they_were(tmp_path, make):
         assert {key: found[key] for key in wanted if key not in left_out} == {
             key: wanted[key] for key in wanted if key not in left_out
         }
+
+
+def test_every_layer_has_one_record():
+    assert sorted(record.layer for record in RECORDS) == sorted({*LAYERS} - {"Input"})
 
 
 def test_keras_gelu_in_float64_is_off(tmp_path, policy):

@@ -1,0 +1,126 @@
+"""The records of the layers with weights over one axis: dense, normalizations and embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tf2_impl.interchange import weight as weights_of
+from tf2_impl.interchange.record import (
+    Ints,
+    Layers,
+    Options,
+    Record,
+    attributes,
+    built,
+    expect,
+    no_options,
+    plain,
+)
+from tf2_impl.layers.embedding import Embedding
+from tf2_impl.layers.normalization import BatchNorm, L2Normalize
+
+# Keras keeps the axes as numbers, or after a build as a list.
+LAST = (-1, [-1])
+UNQUANTIZED = {"lora_rank": (None,), "quantization_mode": (None,)}
+BATCH_NORMS = (keras.layers.BatchNormalization, BatchNorm)
+
+
+def _projection(dtype: str, *, weight: Ints, bias: Any = None) -> Layers:
+    features, units = weight
+    return [built(keras.layers.Dense(units, use_bias=bias is not None, dtype=dtype), features)]
+
+
+def _read_batch_norm(layer: Any, shape: Any) -> Options:
+    rank = layer.input_spec.ndim if layer.input_spec else None
+    expect(layer, "axis", layer.axis in (-1, rank and rank - 1))
+    # Keras counts the share of the old. Rounded, because 1 − 0.9 is not 0.1.
+    momentum = round(1 - float(layer.momentum), 15)
+    return {"epsilon": float(layer.epsilon), "momentum": momentum}
+
+
+def _batch_norm(
+    dtype: str,
+    *,
+    rank: int | None,
+    channels: bool,
+    scale: Ints,
+    shift: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: float,
+    momentum: float,
+) -> Layers:
+    options = {"epsilon": epsilon, "momentum": round(1 - momentum, 15), "dtype": dtype}
+    if rank == 2 or (channels and rank is not None):
+        layer = keras.layers.BatchNormalization(**options)
+        return [built(layer, *[None] * (rank - 2), *scale)]
+    return [built(BatchNorm(-1 if channels else 1, **options), *scale)]
+
+
+def _read_layer_norm(layer: Any, shape: Any) -> Options:
+    expect(layer, "axis", layer.axis in LAST)
+    return {"epsilon": float(layer.epsilon)}
+
+
+def _layer_norm(dtype: str, *, scale: Ints, shift: Any, epsilon: float) -> Layers:
+    return [built(keras.layers.LayerNormalization(epsilon=epsilon, dtype=dtype), *scale)]
+
+
+def _read_unit_norm(layer: Any, shape: Any) -> Options:
+    expect(layer, "axis", layer.axis in LAST)
+    return {"epsilon": 1e-12}  # Keras has no option: the floor is in its source
+
+
+def _embedding(dtype: str, *, table: Ints, padding: bool) -> Layers:
+    kind = Embedding if padding else keras.layers.Embedding
+    return [built(kind(*table, dtype=dtype), None)]
+
+
+RECORDS = (
+    Record(
+        "Projection",
+        {keras.layers.Dense: no_options},
+        _projection,
+        UNQUANTIZED,
+        {keras.layers.Dense: weights_of.dense},
+    ),
+    Record(
+        "BatchNorm",
+        dict.fromkeys(BATCH_NORMS, _read_batch_norm),
+        _batch_norm,
+        {"renorm": (False,), "synchronized": (False,)},
+        dict.fromkeys(BATCH_NORMS, weights_of.batch_norm),
+        ("rank", "channels"),
+        masked=(keras.layers.BatchNormalization,),
+    ),
+    Record(
+        "LayerNorm",
+        {keras.layers.LayerNormalization: _read_layer_norm},
+        _layer_norm,
+        {"rms_scaling": (False,)},
+        {keras.layers.LayerNormalization: weights_of.layer_norm},
+    ),
+    Record(
+        "L2Normalize",
+        {
+            keras.layers.UnitNormalization: _read_unit_norm,
+            L2Normalize: attributes(epsilon=float),
+        },
+        plain(L2Normalize),
+    ),
+    Record(
+        "Embedding",
+        {
+            keras.layers.Embedding: lambda layer, shape: {"padding": False},
+            Embedding: lambda layer, shape: {"padding": True},
+        },
+        _embedding,
+        UNQUANTIZED,
+        {
+            keras.layers.Embedding: weights_of.embedding,
+            Embedding: weights_of.padded_embedding,
+        },
+    ),
+)
