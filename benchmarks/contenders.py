@@ -6,8 +6,11 @@ Inputs are arguments of the graphs and never constants, which TensorFlow and The
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -24,6 +27,16 @@ def weights(component: str, config: Mapping[str, Any], dtype: str) -> dict[str, 
     if "table" in found:
         found["table"][0] = 0
     return {key: array.astype(dtype) for key, array in found.items()}
+
+
+@contextmanager
+def plain_way(fast: ModuleType) -> Iterator[None]:
+    """No fast way of this module applies within: what is called or traced takes the plain way."""
+    with ExitStack() as patches:
+        for name in vars(fast):
+            if name.startswith("applies"):
+                patches.enter_context(mock.patch.object(fast, name, return_value=False))
+        yield
 
 
 def labeled_rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.contenders import labeled_rows
+from benchmarks.contenders import labeled_rows, plain_way
 from benchmarks.harness import FLOOR, Benchmark, Contender, Target
 
 BLOCK = 256
@@ -15,6 +15,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
     import torch
     from pytorch_metric_learning.losses import NCALoss
 
+    from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
     from pytorch_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
     x, labels = map(torch.from_numpy, labeled_rows(n, dtype))
@@ -26,20 +27,15 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
         (gradient,) = torch.autograd.grad(value, leaf)
         return value, gradient
 
-    def plain(embeddings: Any, labels: Any) -> Any:
-        """The formula of the seed: the share of the same-label neighbors."""
-        near = torch.exp(
-            -(torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
-        )
-        near = near - torch.diag(torch.diag(near))
-        same = labels[:, None] == labels
-        return -(torch.log((near * same).sum(1) / near.sum(1))).mean()
+    def plain() -> Any:
+        with plain_way(fast):
+            return differentiated(soft_nearest_neighbor_loss)
 
-    space = x.new_empty(n, n)
+    scratch = x.new_empty(n, n)
 
     def floor() -> Any:
         """The product, one pass of exp, and the product of the gradient."""
-        return torch.mm(x, x.T, out=space).exp_() @ x
+        return torch.mm(x, x.T, out=scratch).exp_() @ x
 
     forms: dict[str, Contender] = {}
     if n == COMPILED_AT:
@@ -52,7 +48,7 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
             lambda *given: soft_nearest_neighbor_loss(*given, block_size=BLOCK)
         ),
         **forms,
-        "plain": lambda: differentiated(plain),
+        "plain": plain,
         "NCALoss": lambda: differentiated(peer),
         FLOOR: floor,
     }
@@ -61,18 +57,14 @@ def in_torch(n: int, dtype: str) -> dict[str, Contender]:
 def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
     import tensorflow as tf
 
+    from tf2_impl.fast import soft_nearest_neighbor_loss as fast
     from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
     x, labels = map(tf.constant, labeled_rows(n, dtype))
 
     def plain(embeddings: Any, labels: Any) -> Any:
-        """The formula of the seed: the share of the same-label neighbors."""
-        difference = embeddings[:, None] - embeddings
-        near = tf.exp(-tf.reduce_sum(difference * difference, axis=2))
-        near = tf.linalg.set_diag(near, tf.zeros_like(near[0]))
-        same = tf.cast(labels[:, None] == labels, near.dtype)
-        share = tf.reduce_sum(near * same, axis=1) / tf.reduce_sum(near, axis=1)
-        return -tf.reduce_mean(tf.math.log(share))
+        with plain_way(fast):  # while it is traced
+            return soft_nearest_neighbor_loss(embeddings, labels)
 
     def floor(embeddings: Any, labels: Any) -> Any:
         """The product, one pass of exp, and the product of the gradient."""
@@ -103,8 +95,7 @@ def in_tf2(n: int, dtype: str) -> dict[str, Contender]:
         "in one": compiled(in_one),
         "in blocks": compiled(in_blocks),
         **forms,
-        # Its differences take n² · dimensions: 4 GiB at 4096, twice.
-        **({"plain": compiled(differentiated(plain))} if n <= 1024 else {}),
+        "plain": compiled(differentiated(plain)),
         FLOOR: compiled(floor),
     }
 
@@ -116,19 +107,11 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
     import theano
     import theano.tensor as T
 
+    from theano_impl.fast import soft_nearest_neighbor_loss as fast
     from theano_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
     arrays = labeled_rows(n, dtype)
     x, labels = T.matrix(dtype=dtype), T.lvector()
-
-    def plain(embeddings: Any, labels: Any) -> Any:
-        """The formula of the seed: the share of the same-label neighbors."""
-        difference = embeddings.dimshuffle(0, "x", 1) - embeddings
-        near = T.exp(-T.sum(difference * difference, axis=2))
-        near = T.fill_diagonal(near, 0)
-        same = T.eq(labels.dimshuffle(0, "x"), labels)
-        share = T.sum(T.switch(same, near, T.zeros_like(near)), axis=1) / T.sum(near, axis=1)
-        return -T.mean(T.log(share))
 
     def compiled(*outputs: Any, mode: Any = None) -> Contender:
         found = list(outputs)
@@ -139,6 +122,8 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
         return compiled(loss, T.grad(loss, x), mode=mode)
 
     in_one = soft_nearest_neighbor_loss(x, labels)
+    with plain_way(fast):
+        plain = soft_nearest_neighbor_loss(x, labels)
     forms: dict[str, Contender] = {}
     if n == COMPILED_AT:
         forms["in one, Python"] = differentiated(in_one, theano.Mode("py", "fast_run"))
@@ -147,8 +132,7 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
         "in one": differentiated(in_one),
         **forms,
         "in blocks": differentiated(soft_nearest_neighbor_loss(x, labels, block_size=BLOCK)),
-        # Its differences take n² · dimensions: 4 GiB at 4096, twice.
-        **({"plain": differentiated(plain(x, labels))} if n <= 1024 else {}),
+        "plain": differentiated(plain),
         # The product, one pass of exp, and the product of the gradient.
         FLOOR: compiled(T.dot(T.exp(T.dot(x, x.T)), x)),
     }

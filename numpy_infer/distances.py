@@ -4,7 +4,7 @@
     sqeuclidean   ‖x − y‖² = ‖x‖² + ‖y‖² − 2 x·y
     euclidean     ‖x − y‖
 
-All pairs at once cost one matrix product (seed topic: computational bottlenecks).
+All pairs cost one matrix product, (n, d) × (d, m), and no n·m·d differences.
 """
 
 from __future__ import annotations
@@ -23,14 +23,25 @@ DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 
 def l2_normalize(x: np.ndarray, *, epsilon: float = 1e-12) -> np.ndarray:
-    """Divide the vectors on the last axis by max(‖x‖, epsilon).
+    """Divide the vectors on the last axis by their length.
 
-    x: (..., features), floating. Returns the same shape. A zero vector stays zero. TypeError
-    for integers, ValueError for an epsilon that is not positive.
+        y = x / max(‖x‖, epsilon)
+
+    Args:
+        x: (..., features), float32 or float64.
+        epsilon: the smallest length that is divided by, above 0.
+    Returns:
+        The shape of x. A zero vector stays zero.
+    Raises:
+        TypeError: an x that is not float32 or float64.
+        ValueError: an x without axes, an epsilon that is not positive.
+    Example:
+        >>> l2_normalize(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     check_floating("x", x)
     epsilon = check_number("epsilon", epsilon, above=0)
-    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    # Scale the largest entry to 1 first: squares of large numbers overflow.
     largest = np.abs(x).max(axis=-1, keepdims=True, initial=0)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, x.dtype.type(1))
     x = x / scale
@@ -39,9 +50,22 @@ def l2_normalize(x: np.ndarray, *, epsilon: float = 1e-12) -> np.ndarray:
 
 
 def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
+    """Cosine of the angle between every row of x and every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m). ValueError when the features differ.
+        s_ij = x_i·y_j / (‖x_i‖ ‖y_j‖)
+
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m); 0 for a zero row.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([[3.0, 0.0]])
+        >>> cosine_similarity(x, y).tolist()
+        [[1.0], [0.0]]
     """
     _check_pair(x, y)
     unit_x = l2_normalize(x)
@@ -50,10 +74,23 @@ def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """‖x_i − y_j‖² for every row of x and every row of y.
+    """Squared Euclidean distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m), never negative, and zero on the
-    diagonal when y is x. What rounding cannot tell from zero is zero.
+        d_ij = ‖x_i − y_j‖² = ‖x_i‖² + ‖y_j‖² − 2 x_i·y_j
+
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
+        from 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 0.0]])
+        >>> squared_distances(x, y).tolist()
+        [[9.0], [16.0]]
     """
     _check_pair(x, y)
     center = _center(x, y)
@@ -61,7 +98,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x = x - center
     y = x if same else y - center
     product = x @ y.T
-    # The product's own diagonal cancels to exactly zero; norms summed apart would not.
+    # With the norms from the product's diagonal, the distance of a row from itself is exactly 0.
     x_square = product.diagonal() if same else (x * x).sum(axis=1)
     y_square = x_square if same else (y * y).sum(axis=1)
     norms = x_square[:, None] + y_square
@@ -71,10 +108,21 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def pairwise_distances(x: np.ndarray, y: np.ndarray, *, distance: str = "cosine") -> np.ndarray:
-    """The distance between every row of x and every row of y.
+    """Distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features); distance: cosine, sqeuclidean or euclidean.
-    Returns (n, m).
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n, m).
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes, features that differ.
+    Example:
+        >>> x, y = np.array([[0.0], [4.0]]), np.array([[3.0]])
+        >>> pairwise_distances(x, y, distance="euclidean").tolist()
+        [[3.0], [1.0]]
     """
     check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
@@ -84,9 +132,9 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray, *, distance: str = "cosine"
 
 
 def _center(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The point that is subtracted from both: distances do not depend on it."""
+    """A constant that is subtracted from x and y: a common offset would cancel the digits."""
     center = (x.mean(axis=0) + y.mean(axis=0)) / 2
-    return np.where(np.isfinite(center), center, 0)  # one bad row must not spoil all pairs
+    return np.where(np.isfinite(center), center, 0)  # a row with NaN must not spoil all pairs
 
 
 def _check_pair(x: np.ndarray, y: np.ndarray) -> None:

@@ -1,9 +1,9 @@
-"""Clustering loss: each row should choose one cluster, and the batch should use them all.
+"""Clustering loss: each row should choose one cluster, and the batch should use all clusters.
 
     mean_i H(y_i) − gamma · H(mean_i y_i),    y = p + epsilon,    H(q) = −Σ_k q_k log q_k
 
-Sources: Jansen et al. 2020 (Coincidence, Categorization, and Consolidation); seed topic: a
-clustering loss in TensorFlow 2.
+Source: Jansen et al. (2020), "Coincidence, Categorization, and Consolidation: Learning to Recognize
+Sounds with Minimal Supervision", arXiv 1911.05894.
 """
 
 from __future__ import annotations
@@ -20,15 +20,29 @@ from pytorch_impl.support.transforms import check_values
 def clustering_loss(probabilities: Tensor, *, gamma: float = 1.0, epsilon: float = 1e-6) -> Tensor:
     """Mean entropy of the rows minus gamma times the entropy of the mean row; lower is better.
 
-    probabilities: (batch, clusters), normalized over the clusters, as a softmax over axis 1
-    leaves them; nothing is normalized here. Returns a scalar. The first term falls as each
-    row settles on one cluster, the second as the batch spreads evenly over the K clusters.
-    For epsilon → 0 the loss lies between −gamma·log K (rows one-hot, clusters used evenly) and
-    log K (gamma 0, rows uniform); since the mean row's entropy is never the smaller one, it
-    cannot exceed max(0, 1 − gamma)·log K. Epsilon keeps the logarithm of a zero, and its
-    gradient, finite. TypeError for integers; ValueError for an empty batch, for values outside
-    0..1 (logits, say), for a negative gamma, for an epsilon that is not positive. Halves compute in
-    float32.
+        mean_i H(y_i) − gamma · H(mean_i y_i)
+
+    The first term falls when each row settles on one cluster, the second when the batch spreads
+    evenly over the K clusters. For epsilon → 0 the loss is between −gamma · log K, for one-hot rows
+    that use the clusters evenly, and max(0, 1 − gamma) · log K, for uniform rows or rows that all
+    choose the same cluster: the entropy of the mean row is never smaller than the mean entropy.
+
+    Args:
+        probabilities: (batch, clusters), floating, normalized over the clusters (axis 1) as by a
+            softmax; they are not normalized here. Halves compute in float32.
+        gamma: weight of the even use of the clusters, at least 0.
+        epsilon: is added to the probabilities, and keeps the logarithm of 0 and its gradient
+            finite; above 0.
+    Returns:
+        A scalar.
+    Raises:
+        TypeError: probabilities that are not floating.
+        ValueError: other than two axes, an empty batch, values outside 0..1, such as logits, a
+            negative gamma, an epsilon that is not positive.
+    Example:
+        >>> loss = clustering_loss(torch.eye(3))
+        >>> round(loss.item(), 4)  # −log 3
+        -1.0986
     """
     gamma = check_number("gamma", gamma, least=0)
     check_floating("probabilities", probabilities, ndim=2)
@@ -45,13 +59,13 @@ def _entropy(y: Tensor) -> Tensor:
 
 
 def _check_probabilities(probabilities: Tensor, epsilon: float) -> None:
-    """ValueError for values outside 0..1 by more than rounding; NaN is let through."""
+    """ValueError for values outside 0..1 by more than rounding; NaN passes."""
     slack = 8 * torch.finfo(probabilities.dtype).eps
     low, high = -min(slack, epsilon / 2), 1 + slack  # so that p + epsilon stays positive
 
     def check(probabilities: Tensor) -> None:
-        smallest, largest = probabilities.aminmax()
-        if smallest >= low and largest <= high:  # one pass; a NaN takes the others
+        minimum, maximum = probabilities.aminmax()
+        if minimum >= low and maximum <= high:  # one pass; false for NaN
             return
         outside = probabilities[(probabilities < low) | (probabilities > high)]
         if outside.numel():
@@ -61,7 +75,17 @@ def _check_probabilities(probabilities: Tensor, epsilon: float) -> None:
 
 
 class ClusteringLoss(nn.Module):
-    """`clustering_loss` as a module, called with the probabilities."""
+    """`clustering_loss` as a module, called with the probabilities.
+
+    Args:
+        gamma, epsilon: as in `clustering_loss`.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> loss = ClusteringLoss(gamma=2.0)
+        >>> round(loss(torch.eye(3)).item(), 4)  # −2 log 3
+        -2.1972
+    """
 
     def __init__(self, *, gamma: float = 1.0, epsilon: float = 1e-6) -> None:
         super().__init__()

@@ -4,7 +4,7 @@
     sqeuclidean   ‖x − y‖² = ‖x‖² + ‖y‖² − 2 x·y
     euclidean     ‖x − y‖
 
-All pairs at once cost one matrix product (seed topic: computational bottlenecks).
+All pairs cost one matrix product, (n, d) × (d, m), and no n·m·d differences.
 """
 
 from __future__ import annotations
@@ -29,31 +29,53 @@ DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 @in_single_precision
 def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
-    """Divide the vectors on the last axis by max(‖x‖, epsilon).
+    """Divide the vectors on the last axis by their length.
 
-    x: (..., features), floating. Returns the same shape. A zero vector stays zero and gets
-    no gradient. TypeError for integers, ValueError for an epsilon that is not positive. Halves
-    compute in float32.
+        y = x / max(‖x‖, epsilon)
+
+    Args:
+        x: (..., features), floating. Halves compute in float32.
+        epsilon: the smallest length that is divided by, above 0.
+    Returns:
+        The shape of x. A zero vector stays zero, with gradient zero.
+    Raises:
+        TypeError: an x that is not floating.
+        ValueError: an x without axes, an epsilon that is not positive.
+    Example:
+        >>> l2_normalize(torch.tensor([[0.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     check_floating("x", x)
     epsilon = check_number("epsilon", epsilon, above=0)
-    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    # Scale the largest entry to 1 first: squares of large numbers overflow.
     largest = x.detach().abs().amax(-1, keepdim=True)
     scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
     x = x / scale
-    # A norm has no second derivative at zero: that of a zero vector is not asked for.
+    # A norm has no second derivative at zero: a zero vector is replaced before it is taken.
     zero = largest == 0
     norm = torch.linalg.vector_norm(x.masked_fill(zero, 1), dim=-1, keepdim=True)
-    # Flooring the norm alone would pass a zero vector's gradient on, times 1 / epsilon.
+    # Dividing a zero vector by infinity gives it gradient 0; by epsilon it would be 1 / epsilon.
     return x / torch.maximum(norm, epsilon / scale).masked_fill(zero, math.inf)
 
 
 @in_single_precision
 def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
+    """Cosine of the angle between every row of x and every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m). ValueError when the features differ. Halves
-    compute in float32.
+        s_ij = x_i·y_j / (‖x_i‖ ‖y_j‖)
+
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m); 0 for a zero row.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([[3.0, 0.0]])
+        >>> cosine_similarity(x, y).tolist()
+        [[1.0], [0.0]]
     """
     _check_pair(x, y)
     unit_x = l2_normalize(x)
@@ -63,10 +85,23 @@ def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:
 
 @in_single_precision
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """‖x_i − y_j‖² for every row of x and every row of y.
+    """Squared Euclidean distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m), never negative, and zero on the
-    diagonal when y is x. What rounding cannot tell from zero is zero. Halves compute in float32.
+        d_ij = ‖x_i − y_j‖² = ‖x_i‖² + ‖y_j‖² − 2 x_i·y_j
+
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
+        from 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 0.0]])
+        >>> squared_distances(x, y).tolist()
+        [[9.0], [16.0]]
     """
     _check_pair(x, y)
     center = _center(x, y)
@@ -74,22 +109,33 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     x = x - center
     y = x if same else y - center
     product = x @ y.T
-    # The product's own diagonal cancels to exactly zero; norms summed apart would not.
+    # With the norms from the product's diagonal, the distance of a row from itself is exactly 0.
     x_square = product.diagonal() if same else (x * x).sum(1)
     y_square = x_square if same else (y * y).sum(1)
     norms = x_square[:, None] + y_square
     square = product.mul_(-2).add_(norms)
-    unsure = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
-    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
-    return square.sub_(square.detach().masked_fill(square > unsure, 0))
+    rounding = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
+    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
+    return square.sub_(square.detach().masked_fill(square > rounding, 0))
 
 
 @in_single_precision
 def pairwise_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tensor:
-    """The distance between every row of x and every row of y.
+    """Distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features); distance: cosine, sqeuclidean or euclidean.
-    Returns (n, m). The gradient of a distance of zero is zero. Halves compute in float32.
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n, m). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes, features that differ.
+    Example:
+        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.tensor([[3.0]])
+        >>> pairwise_distances(x, y, distance="euclidean").tolist()
+        [[3.0], [1.0]]
     """
     check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
@@ -100,10 +146,21 @@ def pairwise_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Ten
 
 @in_single_precision
 def paired_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tensor:
-    """The distance between row i of x and row i of y.
+    """Distance of row i of x from row i of y.
 
-    x, y: (n, features); distance: cosine, sqeuclidean or euclidean. Returns (n,). Halves compute in
-    float32.
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (n, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n,). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes, shapes that differ.
+    Example:
+        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.tensor([[3.0], [3.0]])
+        >>> paired_distances(x, y, distance="euclidean").tolist()
+        [3.0, 1.0]
     """
     check_choice("distance", distance, DISTANCES)
     check_floating("x", x, ndim=2)
@@ -115,15 +172,15 @@ def paired_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tenso
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, with gradient zero at zero where sqrt has infinity."""
+    """The square root, with gradient 0 at 0, where that of sqrt is infinite."""
     zero = square == 0
     return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def _center(x: Tensor, y: Tensor) -> Tensor:
-    """The point that is subtracted from both, a constant: distances do not depend on it."""
+    """A constant that is subtracted from x and y: a common offset would cancel the digits."""
     center = (x.detach().mean(0) + y.detach().mean(0)) / 2
-    return center.masked_fill(~center.isfinite(), 0)  # one bad row must not spoil all pairs
+    return center.masked_fill(~center.isfinite(), 0)  # a row with NaN must not spoil all pairs
 
 
 def _check_pair(x: Tensor, y: Tensor) -> None:

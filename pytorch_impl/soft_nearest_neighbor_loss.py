@@ -1,38 +1,29 @@
-"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+"""Soft nearest neighbor loss: do the neighbors of a point belong to the class of the point?
 
-    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+    loss_i = −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T)  /  Σ_{j≠i} exp(−D_ij / T) )
 
-Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
-PyTorch.
+Source: Frosst, Papernot, Hinton (2019), "Analyzing and Improving Representations with the Soft
+Nearest Neighbor Loss", arXiv 1902.01889.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from pytorch_impl.distances import DISTANCES, pairwise_distances
-from pytorch_impl.fast.soft_nearest_neighbor_loss import near_loss
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_flag,
-    check_floating,
-    check_labels,
-    check_not_empty,
-    check_number,
-)
+from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
+from pytorch_impl.support import checks
+from pytorch_impl.support.blocks import by_blocks
 from pytorch_impl.support.precision import FullPrecision, in_single_precision
-from pytorch_impl.support.transforms import check_values, transformed
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
+LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 @in_single_precision
@@ -45,121 +36,114 @@ def soft_nearest_neighbor_loss(
     reduction: str = "mean",
     block_size: int | None = None,
 ) -> Tensor:
-    """Minus the log of the share that an anchor's own class has of its neighborhood.
+    """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
-    tensor, whose value is looked at (on CUDA the host waits for it). distance: sqeuclidean as in
-    the paper, euclidean or cosine. reduction: mean over the anchors that share their label with
-    another, sum, or none for (n,). An anchor alone in its class has loss zero and no gradient.
-    With block_size, memory is n · block_size instead of n²: the rows are computed in blocks.
-    Squared distances that are small against the temperature take a quicker way. Derivatives of
-    the gradient and torch.func take the plain way, which under torch.func needs memory of n² with
-    blocks too. TypeError for integers, ValueError for an empty batch or wrong shapes. Halves
-    compute in float32.
+        loss_i = log Σ_{j≠i} exp(−D_ij / T) − log Σ_{j≠i, y_j = y_i} exp(−D_ij / T)
+
+    Args:
+        embeddings: (n, features), floating. Halves compute in float32.
+        labels: (n,), integers.
+        temperature: T, a positive number, or a scalar tensor, whose value is read: on CUDA the host
+            waits for it.
+        distance: D: sqeuclidean as in the paper, euclidean or cosine.
+        reduction: mean over the anchors that share their label with another point, sum or none.
+        block_size: rows that are computed at a time: memory is n · block_size instead of n² (under
+            torch.func n² all the same).
+    Returns:
+        A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
+        gradient.
+    Raises:
+        TypeError: embeddings that are not floating, labels that are not integers.
+        ValueError: an empty batch, wrong shapes, a temperature that is not positive.
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> loss = soft_nearest_neighbor_loss(x, torch.tensor([0, 0, 1]))
+        >>> round(loss.item(), 4)  # (log(1 + e⁻⁸) + log(1 + e⁻³)) / 2
+        0.0245
     """
-    check_choice("distance", distance, DISTANCES)
-    check_choice("reduction", reduction, REDUCTIONS)
-    if block_size is not None:
-        block_size = check_count("block_size", block_size)
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
-    temperature = _check_temperature(temperature, embeddings)
-    scale = torch.as_tensor(temperature, dtype=embeddings.dtype, device=embeddings.device)
+    block_size = _check_options(distance, reduction, block_size)
+    checks.check_floating("embeddings", embeddings, ndim=2)
+    checks.check_not_empty("embeddings", embeddings)
+    checks.check_labels("labels", labels, embeddings.shape[0])
+    temperature = checks.check_positive("temperature", temperature, embeddings)
 
-    def plain(embeddings: Tensor, temperature: Tensor) -> Tensor:
-        return _plain_loss(embeddings, labels, temperature, distance, reduction, block_size)
+    def plain_loss(embeddings: Tensor, temperature: Tensor) -> Tensor:
+        anchor_losses = partial(_anchor_losses, distance=distance)
+        losses = by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
+        return _reduce(losses, labels, reduction)
 
-    fast = distance == "sqeuclidean" and embeddings.dtype in (torch.float32, torch.float64)
-    if fast and not transformed(embeddings, scale):
-        loss = near_loss(embeddings, labels, scale, reduction, block_size, plain)
-        if loss is not None:
-            return loss
-    return plain(embeddings, scale)
+    if fast.applies(embeddings, temperature, distance):  # on a CPU, where all D are small against T
+        # The plain loss is what derivatives of the gradient are taken of.
+        return fast.loss(embeddings, labels, temperature, reduction, block_size, plain_loss)
+    return plain_loss(embeddings, temperature)
 
 
-def _plain_loss(
-    embeddings: Tensor,
-    labels: Tensor,
-    temperature: Tensor,
-    distance: str,
-    reduction: str,
-    block_size: int | None,
+def _anchor_losses(
+    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, *, distance: str
 ) -> Tensor:
-    """The formula, in operations that PyTorch differentiates and batches any number of times."""
-    rows = torch.arange(embeddings.shape[0], device=labels.device)
-    inputs = embeddings, labels, temperature, distance
-    if block_size is None:
-        losses = _anchor_losses(rows, *inputs)
-    elif transformed(embeddings, temperature):  # torch.func does not go with checkpoints
-        losses = torch.cat([_anchor_losses(block, *inputs) for block in rows.split(block_size)])
-    else:
-        again = {"use_reentrant": False, "preserve_rng_state": False}
-        blocks = rows.split(block_size)
-        losses = torch.cat([checkpoint(_anchor_losses, one, *inputs, **again) for one in blocks])
+    """The losses of the anchors in these rows, (rows,)."""
+    D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
+    others = rows[:, None] != torch.arange(labels.shape[0], device=labels.device)
+    positives = others & (labels[rows, None] == labels)
+    # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
+    singletons = ~positives.any(1, keepdim=True)
+    others, positives = others | singletons, positives | singletons
+    # Subtract the distance to the nearest positive in both sums: it cancels, and keeps precision
+    # when all distances are large.
+    nearest = D.detach().masked_fill(~positives, math.inf).amin(1, keepdim=True)
+    logits = (nearest - D) / temperature
+    log_all = logits.masked_fill(~others, -math.inf).logsumexp(1)
+    log_same = logits.masked_fill(~positives, -math.inf).logsumexp(1)
+    return log_all - log_same
+
+
+def _reduce(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
     if reduction == "sum":
         return losses.sum()
-    twins = labels.sort().values.diff() == 0  # an anchor has a partner before or behind it
-    paired = F.pad(twins, (1, 0)) | F.pad(twins, (0, 1))
-    return losses.sum() / paired.sum().clamp_min(1)
+    ordered = labels.sort().values  # equal labels are adjacent
+    repeats = F.pad(ordered[1:] == ordered[:-1], (1, 1))
+    n_anchors = (repeats[1:] | repeats[:-1]).sum()  # anchors with positives
+    return losses.sum() / n_anchors.clamp_min(1)
 
 
-def _anchor_losses(
-    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, distance: str
-) -> Tensor:
-    """The losses of the anchors at these rows, (rows,)."""
-    distances = pairwise_distances(embeddings[rows], embeddings, distance=distance)
-    others = rows[:, None] != torch.arange(labels.shape[0], device=labels.device)
-    partners = others & (labels[rows, None] == labels)
-    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
-    lonely = ~partners.any(1, keepdim=True)
-    others, partners = others | lonely, partners | lonely
-    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
-    nearest = distances.detach().masked_fill(~partners, math.inf).amin(1, keepdim=True)
-    logits = (nearest - distances) / temperature
-    of_others = logits.masked_fill(~others, -math.inf).logsumexp(1)
-    return of_others - logits.masked_fill(~partners, -math.inf).logsumexp(1)
-
-
-def _check_temperature(temperature: float | Tensor, embeddings: Tensor) -> float | Tensor:
-    if not isinstance(temperature, Tensor):
-        return check_number("temperature", temperature, above=0)
-    check_dtype("temperature", temperature, embeddings.dtype)
-    if temperature.ndim:
-        raise ValueError(f"temperature: expected a scalar, got shape {tuple(temperature.shape)}")
-
-    def check(temperature: Tensor) -> None:
-        if (temperature <= 0).any():  # NaN is let through
-            raise ValueError(
-                f"temperature: expected a number above 0, got {temperature.min().item()}"
-            )
-
-    check_values(check, temperature.detach())
-    return temperature
+def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:
+    checks.check_choice("distance", distance, DISTANCES)
+    checks.check_choice("reduction", reduction, REDUCTIONS)
+    return None if block_size is None else checks.check_count("block_size", block_size)
 
 
 class SoftNearestNeighborLoss(FullPrecision):
     """`soft_nearest_neighbor_loss` as a module, called with (embeddings, labels).
 
-    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
-    parameter is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
-    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T. The parameter stays in float32
-    when a model around it is converted to halves.
+    With learn_temperature, T is trained too. The parameter is `log_inverse_temperature`, −log T: T
+    stays positive after any step of an optimizer, and stays in e^±32. The parameter stays in
+    float32 when the model is converted to halves.
 
-    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart. Let T move faster than the
-    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
+    As a penalty the loss is maximized over the embeddings, which mixes the classes, and still
+    minimized over T, so that T is the scale at which the classes are most distinct. Let T learn
+    faster than the embeddings: while T lags behind, the loss is above that of mixed classes.
 
-        loss = SoftNearestNeighborLoss(learn_temperature=True)
-        temperature = {"params": loss.parameters(), "lr": 0.5}
-        optimizer = torch.optim.Adam([{"params": [embeddings]}, temperature], lr=0.05)
-        for _ in range(60):
-            optimizer.zero_grad()
-            (-loss(embeddings, labels)).backward()
-            loss.log_inverse_temperature.grad.neg_()  # over T it is minimized
-            optimizer.step()
+    Args:
+        temperature: T, or its start when it is learned; a positive number.
+        learn_temperature: whether T is a parameter.
+        distance, reduction, block_size: as in `soft_nearest_neighbor_loss`.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> x = torch.tensor([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]], requires_grad=True)
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
+        >>> temperature = {"params": loss.parameters(), "lr": 0.5}
+        >>> optimizer = torch.optim.Adam([{"params": [x]}, temperature], lr=0.05)
+        >>> for _ in range(60):
+        ...     optimizer.zero_grad()
+        ...     (-loss(x, labels)).backward()  # maximized over x
+        ...     loss.log_inverse_temperature.grad *= -1  # minimized over T
+        ...     optimizer.step()
+        >>> 0.5 < loss(x, labels).item() < math.log(3) + 0.01  # the classes are mixed
+        True
     """
 
     def __init__(
@@ -172,12 +156,9 @@ class SoftNearestNeighborLoss(FullPrecision):
         block_size: int | None = None,
     ) -> None:
         super().__init__()
-        temperature = check_number("temperature", temperature, above=0)
-        learn_temperature = check_flag("learn_temperature", learn_temperature)
-        check_choice("distance", distance, DISTANCES)
-        check_choice("reduction", reduction, REDUCTIONS)
-        if block_size is not None:
-            block_size = check_count("block_size", block_size)
+        temperature = checks.check_number("temperature", temperature, above=0)
+        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
+        block_size = _check_options(distance, reduction, block_size)
         self.config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,
@@ -192,14 +173,14 @@ class SoftNearestNeighborLoss(FullPrecision):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):
-            check_floating("embeddings", embeddings)
-            check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
+            checks.check_floating("embeddings", embeddings)
+            checks.check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
             options["temperature"] = 1 / self.inverse_temperature
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
     @property
     def inverse_temperature(self) -> Tensor:
-        """1/T, learned: positive whatever the parameter is."""
+        """1/T when it is learned: positive whatever the parameter is."""
         return self.log_inverse_temperature.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
 
     def extra_repr(self) -> str:

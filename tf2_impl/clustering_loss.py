@@ -1,9 +1,9 @@
-"""Clustering loss: each row should choose one cluster, and the batch should use them all.
+"""Clustering loss: each row should choose one cluster, and the batch should use all clusters.
 
     mean_i H(y_i) − gamma · H(mean_i y_i),    y = p + epsilon,    H(q) = −Σ_k q_k log q_k
 
-Sources: Jansen et al. 2020 (Coincidence, Categorization, and Consolidation); seed topic: a
-clustering loss in TensorFlow 2.
+Source: Jansen et al. (2020), "Coincidence, Categorization, and Consolidation: Learning to Recognize
+Sounds with Minimal Supervision", arXiv 1911.05894.
 """
 
 from __future__ import annotations
@@ -24,14 +24,29 @@ def clustering_loss(
 ) -> tf.Tensor:
     """Mean entropy of the rows minus gamma times the entropy of the mean row; lower is better.
 
-    probabilities: (batch, clusters), normalized over the clusters, as a softmax over axis 1
-    leaves them; nothing is normalized here. Returns a scalar. The first term falls as each
-    row settles on one cluster, the second as the batch spreads evenly over the K clusters.
-    For epsilon → 0 the loss lies between −gamma·log K (rows one-hot, clusters used evenly) and
-    log K (gamma 0, rows uniform); since the mean row's entropy is never the smaller one, it
-    cannot exceed max(0, 1 − gamma)·log K. Epsilon keeps the logarithm of a zero, and its
-    gradient, finite. TypeError for integers; ValueError for an empty batch, for values outside
-    0..1 (logits, say), for a negative gamma, for an epsilon that is not positive.
+        mean_i H(y_i) − gamma · H(mean_i y_i)
+
+    The first term falls when each row settles on one cluster, the second when the batch spreads
+    evenly over the K clusters. For epsilon → 0 the loss is between −gamma · log K, for one-hot rows
+    that use the clusters evenly, and max(0, 1 − gamma) · log K, for uniform rows or rows that all
+    choose the same cluster: the entropy of the mean row is never smaller than the mean entropy.
+
+    Args:
+        probabilities: (batch, clusters), floating, normalized over the clusters (axis 1) as by a
+            softmax; they are not normalized here. Halves compute in float32.
+        gamma: weight of the even use of the clusters, at least 0.
+        epsilon: is added to the probabilities, and keeps the logarithm of 0 and its gradient
+            finite; above 0.
+    Returns:
+        A scalar.
+    Raises:
+        TypeError: probabilities that are not floating.
+        ValueError: other than two axes, an empty batch, values outside 0..1, such as logits, a
+            negative gamma, an epsilon that is not positive.
+    Example:
+        >>> loss = clustering_loss(tf.eye(3))
+        >>> round(float(loss), 4)  # −log 3
+        -1.0986
     """
     gamma = check_number("gamma", gamma, least=0)
     probabilities = tf.convert_to_tensor(probabilities)
@@ -50,7 +65,7 @@ def _entropy(y: tf.Tensor) -> tf.Tensor:
 
 
 def _check_probabilities(probabilities: tf.Tensor, epsilon: float) -> None:
-    """ValueError for values outside 0..1 by more than rounding; NaN is let through."""
+    """ValueError for values outside 0..1 by more than rounding; NaN passes."""
     slack = 8 * machine_epsilon(probabilities.dtype)
     low, high = -min(slack, epsilon / 2), 1 + slack  # so that p + epsilon stays positive
     outside = tf.boolean_mask(probabilities, (probabilities < low) | (probabilities > high))
@@ -59,9 +74,18 @@ def _check_probabilities(probabilities: tf.Tensor, epsilon: float) -> None:
 
 @keras.saving.register_keras_serializable("fourfold")
 class ClusteringLoss(FloatingLoss):
-    """`clustering_loss` as a Keras loss: y_pred are the probabilities, y_true is not looked at.
+    """`clustering_loss` as a Keras loss: y_pred are the probabilities, y_true is ignored.
 
-    ValueError for a sample_weight: the loss belongs to the batch, not to its rows.
+    Args:
+        gamma, epsilon: as in `clustering_loss`.
+        name, dtype: as in every Keras loss.
+    Raises:
+        ValueError: an option out of range, or a sample_weight when it is called: the loss belongs
+            to the batch, not to its rows.
+    Example:
+        >>> loss = ClusteringLoss(gamma=2.0)
+        >>> round(float(loss(None, tf.eye(3))), 4)  # −2 log 3
+        -2.1972
     """
 
     def __init__(
@@ -74,7 +98,7 @@ class ClusteringLoss(FloatingLoss):
     ) -> None:
         gamma = check_number("gamma", gamma, least=0)
         epsilon = check_number("epsilon", epsilon, above=0)
-        # A scalar leaves Keras nothing to reduce.
+        # The loss is a scalar: Keras has nothing to reduce.
         super().__init__(name=name, reduction="none", dtype=dtype)
         self.gamma = gamma
         self.epsilon = epsilon

@@ -4,7 +4,7 @@
     sqeuclidean   ‖x − y‖² = ‖x‖² + ‖y‖² − 2 x·y
     euclidean     ‖x − y‖
 
-All pairs at once cost one matrix product (seed topic: computational bottlenecks).
+All pairs cost one matrix product, (n, d) × (d, m), and no n·m·d differences.
 """
 
 from __future__ import annotations
@@ -30,16 +30,27 @@ DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 @in_single_precision
 def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
-    """Divide the vectors on the last axis by max(‖x‖, epsilon).
+    """Divide the vectors on the last axis by their length.
 
-    x: (..., features), floating. Returns the same shape. A zero vector stays zero and gets
-    no gradient. TypeError for integers, ValueError for an epsilon that is not positive.
+        y = x / max(‖x‖, epsilon)
+
+    Args:
+        x: (..., features), floating. Halves compute in float32.
+        epsilon: the smallest length that is divided by, above 0.
+    Returns:
+        The shape of x. A zero vector stays zero, with gradient zero.
+    Raises:
+        TypeError: an x that is not floating.
+        ValueError: an x without axes, an epsilon that is not positive.
+    Example:
+        >>> l2_normalize(tf.constant([[0.0, 4.0], [0.0, 0.0]])).numpy().tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     x = tf.convert_to_tensor(x)
     check_floating("x", x)
     epsilon = check_number("epsilon", epsilon, above=0)
-    # tf.math.l2_normalize floors the square of the norm, at 1e-12: norms below 1e-6 differ.
-    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    # Not tf.math.l2_normalize, which floors the squared norm at 1e-12: norms below 1e-6 differ.
+    # Scale the largest entry to 1 first: squares of large numbers overflow.
     largest = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True))
     usable = (largest > 0) & tf.math.is_finite(largest)
     scale = tf.where(usable, largest, tf.ones_like(largest))
@@ -51,9 +62,22 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = 1e-12) -> tf.Tensor:
 
 @in_single_precision
 def cosine_similarity(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
+    """Cosine of the angle between every row of x and every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m). ValueError when the features differ.
+        s_ij = x_i·y_j / (‖x_i‖ ‖y_j‖)
+
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m); 0 for a zero row.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = tf.constant([[2.0, 0.0], [0.0, 0.0]]), tf.constant([[3.0, 0.0]])
+        >>> cosine_similarity(x, y).numpy().tolist()
+        [[1.0], [0.0]]
     """
     x, y = _check_pair(x, y)
     unit_x = l2_normalize(x)
@@ -63,10 +87,23 @@ def cosine_similarity(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 @in_single_precision
 def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """‖x_i − y_j‖² for every row of x and every row of y.
+    """Squared Euclidean distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m), never negative, and zero on the
-    diagonal when y is x. What rounding cannot tell from zero is zero.
+        d_ij = ‖x_i − y_j‖² = ‖x_i‖² + ‖y_j‖² − 2 x_i·y_j
+
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
+        from 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes, features that differ.
+    Example:
+        >>> x, y = tf.constant([[0.0, 0.0], [3.0, 4.0]]), tf.constant([[3.0, 0.0]])
+        >>> squared_distances(x, y).numpy().tolist()
+        [[9.0], [16.0]]
     """
     x, y = _check_pair(x, y)
     center = _center(x, y)
@@ -74,22 +111,33 @@ def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     x = x - center
     y = x if same else y - center
     product = tf.matmul(x, y, transpose_b=True)
-    # The product's own diagonal cancels to exactly zero; norms summed apart would not.
+    # With the norms from the product's diagonal, the distance of a row from itself is exactly 0.
     x_square = tf.linalg.diag_part(product) if same else tf.reduce_sum(x * x, axis=1)
     y_square = x_square if same else tf.reduce_sum(y * y, axis=1)
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= 8 * machine_epsilon(x.dtype) * tf.stop_gradient(norms)
-    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
+    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
     return square - tf.stop_gradient(tf.where(zero, square, tf.zeros_like(square)))
 
 
 @in_single_precision
 def pairwise_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") -> tf.Tensor:
-    """The distance between every row of x and every row of y.
+    """Distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features); distance: cosine, sqeuclidean or euclidean.
-    Returns (n, m). The gradient of a distance of zero is zero.
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (m, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n, m). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes, features that differ.
+    Example:
+        >>> x, y = tf.constant([[0.0], [4.0]]), tf.constant([[3.0]])
+        >>> pairwise_distances(x, y, distance="euclidean").numpy().tolist()
+        [[3.0], [1.0]]
     """
     check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
@@ -100,9 +148,21 @@ def pairwise_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") 
 
 @in_single_precision
 def paired_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") -> tf.Tensor:
-    """The distance between row i of x and row i of y.
+    """Distance of row i of x from row i of y.
 
-    x, y: (n, features); distance: cosine, sqeuclidean or euclidean. Returns (n,).
+    Args:
+        x: (n, features), floating. Halves compute in float32.
+        y: (n, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n,). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes, shapes that differ.
+    Example:
+        >>> x, y = tf.constant([[0.0], [4.0]]), tf.constant([[3.0], [3.0]])
+        >>> paired_distances(x, y, distance="euclidean").numpy().tolist()
+        [3.0, 1.0]
     """
     check_choice("distance", distance, DISTANCES)
     x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
@@ -115,16 +175,16 @@ def paired_distances(x: tf.Tensor, y: tf.Tensor, *, distance: str = "cosine") ->
 
 
 def _root(square: tf.Tensor) -> tf.Tensor:
-    """The square root, with gradient zero at zero where sqrt has infinity."""
+    """The square root, with gradient 0 at 0, where that of sqrt is infinite."""
     zero = square == 0
     root = tf.sqrt(tf.where(zero, tf.ones_like(square), square))
     return tf.where(zero, tf.zeros_like(square), root)
 
 
 def _center(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """The point that is subtracted from both, a constant: distances do not depend on it."""
+    """A constant that is subtracted from x and y: a common offset would cancel the digits."""
     center = tf.stop_gradient(tf.reduce_mean(x, axis=0) + tf.reduce_mean(y, axis=0)) / 2
-    # One bad row must not spoil all pairs.
+    # A row with NaN must not spoil all pairs.
     return tf.where(tf.math.is_finite(center), center, tf.zeros_like(center))
 
 

@@ -1,39 +1,28 @@
-"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+"""Soft nearest neighbor loss: do the neighbors of a point belong to the class of the point?
 
-    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+    loss_i = −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T)  /  Σ_{j≠i} exp(−D_ij / T) )
 
-Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
-PyTorch.
+Source: Frosst, Papernot, Hinton (2019), "Analyzing and Improving Representations with the Soft
+Nearest Neighbor Loss", arXiv 1902.01889.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf2_impl.distances import DISTANCES, pairwise_distances
-from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR, by_blocks, near_losses
-from tf2_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_flag,
-    check_floating,
-    check_labels,
-    check_not_empty,
-    check_number,
-    check_values,
-    size,
-)
+from tf2_impl.fast import soft_nearest_neighbor_loss as fast
+from tf2_impl.support import checks
+from tf2_impl.support.blocks import by_blocks
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_single_precision, single
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
+LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 @in_single_precision
@@ -46,159 +35,126 @@ def soft_nearest_neighbor_loss(
     reduction: str = "mean",
     block_size: int | None = None,
 ) -> tf.Tensor:
-    """Minus the log of the share that an anchor's own class has of its neighborhood.
+    """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
-    tensor of one. distance: sqeuclidean as in the paper, euclidean or cosine. reduction: mean over
-    the anchors that share their label with another, sum, or none for (n,). An anchor alone in its
-    class has loss zero and no gradient. With block_size, memory is n · block_size instead of n²:
-    the rows are computed in blocks, two at a time, and once more for the gradient. Squared
-    distances that are small against the temperature take a quicker way. TypeError for integers,
-    ValueError for an empty batch or wrong shapes.
+        loss_i = log Σ_{j≠i} exp(−D_ij / T) − log Σ_{j≠i, y_j = y_i} exp(−D_ij / T)
+
+    Args:
+        embeddings: (n, features), floating. Halves compute in float32.
+        labels: (n,), integers.
+        temperature: T, a positive number, or a scalar tensor.
+        distance: D: sqeuclidean as in the paper, euclidean or cosine.
+        reduction: mean over the anchors that share their label with another point, sum or none.
+        block_size: rows of a block, two of which are computed at a time: memory is n · block_size
+            instead of n².
+    Returns:
+        A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
+        gradient.
+    Raises:
+        TypeError: embeddings that are not floating, labels that are not integers.
+        ValueError: an empty batch, wrong shapes, a temperature that is not positive.
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0]])
+        >>> loss = soft_nearest_neighbor_loss(x, [0, 0, 1])
+        >>> round(float(loss), 4)  # (log(1 + e⁻⁸) + log(1 + e⁻³)) / 2
+        0.0245
     """
-    check_choice("distance", distance, DISTANCES)
-    check_choice("reduction", reduction, REDUCTIONS)
-    if block_size is not None:
-        block_size = check_count("block_size", block_size)
+    block_size = _check_options(distance, reduction, block_size)
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, size(embeddings, 0))
-    temperature = _check_temperature(temperature, embeddings)
-    n = tf.shape(labels)[0]
-    # A loop has steps of one shape: the last block is filled up with the last row.
-    rows = tf.range(n)[None]
-    if block_size is not None:
-        block_size = tf.minimum(block_size, n)
-        n_blocks = (n + block_size - 1) // block_size
-        rows = tf.minimum(tf.range(n_blocks * block_size), n - 1)
-        rows = tf.reshape(rows, (n_blocks, block_size))
-    in_one = block_size is None
+    checks.check_floating("embeddings", embeddings, ndim=2)
+    checks.check_not_empty("embeddings", embeddings)
+    checks.check_labels("labels", labels, checks.size(embeddings, 0))
+    temperature = checks.check_positive("temperature", temperature, embeddings)
 
-    def far() -> tf.Tensor:
-        return _far_losses(embeddings, labels, temperature, rows, distance, in_one)
+    def anchor_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+        return _anchor_losses(rows, *tensors, distance=distance)
 
-    def plain() -> tf.Tensor:
-        return _anchor_losses(tf.range(n), embeddings, labels, temperature, distance)
+    def plain_losses(*tensors: tf.Tensor) -> tf.Tensor:
+        return by_blocks(anchor_losses, block_size, *tensors, dtype=embeddings.dtype)
 
-    if distance == "sqeuclidean" and embeddings.dtype in (tf.float32, tf.float64):
-        centered = embeddings - tf.stop_gradient(tf.reduce_mean(embeddings, axis=0))
-        reach = tf.reduce_max(tf.reduce_sum(centered * centered, axis=1)) / temperature
-
-        def quick() -> tf.Tensor:
-            return tf.cond(
-                (reach >= 0) & (reach <= NEAR),
-                lambda: near_losses(centered, labels, temperature, rows, in_one),
-                far,
-            )
-
-        losses = _twice_differentiable(quick, plain)
+    if fast.applies(embeddings, distance):  # where all D are small against T, else plain
+        losses = fast.losses(embeddings, labels, temperature, block_size, plain_losses)
     else:
-        losses = _twice_differentiable(far, plain)
+        losses = plain_losses(embeddings, labels, temperature)
+    return _reduce(losses, labels, reduction)
+
+
+def _anchor_losses(
+    rows: tf.Tensor,
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    temperature: tf.Tensor,
+    *,
+    distance: str,
+) -> tf.Tensor:
+    """The losses of the anchors in these rows, (rows,)."""
+    D = pairwise_distances(tf.gather(embeddings, rows), embeddings, distance=distance)  # (rows, n)
+    others = rows[:, None] != tf.range(tf.shape(labels)[0])
+    positives = others & (tf.gather(labels, rows)[:, None] == labels)
+    # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
+    singletons = ~tf.reduce_any(positives, axis=1, keepdims=True)
+    others, positives = others | singletons, positives | singletons
+    # Subtract the distance to the nearest positive in both sums: it cancels, and keeps precision
+    # when all distances are large.
+    infinity = tf.constant(math.inf, D.dtype)
+    masked = tf.where(positives, tf.stop_gradient(D), infinity)
+    nearest = tf.reduce_min(masked, axis=1, keepdims=True)
+    logits = (nearest - D) / temperature
+    log_all = tf.reduce_logsumexp(tf.where(others, logits, -infinity), axis=1)
+    log_same = tf.reduce_logsumexp(tf.where(positives, logits, -infinity), axis=1)
+    return log_all - log_same
+
+
+def _reduce(losses: tf.Tensor, labels: tf.Tensor, reduction: str) -> tf.Tensor:
     if reduction == "none":
         return losses
     if reduction == "sum":
         return tf.reduce_sum(losses)
-    # XLA has no unique; in their order, equal labels are next to each other.
-    ordered = tf.sort(labels)
-    twins = ordered[1:] == ordered[:-1]
-    paired = tf.concat([twins, [False]], 0) | tf.concat([[False], twins], 0)
-    paired = tf.math.count_nonzero(paired, dtype=losses.dtype)
-    return tf.reduce_sum(losses) / tf.maximum(paired, 1)
+    ordered = tf.sort(labels)  # equal labels are adjacent; XLA has no unique
+    repeats = tf.pad(ordered[1:] == ordered[:-1], [[1, 1]])
+    n_anchors = tf.math.count_nonzero(repeats[1:] | repeats[:-1], dtype=losses.dtype)
+    return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)  # of the anchors with positives
 
 
-def _twice_differentiable(
-    losses: Callable[[], tf.Tensor], plain: Callable[[], tf.Tensor]
-) -> tf.Tensor:
-    """The losses, by the plain way in one block where TensorFlow cannot build the other's.
-
-    In a graph, under two tapes or a persistent one, it builds second derivatives at once, and
-    fails at custom and recomputed gradients within a condition or a loop.
-    """
-    try:
-        return losses()
-    except (AssertionError, NotImplementedError):
-        return plain()
-
-
-def _far_losses(
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    temperature: tf.Tensor,
-    rows: tf.Tensor,
-    distance: str,
-    in_one: bool,
-) -> tf.Tensor:
-    """The losses of any points, (n,), in logarithms throughout."""
-    if in_one:
-        return _anchor_losses(rows[0], embeddings, labels, temperature, distance)
-    recomputed = tf.recompute_grad(
-        # recompute_grad sees the gradient of what it is called with, not of a closure's.
-        lambda rows, x, t: _anchor_losses(rows, x, labels, t, distance)
-    )
-    losses = by_blocks(
-        lambda block: recomputed(block, embeddings, temperature), rows, embeddings.dtype
-    )
-    return losses[: tf.shape(labels)[0]]
-
-
-def _anchor_losses(
-    rows: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor, temperature: tf.Tensor, distance: str
-) -> tf.Tensor:
-    """The losses of the anchors at these rows, (rows,)."""
-    distances = pairwise_distances(tf.gather(embeddings, rows), embeddings, distance=distance)
-    others = rows[:, None] != tf.range(tf.shape(labels)[0])
-    partners = others & (tf.gather(labels, rows)[:, None] == labels)
-    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
-    lonely = ~tf.reduce_any(partners, axis=1, keepdims=True)
-    others, partners = others | lonely, partners | lonely
-    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
-    infinity = tf.constant(math.inf, distances.dtype)
-    masked = tf.where(partners, tf.stop_gradient(distances), infinity)
-    nearest = tf.reduce_min(masked, axis=1, keepdims=True)
-    logits = (nearest - distances) / temperature
-    of_others = tf.reduce_logsumexp(tf.where(others, logits, -infinity), axis=1)
-    return of_others - tf.reduce_logsumexp(tf.where(partners, logits, -infinity), axis=1)
-
-
-def _check_temperature(temperature: float | tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    if not tf.is_tensor(temperature):
-        number = check_number("temperature", temperature, above=0)
-        return tf.constant(number, embeddings.dtype)
-    temperature = tf.convert_to_tensor(temperature)  # a variable too
-    check_dtype("temperature", temperature, embeddings.dtype)
-    if temperature.shape.rank:
-        raise ValueError(f"temperature: expected a scalar, got shape {temperature.shape}")
-    positive = ~(temperature <= 0)  # NaN is let through
-    checked = check_values(positive, "temperature", "a number above 0", temperature)
-    with tf.control_dependencies([] if checked is None else [checked]):
-        return tf.identity(temperature)
+def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:
+    checks.check_choice("distance", distance, DISTANCES)
+    checks.check_choice("reduction", reduction, REDUCTIONS)
+    return None if block_size is None else checks.check_count("block_size", block_size)
 
 
 @keras.saving.register_keras_serializable("fourfold")
 class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
 
-    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
-    weight is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
-    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
+    It is no Keras loss: Keras losses have no weights, and cast labels to floating point numbers.
 
-    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart. Let T move faster than the
-    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
+    With learn_temperature, T is trained too. The weight is `log_inverse_temperature`, −log T: T
+    stays positive after any step of an optimizer, and stays in e^±32.
 
-        loss = SoftNearestNeighborLoss(learn_temperature=True)
-        mixing, cooling = keras.optimizers.Adam(0.05), keras.optimizers.Adam(0.5)
-        variables = [embeddings, loss.log_inverse_temperature]
-        for _ in range(60):
-            with tf.GradientTape() as tape:
-                entangled = loss(embeddings, labels)
-            of_x, of_temperature = tape.gradient(entangled, variables)
-            mixing.apply([-of_x], [embeddings])
-            cooling.apply([of_temperature], [loss.log_inverse_temperature])
+    As a penalty the loss is maximized over the embeddings, which mixes the classes, and still
+    minimized over T, so that T is the scale at which the classes are most distinct. Let T learn
+    faster than the embeddings: while T lags behind, the loss is above that of mixed classes.
+
+    Args:
+        temperature: T, or its start when it is learned; a positive number.
+        learn_temperature: whether T is a weight.
+        distance, reduction, block_size: as in `soft_nearest_neighbor_loss`.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> x = tf.Variable([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]])
+        >>> labels = tf.constant([0, 0, 1, 1])
+        >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
+        >>> mixing, cooling = keras.optimizers.Adam(0.05), keras.optimizers.Adam(0.5)
+        >>> for _ in range(60):
+        ...     with tf.GradientTape() as tape:
+        ...         value = loss(x, labels)
+        ...     grad_x, grad_t = tape.gradient(value, [x, loss.log_inverse_temperature])
+        ...     mixing.apply([-grad_x], [x])  # maximized over x
+        ...     cooling.apply([grad_t], [loss.log_inverse_temperature])  # minimized over T
+        >>> 0.5 < float(loss(x, labels)) < math.log(3) + 0.01  # the classes are mixed
+        True
     """
-
-    # Not a Keras loss: these own no weights, and cast labels to floating point numbers.
 
     def __init__(
         self,
@@ -211,12 +167,9 @@ class SoftNearestNeighborLoss(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        temperature = check_number("temperature", temperature, above=0)
-        learn_temperature = check_flag("learn_temperature", learn_temperature)
-        check_choice("distance", distance, DISTANCES)
-        check_choice("reduction", reduction, REDUCTIONS)
-        if block_size is not None:
-            block_size = check_count("block_size", block_size)
+        temperature = checks.check_number("temperature", temperature, above=0)
+        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
+        block_size = _check_options(distance, reduction, block_size)
         self.config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,
@@ -225,10 +178,9 @@ class SoftNearestNeighborLoss(Layer):
             "block_size": block_size,
         }
         if learn_temperature:
-            start = keras.initializers.Constant(-math.log(temperature))
             self.log_inverse_temperature = self.add_weight(
                 shape=(),
-                initializer=start,
+                initializer=keras.initializers.Constant(-math.log(temperature)),
                 dtype=single(self.variable_dtype).name,
                 autocast=False,
                 name="log_inverse_temperature",
@@ -238,14 +190,14 @@ class SoftNearestNeighborLoss(Layer):
     def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         options: dict[str, Any] = dict(self.config)
         if options.pop("learn_temperature"):
-            check_floating("embeddings", embeddings)
-            check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
+            checks.check_floating("embeddings", embeddings)
+            checks.check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
             options["temperature"] = 1 / self.inverse_temperature
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
     @property
     def inverse_temperature(self) -> tf.Tensor:
-        """1/T, learned: positive whatever the weight is."""
+        """1/T when it is learned: positive whatever the weight is."""
         logarithm = tf.convert_to_tensor(self.log_inverse_temperature)
         return tf.exp(tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG))
 

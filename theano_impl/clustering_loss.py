@@ -1,9 +1,9 @@
-"""Clustering loss: each row should choose one cluster, and the batch should use them all.
+"""Clustering loss: each row should choose one cluster, and the batch should use all clusters.
 
     mean_i H(y_i) − gamma · H(mean_i y_i),    y = p + epsilon,    H(q) = −Σ_k q_k log q_k
 
-Sources: Jansen et al. 2020 (Coincidence, Categorization, and Consolidation); seed topic: a
-clustering loss in TensorFlow 2.
+Source: Jansen et al. (2020), "Coincidence, Categorization, and Consolidation: Learning to Recognize
+Sounds with Minimal Supervision", arXiv 1911.05894.
 """
 
 from __future__ import annotations
@@ -21,15 +21,29 @@ def clustering_loss(
 ) -> TensorVariable:
     """Mean entropy of the rows minus gamma times the entropy of the mean row; lower is better.
 
-    probabilities: (batch, clusters), normalized over the clusters, as a softmax over axis 1
-    leaves them; nothing is normalized here. Returns a scalar. The first term falls as each
-    row settles on one cluster, the second as the batch spreads evenly over the K clusters.
-    For epsilon → 0 the loss lies between −gamma·log K (rows one-hot, clusters used evenly) and
-    log K (gamma 0, rows uniform); since the mean row's entropy is never the smaller one, it
-    cannot exceed max(0, 1 − gamma)·log K. Epsilon keeps the logarithm of a zero, and its
-    gradient, finite. TypeError for integers; ValueError for a negative gamma or an epsilon that
-    is not positive; AssertionError, when it runs, for an empty batch or values outside 0..1
-    (logits, say).
+        mean_i H(y_i) − gamma · H(mean_i y_i)
+
+    The first term falls when each row settles on one cluster, the second when the batch spreads
+    evenly over the K clusters. For epsilon → 0 the loss is between −gamma · log K, for one-hot rows
+    that use the clusters evenly, and max(0, 1 − gamma) · log K, for uniform rows or rows that all
+    choose the same cluster: the entropy of the mean row is never smaller than the mean entropy.
+
+    Args:
+        probabilities: (batch, clusters), float32 or float64, normalized over the clusters (axis 1)
+            as by a softmax; they are not normalized here.
+        gamma: weight of the even use of the clusters, at least 0.
+        epsilon: is added to the probabilities, and keeps the logarithm of 0 and its gradient
+            finite; above 0.
+    Returns:
+        A scalar.
+    Raises:
+        TypeError: probabilities that are not floating.
+        ValueError: other than two axes, a negative gamma, an epsilon that is not positive.
+        AssertionError: when it runs, for an empty batch or values outside 0..1, such as logits.
+    Example:
+        >>> loss = clustering_loss(T.eye(3))
+        >>> round(float(loss.eval()), 4)  # −log 3
+        -1.0986
     """
     gamma = check_number("gamma", gamma, least=0)
     probabilities = T.as_tensor_variable(probabilities)
@@ -48,7 +62,7 @@ def _entropy(y: TensorVariable) -> TensorVariable:
 
 
 def _check_probabilities(probabilities: TensorVariable, epsilon: float) -> TensorVariable:
-    """AssertionError for values outside 0..1 by more than rounding; NaN is let through."""
+    """AssertionError for values outside 0..1 by more than rounding; NaN passes."""
     slack = 8 * float(np.finfo(probabilities.dtype).eps)
     low, high = -min(slack, epsilon / 2), 1 + slack  # so that p + epsilon stays positive
     outside = (probabilities < low) | (probabilities > high)
@@ -56,7 +70,17 @@ def _check_probabilities(probabilities: TensorVariable, epsilon: float) -> Tenso
 
 
 class ClusteringLoss(Layer):
-    """`clustering_loss` as a layer: `.output` is the loss; it has no `.params`."""
+    """`clustering_loss` as a layer: `.output` is the loss, and `.params` is empty.
+
+    Args:
+        probabilities, gamma, epsilon: as in `clustering_loss`.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> loss = ClusteringLoss(T.eye(3), gamma=2.0)
+        >>> round(float(loss.output.eval()), 4)  # −2 log 3
+        -2.1972
+    """
 
     def __init__(
         self, probabilities: TensorVariable, *, gamma: float = 1.0, epsilon: float = 1e-6

@@ -4,7 +4,7 @@
     sqeuclidean   ‖x − y‖² = ‖x‖² + ‖y‖² − 2 x·y
     euclidean     ‖x − y‖
 
-All pairs at once cost one matrix product (seed topic: computational bottlenecks).
+All pairs cost one matrix product, (n, d) × (d, m), and no n·m·d differences.
 """
 
 from __future__ import annotations
@@ -30,16 +30,27 @@ DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
 
 def l2_normalize(x: TensorVariable, *, epsilon: float = 1e-12) -> TensorVariable:
-    """Divide the vectors on the last axis by max(‖x‖, epsilon).
+    """Divide the vectors on the last axis by their length.
 
-    x: (..., features), floating. Returns the same shape. A zero vector stays zero and gets
-    no gradient. TypeError for integers, ValueError for an epsilon that is not positive.
+        y = x / max(‖x‖, epsilon)
+
+    Args:
+        x: (..., features), float32 or float64.
+        epsilon: the smallest length that is divided by, above 0.
+    Returns:
+        The shape of x. A zero vector stays zero, with gradient zero.
+    Raises:
+        TypeError: an x that is not float32 or float64.
+        ValueError: an x without axes, an epsilon that is not positive.
+    Example:
+        >>> l2_normalize(T.constant([[0.0, 4.0], [0.0, 0.0]])).eval().tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     x = T.as_tensor_variable(x)
     check_floating("x", x)
     epsilon = check_number("epsilon", epsilon, above=0)
-    # x.norm(2) has gradient NaN at zero.
-    # Scaled to a largest entry of 1 first: squares of large numbers would overflow.
+    # Not x.norm(2), whose gradient at zero is NaN.
+    # Scale the largest entry to 1 first: squares of large numbers overflow.
     largest = disconnected_grad(T.max(abs(x), axis=-1, keepdims=True))
     usable = (largest > 0) & (largest < np.asarray(math.inf, x.dtype))
     scale = T.switch(usable, largest, T.ones_like(largest))
@@ -50,10 +61,23 @@ def l2_normalize(x: TensorVariable, *, epsilon: float = 1e-12) -> TensorVariable
 
 
 def cosine_similarity(x: TensorVariable, y: TensorVariable) -> TensorVariable:
-    """Cosine of the angle between every row of x and every row of y; 0 for a zero row.
+    """Cosine of the angle between every row of x and every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m). An AssertionError when the function
-    runs and the features differ.
+        s_ij = x_i·y_j / (‖x_i‖ ‖y_j‖)
+
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m); 0 for a zero row.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes.
+        AssertionError: when it runs, for features that differ.
+    Example:
+        >>> x, y = T.constant([[2.0, 0.0], [0.0, 0.0]]), T.constant([[3.0, 0.0]])
+        >>> cosine_similarity(x, y).eval().tolist()
+        [[1.0], [0.0]]
     """
     x, y = _check_pair(x, y)
     unit_x = l2_normalize(x)
@@ -62,10 +86,24 @@ def cosine_similarity(x: TensorVariable, y: TensorVariable) -> TensorVariable:
 
 
 def squared_distances(x: TensorVariable, y: TensorVariable) -> TensorVariable:
-    """‖x_i − y_j‖² for every row of x and every row of y.
+    """Squared Euclidean distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features). Returns (n, m), never negative, and zero on the
-    diagonal when y is x. What rounding cannot tell from zero is zero.
+        d_ij = ‖x_i − y_j‖² = ‖x_i‖² + ‖y_j‖² − 2 x_i·y_j
+
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+    Returns:
+        (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
+        from 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: other than two axes.
+        AssertionError: when it runs, for features that differ.
+    Example:
+        >>> x, y = T.constant([[0.0, 0.0], [3.0, 4.0]]), T.constant([[3.0, 0.0]])
+        >>> squared_distances(x, y).eval().tolist()
+        [[9.0], [16.0]]
     """
     x, y = _check_pair(x, y)
     center = _center(x, y)
@@ -73,23 +111,35 @@ def squared_distances(x: TensorVariable, y: TensorVariable) -> TensorVariable:
     x = x - center
     y = x if same else y - center
     product = T.dot(x, y.T)
-    # The product's own diagonal cancels to exactly zero; norms summed apart would not.
+    # With the norms from the product's diagonal, the distance of a row from itself is exactly 0.
     x_square = T.diagonal(product) if same else T.sum(x * x, axis=1)
     y_square = x_square if same else T.sum(y * y, axis=1)
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= machine_epsilon(x.dtype, times=8) * disconnected_grad(norms)
-    # Less itself, it is zero, and its derivatives stay: the second one is 2 where x = y too.
+    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
     return square - disconnected_grad(T.switch(zero, square, T.zeros_like(square)))
 
 
 def pairwise_distances(
     x: TensorVariable, y: TensorVariable, *, distance: str = "cosine"
 ) -> TensorVariable:
-    """The distance between every row of x and every row of y.
+    """Distance of every row of x from every row of y.
 
-    x: (n, features), y: (m, features); distance: cosine, sqeuclidean or euclidean.
-    Returns (n, m). The gradient of a distance of zero is zero.
+    Args:
+        x: (n, features), float32 or float64.
+        y: (m, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n, m). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes.
+        AssertionError: when it runs, for features that differ.
+    Example:
+        >>> x, y = T.constant([[0.0], [4.0]]), T.constant([[3.0]])
+        >>> pairwise_distances(x, y, distance="euclidean").eval().tolist()
+        [[3.0], [1.0]]
     """
     check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
@@ -101,9 +151,22 @@ def pairwise_distances(
 def paired_distances(
     x: TensorVariable, y: TensorVariable, *, distance: str = "cosine"
 ) -> TensorVariable:
-    """The distance between row i of x and row i of y.
+    """Distance of row i of x from row i of y.
 
-    x, y: (n, features); distance: cosine, sqeuclidean or euclidean. Returns (n,).
+    Args:
+        x: (n, features), float32 or float64.
+        y: (n, features), the dtype of x.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        (n,). The gradient of a distance of 0 is 0.
+    Raises:
+        TypeError: an x that is not floating, dtypes that differ.
+        ValueError: an unknown distance, other than two axes.
+        AssertionError: when it runs, for shapes that differ.
+    Example:
+        >>> x, y = T.constant([[0.0], [4.0]]), T.constant([[3.0], [3.0]])
+        >>> paired_distances(x, y, distance="euclidean").eval().tolist()
+        [3.0, 1.0]
     """
     check_choice("distance", distance, DISTANCES)
     x, y = T.as_tensor_variable(x), T.as_tensor_variable(y)
@@ -116,16 +179,16 @@ def paired_distances(
 
 
 def _root(square: TensorVariable) -> TensorVariable:
-    """The square root, with gradient zero at zero where sqrt has infinity."""
+    """The square root, with gradient 0 at 0, where that of sqrt is infinite."""
     zero = T.eq(square, 0)
     root = T.sqrt(T.switch(zero, T.ones_like(square), square))
     return T.switch(zero, T.zeros_like(square), root)
 
 
 def _center(x: TensorVariable, y: TensorVariable) -> TensorVariable:
-    """The point that is subtracted from both, a constant: distances do not depend on it."""
+    """A constant that is subtracted from x and y: a common offset would cancel the digits."""
     center = disconnected_grad(T.mean(x, axis=0) + T.mean(y, axis=0)) / 2
-    # One bad row must not spoil all pairs.
+    # A row with NaN must not spoil all pairs.
     return T.switch(T.isnan(center) | T.isinf(center), T.zeros_like(center), center)
 
 

@@ -1,43 +1,30 @@
-"""Soft nearest neighbor loss: how far each point is from having neighbors of its own class.
+"""Soft nearest neighbor loss: do the neighbors of a point belong to the class of the point?
 
-    −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T) / Σ_{j≠i} exp(−D_ij / T) ),   mean over i
+    loss_i = −log ( Σ_{j≠i, y_j = y_i} exp(−D_ij / T)  /  Σ_{j≠i} exp(−D_ij / T) )
 
-Sources: Frosst, Papernot, Hinton 2019 (arXiv 1902.01889); seed topic: nearest neighbors in
-PyTorch.
+Source: Frosst, Papernot, Hinton (2019), "Analyzing and Improving Representations with the Soft
+Nearest Neighbor Loss", arXiv 1902.01889.
 """
 
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 import theano.tensor as T
-from theano.compile.builders import OpFromGraph
-from theano.gradient import DisconnectedType, disconnected_grad
-from theano.graph.basic import Variable
-from theano.ifelse import ifelse
+from theano.gradient import disconnected_grad
 from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
 
 from theano_impl.distances import DISTANCES, pairwise_distances
-from theano_impl.fast.soft_nearest_neighbor_loss import NEAR, NearLosses, by_blocks
-from theano_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_flag,
-    check_floating,
-    check_labels,
-    check_not_empty,
-    check_number,
-    check_values,
-)
+from theano_impl.fast import soft_nearest_neighbor_loss as fast
+from theano_impl.support import checks
+from theano_impl.support.blocks import by_blocks
 from theano_impl.support.layer import Layer
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # of a learned temperature, either way: float32 holds D / T beside it
+LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 def soft_nearest_neighbor_loss(
@@ -49,114 +36,49 @@ def soft_nearest_neighbor_loss(
     reduction: str = "mean",
     block_size: int | None = None,
 ) -> TensorVariable:
-    """Minus the log of the share that an anchor's own class has of its neighborhood.
+    """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
-    embeddings: (n, features); labels: (n,) integers. temperature: a positive number, or a scalar
-    variable of one. distance: sqeuclidean as in the paper, euclidean or cosine. reduction: mean
-    over the anchors that share their label with another, sum, or none for (n,). An anchor alone in
-    its class has loss zero and no gradient. With block_size, memory is n · block_size instead of
-    n²: the rows are computed in blocks, and once more for the gradient. Squared distances that are
-    small against the temperature take a quicker way. TypeError for integers; AssertionError, when
-    it runs, for an empty batch, wrong shapes or a temperature that is not positive.
+        loss_i = log Σ_{j≠i} exp(−D_ij / T) − log Σ_{j≠i, y_j = y_i} exp(−D_ij / T)
+
+    Args:
+        embeddings: (n, features), float32 or float64.
+        labels: (n,), integers.
+        temperature: T, a positive number, or a scalar variable.
+        distance: D: sqeuclidean as in the paper, euclidean or cosine.
+        reduction: mean over the anchors that share their label with another point, sum or none.
+        block_size: rows that are computed at a time: memory is n · block_size instead of n².
+    Returns:
+        A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
+        gradient.
+    Raises:
+        TypeError: embeddings that are not floating, labels that are not integers.
+        ValueError: a temperature that is not positive, wrong numbers of axes.
+        AssertionError: when it runs, for an empty batch, wrong shapes, or a variable temperature
+            that is not positive.
+    Example:
+        >>> x = T.constant([[0.0], [1.0], [3.0]])
+        >>> loss = soft_nearest_neighbor_loss(x, T.constant([0, 0, 1]))
+        >>> round(float(loss.eval()), 4)  # (log(1 + e⁻⁸) + log(1 + e⁻³)) / 2
+        0.0245
     """
-    check_choice("distance", distance, DISTANCES)
-    check_choice("reduction", reduction, REDUCTIONS)
-    if block_size is not None:
-        block_size = check_count("block_size", block_size)
+    block_size = _check_options(distance, reduction, block_size)
     embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
-    check_floating("embeddings", embeddings, ndim=2)
-    embeddings = check_not_empty("embeddings", embeddings)
-    labels = check_labels("labels", labels, embeddings.shape[0])
-    temperature = _check_temperature(temperature, embeddings)
-    if distance == "sqeuclidean" and embeddings.dtype in ("float32", "float64"):
-        losses = _near_or_far_losses(embeddings, labels, temperature, block_size)
+    checks.check_floating("embeddings", embeddings, ndim=2)
+    embeddings = checks.check_not_empty("embeddings", embeddings)
+    labels = checks.check_labels("labels", labels, embeddings.shape[0])
+    temperature = checks.check_positive("temperature", temperature, embeddings)
+
+    def anchor_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
+        return _anchor_losses(rows, *tensors, distance=distance)
+
+    def plain_losses(*tensors: TensorVariable) -> TensorVariable:
+        return by_blocks(anchor_losses, block_size, *tensors)
+
+    if fast.applies(embeddings, distance):  # where all D are small against T, else plain
+        losses = fast.losses(embeddings, labels, temperature, block_size, plain_losses)
     else:
-        losses = _far_losses(embeddings, labels, temperature, distance, block_size)
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return T.sum(losses)
-    _, classes, sizes = Unique(return_inverse=True, return_counts=True)(labels)
-    paired = T.cast(T.sum(sizes[classes] > 1), losses.dtype)
-    return T.sum(losses) / T.maximum(paired, 1)
-
-
-def _near_or_far_losses(
-    embeddings: TensorVariable,
-    labels: TensorVariable,
-    temperature: TensorVariable,
-    block_size: int | None,
-) -> TensorVariable:
-    """The losses, (n,), by the quicker way where it is safe."""
-
-    def ways(
-        x: TensorVariable, labels: TensorVariable, temperature: TensorVariable
-    ) -> tuple[TensorVariable, NearLosses, TensorVariable, list[TensorVariable]]:
-        n = x.shape[0]
-        centered = x - T.mean(x, axis=0)
-        reach = T.max(T.sum(centered * centered, axis=1)) / temperature
-        is_near = (reach >= 0) & (reach <= np.asarray(NEAR, x.dtype))
-        # Operations that work in place, and linkers too, make Theano go both ways: the wrong
-        # one is given a single point.
-        centered = T.switch(is_near, centered, T.zeros_like(x))[: T.switch(is_near, n, 1)]
-        near = NearLosses(centered, labels[: centered.shape[0]], temperature, block_size)
-        x = x[: T.switch(is_near, 1, n)]
-        labels = labels[: x.shape[0]]
-        far = _far_losses(x, labels, temperature, "sqeuclidean", block_size)
-        return is_near, near, far, [x, temperature]
-
-    def losses(
-        x: TensorVariable, labels: TensorVariable, temperature: TensorVariable
-    ) -> TensorVariable:
-        is_near, near, far, _ = ways(x, labels, temperature)
-        return ifelse(is_near, near.losses, far)
-
-    def gradients(
-        inputs: list[TensorVariable], _: list[TensorVariable], upstream: list[TensorVariable]
-    ) -> list[Variable]:
-        is_near, near, far, leaves = ways(*inputs)
-        of_far = T.grad(None, leaves, known_grads={far: upstream[0][: far.shape[0]]})
-        of_near = near.gradients(upstream[0][: near.losses.shape[0]])
-        of_x, of_temperature = map(partial(ifelse, is_near), of_near, of_far)
-        return [of_x, DisconnectedType()(), of_temperature]
-
-    # The gradient is an OpFromGraph too, and has one only if all its inputs are floats: the
-    # classes are numbered from 0, which a float64 holds exactly.
-    _, classes = Unique(return_inverse=True)(labels)
-    classes = disconnected_grad(T.cast(classes, "float64"))
-    given = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(classes, 0), temperature]
-    inputs = [one.type() for one in given]
-    return _Composed(inputs, [losses(*inputs)], inline=True, lop_overrides=gradients)(*given)
-
-
-class _Composed(OpFromGraph):
-    """An OpFromGraph whose gradient has a gradient, though not all of its outputs are used."""
-
-    def L_op(
-        self, inputs: list[Variable], outputs: list[Variable], output_grads: list[Variable]
-    ) -> list[Variable]:
-        used = [not isinstance(one.type, DisconnectedType) for one in output_grads]
-        output_grads = [
-            gradient if is_used else output.zeros_like()
-            for gradient, output, is_used in zip(output_grads, outputs, used, strict=True)
-        ]
-        return super().L_op(inputs, outputs, output_grads)
-
-
-def _far_losses(
-    embeddings: TensorVariable,
-    labels: TensorVariable,
-    temperature: TensorVariable,
-    distance: str,
-    block_size: int | None,
-) -> TensorVariable:
-    """The losses of any points, (n,), in logarithms throughout."""
-    return by_blocks(
-        lambda rows, x, y, t: _anchor_losses(rows, x, y, t, distance),
-        labels.shape[0],
-        block_size,
-        [embeddings, labels, temperature],
-    )
+        losses = plain_losses(embeddings, labels, temperature)
+    return _reduce(losses, labels, reduction)
 
 
 def _anchor_losses(
@@ -164,65 +86,78 @@ def _anchor_losses(
     embeddings: TensorVariable,
     labels: TensorVariable,
     temperature: TensorVariable,
+    *,
     distance: str,
 ) -> TensorVariable:
-    """The losses of the anchors at these rows, (rows,)."""
-    distances = pairwise_distances(embeddings[rows], embeddings, distance=distance)
+    """The losses of the anchors in these rows, (rows,)."""
+    D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
     others = T.neq(rows[:, None], T.arange(labels.shape[0]))
-    partners = others & T.eq(labels[rows][:, None], labels)
-    # An anchor without partner gets two equal sums: zero, and NaN if there is one.
-    lonely = T.eq(T.any(partners, axis=1, keepdims=True), 0)
-    others, partners = others | lonely, partners | lonely
-    # Both sums share a factor, the nearest partner's: far away it would swallow their digits.
-    infinity = np.asarray(math.inf, distances.dtype)
-    masked = T.switch(partners, disconnected_grad(distances), infinity)
+    positives = others & T.eq(labels[rows][:, None], labels)
+    # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
+    singletons = T.eq(T.any(positives, axis=1, keepdims=True), 0)
+    others, positives = others | singletons, positives | singletons
+    # Subtract the distance to the nearest positive in both sums: it cancels, and keeps precision
+    # when all distances are large.
+    infinity = np.asarray(math.inf, D.dtype)
+    masked = T.switch(positives, disconnected_grad(D), infinity)
     nearest = T.min(masked, axis=1, keepdims=True)
-    logits = (nearest - distances) / temperature
-    of_others = _log_sum_exp(T.switch(others, logits, -infinity))
-    return of_others - _log_sum_exp(T.switch(partners, logits, -infinity))
+    logits = (nearest - D) / temperature
+    log_all = _log_sum_exp(T.switch(others, logits, -infinity))
+    log_same = _log_sum_exp(T.switch(positives, logits, -infinity))
+    return log_all - log_same
 
 
 def _log_sum_exp(logits: TensorVariable) -> TensorVariable:
-    """By rows. Theano stabilizes log(sum(exp(x))) itself, but not with a mask in between."""
+    """Of each row. Theano stabilizes log(sum(exp(x))) itself, but not with a mask in between."""
     largest = disconnected_grad(T.max(logits, axis=1, keepdims=True))
     return T.log(T.sum(T.exp(logits - largest), axis=1)) + largest[:, 0]
 
 
-def _check_temperature(
-    temperature: float | TensorVariable, embeddings: TensorVariable
-) -> TensorVariable:
-    if not isinstance(temperature, Variable):
-        temperature = check_number("temperature", temperature, above=0)
-        return T.constant(temperature, dtype=embeddings.dtype)
-    check_dtype("temperature", temperature, embeddings.dtype)
-    if temperature.ndim:
-        raise ValueError(f"temperature: expected a scalar, got {temperature.ndim} axes")
-    # NaN is let through.
-    positive = T.eq(T.le(temperature, 0), 0)
-    return check_values(temperature, positive, "temperature", "a number above 0")
+def _reduce(losses: TensorVariable, labels: TensorVariable, reduction: str) -> TensorVariable:
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return T.sum(losses)
+    _, classes, sizes = Unique(return_inverse=True, return_counts=True)(labels)
+    n_anchors = T.cast(T.sum(sizes[classes] > 1), losses.dtype)
+    return T.sum(losses) / T.maximum(n_anchors, 1)  # of the anchors with positives
+
+
+def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:
+    checks.check_choice("distance", distance, DISTANCES)
+    checks.check_choice("reduction", reduction, REDUCTIONS)
+    return None if block_size is None else checks.check_count("block_size", block_size)
 
 
 class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer: `.output` is the loss.
 
-    learn_temperature trains T too, through 1/T as in the paper; it starts at `temperature`. The
-    parameter is `log_inverse_temperature`, −log T: a step of any optimizer leaves T positive, and
-    beyond e^±32 T stays where it is. `inverse_temperature` is 1/T.
+    With learn_temperature, T is trained too. The parameter is `log_inverse_temperature`, −log T: T
+    stays positive after any step of an optimizer, and stays in e^±32. `inverse_temperature` is 1/T.
 
-    Used as a penalty the loss is maximized, so that the classes entangle; over T it is minimized
-    all the same, so that T is the scale at which they are most apart. Let T move faster than the
-    embeddings: while it lags behind, the loss is above its maximum, the one of mixed classes.
+    As a penalty the loss is maximized over the embeddings, which mixes the classes, and still
+    minimized over T, so that T is the scale at which the classes are most distinct. Let T learn
+    faster than the embeddings: while T lags behind, the loss is above that of mixed classes.
 
-        loss = SoftNearestNeighborLoss(embeddings, labels, learn_temperature=True)
-        logarithm = loss.log_inverse_temperature
-        of_x, of_temperature = T.grad(loss.output, [embeddings, logarithm])
-        updates = [
-            (embeddings, embeddings + 0.05 * of_x),
-            (logarithm, logarithm - 1.0 * of_temperature),  # over T it is minimized
-        ]
-        step = theano.function([], loss.output, updates=updates)
-        for _ in range(60):
-            step()
+    Args:
+        embeddings, labels: as in `soft_nearest_neighbor_loss`.
+        temperature: T, or its start when it is learned; a positive number.
+        learn_temperature: whether T is a parameter.
+        distance, reduction, block_size: as in `soft_nearest_neighbor_loss`.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> import theano
+        >>> start = np.array([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]])
+        >>> x = theano.shared(start.astype(theano.config.floatX))
+        >>> loss = SoftNearestNeighborLoss(x, T.constant([0, 0, 1, 1]), learn_temperature=True)
+        >>> logarithm = loss.log_inverse_temperature
+        >>> grad_x, grad_t = T.grad(loss.output, [x, logarithm])
+        >>> maximize, minimize = (x, x + 0.05 * grad_x), (logarithm, logarithm - 1.0 * grad_t)
+        >>> step = theano.function([], loss.output, updates=[maximize, minimize])
+        >>> losses = [float(step()) for _ in range(60)]
+        >>> 0.5 < losses[-1] < math.log(3) + 0.01  # the classes are mixed
+        True
     """
 
     def __init__(
@@ -236,12 +171,9 @@ class SoftNearestNeighborLoss(Layer):
         reduction: str = "mean",
         block_size: int | None = None,
     ) -> None:
-        temperature = check_number("temperature", temperature, above=0)
-        learn_temperature = check_flag("learn_temperature", learn_temperature)
-        check_choice("distance", distance, DISTANCES)
-        check_choice("reduction", reduction, REDUCTIONS)
-        if block_size is not None:
-            block_size = check_count("block_size", block_size)
+        temperature = checks.check_number("temperature", temperature, above=0)
+        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
+        block_size = _check_options(distance, reduction, block_size)
         config = {
             "temperature": temperature,
             "learn_temperature": learn_temperature,
@@ -254,7 +186,7 @@ class SoftNearestNeighborLoss(Layer):
         if options.pop("learn_temperature"):
             start = np.array(-math.log(temperature))
             logarithm = self.add_param("log_inverse_temperature", start)
-            check_dtype("embeddings", embeddings, logarithm.dtype)
+            checks.check_dtype("embeddings", embeddings, logarithm.dtype)
             limit = np.asarray(LARGEST_LOG, logarithm.dtype)
             self.log_inverse_temperature = logarithm
             self.inverse_temperature = T.exp(T.clip(logarithm, -limit, limit))

@@ -1,8 +1,11 @@
-"""Soft nearest neighbor losses of points that are near against the temperature, the quick way.
+"""Fast soft nearest neighbor loss: two products and one exp, for points near against T.
 
-Up to ‖x‖² / T = NEAR, exp(−D / T) neither overflows nor vanishes in float32: N is then one
-product and one exp, and the gradient is a product again. `soft_nearest_neighbor_loss` chooses.
-The gradient is right once: where it is to be differentiated, that of the plain formula is taken.
+1. While all ‖x − mean‖² / T are at most NEAR, N_ij = exp(−D_ij / T) neither overflows nor vanishes
+   in float32: N comes from one product and one exp, and no sum needs a logarithm of its terms.
+2. The points are sorted by class, so that the positives of an anchor are a window of columns, and N
+   is computed in blocks of rows that stay in the cache.
+3. The gradient is written by hand as products with N. It can be taken once: where it is to be
+   differentiated itself, the gradient of the plain loss takes its place.
 """
 
 from __future__ import annotations
@@ -14,47 +17,64 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytorch_impl.support.transforms import batched, plain_gradients
+from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
-NEAR = 16.0
-ROWS = 512  # of a block where none is asked for: it stays in the cache
-MANY = 64  # rows of a class, or of several: a product for fewer takes as long
+NEAR = 16.0  # the largest ‖x − mean‖² / T
+BLOCK_SIZE = 512  # rows of a block when the caller asks for none
+MIN_GROUP = 64  # rows of a class, or of several: a product with fewer takes as long
 
 
-class _Points(NamedTuple):
-    """Points around the origin, sorted by class: the partners of some stand in one window.
+class _SortedPoints(NamedTuple):
+    """Centered points, sorted by class.
 
-    keys: (1 + features + 1, n), as products with N are fastest: their squared lengths, the points
-    and ones. labels and weights, of the losses in their sum: (n,). alone: (n,), 1 for points
-    without a partner, else 0. order: where each stood. groups: their places, and whether they
-    are of several classes. rows: of a block.
+    Attributes:
+        keys: (1 + features + 1, n): ‖x‖², the points in columns, and ones. Products with N are
+            fastest in this layout.
+        labels: (n,), sorted.
+        weights: (n,), of the losses in their sum; 0 for singletons, points without positives.
+        singletons: (n,), 1 for a singleton, else 0.
+        order: (n,), where the sorted points were before.
+        groups: of adjacent classes: first row, last row + 1, whether there are several classes.
+        block_size: rows of a block.
     """
 
     keys: Tensor
     labels: Tensor
     weights: Tensor
-    alone: Tensor
+    singletons: Tensor
     order: Tensor
     groups: list[tuple[int, int, bool]]
-    rows: int
+    block_size: int
 
-    def in_order(self, sorted_: Tensor) -> Tensor:
-        """The points' values, (…, n), as they came."""
-        places = torch.arange(len(self.order), device=self.order.device)
-        return sorted_.index_select(-1, places.scatter(0, self.order, places))
+    def unsorted(self, values: Tensor) -> Tensor:
+        """Values of the sorted points, (..., n), in the order before sorting."""
+        rows = torch.arange(len(self.order), device=self.order.device)
+        return values.index_select(-1, rows.scatter(0, self.order, rows))
 
 
-def near_loss(
+def applies(embeddings: Tensor, temperature: Tensor, distance: str) -> bool:
+    """Whether the fast way is right here, and faster than the plain one (on CUDA it is not)."""
+    if distance != "sqeuclidean" or embeddings.device.type != "cpu":
+        return False
+    known = embeddings.dtype in (torch.float32, torch.float64)
+    if not known or transformed(embeddings, temperature):
+        return False
+    x = embeddings.detach()
+    reach = (x - x.mean(0)).square_().sum(1).amax() / temperature.detach()
+    return bool((reach >= 0) & (reach <= NEAR))  # False for NaN
+
+
+def loss(
     embeddings: Tensor,
     labels: Tensor,
     temperature: Tensor,
     reduction: str,
-    rows: int | None,
-    plain: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor | None:
-    """The reduced loss by squared distances, or None for points that are too far apart.
+    block_size: int | None,
+    plain_loss: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The reduced loss by squared distances, where `applies` is true.
 
-    plain: the same loss of (embeddings, temperature), of which any derivative can be taken.
+    plain_loss: the same function of (embeddings, temperature), for derivatives of the gradient.
     """
     n, features = embeddings.shape
     labels, order = labels.sort()
@@ -62,145 +82,151 @@ def near_loss(
     x = keys[1:-1].copy_(embeddings.detach().index_select(0, order).T)
     x -= x.mean(1, keepdim=True)
     torch.sum(x.square(), 0, out=keys[0])
-    if not 0 <= keys[0].amax() / temperature.detach() <= NEAR:
-        return None
-    twins = labels[1:] == labels[:-1]
-    weights = (F.pad(twins, (1, 0)) | F.pad(twins, (0, 1))).to(x.dtype)
-    alone = 1 - weights
+    repeats = F.pad(labels[1:] == labels[:-1], (1, 1))
+    weights = (repeats[1:] | repeats[:-1]).to(x.dtype)
+    singletons = 1 - weights
     if reduction == "mean":
         weights /= weights.sum().clamp_min(1)
     groups = _groups(labels.unique_consecutive(return_counts=True)[1].tolist())
-    points = _Points(keys, labels, weights, alone, order, groups, rows or ROWS)
+    size = block_size or BLOCK_SIZE
+    points = _SortedPoints(keys, labels, weights, singletons, order, groups, size)
     if reduction == "none":
-        return _Losses.apply(embeddings, temperature, points, plain)
-    return _Loss.apply(embeddings, temperature, points, plain, torch.is_grad_enabled())
+        return _Losses.apply(embeddings, temperature, points, plain_loss)
+    return _Sum.apply(embeddings, temperature, points, plain_loss, torch.is_grad_enabled())
 
 
-class _Loss(torch.autograd.Function):
-    """The weighted sum of the losses: its gradient is known up to a factor, and made at once."""
+class _Sum(torch.autograd.Function):
+    """The weighted sum of the losses. Its gradient is computed with it, up to grad_output."""
 
     @staticmethod
     def forward(
         ctx: Any,
         embeddings: Tensor,
         temperature: Tensor,
-        points: _Points,
-        plain: Callable[[Tensor, Tensor], Tensor],
+        points: _SortedPoints,
+        plain_loss: Callable[[Tensor, Tensor], Tensor],
         differentiate: bool,
     ) -> Tensor:
         weights = points.weights if differentiate else None
-        losses, gradient = _near(points, temperature, weights)
-        if gradient is not None:
-            of_temperature = None
+        losses, grad_x = _losses_and_gradient(points, temperature, weights)
+        if grad_x is not None:
+            grad_t = None
             if temperature.requires_grad:
-                of_temperature = _by_temperature(points, temperature, gradient)
-            of_x = points.in_order(gradient).T
-            ctx.save_for_backward(embeddings, temperature, of_x, of_temperature)
-            ctx.plain = plain
+                grad_t = _temperature_gradient(points, temperature, grad_x)
+            grad_embeddings = points.unsorted(grad_x).T
+            ctx.save_for_backward(embeddings, temperature, grad_embeddings, grad_t)
+            ctx.plain_loss = plain_loss
         return losses @ points.weights
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        embeddings, temperature, of_x, of_temperature = ctx.saved_tensors
+        embeddings, temperature, grad_embeddings, grad_t = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs, wanted = (embeddings, temperature), ctx.needs_input_grad[:2]
-            return *plain_gradients(ctx.plain, inputs, wanted, grad_output), None, None, None
-        if of_temperature is not None:
-            of_temperature = grad_output * of_temperature
-        return grad_output * of_x, of_temperature, None, None, None
+            return *plain_gradients(ctx.plain_loss, inputs, wanted, grad_output), None, None, None
+        if grad_t is not None:
+            grad_t = grad_output * grad_t
+        return grad_output * grad_embeddings, grad_t, None, None, None
 
 
 class _Losses(torch.autograd.Function):
-    """The losses one by one: the blocks are computed once more for the gradient."""
+    """The loss of each anchor, (n,). The gradient computes the blocks of N once more."""
 
     @staticmethod
     def forward(
         ctx: Any,
         embeddings: Tensor,
         temperature: Tensor,
-        points: _Points,
-        plain: Callable[[Tensor, Tensor], Tensor],
+        points: _SortedPoints,
+        plain_loss: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         ctx.save_for_backward(embeddings, temperature)
-        ctx.points, ctx.plain = points, plain
-        return points.in_order(_near(points, temperature, None)[0] * points.weights)
+        ctx.points, ctx.plain_loss = points, plain_loss
+        losses, _ = _losses_and_gradient(points, temperature, None)
+        return points.unsorted(losses * points.weights)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (embeddings, temperature), points = ctx.saved_tensors, ctx.points
         if torch.is_grad_enabled() or batched(grad_output):
             inputs, wanted = (embeddings, temperature), ctx.needs_input_grad[:2]
-            return *plain_gradients(ctx.plain, inputs, wanted, grad_output), None, None
-        _, gradient = _near(points, temperature, grad_output[points.order] * points.weights)
-        assert gradient is not None
-        of_temperature = _by_temperature(points, temperature, gradient)
-        return points.in_order(gradient).T, of_temperature, None, None
+            return *plain_gradients(ctx.plain_loss, inputs, wanted, grad_output), None, None
+        weights = grad_output[points.order] * points.weights
+        _, grad_x = _losses_and_gradient(points, temperature, weights)
+        assert grad_x is not None
+        grad_t = _temperature_gradient(points, temperature, grad_x)
+        return points.unsorted(grad_x).T, grad_t, None, None
 
 
-def _by_temperature(points: _Points, temperature: Tensor, gradient: Tensor) -> Tensor:
-    """The loss is a function of x / √T, which ties the two gradients together."""
-    return -(points.keys[1:-1] * gradient).sum() / (2 * temperature)
+def _temperature_gradient(points: _SortedPoints, temperature: Tensor, grad_x: Tensor) -> Tensor:
+    """The loss depends on x / √T alone: dL/dT = −x · dL/dx / 2T."""
+    return -(points.keys[1:-1] * grad_x).sum() / (2 * temperature)
 
 
-def _near(
-    points: _Points, temperature: Tensor, weights: Tensor | None
+def _losses_and_gradient(
+    points: _SortedPoints, temperature: Tensor, weights: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The losses of sorted points, (n,), and the gradient of their weighted sum, (features, n).
 
-    With N = exp(−D / T) and W the gradient of the sum by D, that by x is
-    2 x (W1 + Wᵀ1) − 2 x (W + Wᵀ): each block of N is made by one product, and each block of W
-    in its place. A point without a partner has some loss, and weight zero.
+    For W = d(sum)/dD, the gradient by x is 2 x (W1 + Wᵀ1) − 2 x (W + Wᵀ). Each block of N comes
+    from one product, and W takes its memory. A singleton gets some loss here: its weight is 0.
     """
-    keys, _, _, alone, _, _, rows = points
+    keys, _, _, singletons, _, _, block_size = points
     n = keys.shape[1]
-    # D / T without the anchor's own square, which both sums share, in a single product.
-    sharpness = 1 / temperature
-    queries = keys * (2 * sharpness)
-    queries[0], queries[-1] = -sharpness, 0
-    values = keys[1:]  # the row of ones sums
-    losses = torch.empty_like(alone)
-    moved = torch.zeros_like(values)
-    space = keys.new_empty(min(rows, n), n)
-    doubled = None if weights is None else 2 * sharpness * weights
-    for first in range(0, n, rows):
-        block = slice(first, min(first + rows, n))
-        near = torch.mm(queries[:, block].T, keys, out=space[: block.stop - first]).exp_()
-        near.diagonal(first).zero_()
-        windows = list(_windows(points, near, block))
-        others = near.sum(1) + alone[block]
-        same = torch.cat([partners.sum(1) for _, _, partners in windows]) + alone[block]
-        ratio = others / same
+    # One product gives (2 x_i·x_j − ‖x_j‖²) / T: ‖x_i‖² would cancel between the two sums.
+    inverse_temperature = 1 / temperature
+    queries = keys * (2 * inverse_temperature)
+    queries[0], queries[-1] = -inverse_temperature, 0
+    values = keys[1:]  # the points, and ones, which give the row sums
+    losses = torch.empty_like(singletons)
+    grad = torch.zeros_like(values)
+    scratch = keys.new_empty(min(block_size, n), n)
+    scaled_weights = None if weights is None else 2 * inverse_temperature * weights
+    for first in range(0, n, block_size):
+        block = slice(first, min(first + block_size, n))
+        N = torch.mm(queries[:, block].T, keys, out=scratch[: block.stop - first]).exp_()
+        N.diagonal(first).zero_()
+        windows = list(_windows(points, N, block))
+        sum_all = N.sum(1) + singletons[block]
+        sum_same = torch.cat([same.sum(1) for _, _, same in windows]) + singletons[block]
+        ratio = sum_all / sum_same
         torch.log(ratio, out=losses[block])
-        if doubled is not None:
-            for mine, within, partners in windows:
-                within.addcmul_(partners, ratio[mine, None], value=-1)
-            weight = doubled[block] / others
-            moved[:, block].addcmul_(torch.mm(values, near.T), weight)
-            moved.addmm_(weight * values[:, block], near)
-    if doubled is None:
+        if scaled_weights is not None:
+            for rows, window, same in windows:
+                window.addcmul_(same, ratio[rows, None], value=-1)  # N becomes W, up to a factor
+            factor = scaled_weights[block] / sum_all
+            grad[:, block].addcmul_(torch.mm(values, N.T), factor)
+            grad.addmm_(factor * values[:, block], N)
+    if scaled_weights is None:
         return losses, None
-    return losses, moved[:-1].addcmul_(moved[-1:], values[:-1], value=-1)
+    return losses, grad[:-1].addcmul_(grad[-1:], values[:-1], value=-1)
 
 
-def _windows(points: _Points, near: Tensor, block: slice) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Of the groups in a block: their places in it, N within the group, and N between partners."""
+def _windows(
+    points: _SortedPoints, N: Tensor, block: slice
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For each group that overlaps this block of rows: three views or arrays.
+
+    1. its rows in the block, 2. N restricted to the group's columns, 3. the same with 0 between
+    different classes.
+    """
     for begin, end, several in points.groups:
-        mine = slice(max(begin, block.start) - block.start, min(end, block.stop) - block.start)
-        if mine.start < mine.stop:
-            window = slice(begin, end)
-            within = partners = near[mine, window]
+        rows = slice(max(begin, block.start) - block.start, min(end, block.stop) - block.start)
+        if rows.start < rows.stop:
+            columns = slice(begin, end)
+            window = same = N[rows, columns]
             if several:
-                labels = points.labels[block][mine, None]
-                partners = within * (labels == points.labels[window])
-            yield mine, within, partners
+                labels = points.labels[block][rows, None]
+                same = window * (labels == points.labels[columns])
+            yield rows, window, same
 
 
 def _groups(sizes: list[int]) -> list[tuple[int, int, bool]]:
-    """Each class, or several that follow each other until they have MANY rows."""
+    """Join adjacent classes until a group has MIN_GROUP rows: (first, last + 1, several)."""
     n, groups, begin, end, classes = sum(sizes), [], 0, 0, 0
     for size in sizes:
         end, classes = end + size, classes + 1
-        if end - begin >= MANY or end == n:
+        if end - begin >= MIN_GROUP or end == n:
             groups.append((begin, end, classes > 1))
             begin, classes = end, 0
     return groups

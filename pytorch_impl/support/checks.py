@@ -123,6 +123,23 @@ def check_number(
     return number
 
 
+def check_positive(name: str, value: float | Tensor, like: Tensor) -> Tensor:
+    """`value`, a number or a scalar tensor above 0, as a scalar tensor with the dtype of `like`."""
+    if not isinstance(value, Tensor):
+        number = check_number(name, value, above=0)
+        return torch.tensor(number, dtype=like.dtype, device=like.device)
+    check_dtype(name, value, like.dtype)
+    if value.ndim:
+        raise ValueError(f"{name}: expected a scalar, got shape {tuple(value.shape)}")
+
+    def check(value: Tensor) -> None:
+        if (value <= 0).any():  # NaN passes
+            raise ValueError(f"{name}: expected a number above 0, got {value.min().item()}")
+
+    check_values(check, value.detach())
+    return value.to(like.device)
+
+
 def check_flag(name: str, value: bool) -> bool:
     """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
     plain = _plain(value)

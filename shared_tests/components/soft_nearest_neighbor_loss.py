@@ -1,4 +1,4 @@
-"""Definition of the soft nearest neighbor loss: each anchor by itself, two sums in logarithms."""
+"""Definition of the soft nearest neighbor loss: a loop over the anchors, two log-sum-exps each."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def soft_nearest_neighbor_loss(
     block_size=None,
 ):
     distances = pairwise_distances(embeddings, embeddings, distance)
-    losses, paired = np.zeros(len(labels)), np.zeros(len(labels), bool)
+    losses, has_positives = np.zeros(len(labels)), np.zeros(len(labels), bool)
     for anchor, row in enumerate(distances):
         others = np.arange(len(labels)) != anchor
-        partners = others & (labels == labels[anchor])
-        paired[anchor] = partners.any()
+        positives = others & (labels == labels[anchor])
+        has_positives[anchor] = positives.any()
         if np.isnan(row).any():
             losses[anchor] = np.nan
-        elif partners.any():
-            logits = (row[partners].min() - row) / temperature
-            losses[anchor] = log_sum_exp(logits[others]) - log_sum_exp(logits[partners])
-    mean = losses.sum() / max(paired.sum(), 1)
+        elif positives.any():
+            logits = (row[positives].min() - row) / temperature
+            losses[anchor] = log_sum_exp(logits[others]) - log_sum_exp(logits[positives])
+    mean = losses.sum() / max(has_positives.sum(), 1)
     return {"mean": mean, "sum": losses.sum(), "none": losses}[reduction]
 
 
@@ -45,13 +45,13 @@ def soft_nearest_neighbor_module(
     return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
 
-LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2])  # the 3 is alone
+LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 1, 0, 2])  # the 3 is a singleton
 BATCH = {"embeddings": normal(11, 5, seed=1), "labels": LABELS}
 FAR = {"embeddings": 1e3 * normal(11, 5, seed=2), "labels": LABELS}
 # All pairs are as far apart, so that the loss is the logarithm of two counts.
 SIMPLEX = {"embeddings": 1e3 * np.eye(8), "labels": np.array([0, 1, 0, 2, 1, 0, 1, 0])}
 DUPLICATES = {"embeddings": np.repeat(normal(4, 5, seed=3), [2, 3, 1, 5], axis=0), "labels": LABELS}
-LONELY = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
+SINGLETONS = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
 ONE_CLASS = {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}
 WITH_NAN = BATCH | {
     "embeddings": np.where(np.arange(55).reshape(11, 5) == 7, np.nan, FAR["embeddings"])
@@ -85,9 +85,9 @@ CASES = (
         gradients=with_long_steps,
     ).vanishes("gradient:embeddings"),
     Case("tiny temperature", BATCH, {"temperature": 1e-6}),
-    # The quick way is for points within ‖x‖² / T = 16 of their mean.
+    # The fast way is for points within ‖x‖² / T = 16 of their mean.
     *(
-        Case(f"{name} quick way", BATCH, {"temperature": RADIUS / ratio, "reduction": "none"})
+        Case(f"{name} fast way", BATCH, {"temperature": RADIUS / ratio, "reduction": "none"})
         for name, ratio in (("just within the", 15.9), ("just beyond the", 16.1))
     ),
     Case("digits", DIGITS, {"temperature": 2.0}),
@@ -104,15 +104,15 @@ CASES = (
         {"distance": "euclidean"},
         flat={"embeddings": ...},
     ),
-    Case("no partner", LONELY, flat={"embeddings": ...}),
-    Case("no partner, none", LONELY, {"reduction": "none"}, flat={"embeddings": ...}),
+    Case("only singletons", SINGLETONS, flat={"embeddings": ...}),
+    Case("only singletons, none", SINGLETONS, {"reduction": "none"}, flat={"embeddings": ...}),
     Case("one class", ONE_CLASS, flat={"embeddings": ...}),
     Case("one point", {"embeddings": normal(1, 3, seed=5), "labels": np.array([4])}),
     Case("zero vectors", BATCH | {"embeddings": np.zeros((11, 5))}, {"distance": "cosine"}),
     Case("nan", WITH_NAN, {"reduction": "none"}, differentiate=False),
     Case(
-        "nan, no partner",
-        LONELY | {"embeddings": LONELY["embeddings"] * np.nan},
+        "nan, only singletons",
+        SINGLETONS | {"embeddings": SINGLETONS["embeddings"] * np.nan},
         differentiate=False,
     ),
     *(
@@ -129,7 +129,7 @@ CASES = (
         for distance in ("cosine", "euclidean")
     ),
     Case("blocks, far apart", FAR, {**COLD, "block_size": 3}),
-    Case("blocks, no partner", LONELY, {"block_size": 2}, flat={"embeddings": ...}),
+    Case("blocks, only singletons", SINGLETONS, {"block_size": 2}, flat={"embeddings": ...}),
     Case("blocks, nan", WITH_NAN, {"block_size": 4, "reduction": "none"}, differentiate=False),
 )
 
@@ -144,7 +144,7 @@ LEARNED_CASES = (
     learned("learned, far apart", FAR, 90.0),
     learned("learned, digits", DIGITS, distance="euclidean", reduction="none"),
     learned("learned, blocks", BATCH, block_size=4, distance="cosine"),
-    learned("learned, no partner", LONELY, reduction="sum"),
+    learned("learned, only singletons", SINGLETONS, reduction="sum"),
     learned("learned, as cold as it gets", FAR, np.exp(40.0), distance="cosine"),
 )
 BAD_OPTIONS = (
@@ -192,11 +192,11 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "sqeuclidean, mean",
             {
-                "pytorch_impl": ("near.diagonal(first).zero_()", ""),
-                "tf2_impl": ("tf.zeros_like(block, x.dtype)", "tf.ones_like(block, x.dtype)"),
+                "pytorch_impl": ("N.diagonal(first).zero_()", ""),
+                "tf2_impl": ("tf.zeros_like(rows, x.dtype)", "tf.ones_like(rows, x.dtype)"),
                 "theano_impl": (
-                    "T.switch(T.eq(rows[:, None], T.arange(keys.shape[0])), T.zeros_like(near), near)",
-                    "near",
+                    "T.switch(T.eq(rows[:, None], T.arange(keys.shape[0])), T.zeros_like(N), N)",
+                    "N",
                 ),
             },
             "fast.soft_nearest_neighbor_loss",
@@ -207,16 +207,16 @@ DEFINITION = Definition(
             "duplicates",
             {
                 "pytorch_impl": (
-                    "near.diagonal(first).zero_()",
-                    "near.masked_fill_((keys[:, block, None] == keys[:, None]).all(0), 0)",
+                    "N.diagonal(first).zero_()",
+                    "N.masked_fill_((keys[:, block, None] == keys[:, None]).all(0), 0)",
                 ),
                 "tf2_impl": (
-                    "tf.tensor_scatter_nd_update(near, itself, tf.zeros_like(block, x.dtype))",
-                    "near * tf.cast(tf.reduce_any(tf.gather(x, block)[:, None] != x, 2), x.dtype)",
+                    "tf.tensor_scatter_nd_update(N, itself, tf.zeros_like(rows, x.dtype))",
+                    "N * tf.cast(tf.reduce_any(tf.gather(x, rows)[:, None] != x, 2), x.dtype)",
                 ),
                 "theano_impl": (
                     "T.eq(rows[:, None], T.arange(keys.shape[0]))",
-                    "T.ge(near, 0.999999)",
+                    "T.ge(N, 0.999999)",
                 ),
             },
             "fast.soft_nearest_neighbor_loss",
@@ -227,12 +227,12 @@ DEFINITION = Definition(
             "blocks of 4",
             {
                 "pytorch_impl": (
-                    "near.diagonal(first).zero_()",
-                    "near.diagonal().zero_()",
+                    "N.diagonal(first).zero_()",
+                    "N.diagonal().zero_()",
                 ),
                 "tf2_impl": (
-                    "tf.range(tf.shape(block)[0]), block]",
-                    "tf.range(tf.shape(block)[0]), tf.range(tf.shape(block)[0])]",
+                    "tf.range(tf.shape(rows)[0]), rows]",
+                    "tf.range(tf.shape(rows)[0]), tf.range(tf.shape(rows)[0])]",
                 ),
                 "theano_impl": (
                     "T.switch(T.eq(rows[:, None]",
@@ -246,8 +246,8 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "cosine, mean",
             {
-                "pytorch_impl": ("labels.sort().values.diff() == 0", "labels.diff() > -99"),
-                "tf2_impl": ("twins = ordered[1:] == ordered[:-1]", "twins = labels[1:] >= 0"),
+                "pytorch_impl": ("ordered[1:] == ordered[:-1]", "ordered[1:] >= 0"),
+                "tf2_impl": ("ordered[1:] == ordered[:-1]", "ordered[1:] >= 0"),
                 "theano_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
             },
         ),
@@ -275,9 +275,9 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "equally far apart",
             {
-                "pytorch_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
-                "tf2_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
-                "theano_impl": ("(nearest - distances) / temperature", "-distances / temperature"),
+                "pytorch_impl": ("(nearest - D) / temperature", "-D / temperature"),
+                "tf2_impl": ("(nearest - D) / temperature", "-D / temperature"),
+                "theano_impl": ("(nearest - D) / temperature", "-D / temperature"),
             },
         ),
         Mutant(
@@ -285,9 +285,9 @@ DEFINITION = Definition(
             "soft_nearest_neighbor_loss",
             "temperature",
             {
-                "pytorch_impl": ("sharpness = 1 / temperature", "sharpness = temperature"),
-                "tf2_impl": ("-one], 1) / temperature", "-one], 1) * temperature"),
-                "theano_impl": ("-one], axis=1) / temperature", "-one], axis=1) * temperature"),
+                "pytorch_impl": ("= 1 / temperature", "= temperature"),
+                "tf2_impl": ("-ones], 1) / temperature", "-ones], 1) * temperature"),
+                "theano_impl": ("-ones], axis=1) / temperature", "-ones], axis=1) * temperature"),
             },
             "fast.soft_nearest_neighbor_loss",
         ),

@@ -141,6 +141,20 @@ def check_number(
     return number
 
 
+def check_positive(name: str, value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """`value`, a number or a scalar tensor above 0, as a scalar tensor with the dtype of `like`."""
+    if not tf.is_tensor(value):
+        number = check_number(name, value, above=0)
+        return tf.constant(number, like.dtype)
+    value = tf.convert_to_tensor(value)  # of a variable too
+    check_dtype(name, value, like.dtype)
+    if value.shape.rank:
+        raise ValueError(f"{name}: expected a scalar, got shape {value.shape}")
+    checked = check_values(~(value <= 0), name, "a number above 0", value)  # NaN passes
+    with tf.control_dependencies([] if checked is None else [checked]):
+        return tf.identity(value)
+
+
 def check_flag(name: str, value: bool) -> bool:
     """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
     plain = _plain(value)

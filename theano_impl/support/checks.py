@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import theano.tensor as T
+from theano.graph.basic import Variable
 from theano.tensor.opt import Assert
 from theano.tensor.var import TensorVariable
 
@@ -113,6 +114,20 @@ def check_number(
         wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
     return number
+
+
+def check_positive(
+    name: str, value: float | TensorVariable, like: TensorVariable
+) -> TensorVariable:
+    """`value`, a number or a scalar above 0, as a scalar variable with the dtype of `like`."""
+    if not isinstance(value, Variable):
+        number = check_number(name, value, above=0)
+        return T.constant(number, dtype=like.dtype)
+    check_dtype(name, value, like.dtype)
+    if value.ndim:
+        raise ValueError(f"{name}: expected a scalar, got {value.ndim} axes")
+    positive = T.eq(T.le(value, 0), 0)  # NaN passes
+    return check_values(value, positive, name, "a number above 0")
 
 
 def check_flag(name: str, value: bool) -> bool:

@@ -10,9 +10,9 @@ from shared_tests.support.sources import PACKAGES, ROOT, trees
 # FILE.NAME: the test, or COMPONENT: CASE, that is on both sides of it.
 THRESHOLDS = {
     "layers.convolution.BLOCK": "numpy/test_windows.py::test_convolution",
-    "fast.soft_nearest_neighbor_loss.MANY": "torch/test_near_neighbors.py::test_classes_around_the_size_of_a_group",
-    "fast.soft_nearest_neighbor_loss.NEAR": "soft_nearest_neighbor_loss: just beyond the quick way",
-    "fast.soft_nearest_neighbor_loss.ROWS": "torch/test_near_neighbors.py::test_more_rows_than_a_block",
+    "fast.soft_nearest_neighbor_loss.MIN_GROUP": "torch/test_near_neighbors.py::test_classes_around_the_size_of_a_group",
+    "fast.soft_nearest_neighbor_loss.NEAR": "soft_nearest_neighbor_loss: just beyond the fast way",
+    "fast.soft_nearest_neighbor_loss.BLOCK_SIZE": "torch/test_near_neighbors.py::test_more_rows_than_a_block",
     "neighbor_memory.ROWS": "numpy/test_thresholds.py::test_many_queries_of_a_memory",
     "neighbor_memory.TILE": "numpy/test_thresholds.py::test_a_memory_of_many_vectors",
     "support.normal_cdf.BLOCK": "numpy/test_thresholds.py::test_shares_of_many_numbers",

@@ -119,7 +119,7 @@ def test_second_derivatives(second_cell):
 @pytest.mark.parametrize("block_size", [None, 3])
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
 def test_both_ways_of_soft_nearest_neighbors(reach, block_size, wrap):
-    """The quick way has a gradient of its own; blocks are computed once more for theirs."""
+    """The fast way has a gradient by hand; the plain way computes its blocks again for it."""
     x, labels = normal(7, 3, seed=1), tf.constant([0, 1, 0, 1, 2, 0, 1])
     x -= x.mean(axis=0)
     x = tf.constant(x * np.sqrt(reach / (x**2).sum(axis=1).max()))

@@ -1,14 +1,14 @@
 """The temperature of soft nearest neighbors in TensorFlow: positive, learned or given."""
 
+import doctest
 import math
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from shared_tests.fixtures import normal
-from shared_tests.support.examples import example
+from tf2_impl import soft_nearest_neighbor_loss as component
 from tf2_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
@@ -18,11 +18,10 @@ LABELS = np.array([0, 0, 1, 1])
 
 
 def test_the_example_entangles_and_keeps_the_temperature_positive():
-    embeddings = tf.Variable(normal(4, 2, seed=3), dtype=tf.float32)
-    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "keras": keras, "tf": tf}
-    names |= {"embeddings": embeddings, "labels": LABELS}
-    exec(example(SoftNearestNeighborLoss), names)
-    after = float(names["loss"](embeddings, LABELS))
+    names = dict(vars(component))
+    for one in doctest.DocTestParser().get_examples(SoftNearestNeighborLoss.__doc__):
+        exec(one.source, names)
+    after = float(names["loss"](names["x"], names["labels"]))
     assert 0.5 < after <= math.log(3) + 0.01
     assert float(names["loss"].inverse_temperature) > 0
 

@@ -123,7 +123,7 @@ def test_second_derivatives(second_cell):
 
 @pytest.mark.parametrize("block_size", [None, 3])
 def test_both_ways_of_soft_nearest_neighbors(block_size):
-    """The quick way has a gradient of its own; blocks are computed once more for theirs."""
+    """The fast way has a gradient by hand; the plain way computes its blocks again for it."""
     labels = T.constant(np.array([0, 1, 0, 1, 2, 0, 1]))
     points, v, w = normal(7, 3, seed=1), normal(7, 3, seed=2), 0.3
     points -= points.mean(axis=0)

@@ -2,6 +2,7 @@
 
 import theano_impl  # noqa: F401, I001  (prepares what the first import of theano needs)
 
+import doctest
 import math
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 import theano
 import theano.tensor as T
 
-from shared_tests.support.examples import example
 from shared_tests.fixtures import normal
+from theano_impl import soft_nearest_neighbor_loss as component
 from theano_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
@@ -20,10 +21,9 @@ LABELS = T.constant(np.array([0, 0, 1, 1]))
 
 
 def test_the_example_entangles_and_keeps_the_temperature_positive():
-    embeddings = theano.shared(normal(4, 2, seed=3).astype(theano.config.floatX))
-    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "theano": theano, "T": T}
-    names |= {"embeddings": embeddings, "labels": LABELS}
-    exec(example(SoftNearestNeighborLoss), names)
+    names = dict(vars(component))
+    for one in doctest.DocTestParser().get_examples(SoftNearestNeighborLoss.__doc__):
+        exec(one.source, names)
     after = names["loss"].output.eval()
     assert 0.5 < after <= math.log(3) + 0.01
     assert names["loss"].inverse_temperature.eval() > 0

@@ -1,5 +1,6 @@
-"""Soft nearest neighbors that are near: classes of all sizes, in blocks that divide them."""
+"""The fast soft nearest neighbor loss: classes of all sizes, in blocks that divide them."""
 
+import doctest
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from fourfold.compare import VALUE_TOLERANCE, assert_close
-from pytorch_impl.fast import soft_nearest_neighbor_loss as near_neighbors
+from pytorch_impl import soft_nearest_neighbor_loss as component
+from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
 from pytorch_impl.soft_nearest_neighbor_loss import (
     SoftNearestNeighborLoss,
     soft_nearest_neighbor_loss,
@@ -25,7 +27,7 @@ EMBEDDINGS = normal(len(LABELS), 2, seed=1)
 @pytest.mark.parametrize("block_size", [None, 1, 50, 64, 100, 273])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_values_and_gradients(block_size, reduction, monkeypatch):
-    monkeypatch.setattr(near_neighbors, "ROWS", 130)  # None asks for it
+    monkeypatch.setattr(fast, "BLOCK_SIZE", 130)  # for a block_size of None
     labels = torch.from_numpy(LABELS)
 
     def loss(embeddings, temperature):
@@ -33,7 +35,7 @@ def test_values_and_gradients(block_size, reduction, monkeypatch):
         return soft_nearest_neighbor_loss(embeddings, labels, **options)
 
     given = torch.from_numpy(EMBEDDINGS).requires_grad_(), torch.tensor(2.0).double()
-    assert near_neighbors.near_loss(given[0], labels, given[1], reduction, None, loss) is not None
+    assert fast.applies(*given, "sqeuclidean")
     expected = definition.soft_nearest_neighbor_loss(EMBEDDINGS, LABELS, 2.0, reduction=reduction)
     got = loss(*given).detach().numpy()
     assert_close(got, np.asarray(expected), VALUE_TOLERANCE["layer", "float64"], "loss")
@@ -41,15 +43,15 @@ def test_values_and_gradients(block_size, reduction, monkeypatch):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("n", [near_neighbors.ROWS + change for change in (-1, 0, 1, 77)])
+@pytest.mark.parametrize("n", [fast.BLOCK_SIZE + change for change in (-1, 0, 1, 77)])
 def test_more_rows_than_a_block(n, reduction):
-    """At the true size: the quick way and the plain one, which knows no blocks."""
+    """At the true BLOCK_SIZE: the fast way and the plain one, which has no blocks here."""
     labels = torch.from_numpy(np.random.default_rng(3).integers(0, 5, n))
     found = []
-    for near in (near_neighbors.NEAR, -1.0):
+    for near in (fast.NEAR, -1.0):
         x = torch.from_numpy(normal(n, 3, seed=4)).requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(near_neighbors, "NEAR", near)
+            patch.setattr(fast, "NEAR", near)
             loss = soft_nearest_neighbor_loss(x, labels, temperature=3.0, reduction=reduction)
             (gradient,) = torch.autograd.grad((loss * loss).sum(), x)
         found.append((loss.detach(), gradient))
@@ -58,7 +60,7 @@ def test_more_rows_than_a_block(n, reduction):
         assert one.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("size", [near_neighbors.MANY + change for change in (-1, 0, 1)])
+@pytest.mark.parametrize("size", [fast.MIN_GROUP + change for change in (-1, 0, 1)])
 def test_classes_around_the_size_of_a_group(size):
     labels = np.repeat([0, 1, 2, 3], [size, 3, size, 1])
     x = normal(len(labels), 3, seed=5)
@@ -69,7 +71,7 @@ def test_classes_around_the_size_of_a_group(size):
 
 
 def test_a_class_of_many_rows_is_a_group_of_its_own():
-    assert near_neighbors._groups([70, 1, 90, 2, 3, 30, 64, 1, 5]) == [
+    assert fast._groups([70, 1, 90, 2, 3, 30, 64, 1, 5]) == [
         (0, 70, False),
         (70, 161, True),
         (161, 260, True),
@@ -91,7 +93,7 @@ def test_the_second_derivative_is_that_of_the_formula(block_size, reduction):
         return (loss(*given) * torch.arange(1, 5, dtype=torch.float64)).sum()
 
     inputs = tuple(one.clone().requires_grad_() for one in points)
-    assert type(loss(*inputs).grad_fn).__name__ in ("_LossBackward", "_LossesBackward")
+    assert type(loss(*inputs).grad_fn).__name__ in ("_SumBackward", "_LossesBackward")
     assert gradgradcheck(loss, inputs)
     wanted = torch.func.hessian(total, argnums=(0, 1))(*points)
     assert wanted[0][0].abs().max() > 0.1
@@ -118,11 +120,10 @@ FOUR = torch.tensor([0, 0, 1, 1])
 
 
 def test_the_example_entangles_and_keeps_the_temperature_positive():
-    embeddings = torch.from_numpy(normal(4, 2, seed=3)).float().requires_grad_()
-    names = {"SoftNearestNeighborLoss": SoftNearestNeighborLoss, "torch": torch}
-    names |= {"embeddings": embeddings, "labels": FOUR}
-    exec(example(SoftNearestNeighborLoss), names)
-    after = names["loss"](embeddings, FOUR).item()
+    names = dict(vars(component))
+    for one in doctest.DocTestParser().get_examples(SoftNearestNeighborLoss.__doc__):
+        exec(one.source, names)
+    after = names["loss"](names["x"], names["labels"]).item()
     assert 0.5 < after <= math.log(3) + 0.01
     assert names["loss"].inverse_temperature > 0
 
