@@ -69,7 +69,7 @@ def soft_nearest_neighbor_loss(
     def anchor_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
         return _anchor_losses(rows, *tensors, distance=distance)
 
-    def plain_losses(*tensors: tf.Tensor) -> tf.Tensor:
+    def plain_losses(*tensors: tf.Tensor, block_size: int | None = block_size) -> tf.Tensor:
         return by_blocks(anchor_losses, block_size, *tensors, dtype=embeddings.dtype)
 
     if fast.applies(embeddings, distance):  # where all D are small against T, else plain

@@ -33,7 +33,8 @@ def losses(
 ) -> tf.Tensor:
     """The loss of each anchor by squared distances, (n,), where `applies` is true.
 
-    plain_losses: the same function of (embeddings, labels, temperature), of any points.
+    plain_losses: the same function of (embeddings, labels, temperature), of any points, with
+    block_size as an option.
     """
     x = embeddings - tf.stop_gradient(tf.reduce_mean(embeddings, axis=0))
     reach = tf.reduce_max(tf.reduce_sum(x * x, axis=1)) / temperature
@@ -48,8 +49,8 @@ def losses(
         return tf.cond((reach >= 0) & (reach <= NEAR), near, plain)  # plain for NaN
     except (AssertionError, NotImplementedError):
         # In a graph, under two tapes or a persistent one, TensorFlow builds second derivatives at
-        # once, and fails at custom gradients within a condition.
-        return plain()
+        # once, and fails at custom and recomputed gradients within a condition.
+        return plain_losses(embeddings, labels, temperature, block_size=None)
 
 
 def _near_losses(
@@ -80,10 +81,10 @@ def _near_losses(
             return N, tf.gather(labels, rows)[:, None] == labels
 
         all_rows = tf.range(n)
-        kept = neighbors(all_rows) if block_size is None else None
+        kept = neighbors(all_rows) if block_size is None else ()
 
         def by_rows(function: Callable[..., tf.Tensor]) -> tf.Tensor:
-            if kept is not None:
+            if block_size is None:
                 return function(all_rows, *kept)
             return map_blocks(lambda rows: function(rows, *neighbors(rows)), n, block_size, x.dtype)
 
