@@ -60,7 +60,7 @@ def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns:
         (n, m); 0 for a zero row.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: other than two axes, features that differ.
     Example:
         >>> x, y = np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([[3.0, 0.0]])
@@ -85,7 +85,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
         from 0 is 0.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: other than two axes, features that differ.
     Example:
         >>> x, y = np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[3.0, 0.0]])
@@ -117,7 +117,7 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray, *, distance: str = "cosine"
     Returns:
         (n, m).
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: an unknown distance, other than two axes, features that differ.
     Example:
         >>> x, y = np.array([[0.0], [4.0]]), np.array([[3.0]])

@@ -115,7 +115,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     norms = x_square[:, None] + y_square
     square = product.mul_(-2).add_(norms)
     rounding = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
-    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
+    # Subtract what is rounding, as a constant: the derivatives stay (the second is 2 at x = y too).
     return square.sub_(square.detach().masked_fill(square > rounding, 0))
 
 

@@ -117,7 +117,7 @@ def squared_distances(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= 8 * machine_epsilon(x.dtype) * tf.stop_gradient(norms)
-    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
+    # Subtract what is rounding, as a constant: the derivatives stay (the second is 2 at x = y too).
     return square - tf.stop_gradient(tf.where(zero, square, tf.zeros_like(square)))
 
 

@@ -71,7 +71,7 @@ def cosine_similarity(x: TensorVariable, y: TensorVariable) -> TensorVariable:
     Returns:
         (n, m); 0 for a zero row.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: other than two axes.
         AssertionError: when it runs, for features that differ.
     Example:
@@ -97,7 +97,7 @@ def squared_distances(x: TensorVariable, y: TensorVariable) -> TensorVariable:
         (n, m), never negative, and 0 on the diagonal when y is x. What rounding errors cannot tell
         from 0 is 0.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: other than two axes.
         AssertionError: when it runs, for features that differ.
     Example:
@@ -117,7 +117,7 @@ def squared_distances(x: TensorVariable, y: TensorVariable) -> TensorVariable:
     norms = x_square[:, None] + y_square
     square = norms - 2 * product
     zero = square <= machine_epsilon(x.dtype, times=8) * disconnected_grad(norms)
-    # Subtract the value alone: the derivatives stay (the second one is 2, also where x = y).
+    # Subtract what is rounding, as a constant: the derivatives stay (the second is 2 at x = y too).
     return square - disconnected_grad(T.switch(zero, square, T.zeros_like(square)))
 
 
@@ -133,7 +133,7 @@ def pairwise_distances(
     Returns:
         (n, m). The gradient of a distance of 0 is 0.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: an unknown distance, other than two axes.
         AssertionError: when it runs, for features that differ.
     Example:
@@ -160,7 +160,7 @@ def paired_distances(
     Returns:
         (n,). The gradient of a distance of 0 is 0.
     Raises:
-        TypeError: an x that is not floating, dtypes that differ.
+        TypeError: an x that is not float32 or float64, dtypes that differ.
         ValueError: an unknown distance, other than two axes.
         AssertionError: when it runs, for shapes that differ.
     Example:
