@@ -132,7 +132,7 @@ class SoftNearestNeighborLoss(FullPrecision):
     Raises:
         ValueError: an option out of range.
     Example:
-        >>> x = torch.tensor([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]], requires_grad=True)
+        >>> x = torch.tensor([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]], requires_grad=True)
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
         >>> temperature = {"params": loss.parameters(), "lr": 0.5}

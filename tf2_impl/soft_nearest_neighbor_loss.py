@@ -142,7 +142,7 @@ class SoftNearestNeighborLoss(Layer):
     Raises:
         ValueError: an option out of range.
     Example:
-        >>> x = tf.Variable([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]])
+        >>> x = tf.Variable([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]])
         >>> labels = tf.constant([0, 0, 1, 1])
         >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
         >>> mixing, cooling = keras.optimizers.Adam(0.05), keras.optimizers.Adam(0.5)

@@ -148,7 +148,7 @@ class SoftNearestNeighborLoss(Layer):
         ValueError: an option out of range.
     Example:
         >>> import theano
-        >>> start = np.array([[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]])
+        >>> start = np.array([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]])
         >>> x = theano.shared(start.astype(theano.config.floatX))
         >>> loss = SoftNearestNeighborLoss(x, T.constant([0, 0, 1, 1]), learn_temperature=True)
         >>> logarithm = loss.log_inverse_temperature
