@@ -9,9 +9,10 @@ Sounds with Minimal Supervision", arXiv 1911.05894.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch_impl.support.checks import check_floating, check_not_empty, check_number
+from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.transforms import check_values
 
@@ -74,7 +75,7 @@ def _check_probabilities(probabilities: Tensor, epsilon: float) -> None:
     check_values(check, probabilities.detach())
 
 
-class ClusteringLoss(nn.Module):
+class ClusteringLoss(ConfiguredModule):
     """`clustering_loss` as a module, called with the probabilities.
 
     Args:
@@ -95,6 +96,3 @@ class ClusteringLoss(nn.Module):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         return clustering_loss(probabilities, **self.config)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -132,7 +132,7 @@ class SoftNearestNeighborLoss(FullPrecision):
     Raises:
         ValueError: an option out of range.
     Example:
-        >>> x = torch.tensor([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]], requires_grad=True)
+        >>> x = nn.Parameter(torch.tensor([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]]))
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
         >>> temperature = {"params": loss.parameters(), "lr": 0.5}
@@ -182,6 +182,3 @@ class SoftNearestNeighborLoss(FullPrecision):
     def inverse_temperature(self) -> Tensor:
         """1/T when it is learned: positive whatever the parameter is."""
         return self.log_inverse_temperature.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

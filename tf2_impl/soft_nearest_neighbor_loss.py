@@ -200,6 +200,3 @@ class SoftNearestNeighborLoss(Layer):
         """1/T when it is learned: positive whatever the weight is."""
         logarithm = tf.convert_to_tensor(self.log_inverse_temperature)
         return tf.exp(tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}

@@ -17,7 +17,6 @@ from pytorch_impl.soft_nearest_neighbor_loss import (
 )
 from shared_tests.components import soft_nearest_neighbor_loss as definition
 from shared_tests.fixtures import normal
-from shared_tests.support.examples import example
 
 SIZES = (70, 1, 90, 2, 3, 30, 64, 1, 5, 7)
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(len(SIZES)), SIZES))
