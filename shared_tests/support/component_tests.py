@@ -42,11 +42,18 @@ def concerns(item: Any, component: str, backends: Collection[str]) -> bool:
     about = [one.component for one in given if isinstance(one, Cell | Definition)]
     if about:
         return component in about
-    if re.search(rf"\[(.*[^a-z_])?{component}([^a-z_].*)?\]$", item.name):
+    if mentions(item.name, component):
         return True
+    if any("_" in other and mentions(item.name, other) for other in COMPONENTS):
+        return False  # it is another component's; "chain" or "distances" may be ordinary words
     return item.path.parent.name != "project" and any(
         item.originalname in tests_that_read(item.path, backend, component) for backend in backends
     )
+
+
+def mentions(name: str, component: str) -> bool:
+    """Whether the name of a test has the component's name between its brackets."""
+    return bool(re.search(rf"\[(.*[^a-z_])?{component}([^a-z_].*)?\]$", name))
 
 
 @cache
@@ -77,7 +84,8 @@ def names_of(backend: str, component: str) -> set[str]:
         name
         for node in (ast.parse(path.read_text()).body if path.exists() else ())
         for name in defined_names(node)
-        if not isinstance(node, ast.Import | ast.ImportFrom) and len(name) > 3
+        if not isinstance(node, ast.Import | ast.ImportFrom)
+        if len(name) > 3 and not name.isupper()  # ROWS or DTYPES are names of many files
     }
 
 
