@@ -1,9 +1,10 @@
-"""Ragged lists of token ids, padded with id 0, to one vector each.
+"""One vector for each list of token ids: the sum or mean of their embeddings.
 
-    sum     Σ_t table[id_t]
-    mean    the sum, divided by the number of tokens that are not padding
+    sum     Σ_t table[id_t], over the tokens t of a list that are not padding (id 0)
+    mean    the sum, divided by the number of those tokens
 
-Sources: seed topics, faster embedding lookups with padding; padded word indexes for embeddings.
+The lists are padded with id 0 to one rectangular array. Row 0 of the table is zero, gets no
+gradient, and never counts.
 """
 
 from __future__ import annotations
@@ -21,18 +22,35 @@ REDUCTIONS = ("mean", "sum")
 
 
 def pad_token_lists(token_lists: Sequence[Sequence[int]], *, padding_id: int = 0) -> np.ndarray:
-    """Ragged lists of ids as one (batch, longest) int64 array, filled up on the right.
+    """Ragged lists of ids as one array, short rows filled up on the right.
 
-    ValueError for an empty batch or a negative id, TypeError for ids that are not integers.
+    Args:
+        token_lists: lists of integers from 0 up.
+        padding_id: what the rows are filled up with.
+    Returns:
+        A (batch, longest) int64 array.
+    Raises:
+        TypeError: for ids that are no integers. ValueError: for no lists, or a negative id.
+    Example:
+        >>> pad_token_lists([[3, 1, 2], [7]]).tolist()
+        [[3, 1, 2], [7, 0, 0]]
     """
     return text.pad_token_lists(token_lists, padding_id=padding_id)
 
 
 class PaddedEmbedding(Layer):
-    """Sum or mean of the embeddings of each row's tokens; padding does not count.
+    """Sum or mean of the embeddings of each row's tokens.
 
-    table: (vocabulary_size, dim), its row 0 the padding's. unit_norm scales each result to
-    length 1.
+    Args:
+        previous: the layer whose output is the ids.
+        table: (vocabulary_size, dim), floating. Row 0 is the padding's.
+        reduce: "mean" or "sum".
+        unit_norm: whether each result is scaled to length 1.
+    Example:
+        >>> from numpy_infer import Input
+        >>> embedding = PaddedEmbedding(Input(), np.eye(4), reduce="sum")
+        >>> embedding(pad_token_lists([[3, 1, 1], [2]])).tolist()
+        [[0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]]
     """
 
     def __init__(
@@ -59,7 +77,7 @@ class PaddedEmbedding(Layer):
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
         check_ids("ids", ids, self.table.shape[0])
-        # The real tokens alone are looked up, and summed where they lie: row after row.
+        # Only real tokens are looked up. Those of a row are neighbors, so reduceat sums them.
         real = ids != 0
         count = real.sum(axis=1)
         starts = np.cumsum(count) - count

@@ -1,9 +1,10 @@
-"""Ragged lists of token ids, padded with id 0, to one vector each.
+"""One vector for each list of token ids: the sum or mean of their embeddings.
 
-    sum     Σ_t table[id_t]
-    mean    the sum, divided by the number of tokens that are not padding
+    sum     Σ_t table[id_t], over the tokens t of a list that are not padding (id 0)
+    mean    the sum, divided by the number of those tokens
 
-Sources: seed topics, faster embedding lookups with padding; padded word indexes for embeddings.
+The lists are padded with id 0 to one rectangular array. Row 0 of the table is zero, gets no
+gradient, and never counts.
 """
 
 from __future__ import annotations
@@ -21,11 +22,9 @@ from tf2_impl.support.checks import (
     check_count,
     check_flag,
     check_ids,
-    check_integers,
     check_seed,
-    check_values,
 )
-from tf2_impl.support.ids import IdLayer, filled_up
+from tf2_impl.support.ids import IdLayer, filled_up, padded_ragged
 from tf2_impl.support.initializers import EmbeddingTable
 from tf2_impl.support.precision import widened
 
@@ -35,31 +34,39 @@ REDUCTIONS = ("mean", "sum")
 def pad_token_lists(
     token_lists: Sequence[Sequence[int]] | tf.RaggedTensor, *, padding_id: int = 0
 ) -> tf.Tensor:
-    """Ragged lists of ids as one (batch, longest) int64 tensor, filled up on the right.
+    """Ragged lists of ids as one array, short rows filled up on the right.
 
-    ValueError for an empty batch or a negative id, TypeError for ids that are not integers.
+    Args:
+        token_lists: lists of integers from 0 up, or a RaggedTensor.
+        padding_id: what the rows are filled up with.
+    Returns:
+        A (batch, longest) int64 tensor.
+    Raises:
+        TypeError: for ids that are no integers. ValueError: for no lists, or a negative id.
+    Example:
+        >>> pad_token_lists([[3, 1, 2], [7]]).numpy().tolist()
+        [[3, 1, 2], [7, 0, 0]]
     """
     if isinstance(token_lists, tf.RaggedTensor):
-        return _padded(token_lists, padding_id)
+        return padded_ragged(token_lists, padding_id)
     return tf.constant(text.pad_token_lists(token_lists, padding_id=padding_id))
-
-
-def _padded(token_lists: tf.RaggedTensor, padding_id: int) -> tf.Tensor:
-    """The same of a RaggedTensor, also while a graph is traced."""
-    check_integers("token_lists", token_lists, ndim=2)
-    check_values(token_lists.nrows() > 0, "token_lists", "at least one list", token_lists.nrows())
-    padding_id = check_count("padding_id", padding_id, least=0)
-    ids = tf.cast(token_lists.flat_values, tf.int64)
-    check_values(tf.reduce_all(ids >= 0), "token_lists", "ids of at least 0", ids)
-    return tf.cast(token_lists, tf.int64).to_tensor(padding_id)
 
 
 @keras.saving.register_keras_serializable("fourfold")
 class PaddedEmbedding(IdLayer):
-    """Sum or mean of the embeddings of each row's tokens; padding neither counts nor learns.
+    """Sum or mean of the embeddings of each row's tokens.
 
-    vocabulary_size counts the padding's row 0. unit_norm scales each result to length 1. The
-    gradient of the table is an IndexedSlices, which touches the batch's rows alone.
+    Args:
+        vocabulary_size: rows of the table, the padding's row 0 included.
+        dim: width of the table.
+        reduce: "mean" or "sum".
+        unit_norm: whether each result is scaled to length 1.
+        seed: of the table's start.
+    The table's gradient is an IndexedSlices, with the rows of the batch's tokens only.
+    Example:
+        >>> embedding = PaddedEmbedding(vocabulary_size=9, dim=5)
+        >>> embedding(pad_token_lists([[3, 1, 2], [7]])).shape
+        TensorShape([2, 5])
     """
 
     def __init__(
@@ -100,13 +107,13 @@ class PaddedEmbedding(IdLayer):
         """
         ids = filled_up(ids)
         check_ids("ids", ids, self.table.shape[0])
-        ids = tf.cast(ids, tf.int64)  # gather takes no narrower ones
-        # The real tokens alone are looked up: less work, and no gradient for the padding's row.
-        places = tf.where(ids != 0)
-        rows, tokens = places[:, 0], tf.gather_nd(ids, places)
+        ids = tf.cast(ids, tf.int64)  # gather takes no narrower ids
+        # Only real tokens are looked up: padding costs nothing, and row 0 gets no gradient.
+        indices = tf.where(ids != 0)  # (tokens, 2)
+        rows, tokens = indices[:, 0], tf.gather_nd(ids, indices)
         batch = tf.shape(ids, out_type=tf.int64)[0]
-        vectors = widened(tf.gather(self.table, tokens))
-        vectors = tf.math.unsorted_segment_sum(vectors, rows, batch)
+        vectors = widened(tf.gather(self.table, tokens))  # (tokens, dim)
+        vectors = tf.math.unsorted_segment_sum(vectors, rows, batch)  # (batch, dim)
         if self.reduce == "mean":
             count = tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)
             vectors /= tf.maximum(count, 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf2_impl.support.checks import check_count, check_integers, check_values
 from tf2_impl.support.layer import Layer
 
 
@@ -36,3 +37,13 @@ class IdLayer(Layer):
 def filled_up(ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
     """Ragged ids with the padding 0 behind each row, other ids as they are."""
     return ids.to_tensor() if isinstance(ids, tf.RaggedTensor) else ids
+
+
+def padded_ragged(token_lists: tf.RaggedTensor, padding_id: int) -> tf.Tensor:
+    """`pad_token_lists` of a RaggedTensor, which works in a tf.function too."""
+    check_integers("token_lists", token_lists, ndim=2)
+    check_values(token_lists.nrows() > 0, "token_lists", "at least one list", token_lists.nrows())
+    padding_id = check_count("padding_id", padding_id, least=0)
+    ids = tf.cast(token_lists.flat_values, tf.int64)
+    check_values(tf.reduce_all(ids >= 0), "token_lists", "ids of at least 0", ids)
+    return tf.cast(token_lists, tf.int64).to_tensor(padding_id)
