@@ -32,6 +32,10 @@ def tokenize_title(text: str) -> list[str]:
     5. Format characters (Unicode's category Cf, such as soft hyphens) are dropped; but zero width
        joiners stay inside a word, and a zero width space separates.
 
+    Args:
+        text: a title.
+    Returns:
+        The tokens, a list of str.
     Raises:
         TypeError: for anything but a str.
     Example:

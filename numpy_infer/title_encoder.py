@@ -1,10 +1,10 @@
-"""Titles as vectors: related ones close, by the company that they keep.
+"""Titles as vectors that are close for titles of the same group (a playlist, a user's history).
 
-    title   t = Σ_w table[w] / ‖Σ_w table[w]‖
-    bag     mean of its titles' vectors
+    title   t = Σ_w table[w] / ‖Σ_w table[w]‖, over the words w of the title
+    bag     mean of the vectors of a group's titles
 
-Sources: Wu et al. 2017 (StarSpace, arXiv 1709.03856); seed topic, challenges with real-world
-embeddings. Titles become ids with `numpy_infer.text`.
+Source: Wu et al. (2017), StarSpace: embed all the things, arXiv 1709.03856. Titles become ids
+with `numpy_infer.text`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from numpy_infer.support.layer import Layer
 
 
 def bag_of_titles(vectors: np.ndarray) -> np.ndarray:
-    """Mean of each group's titles; vectors of zeros are padding and do not count.
+    """The mean of each group's titles. Vectors of zeros are padding and do not count.
 
-    vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles.
+    Args:
+        vectors: (groups, titles, dim), floating.
+    Returns:
+        (groups, dim), zeros for a group without titles.
+    Raises:
+        TypeError: for integers. ValueError: for another number of axes.
+    Example:
+        >>> bag_of_titles(np.eye(2)[None]).tolist()
+        [[0.5, 0.5]]
     """
     check_floating("vectors", vectors, ndim=3)
     count = (vectors != 0).any(axis=-1).sum(axis=1, keepdims=True)
@@ -28,9 +35,16 @@ def bag_of_titles(vectors: np.ndarray) -> np.ndarray:
 
 
 class TitleEncoder(Layer):
-    """Padded titles to vectors of unit norm: a `PaddedEmbedding` that sums.
+    """Padded titles to vectors of length 1: a `PaddedEmbedding` that sums.
 
-    table: (vocabulary_size, dim), its row 0 the padding's.
+    Args:
+        previous: the layer whose output is the ids.
+        table: (vocabulary_size, dim), floating. Row 0 is the padding's.
+    Example:
+        >>> from numpy_infer import Input
+        >>> encoder = TitleEncoder(Input(), np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]))
+        >>> encoder(np.array([[1, 2], [1, 0]])).tolist()
+        [[0.6, 0.8], [1.0, 0.0]]
     """
 
     def __init__(self, previous: Layer, table: np.ndarray) -> None:

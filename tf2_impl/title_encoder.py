@@ -1,13 +1,14 @@
-"""Titles as vectors: related ones close, by the company that they keep.
+"""Titles as vectors that are close for titles of the same group (a playlist, a user's history).
 
-    title   t = Σ_w table[w] / ‖Σ_w table[w]‖
-    bag     mean of its titles' vectors
-    loss    max(0, margin − cos(bag without t, t) + cos(bag without t, other title))
+    title   t = Σ_w table[w] / ‖Σ_w table[w]‖, over the words w of the title
+    bag     mean of the vectors of a group's titles
+    loss    max(0, margin − cos(bag without t, t) + cos(bag without t, n))
 
-Each title of a bag is left out once and is then the positive; titles from elsewhere are negatives.
+Each title t of a group is left out of its bag once, and is then the positive; titles n of other
+groups are the negatives.
 
-Sources: Wu et al. 2017 (StarSpace, arXiv 1709.03856); seed topic, challenges with real-world
-embeddings. Titles become ids with `numpy_infer.text`.
+Source: Wu et al. (2017), StarSpace: embed all the things, arXiv 1709.03856. Titles become ids
+with `numpy_infer.text`.
 """
 
 from __future__ import annotations
@@ -36,10 +37,17 @@ from tf2_impl.support.precision import in_single_precision
 
 @in_single_precision
 def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
-    """Mean of each group's titles; vectors of zeros are padding and do not count.
+    """The mean of each group's titles. Vectors of zeros are padding and do not count.
 
-    vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles.
+    Args:
+        vectors: (groups, titles, dim), floating; halves compute in float32.
+    Returns:
+        (groups, dim), zeros for a group without titles.
+    Raises:
+        TypeError: for integers. ValueError: for another number of axes.
+    Example:
+        >>> bag_of_titles(tf.eye(2)[None]).numpy().tolist()
+        [[0.5, 0.5]]
     """
     vectors = tf.convert_to_tensor(vectors)
     check_floating("vectors", vectors, ndim=3)
@@ -52,12 +60,25 @@ def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
 def leave_one_out_loss(
     vectors: tf.Tensor, negatives: tf.Tensor, *, margin: float = 0.2
 ) -> tf.Tensor:
-    """Hinge of each title left out of its group against each negative of the group; the mean.
+    """Mean hinge of each title that is left out of its group, against each of the negatives.
 
-    vectors: (groups, titles, dim), negatives: (groups, m, dim), of unit norm, or zeros for
-    padding, which does not count. A title without another in its group is not left out; 0 when
-    none is. The gradient is zero where the margin is met exactly. TypeError for integers or
-    different dtypes, ValueError for no groups, other sizes or a negative margin.
+        max(0, margin − cos(bag without t, t) + cos(bag without t, n))
+
+    Args:
+        vectors: (groups, titles, dim), floating, of length 1, or zeros for padding;
+            halves compute in float32.
+        negatives: (groups, m, dim), titles of other groups, or zeros for padding.
+        margin: at least 0. The gradient is 0 where it is met exactly.
+    Returns:
+        A scalar, 0 when no group has two titles and a negative. Padding does not count.
+    Raises:
+        TypeError: for integers or different dtypes. ValueError: for no groups, other sizes, or a
+        negative margin.
+    Source: Wu et al. (2017), section 3.
+    Example:
+        >>> loss = leave_one_out_loss(tf.eye(2)[None], tf.eye(2)[None][:, :1])
+        >>> round(float(loss), 4)  # hinges: 0.2 - 0 + 0 and 0.2 - 0 + 1
+        0.7
     """
     margin = check_number("margin", margin, least=0)
     vectors, negatives = tf.convert_to_tensor(vectors), tf.convert_to_tensor(negatives)
@@ -69,7 +90,7 @@ def leave_one_out_loss(
     _check_groups(negatives, vectors)
     vectors, real = _titles(vectors)
     negatives, usable = _titles(negatives)
-    # All but one, by a product: taking each from the sum would leave its rounding behind.
+    # The sum without each title, as a product: a difference of sums would keep rounding errors.
     others = 1 - tf.eye(tf.shape(vectors)[1], dtype=vectors.dtype)
     bags = l2_normalize(tf.matmul(others, vectors))
     near = tf.reduce_sum(bags * l2_normalize(vectors), axis=2, keepdims=True)
@@ -83,9 +104,16 @@ def leave_one_out_loss(
 
 @keras.saving.register_keras_serializable("fourfold")
 class TitleEncoder(PaddedEmbedding):
-    """Padded titles to vectors of unit norm: a `PaddedEmbedding` that sums, and trains on bags.
+    """Padded titles to vectors of length 1: a `PaddedEmbedding` that sums, and trains on groups.
 
-    vocabulary_size counts the padding's row 0.
+    Args:
+        vocabulary_size: rows of the table, the padding's row 0 included.
+        dim: width of the table.
+        seed: of the table's start.
+    Example:
+        >>> encoder = TitleEncoder(vocabulary_size=9, dim=5)
+        >>> encoder(tf.constant([[3, 1, 2], [7, 0, 0]])).shape
+        TensorShape([2, 5])
     """
 
     def __init__(
@@ -102,7 +130,7 @@ class TitleEncoder(PaddedEmbedding):
         return bag_of_titles(self._titles("ids", ids))
 
     def loss(self, ids: tf.Tensor, negatives: tf.Tensor, *, margin: float = 0.2) -> tf.Tensor:
-        """The `leave_one_out_loss` of titles that belong together against titles from elsewhere.
+        """The `leave_one_out_loss` of groups of titles against titles of other groups.
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
@@ -121,7 +149,7 @@ class TitleEncoder(PaddedEmbedding):
 
 
 def _titles(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The vectors without a gradient for padding, and which of them are real."""
+    """The vectors with constant zeros for padding, and which of them are real titles."""
     real = tf.reduce_any(vectors != 0, axis=-1)
     return tf.where(real[..., None], vectors, tf.zeros_like(vectors)), real
 

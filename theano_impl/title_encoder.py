@@ -1,13 +1,14 @@
-"""Titles as vectors: related ones close, by the company that they keep.
+"""Titles as vectors that are close for titles of the same group (a playlist, a user's history).
 
-    title   t = Σ_w table[w] / ‖Σ_w table[w]‖
-    bag     mean of its titles' vectors
-    loss    max(0, margin − cos(bag without t, t) + cos(bag without t, other title))
+    title   t = Σ_w table[w] / ‖Σ_w table[w]‖, over the words w of the title
+    bag     mean of the vectors of a group's titles
+    loss    max(0, margin − cos(bag without t, t) + cos(bag without t, n))
 
-Each title of a bag is left out once and is then the positive; titles from elsewhere are negatives.
+Each title t of a group is left out of its bag once, and is then the positive; titles n of other
+groups are the negatives.
 
-Sources: Wu et al. 2017 (StarSpace, arXiv 1709.03856); seed topic, challenges with real-world
-embeddings. Titles become ids with `numpy_infer.text`.
+Source: Wu et al. (2017), StarSpace: embed all the things, arXiv 1709.03856. Titles become ids
+with `numpy_infer.text`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,17 @@ from theano_impl.support.layer import Layer
 
 
 def bag_of_titles(vectors: TensorVariable) -> TensorVariable:
-    """Mean of each group's titles; vectors of zeros are padding and do not count.
+    """The mean of each group's titles. Vectors of zeros are padding and do not count.
 
-    vectors: (groups, titles, dim), floating. Returns (groups, dim), zeros for a group without
-    titles.
+    Args:
+        vectors: (groups, titles, dim), floating.
+    Returns:
+        (groups, dim), zeros for a group without titles.
+    Raises:
+        TypeError: for integers. ValueError: for another number of axes.
+    Example:
+        >>> bag_of_titles(np.eye(2)[None]).eval().tolist()
+        [[0.5, 0.5]]
     """
     vectors = T.as_tensor_variable(vectors)
     check_floating("vectors", vectors, ndim=3)
@@ -49,13 +57,24 @@ def bag_of_titles(vectors: TensorVariable) -> TensorVariable:
 def leave_one_out_loss(
     vectors: TensorVariable, negatives: TensorVariable, *, margin: float = 0.2
 ) -> TensorVariable:
-    """Hinge of each title left out of its group against each negative of the group; the mean.
+    """Mean hinge of each title that is left out of its group, against each of the negatives.
 
-    vectors: (groups, titles, dim), negatives: (groups, m, dim), of unit norm, or zeros for
-    padding, which does not count. A title without another in its group is not left out; 0 when
-    none is. The gradient is zero where the margin is met exactly. TypeError for integers or
-    different dtypes, ValueError for a negative margin; AssertionError, when it runs, for no
-    groups or other sizes.
+        max(0, margin − cos(bag without t, t) + cos(bag without t, n))
+
+    Args:
+        vectors: (groups, titles, dim), floating, of length 1, or zeros for padding.
+        negatives: (groups, m, dim), titles of other groups, or zeros for padding.
+        margin: at least 0. The gradient is 0 where it is met exactly.
+    Returns:
+        A scalar, 0 when no group has two titles and a negative. Padding does not count.
+    Raises:
+        TypeError: for integers or different dtypes. ValueError: for a negative margin.
+        AssertionError, when it runs: for no groups, or other sizes.
+    Source: Wu et al. (2017), section 3.
+    Example:
+        >>> loss = leave_one_out_loss(np.eye(2)[None], np.eye(2)[None][:, :1])
+        >>> round(float(loss.eval()), 4)  # hinges: 0.2 - 0 + 0 and 0.2 - 0 + 1
+        0.7
     """
     margin = check_number("margin", margin, least=0)
     vectors, negatives = T.as_tensor_variable(vectors), T.as_tensor_variable(negatives)
@@ -68,7 +87,7 @@ def leave_one_out_loss(
     negatives = check_values(negatives, same, "negatives", "as many groups as vectors")
     vectors, real = _titles(vectors)
     negatives, usable = _titles(negatives)
-    # All but one, by a product: taking each from the sum would leave its rounding behind.
+    # The sum without each title, as a product: a difference of sums would keep rounding errors.
     titles = vectors.shape[1]
     others = np.asarray(1, vectors.dtype) - T.eye(titles, titles, 0, dtype=vectors.dtype)
     bags = l2_normalize(T.dot(others, vectors).dimshuffle(1, 0, 2))
@@ -84,11 +103,19 @@ def leave_one_out_loss(
 
 
 class TitleEncoder(Layer):
-    """Padded titles to vectors of unit norm, trained on bags of them.
+    """Padded titles to vectors of length 1, `.output`, (batch, dim), trained on groups.
 
-    ids: (batch, longest) integers in 0..vocabulary_size−1; `.output` is (batch, dim), zeros
-    for a title of padding only. vocabulary_size counts the padding's row 0. AssertionError, when
-    it runs, for an id outside the table.
+    Args:
+        ids: (batch, longest) integers in 0..vocabulary_size−1. A title of padding only gives zeros.
+        vocabulary_size: rows of the table, the padding's row 0 included.
+        dim: width of the table.
+        seed: of the table's start.
+    Raises:
+        AssertionError: when it runs, for an id outside the table.
+    Example:
+        >>> ids = T.constant(np.array([[3, 1, 2], [7, 0, 0]]))
+        >>> TitleEncoder(ids, vocabulary_size=9, dim=5).output.eval().shape
+        (2, 5)
     """
 
     def __init__(
@@ -113,7 +140,7 @@ class TitleEncoder(Layer):
     def loss(
         self, ids: TensorVariable, negatives: TensorVariable, *, margin: float = 0.2
     ) -> TensorVariable:
-        """The `leave_one_out_loss` of titles that belong together against titles from elsewhere.
+        """The `leave_one_out_loss` of groups of titles against titles of other groups.
 
         ids: (groups, titles, longest), negatives: (groups, m, longest) integers, padded with 0.
         """
@@ -128,7 +155,7 @@ class TitleEncoder(Layer):
 
     def _encode(self, name: str, ids: TensorVariable) -> TensorVariable:
         ids = check_ids(name, ids, self.config["vocabulary_size"])
-        # The real tokens alone are looked up: less work, and no gradient for the padding's row.
+        # Only real tokens are looked up: padding costs nothing, and row 0 gets no gradient.
         rows, columns = T.neq(ids, 0).nonzero()
         sums = T.zeros((ids.shape[0], self.config["dim"]), self.table.dtype)
         return l2_normalize(T.inc_subtensor(sums[rows], self.table[ids[rows, columns]]))
@@ -139,6 +166,6 @@ class TitleEncoder(Layer):
 
 
 def _titles(vectors: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
-    """The vectors without a gradient for padding, and which of them are real."""
+    """The vectors with constant zeros for padding, and which of them are real titles."""
     real = T.any(T.neq(vectors, 0), axis=2)
     return T.switch(real[:, :, None], vectors, T.zeros_like(vectors)), real
