@@ -1,10 +1,10 @@
-"""Approximate nearest neighbours by walking through a navigable small world graph.
+"""Approximate nearest neighbors by a walk through a navigable small world graph.
 
-Each point is linked to near ones in different directions, and these are linked back to it. A
-search starts at about 2.5 · √n hubs, points that cover the others well, and follows the links.
+Each point is linked to near points in different directions, and these are linked back to it. A
+search starts at about 2.5 · √n hubs, points that are spread over all others, and follows the links.
 
-Sources: Malkov, Ponomarenko, Logvinov, Krylov 2014; seed topic, small world graphs for UCR time
-series.
+Source: Malkov, Ponomarenko, Logvinov, Krylov (2014), Approximate nearest neighbor algorithm based
+on navigable small world graphs.
 """
 
 from __future__ import annotations
@@ -15,51 +15,54 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_infer.search.addition_lock import AdditionLock
 from numpy_infer.search.beam_search import Beam, beam_search
+from numpy_infer.search.exact_search import nearest_by_all_distances
 from numpy_infer.search.index_file import damaged, read_index, write_index
+from numpy_infer.search.points import check_magnitudes, check_points
 from numpy_infer.search.row_distances import row_distances
 from numpy_infer.search.small_world_graph import SmallWorldGraph
-from numpy_infer.search.small_world_moment import Moment
-from numpy_infer.search.time_warping import PAIRS, time_warping_distances
-from numpy_infer.search.turn import Turn
+from numpy_infer.search.small_world_snapshot import Snapshot
+from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
-    check_dtype,
-    check_finite,
     check_floating,
-    check_not_empty,
-    check_width,
 )
 
 METRICS = ("euclidean", "dtw")
 DTYPES = ("float32", "float64")
 KIND = "small_world_index"
-ROWS = 256  # queries in step
-NARROW = 256  # a beam of so many points is walked, whatever it takes
+ROWS = 256  # queries that are searched together
+NARROW = 256  # up to this width of the beam a search always walks
 
 
 class Found(NamedTuple):
-    """indices: (batch, k) int64, the nearest first, and distances: (batch, k).
+    """The k nearest points of each query, the nearest first, and what the search cost."""
 
-    evaluations: (batch,) int64, how many distances were computed for each query.
-    """
-
-    indices: np.ndarray
-    distances: np.ndarray
-    evaluations: np.ndarray
+    indices: np.ndarray  # (batch, k) int64
+    distances: np.ndarray  # (batch, k)
+    evaluations: np.ndarray  # (batch,) int64, how many distances were computed
 
 
 class SmallWorldIndex:
     """Points, (n, dim), in the order in which they were added, and a graph on them.
 
-    metric: euclidean, or dtw: time warping within a band, for series of length dim, which has no
-    default: 0 would be the Euclidean distance. degree: the most links of a point. width: of the
-    beam; wider takes longer and finds more. seed: of the order in which points that are added
-    together enter the graph. All are whole numbers.
-
-    Threads may search while others add: a search sees the index before an addition or after it,
-    and additions wait for one another. An addition that fails changes nothing.
+    Args:
+        dim: width of the points.
+        metric: "euclidean", or "dtw": dynamic time warping of series of length dim.
+        band: how many steps the clocks of two series may differ; only for "dtw", where it has no
+            default (0 would be the Euclidean distance).
+        degree: the largest number of links of a point, at least 2.
+        width: of the beam of a search; a wider one takes longer and finds more.
+        seed: of the order in which points that are added together enter the graph.
+        dtype: "float32" or "float64", of all points and queries.
+    Threads may search while others add: a search sees the index before or after an addition, and
+    additions run one after the other. An addition that fails changes nothing.
+    Example:
+        >>> index = SmallWorldIndex.build(np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]))
+        >>> index.search(np.array([[0.0, 3.0]]), k=2).indices
+        array([[2, 0]])
     """
 
     def __init__(
@@ -95,8 +98,8 @@ class SmallWorldIndex:
         self.band = band
         self.width = width
         self.seed = seed
-        self._now = Moment(np.zeros((0, dim), dtype), SmallWorldGraph.empty(degree, dtype))
-        self._turn = Turn()
+        self._now = Snapshot(np.zeros((0, dim), dtype), SmallWorldGraph.empty(degree, dtype))
+        self._lock = AdditionLock()
 
     @property
     def points(self) -> np.ndarray:
@@ -122,7 +125,7 @@ class SmallWorldIndex:
     def add(self, points: np.ndarray) -> None:
         """points: (n, dim), finite, of the index's dtype; their indices go on from the last one."""
         self._check("points", points)
-        with self._turn:
+        with self._lock:
             n = len(self)
             order = np.random.default_rng([self.seed, n]).permutation(len(points)) + n
             every = np.concatenate([self.points, points])
@@ -131,14 +134,14 @@ class SmallWorldIndex:
                 return self._paired(every[i], every[j])
 
             width = min(self.width, max(NARROW, math.isqrt(len(every) * self._work)))
-            self._now = Moment(every, self.graph.grown(order, pairs, width))
+            self._now = Snapshot(every, self.graph.grown(order, pairs, width))
 
     def search(self, queries: np.ndarray, k: int, *, width: int | None = None) -> Found:
-        """About the k nearest points of each query, (batch, dim); of tied ones the lower index.
+        """Approximately the k nearest points of each query, (batch, dim). Ties: the lower index.
 
-        width: of the beam, instead of the index's; at least k. Where it is so wide that a walk
-        would take longer than to look at all points, that is done. ValueError for k outside 1..n
-        or queries that are not finite, TypeError for another dtype than the index's.
+        width: of the beam, instead of the index's; at least k. With a beam so wide that a walk
+        would take longer than all distances, all distances are computed. ValueError for k outside
+        1..n or queries that are not finite, TypeError for another dtype than the index's.
         """
         self._check("queries", queries)
         now = self._now
@@ -147,11 +150,11 @@ class SmallWorldIndex:
         width = max(check_count("width", self.width if width is None else width), k)
         if width > NARROW and width**2 > n * self._work:
             return self._nearest(now, queries, k)
-        found = []
+        blocks = []
         for start in range(0, len(queries), ROWS):
             beam = self._beam(now, queries[start : start + ROWS], min(width, n))
-            found.append((*now.nearest(beam, k), beam.evaluations))
-        return Found(*map(np.concatenate, zip(*found, strict=True)))
+            blocks.append((*now.nearest(beam, k), beam.evaluations))
+        return Found(*map(np.concatenate, zip(*blocks, strict=True)))
 
     def exact_search(self, queries: np.ndarray, k: int) -> Found:
         """The k nearest points, from all distances; arguments and errors as for `search`."""
@@ -163,7 +166,8 @@ class SmallWorldIndex:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a safetensors file; OSError when it cannot be written.
 
-        ValueError when `load` would refuse it, because it was changed; then the old file stays.
+        ValueError when `load` would refuse the file, because an array was changed to a wrong
+        value; then the old file stays.
         """
         now = self._now
         arrays = {"points": now.points, **now.graph.arrays()}
@@ -171,68 +175,45 @@ class SmallWorldIndex:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SmallWorldIndex:
-        """The index in a file, whose arrays stay there and are read when they are used.
+        """The index in a file; its arrays are memory-mapped.
 
-        ModelFileError for anything but a whole file of an index, whose links lead to its points.
+        ModelFileError unless the file is whole and the links lead to every point.
         """
         try:
             config, arrays = read_index(path, KIND, ("points", *SmallWorldGraph.NAMES))
             points = arrays.pop("points")
             check_floating("points", points, ndim=2)
             index = cls(points.shape[1], dtype=str(points.dtype), **config)
-            index._check_numbers("points", points)
+            check_magnitudes("points", points)
             if config != index.config:
                 raise ValueError(f"config: expected {', '.join(index.config)}, got {config!r:.99}")
             graph = SmallWorldGraph(**arrays)
             graph.check(len(points), config["degree"], points.dtype)
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from error
-        index._now = Moment(points, graph)
+        index._now = Snapshot(points, graph)
         return index
 
     def _check(self, name: str, x: np.ndarray) -> None:
-        check_floating(name, x, ndim=2)
-        check_dtype(name, x, self.points.dtype)
-        check_width(name, x, self.points.shape[1])
-        check_not_empty(name, x)
-        self._check_numbers(name, x)
-
-    def _check_numbers(self, name: str, x: np.ndarray) -> None:
-        """Finite, and so far from the largest numbers that all distances are finite too."""
-        check_finite(name, x)
-        most = np.finfo(x.dtype).max / (4 * math.sqrt(x.shape[1]))
-        if x.size and np.abs(x).max() > most:
-            raise ValueError(
-                f"{name}: expected numbers up to {most:.3g}, got {np.abs(x).max():.3g}"
-            )
+        check_points(name, x, self.points)
+        check_magnitudes(name, x)
 
     @property
     def _work(self) -> int:
-        """Steps of one distance."""
+        """How many steps one distance takes."""
         dim = self.points.shape[1]
         return dim * min(2 * self.band + 1, dim) if self.metric == "dtw" else dim
 
-    def _beam(self, now: Moment, queries: np.ndarray, width: int) -> Beam:
+    def _beam(self, now: Snapshot, queries: np.ndarray, width: int) -> Beam:
         def measure(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
             return self._paired(queries[rows], now.points[points])
 
         near = now.graph.near_hubs(len(queries), measure)
         return beam_search(now.graph.links, measure, now.graph.hubs, near, width)
 
-    def _nearest(self, now: Moment, queries: np.ndarray, k: int) -> Found:
-        """From all distances, of some queries at a time where there are few points."""
-        n = len(now.points)
-        step = max(1, PAIRS // n)
-        found = []
-        for start in range(0, len(queries), step):
-            part = queries[start : start + step]
-            shape = (len(part), *now.points.shape)
-            pairs = (np.broadcast_to(one, shape) for one in (part[:, None], now.points))
-            to_all = self._paired(*(one.reshape(-1, shape[2]) for one in pairs)).reshape(shape[:2])
-            indices = to_all.argsort(axis=1, kind="stable")[:, :k]
-            found.append((indices, np.take_along_axis(to_all, indices, axis=1)))
-        indices, distances = map(np.concatenate, zip(*found, strict=True))
-        return Found(indices, distances, np.full(len(queries), n))
+    def _nearest(self, now: Snapshot, queries: np.ndarray, k: int) -> Found:
+        nearest = nearest_by_all_distances(now.points, queries, k, self._paired)
+        return Found(*nearest, np.full(len(queries), len(now.points)))
 
     def _paired(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The distance of row i of x and row i of y."""

@@ -68,6 +68,7 @@ DEFINITION = Definition(
                     "np.lexsort((columns, cosines, rows))",
                 )
             },
+            file="search.tiled_neighbors",
         ),
         Mutant(
             "the younger of equals",
@@ -79,6 +80,7 @@ DEFINITION = Definition(
                     "np.lexsort((-columns, -cosines, rows))",
                 )
             },
+            file="search.tiled_neighbors",
         ),
     ),
 )

@@ -94,14 +94,14 @@ DEFINITION = Definition(
             "SmallWorldIndex",
             "all of them",
             {"numpy_infer": ("(beam.points, beam.distances)", "(beam.points, -beam.distances)")},
-            file="search.small_world_moment",
+            file="search.small_world_snapshot",
         ),
         Mutant(
             "the younger of equals",
             "SmallWorldIndex",
             "copies",
             {"numpy_infer": ("(every, to_each)", "(-every, to_each)")},
-            file="search.small_world_moment",
+            file="search.small_world_snapshot",
         ),
         Mutant(
             "band forgotten",

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_infer import neighbor_memory
 from numpy_infer.format import safetensors_file
 from numpy_infer.model_file import ModelFileError, checksum
 from numpy_infer.neighbor_memory import NeighborMemory
 from numpy_infer.rare_event_memory import RareEventMemory
+from numpy_infer.search import tiled_neighbors
 from numpy_infer.support.layer import Input
 from shared_tests.components.rare_event_memory import QUERIES, STATE
 from shared_tests.fixtures import digits, normal
@@ -54,7 +54,7 @@ def test_equal_vectors_tie_across_tiles_and_the_lower_index_wins(dtype):
 
 
 def test_all_vectors_alike_take_no_more_memory_than_the_tiles(monkeypatch):
-    monkeypatch.setattr(neighbor_memory, "TILE", 64)
+    monkeypatch.setattr(tiled_neighbors, "TILE", 64)
     found = memory(np.ones((1000, 3))).search(np.ones((5, 3)), 3)
     np.testing.assert_array_equal(found.indices, np.tile([0, 1, 2], (5, 1)))
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from numpy_infer import Input, neighbor_memory, small_world_index, sparse_projection
+from numpy_infer import Input, small_world_index, sparse_projection
 from numpy_infer.layers import pooling
 from numpy_infer.layers.pooling import MaxPool
 from numpy_infer.neighbor_memory import NeighborMemory
-from numpy_infer.search import small_world_graph, time_warping
+from numpy_infer.search import small_world_graph, tiled_neighbors, time_warping
 from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.small_world_index import SmallWorldIndex
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
@@ -33,7 +33,7 @@ def test_time_warping_of_many_pairs(n):
     np.testing.assert_array_equal(found, np.concatenate(few))
 
 
-@pytest.mark.parametrize("n", [*around(neighbor_memory.TILE), *around(4 * neighbor_memory.TILE)])
+@pytest.mark.parametrize("n", [*around(tiled_neighbors.TILE), *around(4 * tiled_neighbors.TILE)])
 @pytest.mark.parametrize("k", [1, 3])
 def test_a_memory_of_many_vectors(n, k):
     """The last ones are the nearest of some queries: what lies behind a tile counts."""
@@ -48,7 +48,7 @@ def test_a_memory_of_many_vectors(n, k):
     np.testing.assert_array_equal(found.indices[:3, 0], [n - 3, n - 2, n - 1])
 
 
-@pytest.mark.parametrize("n", around(neighbor_memory.ROWS))
+@pytest.mark.parametrize("n", around(tiled_neighbors.ROWS))
 def test_many_queries_of_a_memory(n):
     vectors, queries = normal(11, 5, seed=5), normal(n, 5, seed=6)
     memory = NeighborMemory(5, dtype="float64")

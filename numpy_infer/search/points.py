@@ -1,0 +1,32 @@
+"""Checks of the points and queries of an index."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpy_infer.support.checks import (
+    check_dtype,
+    check_finite,
+    check_floating,
+    check_not_empty,
+    check_width,
+)
+
+
+def check_points(name: str, x: np.ndarray, points: np.ndarray) -> None:
+    """TypeError or ValueError unless x is finite rows like those of points, one at least."""
+    check_floating(name, x, ndim=2)
+    check_dtype(name, x, points.dtype)
+    check_width(name, x, points.shape[1])
+    check_not_empty(name, x)
+    check_finite(name, x)
+
+
+def check_magnitudes(name: str, x: np.ndarray) -> None:
+    """ValueError unless all numbers are finite, and so small that all distances are finite."""
+    check_finite(name, x)
+    most = np.finfo(x.dtype).max / (4 * math.sqrt(x.shape[1]))
+    if x.size and np.abs(x).max() > most:
+        raise ValueError(f"{name}: expected numbers up to {most:.3g}, got {np.abs(x).max():.3g}")
