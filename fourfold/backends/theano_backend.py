@@ -43,7 +43,8 @@ class TheanoBackend:
         return "C code" if compiled else "Python"
 
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
-        module = package_module("theano", component)
+        layered = component == registered().layered  # its models come from the file of no component
+        module = None if layered else package_module("theano", component)
         if tool := tools("theano").get(name):
             return tool(getattr(module, name), case), {}
         arrays = {key: value for key, value in case.inputs.items() if is_array(value)}
