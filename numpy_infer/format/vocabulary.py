@@ -160,6 +160,7 @@ LAYERS: dict[str, Row] = {
     "ChannelsLast": Row("layers.shape", takes=CHANNELS, gives=FEATURES, moves=((1, -1),)),
     "Dropout": Row(training={"rate": Option("rate")}),
     "ReLU": _activation(),
+    "ReLU6": _activation(),
     "Sigmoid": _activation(),
     "Tanh": _activation(),
     "SiLU": _activation(),

@@ -22,6 +22,14 @@ class ReLU(Layer):
         return np.maximum(x, 0)
 
 
+class ReLU6(Layer):
+    """min(max(x, 0), 6)."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        return x.clip(0, 6)
+
+
 class LeakyReLU(Layer):
     """x above 0, slope · x elsewhere."""
 

@@ -130,6 +130,7 @@ RECORDS = (
     plain("ChannelsLast", ChannelsLast),
     Record("Dropout", {nn.Dropout: _read_dropout}, lambda *, rate: nn.Dropout(rate)),
     plain("ReLU", nn.ReLU),
+    plain("ReLU6", nn.ReLU6),
     plain("Sigmoid", nn.Sigmoid),
     plain("Tanh", nn.Tanh),
     plain("SiLU", nn.SiLU),

@@ -30,6 +30,10 @@ def relu(x):
     return np.maximum(x, 0)
 
 
+def relu6(x):
+    return np.minimum(np.maximum(x, 0), 6)
+
+
 def softmax(x, axis):
     share = np.exp(x - x.max(axis, keepdims=True))
     return share / share.sum(axis, keepdims=True)
@@ -119,6 +123,7 @@ STEPS = {
     "Projection": projection,
     "BatchNorm": batch_norm,
     "ReLU": relu,
+    "ReLU6": relu6,
     "Softmax": softmax,
     "Convolution": convolution,
     "MaxPool": max_pool,
@@ -182,6 +187,16 @@ MLP = layers(
     ("Projection", {}),
     ("Softmax", {"axis": -1}),
 )
+
+
+CLIPPED = layers(("Projection", {}), ("ReLU6", {}), ("Projection", {}))
+
+
+def clipped_arrays(width):
+    return {
+        **arrays(1, 11, weight=(width, 5), bias=(5,)),
+        **arrays(3, 12, weight=(5, 3), bias=(3,)),
+    }
 
 
 def mlp_arrays(width):
@@ -250,6 +265,7 @@ DEFINITION = Definition(
                 Case("digits", {"x": PIXELS}, MLP, mlp_arrays(64), fixed=STATISTICS).vanishes(
                     "gradient:*"
                 ),
+                Case("clipped", {"x": 7 * normal(11, 7, seed=4)}, CLIPPED, clipped_arrays(7)),
             ),
             kind="model",
             numpy=True,

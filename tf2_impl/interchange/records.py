@@ -105,6 +105,13 @@ RECORDS = (
         {"max_value": (None,), "negative_slope": (0,), "threshold": (0,)},
         functions={keras.activations.relu: no_options},
     ),
+    Record(
+        "ReLU6",
+        {keras.layers.ReLU: no_options},
+        plain(keras.layers.ReLU, 6.0),
+        {"max_value": (6,), "negative_slope": (0,), "threshold": (0,)},
+        functions={keras.activations.relu6: no_options},
+    ),
     activation("Sigmoid", "sigmoid"),
     activation("Tanh", "tanh"),
     activation("SiLU", "silu"),

@@ -27,6 +27,7 @@ __all__ = [
     "LeakyReLU",
     "LogSoftmax",
     "ReLU",
+    "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -45,6 +46,15 @@ class ReLU(Layer):
         super().__init__(x, config={})
         check_floating("x", x)
         self.output = T.switch(x <= 0, _typed(0, x), x)  # T.nnet.relu: gradient ½ at zero
+
+
+class ReLU6(Layer):
+    """min(max(x, 0), 6), with gradient 0 at 0 and at 6."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = T.switch(x <= 0, _typed(0, x), T.switch(x >= 6, _typed(6, x), x))
 
 
 class LeakyReLU(Layer):

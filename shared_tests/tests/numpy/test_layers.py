@@ -21,6 +21,7 @@ from numpy_infer import (
     LeakyReLU,
     LogSoftmax,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
@@ -147,6 +148,7 @@ def gauss_by_tanh(x):
 
 ACTIVATIONS = {
     "relu": (ReLU, {}, lambda x: x if x > 0 else 0.0),
+    "relu6": (ReLU6, {}, lambda x: min(max(x, 0.0), 6.0)),
     "leaky relu": (LeakyReLU, {"slope": 0.3}, lambda x: x if x > 0 else 0.3 * x),
     "leaky relu, steep": (LeakyReLU, {"slope": 3}, lambda x: x if x > 0 else 3 * x),
     "elu": (ELU, {"alpha": 0.7}, lambda x: x if x > 0 else 0.7 * math.expm1(x)),
@@ -191,7 +193,7 @@ def test_activation_far_out(name, dtype):
     x = np.array([-1e30, 1e30, np.nan], dtype)
     with np.errstate(over="raise", divide="raise", invalid="ignore"):
         got = layer(Input(), **options)(x)
-    most = {"sigmoid": 1, "tanh": 1, "selu": 1.0507009873554805e30}.get(name, 1e30)
+    most = {"relu6": 6, "sigmoid": 1, "tanh": 1, "selu": 1.0507009873554805e30}.get(name, 1e30)
     wanted = np.array([least.get(name, 0), most, np.nan])
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
     assert got.dtype == dtype

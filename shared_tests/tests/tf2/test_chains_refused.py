@@ -36,7 +36,7 @@ REFUSED = [
     (SERIES, k.Dropout(0.5, noise_shape=(None, 1, 2)), "Dropout(noise_shape="),
     (SERIES, k.Dropout(1.0), "Dropout(rate=1.0)"),
     (SERIES, k.SpatialDropout1D(0.5), "SpatialDropout1D"),
-    (SERIES, k.ReLU(max_value=6), "ReLU(max_value=6)"),
+    (SERIES, k.ReLU(max_value=5), "ReLU(max_value=5)"),
     (SERIES, k.GRU(3, activation="relu"), "GRU(activation=relu)"),
     (SERIES, k.GRU(3, recurrent_activation="relu"), "GRU(recurrent_activation=relu)"),
     (SERIES, k.GRU(3, reset_after=False), "GRU(reset_after=False)"),

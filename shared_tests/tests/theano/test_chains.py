@@ -158,6 +158,7 @@ CHAINS = {
         name: (2 * SEQUENCES, [one])
         for name, one in {
             "relu": layer(act.ReLU),
+            "relu6": layer(act.ReLU6),
             "sigmoid": layer(act.Sigmoid),
             "tanh": layer(act.Tanh),
             "silu": layer(act.SiLU),

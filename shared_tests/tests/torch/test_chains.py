@@ -39,6 +39,7 @@ IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
 
 ACTIVATIONS = [
     nn.ReLU(),
+    nn.ReLU6(),
     nn.Sigmoid(),
     nn.Tanh(),
     nn.SiLU(),
