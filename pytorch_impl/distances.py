@@ -22,7 +22,7 @@ from pytorch_impl.support.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.precision import in_single_precision, matrix_product
 
 DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 
@@ -80,7 +80,7 @@ def cosine_similarity(x: Tensor, y: Tensor) -> Tensor:
     _check_pair(x, y)
     unit_x = l2_normalize(x)
     unit_y = unit_x if y is x else l2_normalize(y)
-    return unit_x @ unit_y.T
+    return matrix_product(unit_x, unit_y.T)
 
 
 @in_single_precision
@@ -108,7 +108,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     same = y is x
     x = x - center
     y = x if same else y - center
-    product = x @ y.T
+    product = matrix_product(x, y.T)
     # With the norms from the product's diagonal, the distance of a row from itself is exactly 0.
     x_square = product.diagonal() if same else (x * x).sum(1)
     y_square = x_square if same else (y * y).sum(1)

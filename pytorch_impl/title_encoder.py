@@ -27,7 +27,7 @@ from pytorch_impl.support.checks import (
     check_number,
     check_width,
 )
-from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.precision import in_single_precision, matrix_product
 
 
 @in_single_precision
@@ -83,9 +83,10 @@ def leave_one_out_loss(vectors: Tensor, negatives: Tensor, *, margin: float = 0.
     negatives, usable = _titles(negatives)
     # The sum without each title, as a product: a difference of sums would keep rounding errors.
     others = 1 - torch.eye(vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
-    bags = l2_normalize(others @ vectors)
+    others = others.expand(len(vectors), -1, -1)
+    bags = l2_normalize(matrix_product(others, vectors))
     near = (bags * l2_normalize(vectors)).sum(2, keepdim=True)
-    far = bags @ l2_normalize(negatives).mT
+    far = matrix_product(bags, l2_normalize(negatives).mT)
     left_out = real & (real.sum(1, keepdim=True) > 1)
     counted = left_out[:, :, None] & usable[:, None]
     hinges = (margin - near + far).relu().masked_fill(~counted, 0)

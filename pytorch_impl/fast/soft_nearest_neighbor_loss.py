@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
 NEAR = 16.0  # the largest ‖x − mean‖² / T
@@ -119,6 +120,7 @@ class _Sum(torch.autograd.Function):
         return losses @ points.weights
 
     @staticmethod
+    @in_single_precision
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         embeddings, temperature, grad_embeddings, grad_t = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -146,6 +148,7 @@ class _Losses(torch.autograd.Function):
         return points.unsorted(losses * points.weights)
 
     @staticmethod
+    @in_single_precision
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (embeddings, temperature), points = ctx.saved_tensors, ctx.points
         if torch.is_grad_enabled() or batched(grad_output):

@@ -7,12 +7,16 @@ overflows the one, and a tie tolerance of 32 roundings is a quarter of the range
     layers, models                         multiply in halves where PyTorch's own layers do
 
 The first are marked `@in_single_precision`; the second check their input by `check_layer_dtype`.
-Call `backward` outside of autocast, as PyTorch asks: inside, the gradient multiplies in halves.
+`backward` runs under the autocast of its caller, whatever the forward ran under: a loss that was
+computed in float32 would multiply its gradients in halves where backward is called inside the
+block. So a loss multiplies matrices by `matrix_product`, and the backward of a
+`torch.autograd.Function` is marked `@in_single_precision` as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +26,7 @@ from torch.nn import functional as F
 
 from pytorch_impl.support.checks import check_dtype
 from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.transforms import transformed
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -64,6 +69,64 @@ def in_single_precision(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given, **named)
 
     return wrapper
+
+
+class _TracedProduct(torch.autograd.Function):
+    """x @ y, whose gradients of any order are such products too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor) -> Tensor:
+        return x @ y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, y = ctx.saved_tensors
+        of_x, of_y = ctx.needs_input_grad
+        # Also where autocast is off: Dynamo traces this once, for every autocast to come.
+        with _no_autocast(grad_output):
+            return (
+                matrix_product(grad_output, y.mT) if of_x else None,
+                matrix_product(x.mT, grad_output) if of_y else None,
+            )
+
+
+class _MatrixProduct(_TracedProduct):
+    """The same with derivatives in forward mode, which Dynamo does not trace."""
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor, dy: Tensor) -> Tensor:
+        x, y = ctx.saved_tensors
+        with _no_autocast(x):
+            return matrix_product(dx, y) + matrix_product(x, dy)
+
+
+def matrix_product(x: Tensor, y: Tensor) -> Tensor:
+    """x @ y of two tensors with the same number of axes, to be called with autocast off.
+
+    Its backward turns autocast off for itself: that of `x @ y` would multiply in halves where
+    `backward` is called inside an autocast block. Where torch.compile traces a transform of
+    torch.func, which serves no `torch.autograd.Function` with a second derivative, it is `x @ y`.
+    """
+    compiling = torch.compiler.is_compiling()
+    if compiling and transformed(x, y):
+        return x @ y
+    function = _TracedProduct if compiling else _MatrixProduct
+    product: Tensor = function.apply(x, y)
+    return product
+
+
+def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """A context without autocast on the device of x."""
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def autocasts(x: Tensor) -> bool:

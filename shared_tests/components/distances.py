@@ -194,7 +194,7 @@ DEFINITION = Definition(
             "cosine_similarity",
             "zero row",
             {
-                "pytorch_impl": ("unit_x @ unit_y.T", "x @ unit_y.T"),
+                "pytorch_impl": ("(unit_x, unit_y.T)", "(x, unit_y.T)"),
                 "tf2_impl": (
                     "tf.matmul(unit_x, unit_y, transpose_b=True)",
                     "tf.matmul(x, unit_y, transpose_b=True)",

@@ -268,7 +268,10 @@ DEFINITION = Definition(
             "leave_one_out_loss",
             "wide margin",
             {
-                "pytorch_impl": ("l2_normalize(others @ vectors)", "(others @ vectors) / 4"),
+                "pytorch_impl": (
+                    "l2_normalize(matrix_product(others, vectors))",
+                    "matrix_product(others, vectors) / 4",
+                ),
                 "tf2_impl": (
                     "l2_normalize(tf.matmul(others, vectors))",
                     "tf.matmul(others, vectors) / 4",

@@ -143,9 +143,17 @@ def rounded(case: Case, dtype: torch.dtype) -> Case:
 
 
 def run(
-    component: str, operation: Operation, case: Case, dtype: torch.dtype | None, autocast: Any
+    component: str,
+    operation: Operation,
+    case: Case,
+    dtype: torch.dtype | None,
+    autocast: Any,
+    backward: Any = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]] | str:
-    """Outputs and gradients of a case whose inputs, and module, are of a dtype; or the error."""
+    """Outputs and gradients of a case whose inputs, and module, are of a dtype; or the error.
+
+    autocast, backward: the contexts in which the outputs are computed, and their gradients.
+    """
     inputs = {name: to_native(value) for name, value in case.inputs.items()}
     if dtype is not None:
         inputs = {
@@ -168,7 +176,8 @@ def run(
     if differentiate:
         total = sum(weighted(one) for one in outputs.values() if one.is_floating_point())
         if total.requires_grad:
-            total.backward()
+            with backward or nullcontext():
+                total.backward()
         gradients = {name: one.grad for name, one in sources.items() if one.grad is not None}
         if isinstance(function, nn.Module):
             gradients |= {name: one.grad for name, one in function.named_parameters()}
@@ -209,6 +218,32 @@ def test_float32_of_the_rounded_input(named_operation, dtype):
                 for name, value in right.items():
                     value = value.to(found[name].dtype) if right is wanted[1] else value
                     torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+@each(IN_SINGLE_PRECISION)
+def test_backward_inside_autocast(named_operation, dtype):
+    """The gradients are those of a backward outside, bit for bit: no product is of halves.
+
+    `backward` runs under the autocast of its caller, and `torch.autocast` asks to leave it first.
+    A TensorFlow policy belongs to a layer: a tape knows no such mode.
+    """
+    component, operation = named_operation
+    for case in operation.cases:
+        case = rounded(case, dtype)
+        wanted = run(component, operation, case, None, nullcontext())
+        for own, mode in ((None, nullcontext()), (None, torch.autocast("cpu", dtype)), (dtype, None)):
+            mode = mode or torch.autocast("cpu", dtype)
+            got = run(component, operation, case, own, mode, torch.autocast("cpu", dtype))
+            if isinstance(wanted, str):
+                assert got == wanted, case.name
+                continue
+            assert not isinstance(got, str), (case.name, got)
+            assert got[1].keys() == wanted[1].keys(), case.name
+            for name, value in got[1].items():
+                right = wanted[1][name].to(value.dtype)
+                torch.testing.assert_close(
+                    value, right, rtol=0, atol=0, equal_nan=True, msg=f"{case.name}: {name}"
+                )
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
