@@ -186,6 +186,19 @@ def test_hostile_file_is_refused(tmp_path, name):
         NeighborMemory.load(path)
 
 
+def test_how_far_above_1_a_length_may_be(tmp_path):
+    """By rounding, or by another program's: 0.001."""
+    path = tmp_path / "memory.safetensors"
+    for length, loads in ((1.0009, True), (1.0011, False)):
+        memory(X).save(path)
+        rewritten(path, lambda d, a, length=length: a["vectors"].__imul__(length))
+        if loads:
+            assert len(NeighborMemory.load(path)) == len(X)
+        else:
+            with pytest.raises(ModelFileError, match="expected rows of length 1 at most"):
+                NeighborMemory.load(path)
+
+
 def test_a_flipped_bit_is_an_error(tmp_path):
     path = tmp_path / "memory.safetensors"
     memory(X).save(path)

@@ -32,6 +32,17 @@ def warped(x: np.ndarray, y: np.ndarray, band: int) -> float:
     return cost[n, n] ** 0.5
 
 
+def test_the_defaults_are_those_that_the_benchmarks_measure():
+    options = dict(degree=24, width=48, seed=0, dtype="float32", metric="euclidean")
+    x = normal(300, 5, seed=4).astype("float32")
+    plain, explicit = SmallWorldIndex(5), SmallWorldIndex(5, **options)
+    assert plain.config == explicit.config
+    for index in (plain, explicit):
+        index.add(x)
+    for one, other in zip(contents(plain), contents(explicit), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("band", [0, 1, 2, 5, 40])
 @pytest.mark.parametrize("time", [1, 2, 3, 7, 23])
 def test_time_warping_is_the_dynamic_programme(time, band):

@@ -1,0 +1,130 @@
+"""What the sanity checks judge from plain numbers, on both sides of each bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from numpy_infer.sanity_checks import check_loss_moves, spread_verdict, why_zero
+from shared_tests.fixtures import normal
+
+
+def test_a_loss_that_does_not_move():
+    for losses in ([0.0] * 50, [-2.0] * 50, [1.0, 1.0001] * 25, [10, 10.0009] * 25):
+        verdict = check_loss_moves(losses)
+        assert verdict.ok is False
+        assert "has not moved" in verdict.message
+    moved = check_loss_moves([1.0, 1.00011] * 25)
+    assert moved.ok is True
+    assert moved.figures["moved"] == pytest.approx(1.1e-4)
+    assert np.isnan(moved.figures["distance"])
+
+
+def test_a_loss_at_its_margin():
+    losses = [0.9, 0.2, *[0.2, 0.2 * 1.0399] * 25]
+    verdict = check_loss_moves(losses, margin=0.2)
+    assert verdict.ok is False  # 0.02 of the margin away, on average, in the last 50 steps
+    assert verdict.figures["distance"] == pytest.approx(0.00399)
+    assert check_loss_moves(losses, margin=0.2, share=0.0199).ok is True
+    assert check_loss_moves(losses, margin=0.2, steps=52).ok is True
+
+
+def test_losses_of_any_number():
+    scalars = [1, 2.0, np.float32(3), np.array(4.0), np.int64(5)]
+    verdict = check_loss_moves(scalars, steps=5)
+    assert verdict.ok is True
+    assert verdict.figures["mean"] == 3
+    assert check_loss_moves(np.array([1.0, 2.0]), steps=2).ok is True
+    for bad in (True, "1", b"1", np.ones(1), None):
+        with pytest.raises(TypeError, match=r"^losses: expected numbers, got \w+ at 1"):
+            check_loss_moves([1.0, bad], steps=2)
+
+
+def spread(x, labels=None, start=None):
+    labels = None if labels is None else np.array(labels)
+    return spread_verdict(np.array(x), labels, start, 0.02)
+
+
+LINE = normal(6, 1, seed=1) * np.array([1.0, 2.0, -1.0])
+
+
+def test_embeddings_in_one_point_on_a_line_and_apart():
+    assert spread(normal(6, 3, seed=2)).ok is True
+    point = spread(np.ones((6, 3)))
+    assert point.ok is False
+    assert point.figures["spread"] == 0
+    assert "one point" in point.message
+    line = spread(LINE)
+    assert line.ok is False
+    assert line.figures["rank"] == pytest.approx(1)
+    assert "on a line" in line.message
+
+
+def test_a_line_is_enough_for_two_classes_and_for_no_more():
+    assert spread(LINE, [0, 0, 0, 1, 1, 1]).ok is True
+    assert spread(LINE, [0, 0, 1, 1, 2, 2]).ok is False
+    assert spread(LINE, [0] * 6).ok is False
+    assert spread(LINE[:, :1]).ok is True  # what has one number is on a line by its nature
+    assert spread(LINE[:2]).ok is True
+
+
+def test_classes_in_the_same_point():
+    x = normal(5, 3, seed=3)
+    verdict = spread(x[[0, 0, 1, 1, 1, 0, 2, 3]], [4, 4, 5, 5, 5, 6, 7, 7])
+    assert verdict.ok is False
+    assert verdict.figures["merged"] == [(4, 6)]
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (5, 5)])
+@pytest.mark.parametrize("size", [1e-200, 1e-3, 1e3, 1e200])
+def test_the_verdict_has_no_unit(size, shape):
+    """And the rank is that of the covariance, whichever of its two products is the smaller one."""
+    x, start = normal(*shape, seed=4), normal(*shape, seed=5)
+    wanted, found = spread(x, start=start), spread(x * size, start=start * size)
+    centred = x - x.mean(axis=0)
+    values = np.linalg.svd(centred, compute_uv=False) ** 2
+    assert wanted.figures["rank"] == pytest.approx(values.sum() ** 2 / np.square(values).sum())
+    ratio = x.var(axis=0).sum() / start.var(axis=0).sum()
+    assert wanted.figures["spread"] == pytest.approx(np.sqrt(ratio))
+    for name in ("spread", "rank"):
+        assert found.figures[name] == pytest.approx(wanted.figures[name], rel=1e-12)
+
+
+def test_bad_embeddings_labels_and_starts():
+    x = normal(5, 3, seed=6)
+    for call, error, argument in (
+        (lambda: spread(np.ones((5, 3), int)), TypeError, "embeddings"),
+        (lambda: spread(x[:1]), ValueError, "embeddings"),
+        (lambda: spread(x, np.ones(5)), TypeError, "labels"),
+        (lambda: spread(x, [0] * 4), ValueError, "labels"),
+        (lambda: spread(x, start=np.ones((5, 3), int)), TypeError, "start"),
+        (lambda: spread(x, start=x[:4]), ValueError, "start"),
+        (lambda: spread(x, start=x * np.nan), ValueError, "start"),
+    ):
+        with pytest.raises(error, match=f"^{argument}: expected .*, got "):
+            call()
+
+
+def kinds(loss, gradient, value):
+    """why_zero of one parameter, beside another one whose gradient is 1."""
+
+    def evaluate(moved):
+        x = moved.get(0, value)
+        return loss(x), [gradient(x), 1.0]
+
+    return why_zero(evaluate, {0: value})[0]
+
+
+def test_why_a_gradient_is_zero():
+    start = np.zeros(1000)
+    assert why_zero(lambda moved: (0.0, []), {}) == {}
+    assert kinds(lambda x: 1.0, lambda x: 0.0, start) == "unused"
+    assert kinds(lambda x: float((x > 0).sum()), lambda x: 0.0, start) == "steps"
+    assert kinds(lambda x: (x.sum() + 0.1) - x.sum(), lambda x: 0.0, start) == "cancels"
+    asleep = float(np.abs(normal(1000, seed=7)).mean())
+    # The first steps are as long as the parameter is large, at least 1: the longer ones would jump
+    # over what is awake there.
+    for size in (1.0, 5.0):
+        value = size * np.ones(1000)
+        awake = lambda x, value=value, size=size: 0.5 < np.abs(x - value).mean() / size / asleep < 1.5
+        assert kinds(lambda x: 1.0, lambda x, awake=awake: float(awake(x)), value) == "dead"
