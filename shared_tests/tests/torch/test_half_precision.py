@@ -231,7 +231,11 @@ def test_backward_inside_autocast(named_operation, dtype):
     for case in operation.cases:
         case = rounded(case, dtype)
         wanted = run(component, operation, case, None, nullcontext())
-        for own, mode in ((None, nullcontext()), (None, torch.autocast("cpu", dtype)), (dtype, None)):
+        for own, mode in (
+            (None, nullcontext()),
+            (None, torch.autocast("cpu", dtype)),
+            (dtype, None),
+        ):
             mode = mode or torch.autocast("cpu", dtype)
             got = run(component, operation, case, own, mode, torch.autocast("cpu", dtype))
             if isinstance(wanted, str):
