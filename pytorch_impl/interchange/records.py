@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from pytorch_impl.interchange import convolution_records
+from pytorch_impl.interchange.convolution_records import AFFINE
+from pytorch_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from pytorch_impl.interchange.record import Record, expect, plain
 from pytorch_impl.layers.activations import TopKGating
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
@@ -95,10 +96,10 @@ RECORDS = (
         "Projection",
         {nn.Linear: lambda module: {}},
         _projection,
-        weights=convolution_records.AFFINE,
+        weights=AFFINE,
         transposed=True,
     ),
-    *convolution_records.RECORDS,
+    *CONVOLUTIONS,
     Record(
         "BatchNorm",
         dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm), _read_batch_norm),

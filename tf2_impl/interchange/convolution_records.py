@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from tf2_impl.interchange import weight as weights_of
 from tf2_impl.interchange.record import (
     Ints,
     Layers,
@@ -23,6 +22,7 @@ from tf2_impl.interchange.record import (
     same_padding,
     zeros,
 )
+from tf2_impl.interchange.weight import convolution as convolution_weights
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
@@ -142,7 +142,7 @@ RECORDS = (
         {**dict.fromkeys(CONVOLUTIONS, _read_convolution), Convolution: _read_own_convolution},
         _convolution,
         {**CHANNELS_LAST, "groups": (1,), "lora_rank": (None,)},
-        dict.fromkeys((*CONVOLUTIONS, Convolution), weights_of.convolution),
+        dict.fromkeys((*CONVOLUTIONS, Convolution), convolution_weights),
     ),
     Record(
         "TransposedConvolution",
@@ -152,6 +152,6 @@ RECORDS = (
         },
         _transposed_convolution,
         CHANNELS_LAST,
-        dict.fromkeys((*TRANSPOSED_CONVOLUTIONS, TransposedConvolution), weights_of.convolution),
+        dict.fromkeys((*TRANSPOSED_CONVOLUTIONS, TransposedConvolution), convolution_weights),
     ),
 )

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from tf2_impl.interchange import weight as weights_of
 from tf2_impl.interchange.record import (
     Ints,
     Layers,
@@ -18,6 +17,11 @@ from tf2_impl.interchange.record import (
     no_options,
     plain,
 )
+from tf2_impl.interchange.weight import batch_norm as batch_norm_weights
+from tf2_impl.interchange.weight import dense as dense_weights
+from tf2_impl.interchange.weight import embedding as embedding_weights
+from tf2_impl.interchange.weight import layer_norm as layer_norm_weights
+from tf2_impl.interchange.weight import padded_embedding as padded_embedding_weights
 from tf2_impl.layers.embedding import Embedding
 from tf2_impl.layers.normalization import BatchNorm, L2Normalize
 
@@ -84,14 +88,14 @@ RECORDS = (
         {keras.layers.Dense: no_options},
         _projection,
         UNQUANTIZED,
-        {keras.layers.Dense: weights_of.dense},
+        {keras.layers.Dense: dense_weights},
     ),
     Record(
         "BatchNorm",
         dict.fromkeys(BATCH_NORMS, _read_batch_norm),
         _batch_norm,
         {"renorm": (False,), "synchronized": (False,)},
-        dict.fromkeys(BATCH_NORMS, weights_of.batch_norm),
+        dict.fromkeys(BATCH_NORMS, batch_norm_weights),
         ("rank", "channels"),
         masked=(keras.layers.BatchNormalization,),
     ),
@@ -100,7 +104,7 @@ RECORDS = (
         {keras.layers.LayerNormalization: _read_layer_norm},
         _layer_norm,
         {"rms_scaling": (False,)},
-        {keras.layers.LayerNormalization: weights_of.layer_norm},
+        {keras.layers.LayerNormalization: layer_norm_weights},
     ),
     Record(
         "L2Normalize",
@@ -119,8 +123,8 @@ RECORDS = (
         _embedding,
         UNQUANTIZED,
         {
-            keras.layers.Embedding: weights_of.embedding,
-            Embedding: weights_of.padded_embedding,
+            keras.layers.Embedding: embedding_weights,
+            Embedding: padded_embedding_weights,
         },
     ),
 )

@@ -11,12 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf2_impl.interchange import (
-    convolution_records,
-    feature_records,
-    pool_records,
-    recurrent_records,
-)
+from tf2_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
+from tf2_impl.interchange.feature_records import RECORDS as FEATURES
+from tf2_impl.interchange.pool_records import RECORDS as POOLS
 from tf2_impl.interchange.record import (
     Layers,
     Options,
@@ -27,6 +24,7 @@ from tf2_impl.interchange.record import (
     no_options,
     plain,
 )
+from tf2_impl.interchange.recurrent_records import RECORDS as RECURRENT
 from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
 from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
 
@@ -79,10 +77,10 @@ def _always(**options: Any) -> Callable[[str], Options]:
 
 
 RECORDS = (
-    *feature_records.RECORDS,
-    *convolution_records.RECORDS,
-    *pool_records.RECORDS,
-    *recurrent_records.RECORDS,
+    *FEATURES,
+    *CONVOLUTIONS,
+    *POOLS,
+    *RECURRENT,
     Record(
         "Flatten",
         dict.fromkeys((keras.layers.Flatten, Flatten, RowMajorFlatten), no_options),

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from tf2_impl.interchange import weight as weights_of
 from tf2_impl.interchange.record import (
     Ints,
     Layers,
@@ -16,6 +15,8 @@ from tf2_impl.interchange.record import (
     built,
     expect,
 )
+from tf2_impl.interchange.weight import bidirectional as bidirectional_weights
+from tf2_impl.interchange.weight import gru as gru_weights
 from tf2_impl.layers.recurrent import BackwardGRU
 
 ACCEPTED = {
@@ -101,9 +102,9 @@ RECORDS = (
         },
         _gru,
         weights={
-            keras.layers.GRU: weights_of.gru,
-            BackwardGRU: weights_of.gru,
-            keras.layers.Bidirectional: weights_of.bidirectional,
+            keras.layers.GRU: gru_weights,
+            BackwardGRU: gru_weights,
+            keras.layers.Bidirectional: bidirectional_weights,
         },
         masked=(keras.layers.GRU, keras.layers.Bidirectional),
     ),
