@@ -39,8 +39,8 @@ class Project:
         trainers: {backend: module whose `train` carries out a training}.
         defaults: the package with the trainings on each framework's own defaults: `variants` of a
             backend, `run` of one of them in BACKEND_runs, `costs` and `figure` of all in plots.
-        mutation: the module with `own_tests` of a component and `EQUIVALENT`, the file of edits
-            that no test can see.
+        mutation: the module with `own_tests` and `components_of` a file of a package, and
+            `EQUIVALENT`, the file of edits that no test can see.
     """
 
     name: str
@@ -53,10 +53,6 @@ class Project:
     trainers: Mapping[str, str] = field(default_factory=dict)
     defaults: str | None = None
     mutation: str | None = None
-
-    def source(self, module: str) -> Path:
-        """The file of a module of one of the packages."""
-        return self.root / f"{module.replace('.', '/')}.py"
 
 
 _registered: list[Project] = []
@@ -98,7 +94,7 @@ def defaults_module(name: str = "") -> ModuleType | None:
 
 
 def tests_module() -> ModuleType:
-    """The module with `own_tests` of a component and `EQUIVALENT`."""
+    """The module with `own_tests` and `components_of` a file, and `EQUIVALENT`."""
     name = registered().mutation
     if name is None:
         raise RuntimeError(

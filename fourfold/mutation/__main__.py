@@ -15,22 +15,24 @@ import os
 import time
 import tomllib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fourfold.definition import BACKENDS
 from fourfold.mutation.edits import Edit, edits
 from fourfold.mutation.runner import outcome, preload, prepare
-from fourfold.project import definitions, package, registered, tests_module
+from fourfold.project import package, registered, tests_module
 
 LEAST_SECONDS = 60  # before an edit that may run for ever is given up
 
 
+@cache
 def all_edits(backend: str) -> list[Edit]:
-    """Every edit of the files of a package that have a definition."""
+    """Every edit of the files of a package."""
     root = registered().root
-    named = [f"{package(backend)}/{definition.component}.py" for definition in definitions()]
-    files = [file for file in named if (root / file).exists()]
+    paths = [path for path in (root / package(backend)).rglob("*.py") if path.stem[0] != "_"]
+    files = sorted(path.relative_to(root).as_posix() for path in paths)
     return [one for file in files for one in edits(file, (root / file).read_text())]
 
 
@@ -81,15 +83,15 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> No
     preload(backend)
     limits: dict[str, float] = {}
     for number, edit in enumerate(pending, start=1):
-        component = Path(edit.file).stem
-        if component not in limits:
-            prepare(backend, component)
-            as_it_is, seconds = outcome(backend, component, None, 1800)
+        file = edit.file
+        if file not in limits:
+            prepare(backend, file)
+            as_it_is, seconds = outcome(backend, file, None, 1800)
             if as_it_is != "survived":
-                raise SystemExit(f"{edit.file}: its tests fail as it is")
-            limits[component] = max(LEAST_SECONDS, 4 * seconds)
-            print(f"{edit.file}: tests pass in {seconds:.0f} s", flush=True)
-        what, seconds = outcome(backend, component, edit, limits[component])
+                raise SystemExit(f"{file}: its tests fail as it is")
+            limits[file] = max(LEAST_SECONDS, 4 * seconds)
+            print(f"{file}: tests pass in {seconds:.0f} s", flush=True)
+        what, seconds = outcome(backend, file, edit, limits[file])
         outcomes.keep(edit, what)
         print(f"{number}/{len(pending)} {what}, {seconds:.0f} s: {edit.name}", flush=True)
 

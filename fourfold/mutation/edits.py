@@ -92,6 +92,7 @@ class _Finder(ast.NodeVisitor):
         self.scopes: list[str] = []
         self.outermost: ast.AST | None = None
         self.found: list[Edit] = []
+        self.digests: dict[ast.AST, str] = {}  # of the sources of scopes
         self.seen: Counter[tuple[str, str, str, str]] = Counter()
 
     # places and texts
@@ -113,10 +114,22 @@ class _Finder(ast.NodeVisitor):
         where = ".".join(self.scopes) or "module"
         key = (where, kind, old, new)
         scope = self.outermost if self.outermost is not None else node
-        digest = hashlib.sha256(self.text(scope).encode()).hexdigest()[:12]
+        if scope not in self.digests:
+            self.digests[scope] = hashlib.sha256(self.text(scope).encode()).hexdigest()[:12]
         line = self.data[:start].count(b"\n") + 1
         self.found.append(
-            Edit(self.file, where, line, kind, old, new, self.seen[key], start, end, digest)
+            Edit(
+                self.file,
+                where,
+                line,
+                kind,
+                old,
+                new,
+                self.seen[key],
+                start,
+                end,
+                self.digests[scope],
+            )
         )
         self.seen[key] += 1
 

@@ -44,10 +44,11 @@ def preload(backend: str) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def prepare(backend: str, component: str) -> None:
-    """Compute what the definition expects: every fork compares with it."""
-    for cell in cells(backend, component):
-        expected(cell)
+def prepare(backend: str, file: str) -> None:
+    """Compute what the definitions behind a file expect: every fork compares with it."""
+    for component in tests_module().components_of(backend, file):
+        for cell in cells(backend, component):
+            expected(cell)
 
 
 class _Edited(importlib.abc.MetaPathFinder):
@@ -62,12 +63,12 @@ class _Edited(importlib.abc.MetaPathFinder):
         return None
 
 
-def outcome(backend: str, component: str, edit: Edit | None, seconds: float) -> tuple[str, float]:
+def outcome(backend: str, file: str, edit: Edit | None, seconds: float) -> tuple[str, float]:
     """("survived", "caught" or "timeout", seconds taken); no edit: of the file as it is."""
     begin = time.monotonic()
     child = os.fork()
     if not child:
-        _run(backend, component, edit)  # does not return
+        _run(backend, file, edit)  # does not return
     while time.monotonic() - begin < seconds:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -79,7 +80,7 @@ def outcome(backend: str, component: str, edit: Edit | None, seconds: float) -> 
     return "timeout", time.monotonic() - begin
 
 
-def _run(backend: str, component: str, edit: Edit | None) -> None:
+def _run(backend: str, file: str, edit: Edit | None) -> None:
     status = 1
     try:
         os.setpgid(0, 0)
@@ -87,21 +88,21 @@ def _run(backend: str, component: str, edit: Edit | None) -> None:
         os.dup2(sink, 1)
         os.dup2(sink, 2)
         with tempfile.TemporaryDirectory() as folder:
-            status = _tested(backend, component, edit, Path(folder))
+            status = _tested(backend, file, edit, Path(folder))
     finally:
         os._exit(status)
 
 
-def _tested(backend: str, component: str, edit: Edit | None, folder: Path) -> int:
+def _tested(backend: str, file: str, edit: Edit | None, folder: Path) -> int:
     """pytest's exit status: 0 if all tests passed."""
     import pytest
 
     if edit is not None:
-        module = f"{package(backend)}.{component}"
-        path = folder / f"{component}.py"
-        path.write_text(edit.applied(registered().source(module).read_text()))
+        path = folder / Path(file).name
+        path.write_text(edit.applied((registered().root / file).read_text()))
+        module = file.removesuffix(".py").replace("/", ".")
         sys.meta_path.insert(0, _Edited(module, path))
-    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, component)
+    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file)
     packages = registered().packages.values()
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]

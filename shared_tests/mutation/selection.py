@@ -1,4 +1,4 @@
-"""The tests of a component file: its cases, and the tests of its package that read its names."""
+"""The tests of a file of a package: cases of its components, and the tests that read its names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.project import definitions
+from shared_tests.repository import PACKAGES
 from shared_tests.support.component_tests import tests_that_read
-from shared_tests.support.sources import ROOT
+from shared_tests.support.sources import ROOT, components, imports
 
 TESTS = ROOT / "shared_tests" / "tests"
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -21,12 +22,33 @@ INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_train
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
 
-def own_tests(backend: str, component: str) -> list[list[str]]:
+MAX_COMPONENTS = 3  # whose cases are tried for a file that several share
+
+
+def components_of(backend: str, file: str) -> list[str]:
+    """The components behind a file: its own, or the first that import it."""
+    defined = [one.component for one in definitions()]
+    module = Path(file).relative_to(PACKAGES[backend]).with_suffix("")
+    room, name = module.parent.as_posix(), module.name
+    if name in defined and room in (".", "fast"):
+        return [name]
+    full = f"{PACKAGES[backend]}.{module.as_posix().replace('/', '.')}"
+    files = components(PACKAGES[backend])
+    users = [
+        one
+        for one in defined
+        if one in files and any(f"{used}.".startswith(f"{full}.") for used in imports(files[one]))
+    ]
+    return users[:MAX_COMPONENTS]
+
+
+def own_tests(backend: str, file: str) -> list[list[str]]:
     """Arguments of pytest, one list for each run; the first that fails has caught an edit."""
-    common = [f"--backend={backend}", f"--component={component}"]
-    defined = component in {one.component for one in definitions()}
+    about = components_of(backend, file)
+    module = Path(file).relative_to(PACKAGES[backend]).with_suffix("").as_posix().replace("/", ".")
     runs = []
-    if defined:
+    for component in about:
+        common = [f"--backend={backend}", f"--component={component}"]
         trained = () if backend in INFERENCE_ONLY else (INTERCHANGE,)
         runs.append([*(str(TESTS / name) for name in (*AGREEMENT, *trained)), *common])
         # The tests of these are named after the component that they are given.
@@ -36,11 +58,12 @@ def own_tests(backend: str, component: str) -> list[list[str]]:
     slow: list[str] = []
     for path in sorted(TESTS.glob("*/test_*.py")):
         if belongs(path, backend):
-            found = [f"{path}::{name}" for name in tests_that_read(path, backend, component)]
+            found = [f"{path}::{name}" for name in tests_that_read(path, backend, module)]
             (slow if any(one in path.stem for one in LAST) else quick).extend(found)
     runs += [[*found, f"--backend={backend}"] for found in (quick, slow) if found]
-    if defined and backend not in INFERENCE_ONLY:
-        runs.append([str(TESTS / TRAINING), f"--backend={backend}", f"-k={component}"])
+    if backend not in INFERENCE_ONLY:
+        training = [str(TESTS / TRAINING), f"--backend={backend}"]
+        runs += [[*training, f"-k={component}"] for component in about]
     return runs
 
 

@@ -58,7 +58,10 @@ def mentions(name: str, component: str) -> bool:
 
 @cache
 def tests_that_read(path: Path, backend: str, component: str) -> list[str]:
-    """The tests of a file that read a name of the component, directly or through what they use."""
+    """The tests of a file that read a name of the component, directly or through what they use.
+
+    component: its name, or that of any module below the package, such as support.checks.
+    """
     names = names_of(backend, component)
     body = ast.parse(path.read_text()).body
     reads = {name: words(node) for node in body for name in defined_names(node)}
@@ -68,7 +71,7 @@ def tests_that_read(path: Path, backend: str, component: str) -> list[str]:
         for node in body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-        if (node.module or "").endswith(f".{component}") or alias.name == component
+        if f"{node.module}.{alias.name}.".startswith(f"{PACKAGES[backend]}.{component}.")
     }
     touched |= imported | names
     while more := {name for name, read in reads.items() if read & touched} - touched:
@@ -78,9 +81,9 @@ def tests_that_read(path: Path, backend: str, component: str) -> list[str]:
 
 @cache
 def names_of(backend: str, component: str) -> set[str]:
-    """The component's own name, and the names that its file in the backend's package defines."""
-    path = ROOT / PACKAGES[backend] / f"{component}.py"
-    return {component} | {
+    """The module's own name, and the names that its file in the backend's package defines."""
+    path = ROOT / PACKAGES[backend] / f"{component.replace('.', '/')}.py"
+    return {component.rpartition(".")[2]} | {
         name
         for node in (ast.parse(path.read_text()).body if path.exists() else ())
         for name in defined_names(node)

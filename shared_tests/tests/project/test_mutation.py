@@ -6,7 +6,7 @@ import pytest
 
 from fourfold.mutation.__main__ import Outcomes, all_edits, equivalents, sample
 from fourfold.mutation.edits import edits
-from shared_tests.mutation.selection import own_tests
+from shared_tests.mutation.selection import MAX_COMPONENTS, own_tests
 from shared_tests.repository import PACKAGES
 from shared_tests.support.sources import ROOT
 
@@ -79,7 +79,13 @@ def test_outcomes_are_kept_until_the_function_changes(tmp_path):
 
 
 def test_a_component_has_its_own_tests():
-    agreement, _, own, *_ = own_tests("torch", "sparse_projection")
+    agreement, _, own, *_ = own_tests("torch", "pytorch_impl/sparse_projection.py")
     assert "--component=sparse_projection" in agreement
     assert any(one.endswith("::test_a_changed_batch_is_sorted_anew") for one in own)
-    assert not any("test_tf2" in one or "smorms3" in one for one in own)
+    assert not any("/tf2/" in one or "smorms3" in one for one in own)
+
+
+def test_a_file_that_several_share_has_the_cases_of_some():
+    runs = own_tests("theano", "theano_impl/support/ties.py")
+    asked = {one for run in runs for one in run if one.startswith("--component=")}
+    assert 1 < len(asked) <= MAX_COMPONENTS
