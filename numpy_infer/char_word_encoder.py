@@ -129,6 +129,10 @@ class SentenceEncoder(Layer):
             direction="backward" if reverse else "forward",
             return_sequences=False,
         )
+        n_filters = len(words_convolution_weight)
+        if len(gru_input_weight) != n_filters:
+            wanted = f"a row for each of {n_filters} filters"
+            raise ValueError(f"gru_input_weight: expected {wanted}, got {gru_input_weight.shape}")
 
     @staticmethod
     def array_shapes(

@@ -256,6 +256,13 @@ DEFINITION = Definition(
                 recall_case("empty memory", QUERIES, NOTHING),
                 recall_case("keys alike", NEAR_ALIKE, ALIKE),
                 recall_case("one slot", QUERIES, state(1, 5, 3), {"size": 1, "dim": 5}),
+                recall_case(
+                    "one feature",
+                    QUERIES[:, :1],
+                    state(11, 1, 3),
+                    {"size": 11, "dim": 1},
+                    differentiate=False,
+                ),
                 recall_case("a zero query", WITH_ZERO, STATE, differentiate=False),
                 recall_case("digits", PIXELS[17:], PIXEL_STATE, {"size": 17, "dim": 64}),
                 recall_case("nan", WITH_NAN, STATE, differentiate=False),
