@@ -2,20 +2,19 @@
 
     max(0, margin + d(anchor, positive) − d(anchor, negative))
 
-Sources: Schroff et al. 2015 (FaceNet); seed topics: a speaker encoder trained on triplets,
-triplet loss in TensorFlow 2.
+Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; over all triplets of a batch: Hermans,
+Beyer, Leibe (2017), In Defense of the Triplet Loss.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
-from pytorch_impl.fast.classmates import classmates
+from pytorch_impl.fast import triplet_loss as fast
 from pytorch_impl.support.checks import (
     check_choice,
     check_floating,
@@ -29,6 +28,7 @@ from pytorch_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
 ALL_TRIPLETS_REDUCTIONS = ("mean", "active", "sum", "none")
+ANCHORS = 32  # of which all triplets are formed at a time
 
 
 @in_single_precision
@@ -41,11 +41,27 @@ def triplet_loss(
     distance: str = "cosine",
     reduction: str = "mean",
 ) -> Tensor:
-    """Hinge of each row's triplet; the gradient is zero where the margin is met exactly.
+    """The hinge of the triplet in each row.
 
-    anchor, positive, negative: (batch, features). distance: cosine, sqeuclidean or euclidean.
-    reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for an
-    empty batch, shapes that differ or a negative margin. Halves compute in float32.
+        max(0, margin + d(anchor, positive) − d(anchor, negative))
+
+    The gradient is zero where the margin is met exactly. Half precision computes in float32.
+
+    Args:
+        anchor, positive, negative: (batch, features), of one floating dtype.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean, sum or none.
+    Returns:
+        A scalar; with reduction none the losses of the rows, (batch,).
+    Raises:
+        TypeError: for integers and for dtypes that differ.
+        ValueError: for an empty batch, shapes that differ or a negative margin.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1.
+    Example:
+        >>> x = torch.eye(3)
+        >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).item()  # both distances are 1
+        0.5
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
@@ -54,23 +70,14 @@ def triplet_loss(
     check_not_empty("anchor", anchor)
     check_like("positive", positive, "anchor", anchor)
     check_like("negative", negative, "anchor", anchor)
-    near = _row_distances(anchor, positive, distance)
-    far = _row_distances(anchor, negative, distance)
+    # Euclidean distances by PyTorch's norm take fewer passes.
+    rows = fast.row_distances if fast.applies_to_rows(distance) else paired_distances
+    near = rows(anchor, positive, distance=distance)  # (batch,)
+    far = rows(anchor, negative, distance=distance)
     hinge = torch.relu(margin + near - far)
     if reduction == "none":
         return hinge
     return hinge.mean() if reduction == "mean" else hinge.sum()
-
-
-def _row_distances(x: Tensor, y: Tensor, distance: str) -> Tensor:
-    """`paired_distances`, with the framework's norm where it is the distance: fewer passes."""
-    if distance == "euclidean":
-        difference = x - y
-        # Without a second derivative at zero, where the first one is zero by convention.
-        zero = ~difference.any(1, keepdim=True)
-        norm = torch.linalg.vector_norm(difference.masked_fill(zero, 1), dim=1)
-        return norm.masked_fill(zero[:, 0], 0)
-    return paired_distances(x, y, distance=distance)
 
 
 @in_single_precision
@@ -82,13 +89,30 @@ def all_triplets_loss(
     distance: str = "cosine",
     reduction: str = "mean",
 ) -> Tensor:
-    """Hinge over every (anchor, positive, negative) that the labels of a batch allow.
+    """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
-    embeddings: (n, features); labels: (n,) integers. reduction: mean over all triplets,
-    active (mean over those that violate the margin), sum, or none for each anchor's sum, (n,).
-    Zero, with zero gradient, when there is no such triplet. A margin that is met to within
-    rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
-    Halves compute in float32.
+        Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
+
+    Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
+    counts as met. Half precision computes in float32. Work n² log n and memory n²; under
+    torch.func, and for few rows, n³ comparisons.
+
+    Args:
+        embeddings: (n, features), floating.
+        labels: (n,), integers.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over all triplets, active (mean over those that violate the margin), sum
+            or none.
+    Returns:
+        A scalar; with reduction none the sum of the hinges of each anchor, (n,).
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for an empty batch, wrong shapes or a negative margin.
+    Source: Hermans, Beyer, Leibe (2017), section 2 ("batch all").
+    Example:
+        >>> all_triplets_loss(torch.eye(3), torch.tensor([0, 0, 1]), margin=0.5).item()
+        0.5
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
@@ -96,47 +120,61 @@ def all_triplets_loss(
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
-    distances = pairwise_distances(embeddings, embeddings, distance=distance)
-    tolerance = rounding_error(distances.detach(), distance)
-    weights, active, valid = _count_triplets(distances.detach(), labels, margin, tolerance)
-    sums = (weights * distances).sum(1) + margin * active
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    constant = distances.detach()
+    tolerance = rounding_error(constant, distance)
+    if fast.applies(constant):  # more than a few rows, and no torch.func transform
+        counts, active = fast.count_active(constant, labels, margin, tolerance)
+    else:
+        counts, active = _count_active(constant, labels, margin, tolerance)
+    sums = (counts * distances).sum(1) + margin * active  # the hinges of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return sums.sum()
+    n_positives = (labels[:, None] == labels).sum(1) - 1
+    valid = n_positives * (len(labels) - 1 - n_positives)
     count = (active if reduction == "active" else valid).sum()
     return sums.sum() / count.clamp_min(1)
 
 
-def _count_triplets(
+def _count_active(
     distances: Tensor, labels: Tensor, margin: float, tolerance: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """How often each distance enters the sum of the active hinges, with its sign.
+) -> tuple[Tensor, Tensor]:
+    """Count the active triplets, those that violate the margin, by comparing all of them.
 
-    A positive enters once for each negative within its reach, a negative once for each
-    positive that reaches it: with these counts the sum of n³ hinges is one of n² products.
-    Returns weights (n, n), and per anchor the number of active and of valid triplets, (n,).
+    With A the active triplets of anchor a, and A_p and A_n those with p and with n, its hinges are
+
+        Σ_p #A_p · d(a, p) − Σ_n #A_n · d(a, n) + margin · #A
+
+    The counts are constants: this sum has derivatives of any order, and no comparison is kept
+    for a gradient, so that memory is ANCHORS · n² bytes at a time instead of n³.
+    Returns #A_p and −#A_n, (n, n), and #A, (n,).
     """
-    n = labels.shape[0]
     same = labels[:, None] == labels
-    positives, real = classmates(labels)
-    most = positives.shape[1]
-    reach = distances.gather(1, positives) + margin - tolerance
-    # Only the positives are sorted. Each negative falls between two of their reaches, and how
-    # many fall before a reach is a running sum over these places.
-    reaches, order = reach.masked_fill(~real, -math.inf).sort(dim=1)
-    place = torch.searchsorted(reaches, distances, right=True)
-    weights = (place - most).to(distances.dtype).masked_fill_(same, 0)
-    fallen = place.new_zeros(n, most + 1).scatter_add(1, place, (~same).to(torch.int64))
-    reached = fallen.cumsum(1)[:, :most]
-    weights = weights.scatter(1, positives.gather(1, order), reached.to(distances.dtype))
-    partners = real.sum(1)
-    valid = partners * (n - 1 - partners)
-    return weights, reached.sum(1).to(distances.dtype), valid.to(distances.dtype)
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    counts = []
+    blocks = (x.split(ANCHORS) for x in (distances, positive, ~same))
+    for d, p, n in zip(*blocks, strict=True):
+        violates = d[:, None, :] < (d + margin - tolerance)[:, :, None]
+        active = p[:, :, None] & n[:, None, :] & violates  # (anchors, positives, negatives)
+        counts.append(active.sum(2) - active.sum(1))
+    weights = torch.cat(counts).to(distances.dtype)
+    return weights, weights.clamp_min(0).sum(1)
 
 
 class TripletLoss(nn.Module):
-    """`triplet_loss` as a module, called with (anchor, positive, negative)."""
+    """`triplet_loss` as a module, called with (anchor, positive, negative).
+
+    Args:
+        margin, distance, reduction: as of `triplet_loss`.
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Example:
+        >>> x = torch.eye(3)
+        >>> TripletLoss(margin=0.5)(x[:1], x[1:2], x[2:]).item()
+        0.5
+    """
 
     def __init__(
         self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"

@@ -4,17 +4,16 @@
     semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
     violators     per pair     every n of a pool  with  d(a, n) < d(a, p) + margin
 
-Of equal distances the lower index wins; what differs only by rounding is equal, and a margin
-that is met to within rounding is met. Indices have no gradient.
+Of equal distances the lower index wins. Distances that differ by no more than rounding are equal,
+and a margin that is met to within rounding is met. Indices have no gradient.
 
-Sources: Schroff et al. 2015 (FaceNet); Hermans et al. 2017 (In Defense of the Triplet Loss);
-seed topic: a speaker encoder trained on triplets, violators from outside the batch.
+Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; Hermans, Beyer, Leibe (2017), In Defense
+of the Triplet Loss.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -26,7 +25,7 @@ from pytorch_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
-from pytorch_impl.fast.classmates import classmates
+from pytorch_impl.fast import triplet_mining as fast
 from pytorch_impl.support.checks import (
     check_choice,
     check_count,
@@ -40,11 +39,13 @@ from pytorch_impl.support.checks import (
     check_width,
 )
 from pytorch_impl.support.precision import in_single_precision
-from pytorch_impl.support.ties import first_minimum, rounding_error, tied_ranks
+from pytorch_impl.support.ties import first_minimum, rounding_error
+
+ANCHORS = 32  # of which all triplets are formed at a time
 
 
 class Triplets(NamedTuple):
-    """Rows of a batch, each (triplets,), int64."""
+    """Indices of rows of a batch, each (triplets,), int64."""
 
     anchors: Tensor
     positives: Tensor
@@ -52,7 +53,7 @@ class Triplets(NamedTuple):
 
 
 class Violators(NamedTuple):
-    """Rows of the pairs and rows of the pool, each (violators,), int64."""
+    """Indices of the pairs and of rows of the pool, each (violators,), int64."""
 
     anchors: Tensor
     candidates: Tensor
@@ -65,18 +66,32 @@ def batch_hard_triplets(
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-    embeddings: (n, features); labels: (n,) integers. Anchors ascend; there may be none.
-    TypeError for integer embeddings, ValueError for an empty batch, NaN or infinity. Halves compute
-    in float32.
+        argmax_p d(a, p),  argmin_n d(a, n)
+
+    Half precision computes in float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        labels: (n,), integers.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for an empty batch, wrong shapes, NaN or infinity.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = torch.tensor([0, 0, 0, 1])
+        >>> found = batch_hard_triplets(x, labels, distance="euclidean")
+        >>> [index.tolist() for index in found]
+        [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
-    positives, real = classmates(labels)
-    opposite = distances.gather(1, positives).neg().masked_fill(~real, math.inf)
-    farthest = positives.gather(1, first_minimum(opposite, tolerance)[:, None]).squeeze(1)
-    same = labels[:, None] == labels
-    nearest = first_minimum(distances.masked_fill_(same, math.inf), tolerance)
-    (anchors,) = (real.any(1) & (real.sum(1) < len(labels) - 1)).nonzero(as_tuple=True)
+    farthest = first_minimum(torch.where(positive, -distances, math.inf), tolerance)  # (n,)
+    nearest = first_minimum(torch.where(negative, distances, math.inf), tolerance)
+    (anchors,) = (positive.any(1) & negative.any(1)).nonzero(as_tuple=True)
     return Triplets(anchors, farthest[anchors], nearest[anchors])
 
 
@@ -87,29 +102,57 @@ def semi_hard_triplets(
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
-    embeddings: (n, features); labels: (n,) integers. Ordered by anchor, then by positive; a
-    pair without such a negative is left out. Work n² log n, memory n². TypeError for integer
-    embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin. Halves compute
-    in float32.
+        argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+    A pair without such a negative is left out. Work n² log n, memory n². Half precision computes in
+    float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        labels: (n,), integers.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor, then by positive; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for an empty batch, wrong shapes, NaN or infinity, or a negative margin.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = torch.tensor([0, 0, 1, 2])
+        >>> found = semi_hard_triplets(x, labels, margin=3.0, distance="euclidean")
+        >>> [index.tolist() for index in found]
+        [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
-    n = labels.shape[0]
-    same = labels[:, None] == labels
-    positive = same.clone().fill_diagonal_(False)
-    ranks = tied_ranks(distances, tolerance)
-    # One sorted row of keys, ordered by distance and then by index, answers for all positives.
-    # It ends in at least one n², for the anchor itself, where no negative is farther.
-    keys = (ranks * n + torch.arange(n, device=labels.device)).masked_fill(same, n * n)
-    keys = keys.sort(dim=1).values
-    key = keys.gather(1, torch.searchsorted(keys, (ranks + 1) * n))
-    nearest = key % n
+    if fast.applies(distances):  # more than a few rows
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = _reach(distances - tolerance, margin, distance) - tolerance
     within = distances.gather(1, nearest) < reach
-    anchors, positives = (positive & (key < n * n) & within).nonzero(as_tuple=True)
+    anchors, positives = (positive & exists & within).nonzero(as_tuple=True)
     return Triplets(anchors, positives, nearest[anchors, positives])
+
+
+def _nearest_farther(
+    distances: Tensor, negative: Tensor, tolerance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for ANCHORS anchors at a time. (n, n) int64 and bool.
+    """
+    nearest, exists = [], []
+    for d, n in zip(distances.split(ANCHORS), negative.split(ANCHORS), strict=True):
+        candidates = d[:, None, :]  # (anchors, 1, negatives)
+        farther = n[:, None, :] & (candidates > (d + tolerance)[:, :, None])
+        nearest.append(first_minimum(torch.where(farther, candidates, math.inf), tolerance))
+        exists.append(farther.any(2))
+    return torch.cat(nearest), torch.cat(exists)
 
 
 @in_single_precision
@@ -126,18 +169,34 @@ def margin_violators(
 ) -> Violators:
     """The candidates of a pool that are not yet farther than the positive by the margin.
 
-    anchor, positive: (n, features), a pair in each row; pool: (m, features) candidate
-    negatives. With a limit, only so many of the nearest are kept for each pair. Ordered by
-    anchor, then by candidate. The pool is looked through in blocks, twice when there is a
-    limit: besides the result, memory grows with m·features and n·(block_size + limit), not
-    with n·m. TypeError for integers; ValueError for arrays that are empty, differ in shape
-    or hold NaN or infinity, and for a negative margin, a limit or a block_size below 1. Halves
-    compute in float32.
+        every n of the pool  with  d(a, n) < d(a, p) + margin
+
+    A pool larger than a block is read in blocks, twice when there is a limit: besides the result,
+    memory grows with m·features and n·(block_size + limit), not with n·m. Half precision computes
+    in float32.
+
+    Args:
+        anchor, positive: (n, features), floating, a pair in each row.
+        pool: (m, features), of the same dtype: candidate negatives.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        limit: how many violators to keep for each pair, the nearest; all when None.
+        block_size: how many candidates to compare at a time.
+    Returns:
+        Violators, ordered by anchor, then by candidate; there may be none.
+    Raises:
+        TypeError: for integers and for dtypes that differ.
+        ValueError: for arrays that are empty, differ in shape or hold NaN or infinity, a negative
+            margin, and a limit or a block_size below 1.
+    Example:
+        >>> x = torch.tensor([[3.0], [2.0], [1.0], [4.0], [9.0]])
+        >>> found = margin_violators(x[:1], x[1:2], x[2:], margin=1.5, distance="euclidean")
+        >>> [index.tolist() for index in found]
+        [[0, 0], [0, 1]]
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
-    if limit is not None:
-        limit = check_count("limit", limit)
+    limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
     check_floating("anchor", anchor, ndim=2)
     check_not_empty("anchor", anchor)
@@ -146,48 +205,38 @@ def margin_violators(
     check_dtype("pool", pool, anchor.dtype)
     check_width("pool", pool, anchor.shape[1])
     check_not_empty("pool", pool)
-    check_finite("anchor", anchor)
-    check_finite("positive", positive)
-    check_finite("pool", pool)
-
-    def blocks() -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, len(pool), block_size):
-            block = pool[start : start + block_size]
-            yield start, pairwise_distances(anchor, block, distance=_comparable(distance))
-
+    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
+        check_finite(name, x)
     tolerance = _pool_rounding_error(anchor, pool, distance)
-    near = paired_distances(anchor, positive, distance=_comparable(distance))
+    comparable = _comparable(distance)
+    near = paired_distances(anchor, positive, distance=comparable)
     check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]
-    # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
-    # with it, as many as the quota leaves room for.
-    cutoff, quota = torch.full_like(reach, math.inf), 0
-    if limit is not None:
-        nearest = cutoff.repeat(1, min(limit, len(pool)))
-        for _, distances in blocks():
-            violating = distances.masked_fill(distances >= reach, math.inf)
-            joined = torch.cat([nearest, violating], dim=1)
-            nearest = joined.topk(nearest.shape[1], largest=False).values
-        cutoff = nearest[:, -1:]
-        quota = limit - (nearest - cutoff < -tolerance).sum(1, keepdim=True)
-
-    ties = torch.zeros_like(reach, dtype=torch.int64)
-    found = []
-    for start, distances in blocks():
-        offset = distances - cutoff
-        tied = (distances < reach) & (offset.abs() <= tolerance)
-        place = ties + tied.cumsum(1)
-        ties = place[:, -1:]
-        kept = ((distances < reach) & (offset < -tolerance)) | (tied & (place <= quota))
-        rows, columns = kept.nonzero(as_tuple=True)
-        found.append((rows, columns + start))
-    anchors, candidates = (torch.cat(parts) for parts in zip(*found, strict=True))
-    order = anchors.argsort(stable=True)
-    return Violators(anchors[order], candidates[order])
+    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    if fast.applies_to_pool(pool, block_size):  # a pool of more than one block
+        found = fast.violators(
+            anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
+        )
+        return Violators(*found)
+    distances = pairwise_distances(anchor, pool, distance=comparable)  # (n, m)
+    violates = distances < reach
+    if limit is not None and limit < len(pool):
+        violates &= _among_nearest(distances.masked_fill(~violates, math.inf), limit, tolerance)
+    return Violators(*violates.nonzero(as_tuple=True))
 
 
-def _search_batch(embeddings: Tensor, labels: Tensor, distance: str) -> Tensor:
-    """Comparable distances of all pairs, (n, n), of a batch that has been checked."""
+def _among_nearest(distances: Tensor, limit: int, tolerance: Tensor) -> Tensor:
+    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
+    # The offset of two infinite distances is NaN, and every comparison with it is False.
+    offset = distances - distances.topk(limit, largest=False).values[:, -1:]
+    nearer = offset < -tolerance
+    tied = offset.abs() <= tolerance
+    return nearer | (tied & (tied.cumsum(1) <= limit - nearer.sum(1, keepdim=True)))
+
+
+def _search_batch(
+    embeddings: Tensor, labels: Tensor, distance: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
     check_choice("distance", distance, DISTANCES)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
@@ -195,7 +244,8 @@ def _search_batch(embeddings: Tensor, labels: Tensor, distance: str) -> Tensor:
     check_finite("embeddings", embeddings)
     distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
     check_finite("embeddings", distances.max())  # the squares of large numbers overflow
-    return distances
+    same = labels[:, None] == labels
+    return distances, same.clone().fill_diagonal_(False), ~same
 
 
 def _comparable(distance: str) -> str:

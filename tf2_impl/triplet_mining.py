@@ -4,11 +4,11 @@
     semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
     violators     per pair     every n of a pool  with  d(a, n) < d(a, p) + margin
 
-Of equal distances the lower index wins; what differs only by rounding is equal, and a margin
-that is met to within rounding is met. Indices have no gradient.
+Of equal distances the lower index wins. Distances that differ by no more than rounding are equal,
+and a margin that is met to within rounding is met. Indices have no gradient.
 
-Sources: Schroff et al. 2015 (FaceNet); Hermans et al. 2017 (In Defense of the Triplet Loss);
-seed topic: a speaker encoder trained on triplets, violators from outside the batch.
+Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; Hermans, Beyer, Leibe (2017), In Defense
+of the Triplet Loss.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tf2_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
+from tf2_impl.fast import triplet_mining as fast
 from tf2_impl.support.checks import (
     check_choice,
     check_count,
@@ -38,11 +39,11 @@ from tf2_impl.support.checks import (
     size,
 )
 from tf2_impl.support.precision import in_single_precision
-from tf2_impl.support.ties import first_minimum, rounding_error, tied_ranks
+from tf2_impl.support.ties import first_minimum, rounding_error
 
 
 class Triplets(NamedTuple):
-    """Rows of a batch, each (triplets,), int64."""
+    """Indices of rows of a batch, each (triplets,), int64."""
 
     anchors: tf.Tensor
     positives: tf.Tensor
@@ -50,7 +51,7 @@ class Triplets(NamedTuple):
 
 
 class Violators(NamedTuple):
-    """Rows of the pairs and rows of the pool, each (violators,), int64."""
+    """Indices of the pairs and of rows of the pool, each (violators,), int64."""
 
     anchors: tf.Tensor
     candidates: tf.Tensor
@@ -62,13 +63,31 @@ def batch_hard_triplets(
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-    embeddings: (n, features); labels: (n,) integers. Anchors ascend; there may be none.
-    TypeError for integer embeddings, ValueError for an empty batch, NaN or infinity.
+        argmax_p d(a, p),  argmin_n d(a, n)
+
+    Half precision computes in float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        labels: (n,), integers.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for an empty batch, wrong shapes, NaN or infinity.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = tf.constant([0, 0, 0, 1])
+        >>> found = batch_hard_triplets(x, labels, distance="euclidean")
+        >>> [index.numpy().tolist() for index in found]
+        [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
     infinity = tf.constant(math.inf, distances.dtype)
-    farthest = first_minimum(tf.where(positive, -distances, infinity), tolerance)
+    farthest = first_minimum(tf.where(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(tf.where(negative, distances, infinity), tolerance)
     has_both = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
     anchors = tf.where(has_both)[:, 0]
@@ -81,25 +100,58 @@ def semi_hard_triplets(
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
-    embeddings: (n, features); labels: (n,) integers. Ordered by anchor, then by positive; a
-    pair without such a negative is left out. Work n² log n, memory n². TypeError for integer
-    embeddings, ValueError for an empty batch, NaN or infinity, or a negative margin.
+        argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+    A pair without such a negative is left out. Work n² log n, memory n². Half precision computes in
+    float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        labels: (n,), integers.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor, then by positive; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for an empty batch, wrong shapes, NaN or infinity, or a negative margin.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = tf.constant([0, 0, 1, 2])
+        >>> found = semi_hard_triplets(x, labels, margin=3.0, distance="euclidean")
+        >>> [index.numpy().tolist() for index in found]
+        [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
-    n = tf.shape(distances, out_type=tf.int64)[0]
-    ranks = tied_ranks(distances, tolerance)
-    # One sorted row of keys, ordered by distance and then by index, answers for all positives.
-    # It ends in at least one n², for the anchor itself, where no negative is farther.
-    keys = tf.sort(tf.where(negative, ranks * n + tf.range(n), n * n), axis=1)
-    key = tf.gather(keys, tf.searchsorted(keys, (ranks + 1) * n), batch_dims=1)
-    nearest = key % n
+    if fast.applies():  # where XLA does not compile: its search compares all with all
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = _reach(distances - tolerance, margin, distance) - tolerance
     within = tf.gather(distances, nearest, batch_dims=1) < reach
-    pairs = tf.where(positive & (key < n * n) & within)
+    pairs = tf.where(positive & exists & within)
     return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
+
+
+def _nearest_farther(
+    distances: tf.Tensor, negative: tf.Tensor, tolerance: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for one anchor at a time. (n, n) int64 and bool.
+    """
+
+    def search(anchor: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        d, n = anchor  # its distances and its negatives, (n,)
+        farther = n & (d > (d + tolerance)[:, None])  # (rows, negatives)
+        candidates = tf.where(farther, d, tf.constant(math.inf, d.dtype))
+        return first_minimum(candidates, tolerance), tf.reduce_any(farther, axis=1)
+
+    return tf.map_fn(search, (distances, negative), fn_output_signature=(tf.int64, tf.bool))
 
 
 @in_single_precision
@@ -115,17 +167,34 @@ def margin_violators(
 ) -> Violators:
     """The candidates of a pool that are not yet farther than the positive by the margin.
 
-    anchor, positive: (n, features), a pair in each row; pool: (m, features) candidate
-    negatives. With a limit, only so many of the nearest are kept for each pair. Ordered by
-    anchor, then by candidate. The pool is looked through in blocks, twice when there is a
-    limit: besides the result, memory grows with m·features and n·(block_size + limit), not
-    with n·m. TypeError for integers; ValueError for arrays that are empty, differ in shape
-    or hold NaN or infinity, and for a negative margin, a limit or a block_size below 1.
+        every n of the pool  with  d(a, n) < d(a, p) + margin
+
+    A pool larger than a block is read in blocks, twice when there is a limit: besides the result,
+    memory grows with m·features and n·(block_size + limit), not with n·m. Half precision computes
+    in float32.
+
+    Args:
+        anchor, positive: (n, features), floating, a pair in each row.
+        pool: (m, features), of the same dtype: candidate negatives.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        limit: how many violators to keep for each pair, the nearest; all when None.
+        block_size: how many candidates to compare at a time.
+    Returns:
+        Violators, ordered by anchor, then by candidate; there may be none.
+    Raises:
+        TypeError: for integers and for dtypes that differ.
+        ValueError: for arrays that are empty, differ in shape or hold NaN or infinity, a negative
+            margin, and a limit or a block_size below 1.
+    Example:
+        >>> x = tf.constant([[3.0], [2.0], [1.0], [4.0], [9.0]])
+        >>> found = margin_violators(x[:1], x[1:2], x[2:], margin=1.5, distance="euclidean")
+        >>> [index.numpy().tolist() for index in found]
+        [[0, 0], [0, 1]]
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
-    if limit is not None:
-        limit = check_count("limit", limit)
+    limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
     anchor, positive, pool = (
         tf.stop_gradient(tf.convert_to_tensor(x)) for x in (anchor, positive, pool)
@@ -137,87 +206,41 @@ def margin_violators(
     check_dtype("pool", pool, anchor.dtype)
     check_width("pool", pool, size(anchor, 1))
     check_not_empty("pool", pool)
-    check_finite("anchor", anchor)
-    check_finite("positive", positive)
-    check_finite("pool", pool)
-    pool_size = _refused_by_xla(tf.shape(pool, out_type=tf.int64)[0])
-
-    def more(start: tf.Tensor, *_: tf.Tensor | tf.TensorArray) -> tf.Tensor:
-        return start < pool_size
-
-    def block_distances(start: tf.Tensor) -> tf.Tensor:
-        block = pool[start : start + block_size]
-        return pairwise_distances(anchor, block, distance=_comparable(distance))
-
+    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
+        check_finite(name, x)
     tolerance = _pool_rounding_error(anchor, pool, distance)
-    near = paired_distances(anchor, positive, distance=_comparable(distance))
+    comparable = _comparable(distance)
+    near = paired_distances(anchor, positive, distance=comparable)
     check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]
-    # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
-    # with it, as many as the quota leaves room for.
-    first = tf.zeros((), tf.int64)
-    infinity = tf.constant(math.inf, anchor.dtype)
-    cutoff, quota = tf.fill(tf.shape(reach), infinity), 0
-    if limit is not None:
-        most = tf.cast(tf.minimum(tf.cast(limit, tf.int64), pool_size), tf.int32)
-
-        def survey(start: tf.Tensor, nearest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            distances = block_distances(start)
-            violating = tf.where(distances < reach, distances, infinity)
-            joined = tf.concat([nearest, violating], axis=1)
-            return start + block_size, -tf.math.top_k(-joined, most).values
-
-        _, nearest = tf.while_loop(
-            more,
-            survey,
-            (first, tf.repeat(cutoff, most, axis=1)),
-            shape_invariants=(first.shape, tf.TensorShape([None, None])),
-            parallel_iterations=1,
+    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    if fast.applies_to_pool(pool, block_size):  # a pool of more than one block, or of unknown size
+        pairs = fast.violators(
+            anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
         )
-        cutoff = nearest[:, -1:]
-        surer = tf.math.count_nonzero(nearest - cutoff < -tolerance, axis=1, keepdims=True)
-        quota = limit - surer
-
-    def select(
-        start: tf.Tensor, ties: tf.Tensor, found: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
-        distances = block_distances(start)
-        offset = distances - cutoff
-        tied = (distances < reach) & (tf.abs(offset) <= tolerance)
-        place = ties + tf.cumsum(tf.cast(tied, tf.int64), axis=1)
-        kept = ((distances < reach) & (offset < -tolerance)) | (tied & (place <= quota))
-        found = found.write(found.size(), tf.where(kept) + tf.stack([first, start]))
-        return start + block_size, place[:, -1:], found
-
-    found = tf.TensorArray(
-        tf.int64, 0, dynamic_size=True, infer_shape=False, element_shape=[None, 2]
-    )
-    ties = tf.zeros_like(reach, dtype=tf.int64)
-    # One block at a time: iterations that overlap would each hold theirs in memory.
-    _, _, found = tf.while_loop(
-        more,
-        select,
-        (first, ties, found),
-        shape_invariants=(first.shape, tf.TensorShape([None, None]), None),
-        parallel_iterations=1,
-    )
-    pairs = found.concat()
-    pairs = tf.gather(pairs, tf.argsort(pairs[:, 0], stable=True))
+        return Violators(pairs[:, 0], pairs[:, 1])
+    distances = pairwise_distances(anchor, pool, distance=comparable)  # (n, m)
+    violates = distances < reach
+    if limit is not None and limit < pool.shape[0]:
+        infinity = tf.constant(math.inf, distances.dtype)
+        violates &= _among_nearest(tf.where(violates, distances, infinity), limit, tolerance)
+    pairs = tf.where(violates)
     return Violators(pairs[:, 0], pairs[:, 1])
 
 
-def _refused_by_xla(value: tf.Tensor) -> tf.Tensor:
-    """The scalar, by way of an operation that XLA has not.
-
-    XLA does not let a TensorArray grow: without an error, nothing would be found.
-    """
-    return tf.unique_with_counts(value[None]).y[0]
+def _among_nearest(distances: tf.Tensor, limit: int, tolerance: tf.Tensor) -> tf.Tensor:
+    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
+    # The offset of two infinite distances is NaN, and every comparison with it is False.
+    offset = distances + tf.math.top_k(-distances, limit).values[:, -1:]
+    nearer = offset < -tolerance
+    tied = tf.abs(offset) <= tolerance
+    quota = limit - tf.math.count_nonzero(nearer, axis=1, keepdims=True)
+    return nearer | (tied & (tf.cumsum(tf.cast(tied, tf.int64), axis=1) <= quota))
 
 
 def _search_batch(
     embeddings: tf.Tensor, labels: tf.Tensor, distance: str
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Comparable distances, and who is whose positive and whose negative; each (n, n)."""
+    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
     check_choice("distance", distance, DISTANCES)
     embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
     labels = tf.convert_to_tensor(labels)

@@ -2,18 +2,20 @@
 
     max(0, margin + d(anchor, positive) − d(anchor, negative))
 
-Sources: Schroff et al. 2015 (FaceNet); seed topics: a speaker encoder trained on triplets,
-triplet loss in TensorFlow 2.
+Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; over all triplets of a batch: Hermans,
+Beyer, Leibe (2017), In Defense of the Triplet Loss.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import theano
 import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
 from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
+from theano_impl.fast import triplet_loss as fast
 from theano_impl.support.checks import (
     check_choice,
     check_floating,
@@ -38,11 +40,28 @@ def triplet_loss(
     distance: str = "cosine",
     reduction: str = "mean",
 ) -> TensorVariable:
-    """Hinge of each row's triplet; the gradient is zero where the margin is met exactly.
+    """The hinge of the triplet in each row.
 
-    anchor, positive, negative: (batch, features). distance: cosine, sqeuclidean or euclidean.
-    reduction: mean, sum, or none for (batch,). TypeError for integers, ValueError for a
-    negative margin; AssertionError, when it runs, for an empty batch or shapes that differ.
+        max(0, margin + d(anchor, positive) − d(anchor, negative))
+
+    The gradient is zero where the margin is met exactly.
+
+    Args:
+        anchor, positive, negative: (batch, features), float32 or float64.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean, sum or none.
+    Returns:
+        A scalar; with reduction none the losses of the rows, (batch,).
+    Raises:
+        TypeError: for integers and for dtypes that differ.
+        ValueError: for a negative margin.
+        AssertionError: when it runs, for an empty batch or shapes that differ.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1.
+    Example:
+        >>> x = T.eye(3)
+        >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).eval().item()  # both distances are 1
+        0.5
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
@@ -54,7 +73,7 @@ def triplet_loss(
     anchor = check_not_empty("anchor", anchor)
     positive = check_like("positive", positive, "anchor", anchor)
     negative = check_like("negative", negative, "anchor", anchor)
-    near = paired_distances(anchor, positive, distance=distance)
+    near = paired_distances(anchor, positive, distance=distance)  # (batch,)
     far = paired_distances(anchor, negative, distance=distance)
     violation = np.asarray(margin, anchor.dtype) + near - far
     # nnet.relu has gradient 0.5 at exactly 0; a switch the other way round would hide NaN.
@@ -72,12 +91,30 @@ def all_triplets_loss(
     distance: str = "cosine",
     reduction: str = "mean",
 ) -> TensorVariable:
-    """Hinge over every (anchor, positive, negative) that the labels of a batch allow.
+    """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
-    embeddings: (n, features); labels: (n,) integers. reduction: mean over all triplets,
-    active (mean over those that violate the margin), sum, or none for each anchor's sum, (n,).
-    Zero, with zero gradient, when there is no such triplet. A margin that is met to within
-    rounding counts as met. Work n² log n, memory n²: the n³ triplets are counted, not formed.
+        Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
+
+    Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
+    counts as met. Work n² log n and memory n².
+
+    Args:
+        embeddings: (n, features), float32 or float64.
+        labels: (n,), integers.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over all triplets, active (mean over those that violate the margin), sum
+            or none.
+    Returns:
+        A scalar; with reduction none the sum of the hinges of each anchor, (n,).
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for a wrong number of axes or a negative margin.
+        AssertionError: when it runs, for an empty batch or a wrong number of labels.
+    Source: Hermans, Beyer, Leibe (2017), section 2 ("batch all").
+    Example:
+        >>> all_triplets_loss(T.eye(3), np.array([0, 0, 1]), margin=0.5).eval().item()
+        0.5
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
@@ -86,53 +123,64 @@ def all_triplets_loss(
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
     labels = check_labels("labels", labels, embeddings.shape[0])
-    distances = pairwise_distances(embeddings, embeddings, distance=distance)
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
     constant = disconnected_grad(distances)
     tolerance = rounding_error(constant, distance)
     typed_margin = np.asarray(margin, embeddings.dtype)  # a Python float would upcast float32
-    weights, active, valid = _count_triplets(constant, labels, typed_margin, tolerance)
-    sums = T.sum(weights * distances, axis=1) + typed_margin * active
+    if fast.applies():  # to any number of rows, which is not known here
+        counts, active = fast.count_active(constant, labels, typed_margin, tolerance)
+    else:
+        counts, active = _count_active(constant, labels, typed_margin, tolerance)
+    sums = T.sum(counts * distances, axis=1) + typed_margin * active  # of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return T.sum(sums)
+    n_positives = T.sum(T.eq(labels[:, None], labels), axis=1) - 1
+    valid = T.cast(n_positives * (labels.shape[0] - 1 - n_positives), sums.dtype)
     count = T.sum(active if reduction == "active" else valid)
     return T.sum(sums) / T.maximum(count, 1)
 
 
-def _count_triplets(
+def _count_active(
     distances: TensorVariable, labels: TensorVariable, margin: np.ndarray, tolerance: TensorVariable
-) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """How often each distance enters the sum of the active hinges, with its sign.
+) -> tuple[TensorVariable, TensorVariable]:
+    """Count the active triplets, those that violate the margin, by comparing all of them.
 
-    A positive enters once for each negative within its reach, a negative once for each
-    positive that reaches it: with these counts the sum of n³ hinges is one of n² products.
-    Returns weights (n, n), and per anchor the number of active and of valid triplets, (n,).
+    With A the active triplets of anchor a, and A_p and A_n those with p and with n, its hinges are
+
+        Σ_p #A_p · d(a, p) − Σ_n #A_n · d(a, n) + margin · #A
+
+    The counts are constants: this sum has derivatives of any order, and no comparison is kept
+    for a gradient, so that memory is n² bytes for each anchor instead of n³.
+    Returns #A_p and −#A_n, (n, n), and #A, (n,).
     """
-    n = labels.shape[0]
     same = T.eq(labels[:, None], labels)
-    positive = same & T.eq(T.eye(n), 0)
-    negative = T.eq(same, 0)
-    reach = distances + margin - tolerance
-    # Theano searches in one sorted row, not in many: sort reaches and distances together and
-    # count. A reach comes before the distance that equals it: that negative is out of reach.
-    order = T.argsort(T.concatenate([reach, distances], axis=1), axis=1, kind="mergesort")
-    rank = T.argsort(order, axis=1, kind="mergesort")
-    rows = T.arange(n)[:, None]
-    is_reach = order < n
-    counted = T.cast(T.concatenate([positive, negative], axis=1), "int64")[rows, order]
-    negatives_before = T.cumsum(T.switch(is_reach, 0, counted), axis=1)
-    positives_before = T.cumsum(T.switch(is_reach, counted, 0), axis=1)
-    reached = negatives_before[rows, rank[:, :n]]
-    reaching = T.sum(positive, axis=1, keepdims=True) - positives_before[rows, rank[:, n:]]
-    weights = T.switch(positive, reached, T.switch(same, 0, -reaching))
-    active = T.sum(reached * positive, axis=1)
-    valid = T.sum(positive, axis=1) * T.sum(negative, axis=1)
-    return tuple(T.cast(count, distances.dtype) for count in (weights, active, valid))
+    positive, negative = same & T.eq(T.eye(labels.shape[0]), 0), T.eq(same, 0)
+
+    def count(d, p, n, tolerance):
+        """Of one anchor: its distances, its positives and its negatives, (n,)."""
+        active = p[:, None] & n & (d < (d + margin - tolerance)[:, None])  # (positives, negatives)
+        return T.sum(active, axis=1) - T.sum(active, axis=0)
+
+    sequences = [distances, positive, negative]
+    counts, _ = theano.scan(count, sequences, non_sequences=[tolerance], strict=True)
+    counts = disconnected_grad(T.cast(counts, distances.dtype))
+    return counts, T.sum(T.maximum(counts, 0), axis=1)
 
 
 class TripletLoss(Layer):
-    """`triplet_loss` as a layer: `.output` is the loss; it has no `.params`."""
+    """`triplet_loss` as a layer: `.output` is the loss; it has no `.params`.
+
+    Args:
+        anchor, positive, negative, margin, distance, reduction: as of `triplet_loss`.
+    Raises:
+        As `triplet_loss` does.
+    Example:
+        >>> x = T.eye(3)
+        >>> TripletLoss(x[:1], x[1:2], x[2:], margin=0.5).output.eval().item()
+        0.5
+    """
 
     def __init__(
         self,

@@ -4,11 +4,11 @@
     semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
     violators     per pair     every n of a pool  with  d(a, n) < d(a, p) + margin
 
-Of equal distances the lower index wins; what differs only by rounding is equal, and a margin
-that is met to within rounding is met. Indices have no gradient.
+Of equal distances the lower index wins. Distances that differ by no more than rounding are equal,
+and a margin that is met to within rounding is met. Indices have no gradient.
 
-Sources: Schroff et al. 2015 (FaceNet); Hermans et al. 2017 (In Defense of the Triplet Loss);
-seed topic: a speaker encoder trained on triplets, violators from outside the batch.
+Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; Hermans, Beyer, Leibe (2017), In Defense
+of the Triplet Loss.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from theano_impl.distances import (
     pairwise_distances,
     squared_distances,
 )
+from theano_impl.fast import triplet_mining as fast
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -40,11 +41,11 @@ from theano_impl.support.checks import (
     check_number,
     check_width,
 )
-from theano_impl.support.ties import first_minimum, rounding_error, tied_ranks
+from theano_impl.support.ties import first_minimum, rounding_error
 
 
 class Triplets(NamedTuple):
-    """Rows of a batch, each (triplets,), int64."""
+    """Indices of rows of a batch, each (triplets,), int64."""
 
     anchors: TensorVariable
     positives: TensorVariable
@@ -52,7 +53,7 @@ class Triplets(NamedTuple):
 
 
 class Violators(NamedTuple):
-    """Rows of the pairs and rows of the pool, each (violators,), int64."""
+    """Indices of the pairs and of rows of the pool, each (violators,), int64."""
 
     anchors: TensorVariable
     candidates: TensorVariable
@@ -63,14 +64,30 @@ def batch_hard_triplets(
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-    embeddings: (n, features); labels: (n,) integers. Anchors ascend; there may be none.
-    TypeError for integer embeddings; AssertionError, when it runs, for an empty batch, NaN or
-    infinity.
+        argmax_p d(a, p),  argmin_n d(a, n)
+
+    Args:
+        embeddings: (n, features), float32 or float64.
+        labels: (n,), integers.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for a wrong number of axes.
+        AssertionError: when it runs, for an empty batch, a wrong number of labels, NaN or infinity.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x = np.array([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = np.array([0, 0, 0, 1])
+        >>> found = batch_hard_triplets(x, labels, distance="euclidean")
+        >>> [index.eval().tolist() for index in found]
+        [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
     infinity = np.asarray(math.inf, distances.dtype)
-    farthest = first_minimum(T.switch(positive, -distances, infinity), tolerance)
+    farthest = first_minimum(T.switch(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(T.switch(negative, distances, infinity), tolerance)
     (anchors,) = (T.any(positive, axis=1) & T.any(negative, axis=1)).nonzero()
     return Triplets(anchors, farthest[anchors], nearest[anchors])
@@ -85,31 +102,60 @@ def semi_hard_triplets(
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
-    embeddings: (n, features); labels: (n,) integers. Ordered by anchor, then by positive; a
-    pair without such a negative is left out. Work n² log n, memory n². TypeError for integer
-    embeddings, ValueError for a negative margin; AssertionError, when it runs, for an empty
-    batch, NaN or infinity.
+        argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+    A pair without such a negative is left out. Work n² log n, memory n².
+
+    Args:
+        embeddings: (n, features), float32 or float64.
+        labels: (n,), integers.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+    Returns:
+        Triplets, ordered by anchor, then by positive; there may be none.
+    Raises:
+        TypeError: for integer embeddings and for labels that are no integers.
+        ValueError: for a wrong number of axes or a negative margin.
+        AssertionError: when it runs, for an empty batch, a wrong number of labels, NaN or infinity.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x = np.array([[0.0], [1.0], [3.0], [4.0]])
+        >>> labels = np.array([0, 0, 1, 2])
+        >>> found = semi_hard_triplets(x, labels, margin=3.0, distance="euclidean")
+        >>> [index.eval().tolist() for index in found]
+        [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)
+    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, _comparable(distance))
-    n = distances.shape[0]
-    rows = T.arange(n)[:, None]
-    ranks = tied_ranks(distances, tolerance)
-    # One sorted row of keys, ordered by distance and then by index, answers for all positives.
-    # It ends in at least one n², for the anchor itself, where no negative is farther.
-    keys = T.sort(T.switch(negative, ranks * n + T.arange(n), n * n), axis=1)
-    # Theano searches in one sorted row, not in many: sort what is sought and the keys together
-    # and count the keys before it.
-    order = T.argsort(T.concatenate([(ranks + 1) * n, keys], axis=1), axis=1, kind="mergesort")
-    keys_before = T.cumsum(T.cast(order >= n, "int64"), axis=1)
-    key = keys[rows, keys_before[rows, T.argsort(order, axis=1)[:, :n]]]
-    nearest = key % n
+    if fast.applies():  # to any number of rows, which is not known here
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = _reach(distances - tolerance, margin, distance) - tolerance
-    within = distances[rows, nearest] < reach
-    anchors, positives = (positive & (key < n * n) & within).nonzero()
+    within = distances[T.arange(distances.shape[0])[:, None], nearest] < reach
+    anchors, positives = (positive & exists & within).nonzero()
     return Triplets(anchors, positives, nearest[anchors, positives])
+
+
+def _nearest_farther(
+    distances: TensorVariable, negative: TensorVariable, tolerance: TensorVariable
+) -> tuple[TensorVariable, TensorVariable]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for one anchor at a time. (n, n) int64 and bool.
+    """
+    infinity = np.asarray(math.inf, distances.dtype)
+
+    def search(d, n, tolerance):
+        """Of one anchor: its distances and its negatives, (n,)."""
+        farther = n & (d > (d + tolerance)[:, None])  # (rows, negatives)
+        candidates = T.switch(farther, d, infinity)
+        return first_minimum(candidates, tolerance), T.any(farther, axis=1)
+
+    found, _ = theano.scan(search, [distances, negative], non_sequences=[tolerance], strict=True)
+    return found[0], found[1]
 
 
 def margin_violators(
@@ -124,18 +170,34 @@ def margin_violators(
 ) -> Violators:
     """The candidates of a pool that are not yet farther than the positive by the margin.
 
-    anchor, positive: (n, features), a pair in each row; pool: (m, features) candidate
-    negatives. With a limit, only so many of the nearest are kept for each pair. Ordered by
-    anchor, then by candidate. The pool is looked through in blocks, twice: besides the
-    result, memory grows with m·features and n·(block_size + limit), not with n·m. TypeError
-    for integers; ValueError for a negative margin, a limit or a block_size below 1;
-    AssertionError, when it runs, for arrays that are empty, differ in shape or hold NaN or
-    infinity.
+        every n of the pool  with  d(a, n) < d(a, p) + margin
+
+    The pool is read in blocks, twice: besides the result,
+    memory grows with m·features and n·(block_size + limit), not with n·m.
+
+    Args:
+        anchor, positive: (n, features), float32 or float64, a pair in each row.
+        pool: (m, features), of the same dtype: candidate negatives.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        limit: how many violators to keep for each pair, the nearest; all when None.
+        block_size: how many candidates to compare at a time.
+    Returns:
+        Violators, ordered by anchor, then by candidate; there may be none.
+    Raises:
+        TypeError: for integers and for dtypes that differ.
+        ValueError: for a negative margin, and a limit or a block_size below 1.
+        AssertionError: when it runs, for arrays that are empty, differ in shape or hold NaN or
+            infinity.
+    Example:
+        >>> x = np.array([[3.0], [2.0], [1.0], [4.0], [9.0]])
+        >>> found = margin_violators(x[:1], x[1:2], x[2:], margin=1.5, distance="euclidean")
+        >>> [index.eval().tolist() for index in found]
+        [[0, 0], [0, 1]]
     """
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
-    if limit is not None:
-        limit = check_count("limit", limit)
+    limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
     anchor, positive, pool = (
         disconnected_grad(T.as_tensor_variable(x)) for x in (anchor, positive, pool)
@@ -150,76 +212,41 @@ def margin_violators(
     anchor = check_finite("anchor", anchor)
     positive = check_finite("positive", positive)
     pool = check_finite("pool", pool)
-
-    def block_distances(
-        start: TensorVariable, anchor: TensorVariable, pool: TensorVariable
-    ) -> TensorVariable:
-        block = pool[start : start + block_size]
-        return pairwise_distances(anchor, block, distance=_comparable(distance))
-
     tolerance = _pool_rounding_error(anchor, pool, distance)
-    near = paired_distances(anchor, positive, distance=_comparable(distance))
+    comparable = _comparable(distance)
+    near = paired_distances(anchor, positive, distance=comparable)
     near = check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]
-    # Candidates nearer than the cutoff, the limit-th violator, are kept; of those that tie
-    # with it, as many as the quota leaves room for.
-    # What a scan carries keeps its shape, so a list of violators cannot grow in it: one scan
-    # counts them, the next writes each into its place in a result of the right length.
-    starts = T.arange(0, pool.shape[0], block_size)
-    infinity = np.asarray(math.inf, anchor.dtype)
-    cutoff, quota = T.alloc(infinity, anchor.shape[0], 1), T.zeros_like(reach, dtype="int64")
-    counts = T.zeros((anchor.shape[0],), dtype="int64")
-    if limit is None:
+    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    if fast.applies_to_pool():  # of any size, which is not known here
+        found = fast.violators(
+            anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
+        )
+        return Violators(*found)
+    distances = pairwise_distances(anchor, pool, distance=comparable)  # (n, m)
+    violates = distances < reach
+    if limit is not None:
+        infinity = np.asarray(math.inf, distances.dtype)
+        violates &= _among_nearest(T.switch(violates, distances, infinity), limit, tolerance)
+    return Violators(*violates.nonzero())
 
-        def count(start, counts, anchor, pool, reach):
-            violating = block_distances(start, anchor, pool) < reach
-            return counts + T.sum(violating, axis=1)
 
-        counts, _ = theano.scan(count, starts, counts, [anchor, pool, reach], strict=True)
-        counts = counts[-1]
-    else:
-
-        def survey(start, nearest, anchor, pool, reach):
-            distances = block_distances(start, anchor, pool)
-            violating = T.switch(distances < reach, distances, infinity)
-            joined = T.sort(T.concatenate([nearest, violating], axis=1), axis=1)
-            return joined[:, : nearest.shape[1]]
-
-        most = T.minimum(limit, pool.shape[0])
-        nearest = T.alloc(infinity, anchor.shape[0], most)
-        nearest, _ = theano.scan(survey, starts, nearest, [anchor, pool, reach], strict=True)
-        nearest = nearest[-1]
-        cutoff = nearest[:, -1][:, None]  # -1: would not be known to broadcast
-        quota = limit - T.sum(nearest - cutoff < -tolerance, axis=1, keepdims=True)
-        counts = T.sum(nearest < infinity, axis=1)
-
-    def select(start, candidates, free, ties, anchor, pool, reach, cutoff, quota, tolerance):
-        distances = block_distances(start, anchor, pool)
-        offset = distances - cutoff
-        tied = (distances < reach) & (abs(offset) <= tolerance)
-        place = ties[:, None] + T.cumsum(T.cast(tied, "int64"), axis=1)
-        kept = ((distances < reach) & (offset < -tolerance)) | (tied & (place <= quota))
-        slots = free[:, None] + T.cumsum(T.cast(kept, "int64"), axis=1)
-        rows, columns = kept.nonzero()
-        candidates = T.set_subtensor(candidates[slots[rows, columns] - 1], start + columns)
-        return candidates, slots[:, -1], place[:, -1]
-
-    candidates = T.zeros((T.sum(counts),), dtype="int64")
-    free, ties = T.cumsum(counts) - counts, T.zeros_like(counts)
-    (candidates, _, _), _ = theano.scan(
-        select,
-        starts,
-        [candidates, free, ties],
-        [anchor, pool, reach, cutoff, quota, tolerance],
-        strict=True,
-    )
-    return Violators(T.repeat(T.arange(anchor.shape[0]), counts), candidates[-1])
+def _among_nearest(
+    distances: TensorVariable, limit: int, tolerance: TensorVariable
+) -> TensorVariable:
+    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
+    # The offset of two infinite distances is NaN, and every comparison with it is False.
+    last = T.minimum(limit, distances.shape[1]) - 1
+    offset = distances - T.sort(distances, axis=1)[:, last][:, None]
+    nearer = offset < -tolerance
+    tied = abs(offset) <= tolerance
+    quota = limit - T.sum(nearer, axis=1, keepdims=True)
+    return nearer | (tied & (T.cumsum(T.cast(tied, "int64"), axis=1) <= quota))
 
 
 def _search_batch(
     embeddings: TensorVariable, labels: TensorVariable, distance: str
 ) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Comparable distances, and who is whose positive and whose negative; each (n, n)."""
+    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
     check_choice("distance", distance, DISTANCES)
     embeddings = disconnected_grad(T.as_tensor_variable(embeddings))
     labels = T.as_tensor_variable(labels)

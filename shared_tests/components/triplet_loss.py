@@ -49,7 +49,14 @@ BATCH = {"embeddings": normal(11, 5, seed=5), "labels": LABELS}
 # Whole numbers, so that many margins are met exactly, whatever is subtracted first.
 GRID = {"embeddings": np.random.default_rng(6).integers(0, 4, (11, 3)) / 1.0, "labels": LABELS}
 DUPLICATES = {"embeddings": np.repeat(normal(4, 5, seed=7), [2, 3, 1, 5], axis=0), "labels": LABELS}
-LONELY = {"embeddings": normal(5, 3, seed=8), "labels": np.arange(5)}
+# More rows than PyTorch's plain way takes, and than it compares at a time.
+# None of their margins is met within the steps of the differences.
+MANY = {"embeddings": normal(37, 3, seed=2134), "labels": np.arange(37) * 7 % 17}
+MANY_ON_GRID = {
+    "embeddings": np.random.default_rng(10).integers(0, 4, (37, 3)) / 1.0,
+    "labels": np.arange(37) ** 2 % 7,
+}
+SINGLETONS = {"embeddings": normal(5, 3, seed=8), "labels": np.arange(5)}
 ONE_CLASS = {"embeddings": normal(5, 3, seed=8), "labels": np.zeros(5, int)}
 
 
@@ -143,7 +150,15 @@ DEFINITION = Definition(
                     {"distance": "sqeuclidean", "margin": 0.0, "reduction": "active"},
                     differentiate=False,
                 ),
-                Case("no positive", LONELY, flat={"embeddings": ...}),
+                Case("many rows", MANY, {"distance": "euclidean", "reduction": "active"}),
+                Case("many rows, anchors", MANY, {"reduction": "none"}),
+                Case(
+                    "many rows, margins met exactly",
+                    MANY_ON_GRID,
+                    {"distance": "sqeuclidean", "margin": 2.0, "reduction": "active"},
+                    differentiate=False,
+                ),
+                Case("no positive", SINGLETONS, flat={"embeddings": ...}),
                 Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
             ),
             bad_inputs=(
@@ -190,28 +205,44 @@ DEFINITION = Definition(
         Mutant(
             "an anchor as its own positive",
             "all_triplets_loss",
-            "cosine, active",
+            "many rows",
             {
                 "pytorch_impl": (
-                    "masked_fill(~real, -math.inf)",
+                    "masked_fill(~is_positive, -math.inf)",
                     "masked_fill(positives < 0, -math.inf)",
                 ),
                 "tf2_impl": ("same & ~tf.eye(n, dtype=tf.bool)", "same"),
                 "theano_impl": ("same & T.eq(T.eye(n), 0)", "same"),
             },
+            file="fast.triplet_loss",
         ),
         Mutant(
             "ties decided by rounding",
             "all_triplets_loss",
-            "margins met exactly",
+            "many rows, margins met exactly",
+            {
+                "pytorch_impl": ("margin - tolerance", "margin + tolerance"),
+                "tf2_impl": ("margin - tolerance", "margin + tolerance"),
+                "theano_impl": ("margin - tolerance", "margin + tolerance"),
+            },
+            file="fast.triplet_loss",
+        ),
+        Mutant(  # few rows: the other packages sort these too
+            "an anchor as its own positive among few rows",
+            "all_triplets_loss",
+            "cosine, active",
             {
                 "pytorch_impl": (
-                    "distances.gather(1, positives) + margin - tolerance",
-                    "distances.gather(1, positives) + margin + tolerance",
-                ),
-                "tf2_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),
-                "theano_impl": ("distances + margin - tolerance", "distances + margin + tolerance"),
+                    "same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)",
+                    "same",
+                )
             },
+        ),
+        Mutant(
+            "ties decided by rounding among few rows",
+            "all_triplets_loss",
+            "margins met exactly",
+            {"pytorch_impl": ("d + margin - tolerance", "d + margin + tolerance")},
         ),
         Mutant(
             "mean over all instead of active",

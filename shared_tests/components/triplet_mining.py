@@ -16,7 +16,7 @@ def indices(rows, *names):
     return dict(zip(names, np.array(rows, int).reshape(-1, len(names)).T, strict=True))
 
 
-def partners(labels, a):
+def positives_and_negatives(labels, a):
     positives = [j for j in range(len(labels)) if labels[j] == labels[a] and j != a]
     negatives = [j for j in range(len(labels)) if labels[j] != labels[a]]
     return positives, negatives
@@ -30,7 +30,7 @@ def nearest(distances, rows):
 def batch_hard_triplets(embeddings, labels, distance="cosine"):
     triplets = []
     for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
-        positives, negatives = partners(labels, a)
+        positives, negatives = positives_and_negatives(labels, a)
         if positives and negatives:
             triplets.append((a, nearest(-distances, positives), nearest(distances, negatives)))
     return indices(triplets, "anchors", "positives", "negatives")
@@ -39,7 +39,7 @@ def batch_hard_triplets(embeddings, labels, distance="cosine"):
 def semi_hard_triplets(embeddings, labels, margin=0.3, distance="cosine"):
     triplets = []
     for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
-        positives, negatives = partners(labels, a)
+        positives, negatives = positives_and_negatives(labels, a)
         for p in positives:
             farther = [n for n in negatives if distances[n] > distances[p] + TIE]
             if farther:
@@ -78,6 +78,8 @@ def whole_numbers(*shape, seed):
 
 GRID = {"embeddings": whole_numbers(11, 3, seed=2), "labels": LABELS}
 WIDE_GRID = {"embeddings": whole_numbers(23, 3, seed=2), "labels": np.arange(23) % 5}
+# More rows than PyTorch's plain way takes.
+MANY_ON_GRID = {"embeddings": whole_numbers(31, 3, seed=14), "labels": np.arange(31) ** 2 % 7}
 # Equal vectors in different places, whose distances a matrix product may round differently.
 DUPLICATES = {"embeddings": normal(3, 5, seed=3)[np.arange(17) % 3], "labels": np.arange(17) % 4}
 # From the first row by 3 to its positive and by 5 to a negative; by 0.2 and 0.4 in cosine.
@@ -231,6 +233,7 @@ DEFINITION = Definition(
                 Case("margin zero", BATCH, {"margin": 0.0}),
                 Case("wide margin", BATCH, {"margin": 2.0}),
                 Case("wide grid", WIDE_GRID, {"distance": "euclidean", "margin": 1.5}),
+                Case("many ties", MANY_ON_GRID, {"distance": "euclidean", "margin": 1.5}),
                 Case("line, wide margin", LINE, {"distance": "euclidean", "margin": 1.5}),
                 Case("margins met exactly", GRID, {"distance": "sqeuclidean", "margin": 2.0}),
                 Case(
@@ -281,7 +284,7 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": (".neg()", ""),
+                "pytorch_impl": ("-distances, math.inf", "distances, math.inf"),
                 "tf2_impl": ("-distances, infinity", "distances, infinity"),
                 "theano_impl": ("-distances, infinity", "distances, infinity"),
             },
@@ -291,7 +294,7 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("real.any(1) & ", ""),
+                "pytorch_impl": ("same.clone().fill_diagonal_(False)", "same"),
                 "tf2_impl": ("same & ~itself", "same"),
                 "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
             },
@@ -299,25 +302,33 @@ DEFINITION = Definition(
         Mutant(
             "equal negatives from the back",
             "semi_hard_triplets",
-            "line, wide margin",
+            "many ties",
             {
                 "pytorch_impl": (
-                    "torch.arange(n, device=labels.device)).masked_fill(same, n * n)",
-                    "n - 1 - torch.arange(n)).masked_fill(same, n * n)",
+                    "ranks * n + torch.arange(n, device=ranks.device)",
+                    "ranks * n + n - 1 - torch.arange(n)",
                 ),
                 "tf2_impl": ("ranks * n + tf.range(n)", "ranks * n + n - 1 - tf.range(n)"),
                 "theano_impl": ("ranks * n + T.arange(n)", "ranks * n + n - 1 - T.arange(n)"),
             },
+            file="fast.triplet_mining",
         ),
         Mutant(
             "as near as the positive is farther",
             "semi_hard_triplets",
-            "ties, sqeuclidean",
+            "many ties",
             {
-                "pytorch_impl": ("(ranks + 1) * n", "ranks * n"),
-                "tf2_impl": ("(ranks + 1) * n", "ranks * n"),
+                "pytorch_impl": ("(keys, (ranks + 1) * n)", "(keys, ranks * n)"),
+                "tf2_impl": ("(keys, (ranks + 1) * n)", "(keys, ranks * n)"),
                 "theano_impl": ("(ranks + 1) * n", "ranks * n"),
             },
+            file="fast.triplet_mining",
+        ),
+        Mutant(  # few rows: the other packages sort these too
+            "as near as the positive is farther, among few rows",
+            "semi_hard_triplets",
+            "ties, sqeuclidean",
+            {"pytorch_impl": ("candidates > (d + tolerance)", "candidates > (d - tolerance)")},
         ),
         Mutant(
             "a margin met exactly is violated",
@@ -357,27 +368,39 @@ DEFINITION = Definition(
             "cosine, blocks of 7",
             {
                 "pytorch_impl": ("columns + start", "columns"),
-                "tf2_impl": ("tf.where(kept) + tf.stack([first, start])", "tf.where(kept)"),
+                "tf2_impl": ("tf.where(kept) + tf.stack([zero, start])", "tf.where(kept)"),
                 "theano_impl": ("start + columns", "columns"),
             },
+            file="fast.triplet_mining",
         ),
         Mutant(  # Theano's result has room for no more: there it is an IndexError
             "the quota of each block",
             "margin_violators",
             "ties, sqeuclidean, blocks of 3",
             {
-                "pytorch_impl": ("ties + tied.cumsum(1)", "tied.cumsum(1)"),
-                "tf2_impl": ("ties + tf.cumsum", "tf.cumsum"),
+                "pytorch_impl": ("n_ties + tied.cumsum(1)", "tied.cumsum(1)"),
+                "tf2_impl": ("n_ties + tf.cumsum", "tf.cumsum"),
             },
+            file="fast.triplet_mining",
         ),
         Mutant(
             "one less of those that tie at the limit",
             "margin_violators",
             "duplicates, cosine",
             {
-                "pytorch_impl": ("place <= quota", "place < quota"),
-                "tf2_impl": ("place <= quota", "place < quota"),
-                "theano_impl": ("place <= quota", "place < quota"),
+                "pytorch_impl": ("rank <= quota", "rank < quota"),
+                "tf2_impl": ("rank <= quota", "rank < quota"),
+                "theano_impl": ("rank <= quota", "rank < quota"),
+            },
+            file="fast.triplet_mining",
+        ),
+        Mutant(  # Theano reads every pool in blocks
+            "one less of those that tie at the limit, in one block",
+            "margin_violators",
+            "ties, sqeuclidean, blocks of 31",
+            {
+                "pytorch_impl": ("<= limit - nearer", "< limit - nearer"),
+                "tf2_impl": ("axis=1) <= quota", "axis=1) < quota"),
             },
         ),
     ),

@@ -13,6 +13,8 @@ THRESHOLDS = {
     "fast.soft_nearest_neighbor_loss.MIN_GROUP": "torch/test_near_neighbors.py::test_classes_around_the_size_of_a_group",
     "fast.soft_nearest_neighbor_loss.NEAR": "soft_nearest_neighbor_loss: just beyond the fast way",
     "fast.soft_nearest_neighbor_loss.BLOCK_SIZE": "torch/test_near_neighbors.py::test_more_rows_than_a_block",
+    "fast.triplet_loss.SMALL": "triplet_loss: many rows",
+    "fast.triplet_mining.SMALL": "triplet_mining: digits, cosine",
     "search.tiled_neighbors.ROWS": "numpy/test_thresholds.py::test_many_queries_of_a_memory",
     "search.tiled_neighbors.TILE": "numpy/test_thresholds.py::test_a_memory_of_many_vectors",
     "support.normal_cdf.BLOCK": "numpy/test_thresholds.py::test_shares_of_many_numbers",
@@ -23,6 +25,8 @@ THRESHOLDS = {
     "sparse_projection.LONG": "numpy/test_thresholds.py::test_rows_of_many_numbers",
     # LONG of PyTorch too
     "sparse_projection.SHORT": "torch/test_components.py::test_sparse_projection_sorts_stably",
+    "triplet_loss.ANCHORS": "triplet_loss: many rows",
+    "triplet_mining.ANCHORS": "triplet_mining: digits, cosine",
     "search.time_warping.PAIRS": "numpy/test_thresholds.py::test_time_warping_of_many_pairs",
 }
 # Sizes and factors of a formula, versions, limits of what is accepted.
