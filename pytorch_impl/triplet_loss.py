@@ -8,10 +8,8 @@ Beyer, Leibe (2017), In Defense of the Triplet Loss.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from pytorch_impl.fast import triplet_loss as fast
@@ -23,6 +21,7 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_number,
 )
+from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import rounding_error
 
@@ -163,7 +162,7 @@ def _count_active(
     return weights, weights.clamp_min(0).sum(1)
 
 
-class TripletLoss(nn.Module):
+class TripletLoss(ConfiguredModule):
     """`triplet_loss` as a module, called with (anchor, positive, negative).
 
     Args:
@@ -183,14 +182,7 @@ class TripletLoss(nn.Module):
         margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
-        self.config: dict[str, Any] = {
-            "margin": margin,
-            "distance": distance,
-            "reduction": reduction,
-        }
+        self.config = {"margin": margin, "distance": distance, "reduction": reduction}
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return triplet_loss(anchor, positive, negative, **self.config)
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -195,20 +195,9 @@ class TripletLoss(FloatingLoss):
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.margin = margin
-        self.distance = distance
+        self.config = {"margin": margin, "distance": distance}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         check_floating("y_pred", y_pred, ndim=3)
         anchor, positive, negative = tf.unstack(y_pred, num=3, axis=1)
-        return triplet_loss(
-            anchor,
-            positive,
-            negative,
-            margin=self.margin,
-            distance=self.distance,
-            reduction="none",
-        )
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "margin": self.margin, "distance": self.distance}
+        return triplet_loss(anchor, positive, negative, reduction="none", **self.config)

@@ -36,8 +36,11 @@ def nearest_farther(
 
 
 def applies_to_pool(pool: tf.Tensor, block_size: int) -> bool:
-    """Whether the pool is larger than a block, or of a size that is not known in this graph."""
-    return pool.shape[0] is None or pool.shape[0] > block_size
+    """Whether the pool is larger than a block, or of a size that is not known in this graph.
+
+    Under XLA always: it refuses blocks, and pools of every size are to be refused alike.
+    """
+    return pool.shape[0] is None or pool.shape[0] > block_size or in_xla()
 
 
 def violators(
