@@ -8,6 +8,8 @@ Beyer, Leibe (2017), In Defense of the Triplet Loss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -70,9 +72,11 @@ def triplet_loss(
     check_like("positive", positive, "anchor", anchor)
     check_like("negative", negative, "anchor", anchor)
     # Euclidean distances by PyTorch's norm take fewer passes.
-    rows = fast.row_distances if fast.applies_to_rows(distance) else paired_distances
-    near = rows(anchor, positive, distance=distance)  # (batch,)
-    far = rows(anchor, negative, distance=distance)
+    by_rows: Callable[..., Tensor] = paired_distances
+    if fast.applies_to_rows(distance):
+        by_rows = fast.row_distances
+    near = by_rows(anchor, positive, distance=distance)  # (batch,)
+    far = by_rows(anchor, negative, distance=distance)
     hinge = torch.relu(margin + near - far)
     if reduction == "none":
         return hinge
