@@ -8,6 +8,8 @@ Beyer, Leibe (2017), In Defense of the Triplet Loss.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -195,7 +197,7 @@ class TripletLoss(FloatingLoss):
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.config = {"margin": margin, "distance": distance}
+        self.config: dict[str, Any] = {"margin": margin, "distance": distance}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         check_floating("y_pred", y_pred, ndim=3)

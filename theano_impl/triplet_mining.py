@@ -172,8 +172,8 @@ def margin_violators(
 
         every n of the pool  with  d(a, n) < d(a, p) + margin
 
-    The pool is read in blocks, twice: besides the result,
-    memory grows with m·features and n·(block_size + limit), not with n·m.
+    The pool is read in blocks, twice: besides the result, memory grows with m·features and
+    n·(block_size + limit), not with n·m.
 
     Args:
         anchor, positive: (n, features), float32 or float64, a pair in each row.
