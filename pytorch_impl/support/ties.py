@@ -6,6 +6,8 @@ framework in its own way. Without a tolerance, equal vectors would tie in none o
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -31,3 +33,20 @@ def tied_ranks(values: Tensor, tolerance: Tensor) -> Tensor:
     steps = ordered.diff(dim=1) > tolerance
     ranks = torch.nn.functional.pad(steps.cumsum(1), (1, 0))
     return torch.empty_like(ranks).scatter_(1, order, ranks)
+
+
+def among_top_k(x: Tensor, k: int) -> Tensor:
+    """Whether each number is among the k largest on the last axis: (..., n) → (..., n), bool.
+
+    Of equal numbers the one with the lower index is larger, without a tolerance. NaN counts as the
+    largest number, and every NaN is among them, even if there are more than k.
+    """
+    nan = x.isnan()
+    ranked = x.masked_fill(nan, math.inf)
+    # torch.topk promises no order among equal numbers: only the k-th value is taken from it. The
+    # numbers equal to it are counted from the left, until k are chosen.
+    top = ranked.topk(k).values
+    kth = top[..., -1:]
+    above, equal = ranked > kth, ranked == kth
+    room = (top == kth).sum(-1, keepdim=True)
+    return above | (equal & (equal.cumsum(-1) <= room)) | nan

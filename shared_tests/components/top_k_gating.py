@@ -357,6 +357,7 @@ DEFINITION = Definition(
                 ),
                 "numpy_infer": ("if tied.any():", "if False:"),
             },
+            file="support.ties",
         ),
         Mutant(
             "ties go to the higher index",
@@ -369,14 +370,15 @@ DEFINITION = Definition(
                     "tf.cumsum(tf.cast(equal, tf.int32), axis=-1, reverse=True)",
                 ),
                 "theano_impl": (
-                    'T.cumsum(T.cast(equal, "int64"), axis=logits.ndim - 1)',
-                    'T.cumsum(T.cast(equal, "int64")[..., ::-1], axis=logits.ndim - 1)[..., ::-1]',
+                    'T.cumsum(T.cast(equal, "int64"), axis=x.ndim - 1)',
+                    'T.cumsum(T.cast(equal, "int64")[..., ::-1], axis=x.ndim - 1)[..., ::-1]',
                 ),
                 "numpy_infer": (
                     "equal[tied].cumsum(axis=-1)",
                     "equal[tied][..., ::-1].cumsum(axis=-1)[..., ::-1]",
                 ),
             },
+            file="support.ties",
         ),
         Mutant(
             "NaN is dropped",
@@ -386,6 +388,7 @@ DEFINITION = Definition(
                 **dict.fromkeys(PACKAGES.values(), ("<= room)) | nan", "<= room))")),
                 "numpy_infer": ("kept |= nan", "pass"),
             },
+            file="support.ties",
         ),
         Mutant(
             "unbiased variance",
@@ -396,6 +399,7 @@ DEFINITION = Definition(
                 "theano_impl": ("T.var(x)", "T.var(x, ddof=1)"),
                 "numpy_infer": ("x.var()", "x.var(ddof=1)"),
             },
+            file="support.expert_balance",
         ),
         Mutant(
             "the threshold counts the expert itself",
@@ -403,22 +407,23 @@ DEFINITION = Definition(
             "two of seven",
             {
                 "pytorch_impl": (
-                    "torch.where(_among_top_k(noisy.detach(), k), next_, last)",
-                    "last",
+                    "torch.where(among_top_k(noisy.detach(), k), next_, kth)",
+                    "kth",
                 ),
                 "tf2_impl": (
-                    "tf.where(_among_top_k(noisy, k), ordered[:, -1:], ordered[:, k - 1 : k])",
-                    "ordered[:, k - 1 : k]",
+                    "tf.where(among_top_k(noisy, k), next_, kth)",
+                    "kth",
                 ),
                 "theano_impl": (
-                    "T.switch(_among_top_k(noisy, k), next_, T.addbroadcast(last, 1))",
-                    "T.addbroadcast(last, 1)",
+                    "T.switch(among_top_k(noisy, k), next_, kth)",
+                    "kth",
                 ),
                 "numpy_infer": (
-                    "np.where(_among_top_k(noisy, k), ordered[:, k, None], ordered[:, k - 1, None])",
-                    "ordered[:, k - 1, None]",
+                    "np.where(among_top_k(noisy, k), next_, kth)",
+                    "kth",
                 ),
             },
+            file="support.expert_balance",
         ),
         Mutant(
             "the noise in its own logit",
@@ -432,6 +437,7 @@ DEFINITION = Definition(
                     ("tf2_impl", "theano_impl"), ("(threshold - logits)", "(threshold - noisy)")
                 ),
             },
+            file="support.expert_balance",
         ),
         Mutant(
             "a single gate of 1",
@@ -444,15 +450,9 @@ DEFINITION = Definition(
             "MixtureOfExperts",
             "two of seven",
             {
-                "pytorch_impl": (
-                    "index_add(0, rows, blended)",
-                    "index_add(0, rows.sort().values, blended)",
-                ),
-                "tf2_impl": (
-                    "unsorted_segment_sum(blended, rows",
-                    "unsorted_segment_sum(blended, tf.sort(rows)",
-                ),
-                "theano_impl": ("output[rows], blended", "output[T.sort(rows)], blended"),
+                "pytorch_impl": ("take_rows(x, row)", "take_rows(x, row.sort(0).values)"),
+                "tf2_impl": ("tf.gather(x, row)", "tf.gather(x, tf.sort(row, axis=0))"),
+                "theano_impl": ("output[row], blended", "output[T.sort(row)], blended"),
                 "numpy_infer": ("output[rows] +=", "output[: len(rows)] +="),
             },
         ),
@@ -461,8 +461,8 @@ DEFINITION = Definition(
             "MixtureOfExperts",
             "two of seven",
             {
-                "pytorch_impl": ("index_add(0, rows", "index_copy(0, rows"),
-                "tf2_impl": ("unsorted_segment_sum(", "unsorted_segment_max("),
+                "pytorch_impl": ("* answers).sum(1)", "* answers)[:, -1]"),
+                "tf2_impl": ("tf.reduce_sum(gate[..., None]", "tf.reduce_max(gate[..., None]"),
                 "theano_impl": ("T.inc_subtensor(", "T.set_subtensor("),
                 "numpy_infer": ("output[rows] +=", "output[rows] ="),
             },
@@ -474,17 +474,18 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (
                     "F.softplus(x @ self.noise_weight, threshold=40)",
-                    "((x @ self.noise_weight).relu() + math.log(2))",
+                    "((x @ self.noise_weight).relu() + 0.6931471805599453)",
                 ),
                 "tf2_impl": (
-                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))",
-                    "(tf.nn.relu(tf.matmul(x, self.noise_weight)) + math.log(2))",
+                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, self.compute_dtype)))",
+                    "(tf.nn.relu(tf.matmul(x, self.noise_weight)) + 0.6931471805599453)",
                 ),
                 "theano_impl": (
                     "T.nnet.softplus(T.dot(x, self.noise_weight))",
                     "(T.maximum(T.dot(x, self.noise_weight), 0) + T.log(2.0).astype(x.dtype))",
                 ),
             },
+            file="support.noisy_gate",
         ),
         Mutant(
             "softplus linear too early",
@@ -497,10 +498,11 @@ DEFINITION = Definition(
                     "T.dot(x, self.noise_weight)",
                 ),
                 "tf2_impl": (
-                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, x.dtype)))",
+                    "tf.math.softplus(tf.matmul(x, tf.cast(self.noise_weight, self.compute_dtype)))",
                     "tf.matmul(x, self.noise_weight)",
                 ),
             },
+            file="support.noisy_gate",
         ),
     ),
 )

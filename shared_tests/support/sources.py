@@ -59,15 +59,21 @@ def imports(tree: ast.Module) -> set[str]:
 def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     """The public functions and classes that a file defines, in order.
 
-    Before them those that it takes from the file of numpy_infer that is called as itself and names
-    in `__all__`: what belongs to no framework is defined there once, and is as public.
+    Before them those that it imports from another file of these packages and names in `__all__`:
+    what belongs to no framework, and parts of a component that have a file of their own.
     """
     kinds = (ast.FunctionDef, ast.ClassDef)
     taken: dict[str, ast.FunctionDef | ast.ClassDef] = {}
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module in TWICE_PUBLIC:
-            home = public(ast.parse((ROOT / f"{node.module.replace('.', '/')}.py").read_text()))
-            names = exported(tree)
+        if isinstance(node, ast.ImportFrom) and f"{node.module}".partition(".")[0] in PACKAGES:
+            names = {alias.name for alias in node.names}.intersection(exported(tree))
+            if not names:
+                continue
+            home = public(
+                ast.parse(
+                    (ROOT / f"{node.module}".replace(".", "/")).with_suffix(".py").read_text()
+                )
+            )
             taken |= {name: one for name, one in home.items() if name in names}
     defined = {
         node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"

@@ -6,6 +6,8 @@ framework in its own way. Without a tolerance, equal vectors would tie in none o
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -37,3 +39,19 @@ def tied_ranks(values: tf.Tensor, tolerance: tf.Tensor) -> tf.Tensor:
     steps = tf.cast(ordered[:, 1:] - ordered[:, :-1] > tolerance, tf.int64)
     ranks = tf.pad(tf.cumsum(steps, axis=1), [[0, 0], [1, 0]])
     return tf.gather(ranks, tf.argsort(order, axis=1), batch_dims=1)
+
+
+def among_top_k(x: tf.Tensor, k: int) -> tf.Tensor:
+    """Whether each number is among the k largest on the last axis: (..., n) → (..., n), bool.
+
+    Of equal numbers the one with the lower index is larger, without a tolerance. NaN counts as the
+    largest number, and every NaN is among them, even if there are more than k.
+    """
+    nan = tf.math.is_nan(x)
+    ranked = tf.where(nan, tf.constant(math.inf, x.dtype), tf.stop_gradient(x))
+    # Only the k-th value is taken from tf.math.top_k: its indices would need a scatter to become a
+    # mask. The numbers equal to it are counted from the left, until k are chosen.
+    kth = tf.math.top_k(ranked, k).values[..., -1:]
+    above, equal = ranked > kth, ranked == kth
+    room = k - tf.reduce_sum(tf.cast(above, tf.int32), axis=-1, keepdims=True)
+    return above | (equal & (tf.cumsum(tf.cast(equal, tf.int32), axis=-1) <= room)) | nan

@@ -6,8 +6,11 @@ framework in its own way. Without a tolerance, equal vectors would tie in none o
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import theano.tensor as T
+from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
 
@@ -39,3 +42,22 @@ def tied_ranks(values: TensorVariable, tolerance: TensorVariable) -> TensorVaria
     steps = T.cast(ordered[:, 1:] - ordered[:, :-1] > tolerance, "int64")
     ranks = T.concatenate([T.zeros_like(order[:, :1]), T.cumsum(steps, axis=1)], axis=1)
     return ranks[rows, T.argsort(order, axis=1)]
+
+
+def among_top_k(x: TensorVariable, k: int) -> TensorVariable:
+    """Whether each number is among the k largest on the last axis: (..., n) → (..., n), bool.
+
+    Of equal numbers the one with the lower index is larger, without a tolerance. NaN counts as the
+    largest number, and every NaN is among them, even if there are more than k.
+    """
+    n = x.shape[x.ndim - 1]
+    nan = T.isnan(x)
+    ranked = T.switch(nan, np.asarray(math.inf, x.dtype), disconnected_grad(x))
+    # Only the k-th value is taken from the sort: Theano's topk cannot sort, and an argsort would
+    # have to be inverted. The numbers equal to it are counted from the left, until k are chosen.
+    kth = T.sort(ranked, axis=-1)[..., n - k].dimshuffle(*range(x.ndim - 1), "x")
+    above, equal = T.gt(ranked, kth), T.eq(ranked, kth)
+    room = k - T.sum(above, axis=-1, keepdims=True)
+    # In Theano's C code, the cumulative sum of booleans is a boolean.
+    count = T.cumsum(T.cast(equal, "int64"), axis=x.ndim - 1)
+    return above | (equal & (count <= room)) | nan

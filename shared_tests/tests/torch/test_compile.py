@@ -43,8 +43,6 @@ BREAKS = {
     "SequenceEncoder: ragged": CHECK,
     "SoftNearestNeighborLoss: learned": SEARCH,
     "TitleEncoder: ragged": CHECK,
-    "MixtureOfExperts: two of seven": SEARCH,
-    "MixtureOfExperts: noise": SEARCH,
     "batch_hard_triplets: cosine": CHECK,
     "semi_hard_triplets: cosine": CHECK,
     "margin_violators: cosine": CHECK,

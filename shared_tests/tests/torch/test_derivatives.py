@@ -3,11 +3,10 @@
 `python -m shared_tests.support.torch_derivatives` prints the table of the errors.
 """
 
-import pytest
 import torch
 from torch.nn import functional as F
 
-from pytorch_impl.top_k_gating import MixtureOfExperts, _GroupedOuterProduct, _GroupedProduct
+from pytorch_impl.top_k_gating import MixtureOfExperts
 from shared_tests.fixtures import normal
 from shared_tests.support.torch_derivatives import (
     CHECKS,
@@ -39,33 +38,8 @@ def test_derivative(check, derived_cell):
     assert CHECKS[check](Problem(derived_cell)) <= NUMERIC
 
 
-@pytest.mark.parametrize("function", [_GroupedProduct, _GroupedOuterProduct])
-def test_grouped_products_have_derivatives_of_any_order(function):
-    counts = [2, 0, 3, 1]
-    left = torch.from_numpy(normal(6, 5, seed=1)).requires_grad_()
-    shape = (4, 5, 3) if function is _GroupedProduct else (6, 3)
-    right = torch.from_numpy(normal(*shape, seed=2)).requires_grad_()
-
-    def cubed(left, right):
-        return function.apply(left, right, counts) ** 3
-
-    assert torch.autograd.gradcheck(cubed, (left, right))
-    assert torch.autograd.gradgradcheck(cubed, (left, right))
-
-    def twice(left, right):
-        (found,) = torch.autograd.grad(cubed(left, right).sum(), left, create_graph=True)
-        return found
-
-    assert torch.autograd.gradgradcheck(twice, (left, right), fast_mode=True)
-    one, many = (
-        torch.autograd.functional.jacobian(cubed, (left, right), vectorize=vectorize)
-        for vectorize in (False, True)
-    )
-    torch.testing.assert_close(one, many, rtol=0, atol=1e-12)
-
-
 def test_experts_train_through_a_gradient_penalty():
-    """What reaches the second derivative of both grouped products at once."""
+    """The gradient of the input's gradient reaches the weights of the gate and of the experts."""
     model = MixtureOfExperts(5, 3, 7, 2, seed=1).double()
     x = torch.from_numpy(normal(11, 5, seed=3)).requires_grad_()
 

@@ -1,0 +1,32 @@
+"""Which rows each expert of a mixture evaluates, so that all experts are one batched product.
+
+Each expert gets the same number of slots, its capacity: as many as the busiest expert has rows. A
+row takes a slot of each of its experts. The slots that stay free hold a copy of row 0, and nothing
+reads their answers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def expert_slots(expert: Tensor, n_experts: int, *, static: bool) -> tuple[Tensor, Tensor]:
+    """The slot of each choice, (batch, k), and the row in each slot, (n_experts, capacity).
+
+    expert: (batch, k), integers. static: no size may depend on values, so that each expert has a
+    slot for every row of the batch.
+    """
+    batch, k = expert.shape
+    chosen = expert.new_zeros(batch, n_experts).scatter(1, expert, 1)
+    position = chosen.cumsum(0).gather(1, expert) - 1  # of a row among those of its expert
+    capacity = batch if static else int(chosen.sum(0).max())
+    slot = expert * capacity + position
+    row = torch.arange(batch, device=expert.device).repeat_interleave(k)
+    rows = row.new_zeros(n_experts * capacity).scatter(0, slot.flatten(), row)
+    return slot, rows.unflatten(0, (n_experts, capacity))
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """x[index] of a matrix, by `index_select`, whose gradient is faster than that of x[index]."""
+    return x.index_select(0, index.flatten()).unflatten(0, index.shape)
