@@ -11,8 +11,6 @@ FRAMEWORK_PACKAGES = ("pytorch_impl", "tf2_impl", "theano_impl")
 PACKAGES = (*FRAMEWORK_PACKAGES, "numpy_infer")
 # What stands at the top of a package beside its components.
 NO_COMPONENTS = ("__init__", "__main__", "distributed", "interchange")
-# Files of numpy_infer whose names the frameworks' components of the same name offer as their own.
-TWICE_PUBLIC = ("numpy_infer.gradient_flow", "numpy_infer.sanity_checks")
 
 
 @cache
