@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from pytorch_impl.fast import top_k_gating as fast
 from pytorch_impl.support.checks import check_count, check_flag, check_floating, check_number
 from pytorch_impl.support.expert_balance import load_balance_loss, load_loss
 from pytorch_impl.support.expert_slots import expert_slots, take_rows
@@ -118,10 +120,12 @@ class MixtureOfExperts(NoisyGate):
     def outputs_and_gates(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The outputs, (batch, out_features), and their gates, (batch, n_experts)."""
         gates = self.gates(x, noise)
+        if fast.applies(x, gates, self.expert_weight):  # on a CPU, where rows crowd on few experts
+            return fast.outputs(x, gates, self.expert_weight, self.expert_bias), gates
         gate, expert = gates.topk(self.k)  # (batch, k)
         static = transformed(x, gates, self.expert_weight)
         slot, row = expert_slots(expert, gates.shape[1], static=static)
-        rows = take_rows(x, row)  # (n_experts, capacity, in_features)
+        rows = take_rows(F.pad(x, (0, 0, 1, 0)), row)  # (n_experts, capacity, in_features)
         answers = torch.baddbmm(self.expert_bias[:, None], rows, self.expert_weight)
         answers = take_rows(answers.flatten(0, 1), slot)  # (batch, k, out_features)
         return (gate[..., None] * answers).sum(1).to(product_dtype(x)), gates

@@ -21,7 +21,6 @@ from tf2_impl.support.checks import (
     check_number,
 )
 from tf2_impl.support.expert_balance import load_balance_loss, load_loss
-from tf2_impl.support.expert_slots import expert_slots
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.noisy_gate import NoisyGate
 from tf2_impl.support.precision import in_compute_dtype, in_single_precision, widened
@@ -142,10 +141,16 @@ class MixtureOfExperts(NoisyGate):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The outputs, (batch, out_features), and their gates, (batch, n_experts)."""
         gates = self.gates(x, noise, training=training)
-        gate, expert = tf.math.top_k(tf.cast(gates, self.compute_dtype), self.k)  # (batch, k)
-        slot, row = expert_slots(expert, gates.shape[1])
-        weight, bias = (tf.cast(w, gate.dtype) for w in (self.expert_weight, self.expert_bias))
-        rows = tf.gather(x, row)  # (n_experts, capacity, in_features)
-        answers = tf.matmul(rows, weight) + bias[:, None]  # (n_experts, capacity, out_features)
-        answers = tf.gather(tf.reshape(answers, [-1, bias.shape[1]]), slot)  # (batch, k, …)
-        return tf.reduce_sum(gate[..., None] * answers, axis=1), gates
+        x, by_expert = tf.convert_to_tensor(x), tf.transpose(gates)
+        # The choices sorted by expert, so that each expert evaluates its rows in one product.
+        choice = tf.where(by_expert != 0)  # (batch · k, 2)
+        row, counts = choice[:, 1], tf.math.count_nonzero(gates, axis=0)
+        rows = tf.split(tf.gather(x, row), counts, num=by_expert.shape[0])
+        weights, biases = (
+            tf.unstack(tf.cast(w, x.dtype)) for w in (self.expert_weight, self.expert_bias)
+        )
+        answers = [tf.matmul(r, w) + b for r, w, b in zip(rows, weights, biases, strict=True)]
+        gate = tf.cast(tf.gather_nd(by_expert, choice), x.dtype)
+        blended = gate[:, None] * tf.concat(answers, axis=0)
+        batch = tf.shape(x, out_type=tf.int64)[0]
+        return tf.math.unsorted_segment_sum(blended, row, batch), gates

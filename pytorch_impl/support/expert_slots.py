@@ -1,7 +1,7 @@
 """Which rows each expert of a mixture evaluates, so that all experts are one batched product.
 
 Each expert gets the same number of slots, its capacity: as many as the busiest expert has rows. A
-row takes a slot of each of its experts. The slots that stay free hold a copy of row 0, and nothing
+row takes a slot of each of its experts. The slots that stay free hold a row of zeros, and nothing
 reads their answers.
 """
 
@@ -15,14 +15,14 @@ def expert_slots(expert: Tensor, n_experts: int, *, static: bool) -> tuple[Tenso
     """The slot of each choice, (batch, k), and the row in each slot, (n_experts, capacity).
 
     expert: (batch, k), integers. static: no size may depend on values, so that each expert has a
-    slot for every row of the batch.
+    slot for every row of the batch. The rows are counted from 1, and 0 stands in the free slots.
     """
     batch, k = expert.shape
     chosen = expert.new_zeros(batch, n_experts).scatter(1, expert, 1)
     position = chosen.cumsum(0).gather(1, expert) - 1  # of a row among those of its expert
     capacity = batch if static else int(chosen.sum(0).max())
     slot = expert * capacity + position
-    row = torch.arange(batch, device=expert.device).repeat_interleave(k)
+    row = torch.arange(1, batch + 1, device=expert.device).repeat_interleave(k)
     rows = row.new_zeros(n_experts * capacity).scatter(0, slot.flatten(), row)
     return slot, rows.unflatten(0, (n_experts, capacity))
 

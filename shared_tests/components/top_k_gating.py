@@ -450,8 +450,11 @@ DEFINITION = Definition(
             "MixtureOfExperts",
             "two of seven",
             {
-                "pytorch_impl": ("take_rows(x, row)", "take_rows(x, row.sort(0).values)"),
-                "tf2_impl": ("tf.gather(x, row)", "tf.gather(x, tf.sort(row, axis=0))"),
+                "pytorch_impl": (", row)  # (n_experts", ", row.sort(0).values)  # (n_experts"),
+                "tf2_impl": (
+                    "unsorted_segment_sum(blended, row,",
+                    "unsorted_segment_sum(blended, tf.sort(row),",
+                ),
                 "theano_impl": ("output[row], blended", "output[T.sort(row)], blended"),
                 "numpy_infer": ("output[rows] +=", "output[: len(rows)] +="),
             },
@@ -462,7 +465,7 @@ DEFINITION = Definition(
             "two of seven",
             {
                 "pytorch_impl": ("* answers).sum(1)", "* answers)[:, -1]"),
-                "tf2_impl": ("tf.reduce_sum(gate[..., None]", "tf.reduce_max(gate[..., None]"),
+                "tf2_impl": ("unsorted_segment_sum(", "unsorted_segment_max("),
                 "theano_impl": ("T.inc_subtensor(", "T.set_subtensor("),
                 "numpy_infer": ("output[rows] +=", "output[rows] ="),
             },
