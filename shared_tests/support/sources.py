@@ -64,14 +64,13 @@ def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     taken: dict[str, ast.FunctionDef | ast.ClassDef] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and f"{node.module}".partition(".")[0] in PACKAGES:
-            names = {alias.name for alias in node.names}.intersection(exported(tree))
+            names = {alias.asname or alias.name for alias in node.names}.intersection(
+                exported(tree)
+            )
             if not names:
                 continue
-            home = public(
-                ast.parse(
-                    (ROOT / f"{node.module}".replace(".", "/")).with_suffix(".py").read_text()
-                )
-            )
+            file = f"{node.module}".replace(".", "/")
+            home = public(ast.parse((ROOT / f"{file}.py").read_text()))
             taken |= {name: one for name, one in home.items() if name in names}
     defined = {
         node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"
