@@ -79,13 +79,14 @@ def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
 
 
 def exported(tree: ast.Module) -> list[str]:
-    """What a file lists in `__all__`."""
+    """What a file lists in `__all__`, less the lists that it unpacks there."""
     values = [
         node.value
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
-    return [name for value in values for name in ast.literal_eval(value)]
+    names = [one for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
+    return [one.value for one in names]
 
 
 def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:
