@@ -86,7 +86,7 @@ def exported(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
     names = [one for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
-    return [one.value for one in names]
+    return [str(one.value) for one in names]
 
 
 def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:
