@@ -1,12 +1,13 @@
-"""A tree over a sequence of vectors, grown by merging the neighbours that score best.
+"""A tree over a sequence of vectors: merge the two neighbors whose parent scores best.
 
-    parent    p = tanh([relu(l·Wl + bl); relu(r·Wr + br)]·Wp + bp)
-    score     p·ws + bs; a leaf's is 0
+    parent  p = tanh([relu(l·Wl + bl); relu(r·Wr + br)]·Wp + bp)
+    score   p·ws + bs, 0 for a leaf
 
-Greedy: of all adjacent pairs that with the highest score becomes one node, until one is left.
+The search is greedy: of all adjacent pairs the pair with the highest score becomes one node, until
+one node is left.
 
-Sources: Socher et al. 2011 (parsing natural scenes and natural language with recursive neural
-networks); seed topic, recursive neural networks.
+Source: Socher et al. (2011), parsing natural scenes and natural language with recursive neural
+networks.
 """
 
 from __future__ import annotations
@@ -15,25 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.support.checks import (
-    check_dtype,
-    check_floating,
-    check_not_empty,
-    check_shape,
-    check_width,
-)
-from numpy_infer.support.layer import Layer
-from numpy_infer.support.ties import first_minimum
-
-TIED = 64  # so many roundings apart, two scores are equal
+from numpy_infer.support.bracketing import adjacent_merges
+from numpy_infer.support.checks import check_dtype, check_floating, check_shape
+from numpy_infer.support.greedy_tree import check_vectors
+from numpy_infer.support.layer import Input, Layer  # noqa: F401 (Input: the example)
 
 
 class Tree(NamedTuple):
-    """The leaves are the nodes 0..n−1; the t-th merge makes node n+t, the last one the root.
+    """A binary tree: nodes 0..n−1 are the leaves, the t-th merge makes node n+t, the last the root.
 
-    merges: (n−1, 2) int64, each node's children, the left one first. brackets: (n−1, 2) int64,
-    the first and the last leaf of each merge. embeddings: (2n−1, dim) and scores: (2n−1,), of
-    all nodes.
+    merges: (n−1, 2) int64, the left and the right child of each inner node.
+    brackets: (n−1, 2) int64, the first and the last leaf of each inner node.
+    embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
     """
 
     merges: np.ndarray
@@ -45,8 +39,16 @@ class Tree(NamedTuple):
 class NeuralGrammar(Layer):
     """Vectors to the `Tree` over them: at most 3n adjacent pairs are scored, in n batches.
 
-    left_weight, right_weight: (dim, hidden), left_bias, right_bias: (hidden,), parent_weight:
-    (2·hidden, dim), parent_bias: (dim,), score_weight: (dim, 1), score_bias: (1,).
+    Args:
+        previous: the layer whose output are the vectors.
+        left_weight, left_bias: Wl (dim, hidden) and bl (hidden,).
+        right_weight, right_bias: Wr (dim, hidden) and br (hidden,).
+        parent_weight, parent_bias: Wp (2·hidden, dim) and bp (dim,).
+        score_weight, score_bias: ws (dim, 1) and bs (1,).
+    Example:
+        >>> weights = [np.ones(shape) for shape in NeuralGrammar.array_shapes(2, 3).values()]
+        >>> NeuralGrammar(Input(), *weights)(np.eye(2)).brackets.tolist()
+        [[0, 1]]
     """
 
     def __init__(
@@ -77,14 +79,10 @@ class NeuralGrammar(Layer):
             check_floating(name, array)
             check_dtype(name, array, left_weight.dtype)
             check_shape(name, array, shape)
-        self.left_weight = left_weight
-        self.left_bias = left_bias
-        self.right_weight = right_weight
-        self.right_bias = right_bias
-        self.parent_weight = parent_weight
-        self.parent_bias = parent_bias
-        self.score_weight = score_weight
-        self.score_bias = score_bias
+        self.left_weight, self.left_bias = left_weight, left_bias
+        self.right_weight, self.right_bias = right_weight, right_bias
+        self.parent_weight, self.parent_bias = parent_weight, parent_bias
+        self.score_weight, self.score_bias = score_weight, score_bias
 
     @staticmethod
     def array_shapes(dim: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -101,39 +99,22 @@ class NeuralGrammar(Layer):
         }
 
     def forward(self, vectors: np.ndarray) -> Tree:
-        """vectors: (n, dim), n at least 1. Scores that differ by rounding alone are tied.
+        """The tree over vectors, (n, dim), n at least 1.
 
-        Of tied pairs the first is merged; NaN is merged last. TypeError for another dtype than
-        the weights', ValueError for no vectors or a wrong width.
+        Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN is
+        merged last.
+
+        Raises:
+            TypeError: another dtype than the weights'.
+            ValueError: no vectors, or another width than dim.
         """
-        check_floating("vectors", vectors, ndim=2)
-        check_dtype("vectors", vectors, self.left_weight.dtype)
-        check_not_empty("vectors", vectors)
-        check_width("vectors", vectors, self.left_weight.shape[0])
-        n, dim = vectors.shape
-        nodes = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
-        # One pair for each place between two leaves, which closes when they are merged.
-        left = np.arange(n - 1)
-        right = left + 1
-        first, last = left.copy(), right.copy()
-        costs = self._costs(nodes[left], nodes[right])
-        tolerance = self._rounding_error()
-        merges, brackets = np.empty((2, n - 1, 2), np.int64)
-        for t in range(n - 1):
-            node = n + t
-            place = first_minimum(costs, tolerance)
-            merges[t] = left[place], right[place]
-            brackets[t] = first[place], last[place]
-            nodes[node] = self._parents(nodes[left[place]], nodes[right[place]])
-            costs[place] = np.inf
-            before, behind = right == merges[t, 0], left == merges[t, 1]
-            right[before], last[before] = node, brackets[t, 1]
-            left[behind], first[behind] = node, brackets[t, 0]
-            new = np.flatnonzero(before | behind)
-            costs[new] = self._costs(nodes[left[new]], nodes[right[new]])
-        scores = np.zeros(2 * n - 1, vectors.dtype)
-        scores[n:] = self._scores(nodes[n:])
-        return Tree(merges, brackets, nodes, scores)
+        check_vectors(vectors, len(self.left_weight), self.left_weight.dtype)
+        score = self.score_weight, self.score_bias
+        found = adjacent_merges(vectors, self._parents, self._scores, *score)
+        merges, brackets, embeddings = found
+        leaves = np.zeros(len(vectors), vectors.dtype)
+        scores = np.concatenate([leaves, self._scores(embeddings[len(vectors) :])])
+        return Tree(merges, brackets, embeddings, scores)
 
     def _parents(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         left = np.maximum(left @ self.left_weight + self.left_bias, 0)
@@ -143,14 +124,3 @@ class NeuralGrammar(Layer):
 
     def _scores(self, parents: np.ndarray) -> np.ndarray:
         return (parents @ self.score_weight + self.score_bias)[..., 0]
-
-    def _costs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """The negative scores of pairs; below infinity, which stands for a place that is closed."""
-        costs = -self._scores(self._parents(left, right))
-        largest = np.finfo(costs.dtype).max / 2
-        return np.where(costs < largest, costs, largest)
-
-    def _rounding_error(self) -> np.ndarray:
-        """The difference below which two scores count as equal: parents are within ±1."""
-        size = np.abs(self.score_weight).sum() + np.abs(self.score_bias).sum()
-        return TIED * np.finfo(size.dtype).eps * (size if np.isfinite(size) else 0)

@@ -256,18 +256,20 @@ DEFINITION = Definition(
             "the worst pair merged",
             "NeuralGrammar",
             "seven",
-            dict.fromkeys(PACKAGES.values(), ("costs = -self._scores(", "costs = self._scores(")),
+            dict.fromkeys(PACKAGES.values(), ("costs = -scores(", "costs = scores(")),
+            file="support.bracketing",
         ),
         Mutant(
             "neighbours of a merge not scored anew",
             "NeuralGrammar",
             "seven",
             {
-                "pytorch_impl": ("costs[new] = self", "self"),
+                "pytorch_impl": ("    costs[new] = ", "    "),
                 "tf2_impl": ("costs = tf.tensor_scatter_nd_update(costs, new, found)", ""),
                 "theano_impl": ("costs = T.set_subtensor(costs[new], found)", ""),
-                "numpy_infer": ("costs[new] = self", "self"),
+                "numpy_infer": ("costs[new] = ", ""),
             },
+            file="support.bracketing",
         ),
         Mutant(
             "the last of tied pairs",
@@ -275,22 +277,23 @@ DEFINITION = Definition(
             "zero vectors",
             {
                 "pytorch_impl": (
-                    "place = first_minimum(ranked,",
-                    "place = n - 2 - first_minimum(ranked.flip(0),",
+                    "gap = first_minimum(ranked,",
+                    "gap = n - 2 - first_minimum(ranked.flip(0),",
                 ),
                 "tf2_impl": (
-                    "place = first_minimum(ranked,",
-                    "place = n - 2 - first_minimum(ranked[::-1],",
+                    "gap = first_minimum(ranked,",
+                    "gap = n - 2 - first_minimum(ranked[::-1],",
                 ),
                 "theano_impl": (
-                    "place = first_minimum(T.switch(wrong, infinity, ranked),",
-                    "place = n - 2 - first_minimum(T.switch(wrong, infinity, ranked)[::-1],",
+                    "gap = first_minimum(T.switch(wrong, infinity, ranked),",
+                    "gap = n - 2 - first_minimum(T.switch(wrong, infinity, ranked)[::-1],",
                 ),
                 "numpy_infer": (
-                    "place = first_minimum(costs,",
-                    "place = n - 2 - first_minimum(costs[::-1],",
+                    "gap = first_minimum(costs,",
+                    "gap = n - 2 - first_minimum(costs[::-1],",
                 ),
             },
+            file="support.bracketing",
         ),
         Mutant(
             "NaN merged first",
@@ -302,6 +305,7 @@ DEFINITION = Definition(
                 "theano_impl": ("T.switch(nan, _largest", "T.switch(nan, -_largest"),
                 "numpy_infer": ("costs, largest)", "costs, -largest)"),
             },
+            file="support.bracketing",
         ),
         Mutant(
             "gradient of relu at zero",
@@ -321,10 +325,6 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "seven",
             {
-                "pytorch_impl": (
-                    "nodes.append(self._parents(nodes[left],",
-                    "nodes.append(self._parents(nodes[left].detach(),",
-                ),
                 "tf2_impl": (
                     "self._parents(left[None],",
                     "self._parents(tf.stop_gradient(left[None]),",
@@ -334,6 +334,13 @@ DEFINITION = Definition(
                     "nodes[node], self._parents(disconnected_grad(nodes[pair[0]]),",
                 ),
             },
+        ),
+        Mutant(
+            "gradient stops at the children, fast",
+            "NeuralGrammar",
+            "seven",
+            {"pytorch_impl": ("parents(nodes[left],", "parents(nodes[left].detach(),")},
+            file="fast.neural_grammar",
         ),
         Mutant(
             "no margin",
@@ -350,20 +357,21 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "labelled",
             {
-                "pytorch_impl": ("~wrong, math", "torch.arange(n - 1) == place, math"),
+                "pytorch_impl": ("~wrong, math", "torch.arange(n - 1) == gap, math"),
                 "tf2_impl": (
                     "tf.where(wrong, tf.where(nan",
-                    "tf.where(places != place, tf.where(nan",
+                    "tf.where(gaps != gap, tf.where(nan",
                 ),
-                "theano_impl": ("T.switch(wrong, ranked", "T.switch(T.neq(places, place), ranked"),
+                "theano_impl": ("T.switch(wrong, ranked", "T.switch(T.neq(gaps, gap), ranked"),
             },
+            file="support.bracketing",
         ),
         Mutant(
             "gradient of a hinge at zero",
             "NeuralGrammar",
             "margin met exactly",
             {
-                "pytorch_impl": ("scores[n:]).relu()", "scores[n:]).clamp_min(0)"),
+                "pytorch_impl": ("inner).relu()", "inner).clamp_min(0)"),
                 "tf2_impl": ("tf.nn.relu(violation)", "tf.maximum(violation, 0)"),
                 "theano_impl": ("(violation <= 0)", "(violation < 0)"),
             },

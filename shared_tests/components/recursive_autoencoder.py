@@ -179,73 +179,107 @@ DEFINITION = Definition(
         ),
     ),
     mutants=(
-        Mutant(
-            "children's scores not added",
-            "RecursiveAutoencoder",
-            "nan",
-            {
-                "pytorch_impl": ("torch.add(scores, ", "torch.add(0 * scores, "),
-                "tf2_impl": ("found += tf.gather(scores, i) + tf.gather(scores, j)", "found += 0"),
-                "theano_impl": (" + scores[i] + scores[j]", ""),
-                "numpy_infer": (" + scores[i] + scores[j]", ""),
-            },
+        *(
+            Mutant(name, "RecursiveAutoencoder", case, edits, "support.greedy_tree")
+            for name, case, edits in (
+                (
+                    "children's scores not added",
+                    "nan",
+                    {
+                        "tf2_impl": (" + tf.gather(scores, i) + tf.gather(scores, j)", ""),
+                        "theano_impl": (" + scores[i] + scores[j]", ""),
+                        "numpy_infer": (" + scores[i] + scores[j]", ""),
+                    },
+                ),
+                (
+                    "the new node on the wrong side of its partners",
+                    "nan",
+                    {
+                        "tf2_impl": ("i, j = tf.min", "j, i = tf.min"),
+                        "theano_impl": ("i, j = T.min", "j, i = T.min"),
+                        "numpy_infer": ("i, j = np.min", "j, i = np.min"),
+                    },
+                ),
+                (
+                    "merged nodes merged again",
+                    "nan",
+                    {
+                        "tf2_impl": ("is_open[:, None] & is_open,", "costs < infinity,"),
+                        "theano_impl": ("is_open[:, None] & is_open,", "costs < infinity,"),
+                        "numpy_infer": ("costs[right], costs[:, right] = np.inf, np.inf", ""),
+                    },
+                ),
+                (
+                    "the last of tied pairs",
+                    "duplicates",
+                    {
+                        "tf2_impl": (
+                            "first_minimum(flat, ",
+                            "n * n - 1 - first_minimum(flat[::-1], ",
+                        ),
+                        "theano_impl": (
+                            "first_minimum(flat, ",
+                            "n * n - 1 - first_minimum(flat[::-1], ",
+                        ),
+                        "numpy_infer": (
+                            "first_minimum(costs.ravel(), ",
+                            "n * n - 1 - first_minimum(costs.ravel()[::-1], ",
+                        ),
+                    },
+                ),
+                (
+                    "two apart called adjacent",
+                    "adjacent",
+                    {
+                        "tf2_impl": ("reach = tf.constant(1", "reach = tf.constant(2"),
+                        "theano_impl": ("reach = T.constant(1", "reach = T.constant(2"),
+                        "numpy_infer": ("reach = 1", "reach = 2"),
+                    },
+                ),
+            )
+        ),
+        *(
+            Mutant(
+                f"{name}, fast",
+                "RecursiveAutoencoder",
+                case,
+                {"pytorch_impl": edit},
+                "fast.recursive_autoencoder",
+            )
+            for name, case, edit in (
+                (
+                    "children's scores not added",
+                    "nan",
+                    ("torch.add(scores, ", "torch.add(0 * scores, "),
+                ),
+                ("no half", "nan", (".sum(-1) / 2", ".sum(-1)")),
+                (
+                    "the new node on the wrong side of its partners",
+                    "nan",
+                    ("lower, upper = partners", "upper, lower = partners"),
+                ),
+                ("merged nodes merged again", "nan", ("        slots.remove(j)\n", "")),
+                (
+                    "the last of tied pairs",
+                    "duplicates",
+                    ("in slots if slot != i", "in slots[::-1] if slot != i"),
+                ),
+                ("two apart called adjacent", "adjacent", ("reach = 1", "reach = 2")),
+                (
+                    "gradient stops at the children",
+                    "tanh",
+                    ("_joined(embeddings, pairs)))", "_joined(embeddings, pairs).detach()))"),
+                ),
+            )
         ),
         Mutant(
             "no half",
             "RecursiveAutoencoder",
             "nan",
             {
-                "pytorch_impl": (".sum(-1) / 2", ".sum(-1)"),
-                "tf2_impl": ("errors**2, axis=-1) / 2", "errors**2, axis=-1)"),
-                "theano_impl": (" / np.asarray(2, difference.dtype)", ""),
+                "tf2_impl": ("errors**2, axis=1) / 2", "errors**2, axis=1)"),
+                "theano_impl": (" / np.asarray(2, errors.dtype)", ""),
                 "numpy_infer": (".sum(axis=-1) / 2", ".sum(axis=-1)"),
-            },
-        ),
-        Mutant(
-            "the new node on the wrong side of its partners",
-            "RecursiveAutoencoder",
-            "nan",
-            {
-                "pytorch_impl": ("lower, upper = partners", "upper, lower = partners"),
-                "tf2_impl": ("lower, upper = tf.min", "upper, lower = tf.min"),
-                "theano_impl": ("lower, upper = T.min", "upper, lower = T.min"),
-                "numpy_infer": ("lower, upper = np.min", "upper, lower = np.min"),
-            },
-        ),
-        Mutant(
-            "merged nodes merged again",
-            "RecursiveAutoencoder",
-            "nan",
-            {
-                "pytorch_impl": ("            places.remove(j)\n", ""),
-                "tf2_impl": ("alive[:, None] & alive,", "costs < infinity,"),
-                "theano_impl": ("alive[:, None] & alive,", "costs < infinity,"),
-                "numpy_infer": ("costs[j], costs[:, j] = np.inf, np.inf", ""),
-            },
-        ),
-        Mutant(
-            "the last of tied pairs",
-            "RecursiveAutoencoder",
-            "duplicates",
-            {
-                "pytorch_impl": ("in places if place != i", "in places[::-1] if place != i"),
-                "tf2_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
-                "theano_impl": ("first_minimum(flat, ", "n * n - 1 - first_minimum(flat[::-1], "),
-                "numpy_infer": (
-                    "int(tied.argmax())",
-                    "n * n - 1 - int(tied.ravel()[::-1].argmax())",
-                ),
-            },
-        ),
-        Mutant(
-            "two apart called adjacent",
-            "RecursiveAutoencoder",
-            "adjacent",
-            {
-                "pytorch_impl": ("reach = 1", "reach = 2"),
-                "tf2_impl": ("reach = tf.constant(1", "reach = tf.constant(2"),
-                "theano_impl": ("reach = T.constant(1", "reach = T.constant(2"),
-                "numpy_infer": ("reach = 1", "reach = 2"),
             },
         ),
         Mutant(
@@ -263,17 +297,14 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             "tanh",
             {
-                "pytorch_impl": (
-                    "self._parents(_rows(embeddings, pairs))",
-                    "self._parents(_rows(embeddings, pairs).detach())",
-                ),
                 "tf2_impl": (
-                    "parents = self._parents(children)\n            error",
-                    "parents = self._parents(tf.stop_gradient(children))\n            error",
+                    "self._merge(embeddings.read(left)[None], embeddings.read(right)[None])",
+                    "self._merge(*(tf.stop_gradient(embeddings.read(one)[None]) "
+                    "for one in (left, right)))",
                 ),
                 "theano_impl": (
-                    "parent = self._parents(children)\n            score",
-                    "parent = self._parents(disconnected_grad(children))\n            score",
+                    "self._merge(embeddings[left], embeddings[right])",
+                    "self._merge(*map(disconnected_grad, (embeddings[left], embeddings[right])))",
                 ),
             },
         ),

@@ -15,7 +15,7 @@ from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import COLUMNS, REPEATED, ROWS, VALUES
 from shared_tests.fixtures import normal
-from tf2_impl import interchange, recursive_autoencoder
+from tf2_impl import interchange
 from tf2_impl.char_word_encoder import SentenceEncoder
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d
 from tf2_impl.feedback_network import FeedbackNetwork, curriculum_loss
@@ -26,6 +26,7 @@ from tf2_impl.recursive_autoencoder import RecursiveAutoencoder
 from tf2_impl.sequence_encoder import SequenceEncoder
 from tf2_impl.sparse_projection import SparseProjection
 from tf2_impl.speaker_encoder import SpeakerEncoder
+from tf2_impl.support import bracketing, greedy_tree
 from tf2_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from tf2_impl.top_k_gating import MixtureOfExperts
 from tf2_impl.triplet_loss import TripletLoss
@@ -135,8 +136,9 @@ def step_by_step():
 @pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
 def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, step_by_step, pairs, most):
     model, batches = RecursiveAutoencoder(3, pairs=pairs, seed=1), []
-    score = model._pair_scores
-    monkeypatch.setattr(model, "_pair_scores", lambda *a: batches.append(len(a[2])) or score(*a))
+    score = greedy_tree.pair_scores
+    counted = lambda *a: batches.append(len(a[3])) or score(*a)  # noqa: E731
+    monkeypatch.setattr(greedy_tree, "pair_scores", counted)
     model(tf.constant(normal(13, 3, seed=1), tf.float32))
     assert 0 < len(batches) <= 13
     assert sum(batches) <= most
@@ -152,10 +154,11 @@ def test_recursive_autoencoder_is_not_traced_for_every_length():
 
 def test_neural_grammar_scores_each_pair_once(monkeypatch, step_by_step):
     model, batches = NeuralGrammar(3, 5, seed=1), []
-    costs = model._costs
-    monkeypatch.setattr(model, "_costs", lambda *a: batches.append(len(a[0])) or costs(*a))
+    costs = bracketing.pair_costs
+    counted = lambda *a: batches.append(len(a[2])) or costs(*a)  # noqa: E731
+    monkeypatch.setattr(bracketing, "pair_costs", counted)
     model(tf.constant(normal(13, 3, seed=1), tf.float32))
-    assert len(batches) <= 13
+    assert 0 < len(batches) <= 13
     assert sum(batches) <= 3 * 12
 
 
@@ -310,4 +313,4 @@ def test_noise_of_the_gates_is_standard_normal():
 
 def test_the_size_that_ties_depend_on_is_the_longest_length():
     vectors = tf.constant([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
-    assert float(recursive_autoencoder._size(vectors)) == pytest.approx(26**0.5)
+    assert float(greedy_tree.largest_length(vectors)) == pytest.approx(26**0.5)

@@ -17,7 +17,7 @@ import theano.tensor as T
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
-from theano_impl import interchange, recursive_autoencoder
+from theano_impl import interchange
 from theano_impl.feedback_network import curriculum_loss
 from theano_impl.layers.convolution import convolution, transposed_convolution
 from theano_impl.neural_grammar import NeuralGrammar
@@ -25,6 +25,7 @@ from theano_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from theano_impl.recursive_autoencoder import RecursiveAutoencoder
 from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.sparse_projection import SparseProjection
+from theano_impl.support import bracketing, greedy_tree
 from theano_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from theano_impl.triplet_loss import triplet_loss
 
@@ -100,11 +101,11 @@ def test_sparse_projection_sums_what_is_stored_twice(layout):
 def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
     batches = []
     watch = theano.printing.Print(global_fn=lambda op, places: batches.append(len(places)))
-    score = RecursiveAutoencoder._pair_scores
+    score = greedy_tree.pair_scores
     monkeypatch.setattr(
-        RecursiveAutoencoder,
-        "_pair_scores",
-        lambda self, nodes, scores, i, j: score(self, nodes, scores, watch(i), j),
+        greedy_tree,
+        "pair_scores",
+        lambda merge, nodes, scores, i, j: score(merge, nodes, scores, watch(i), j),
     )
     vectors = T.dmatrix()
     model = RecursiveAutoencoder(vectors, 3, pairs=pairs, seed=1)
@@ -117,9 +118,11 @@ def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
 def test_neural_grammar_scores_each_pair_once(monkeypatch):
     batches = []
     watch = theano.printing.Print(global_fn=lambda op, rows: batches.append(len(rows)))
-    costs = NeuralGrammar._costs
+    costs = bracketing.pair_costs
     monkeypatch.setattr(
-        NeuralGrammar, "_costs", lambda self, left, right: costs(self, watch(left), right)
+        bracketing,
+        "pair_costs",
+        lambda parents, scores, left, right: costs(parents, scores, watch(left), right),
     )
     vectors = T.dmatrix()
     function = theano.function([vectors], NeuralGrammar(vectors, 3, 5, seed=1).output.merges)
@@ -201,4 +204,4 @@ def test_the_size_that_ties_depend_on_is_the_longest_length():
     vectors = T.as_tensor_variable(
         np.array([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
     )
-    assert float(recursive_autoencoder._size(vectors).eval()) == pytest.approx(26**0.5)
+    assert float(greedy_tree.largest_length(vectors).eval()) == pytest.approx(26**0.5)

@@ -14,9 +14,10 @@ from fourfold.compare import VALUE_TOLERANCE, assert_close
 from fourfold.distributions import assert_normal
 from numpy_infer.layers.convolution import convolution, transposed_convolution
 from numpy_infer.layers.pooling import max_pool, max_unpool
-from pytorch_impl import interchange, recursive_autoencoder
+from pytorch_impl import interchange
 from pytorch_impl.char_word_encoder import CharWordEncoder, SentenceEncoder
 from pytorch_impl.conv_autoencoder import ConvAutoencoder1d
+from pytorch_impl.fast import recursive_autoencoder as fast_trees
 from pytorch_impl.feedback_network import FeedbackNetwork
 from pytorch_impl.neural_grammar import NeuralGrammar
 from pytorch_impl.padded_embedding import PaddedEmbedding, pad_token_lists
@@ -24,6 +25,7 @@ from pytorch_impl.recursive_autoencoder import RecursiveAutoencoder
 from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.sparse_projection import SparseProjection, _argsort
 from pytorch_impl.speaker_encoder import SpeakerEncoder
+from pytorch_impl.support import bracketing, greedy_tree
 from pytorch_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import TripletLoss
@@ -157,11 +159,15 @@ def test_sparse_projection_sorts_stably(n, width):
     torch.testing.assert_close(_argsort(indices, width), indices.argsort(stable=True))
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(("pairs", "most"), [("all", 12**2), ("adjacent", 3 * 12)])
-def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
+def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most, plain):
     model, batches = RecursiveAutoencoder(3, pairs=pairs, seed=1).double(), []
-    score = model._pair_scores
-    monkeypatch.setattr(model, "_pair_scores", lambda *a: batches.append(len(a[2])) or score(*a))
+    if plain:
+        monkeypatch.setattr(fast_trees, "applies", lambda *_: False)
+    module, name, i = (greedy_tree, "pair_scores", 3) if plain else (fast_trees, "_pair_scores", 2)
+    score = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *a: batches.append(len(a[i])) or score(*a))
     model(torch.from_numpy(normal(13, 3, seed=1)))
     assert 0 < len(batches) <= 13
     assert sum(batches) <= most
@@ -172,10 +178,11 @@ LABELLED = np.array([[2, 3], [2, 4], [0, 1], [0, 4]])
 
 def test_neural_grammar_scores_each_pair_once(monkeypatch):
     model, batches = NeuralGrammar(3, 5, seed=1).double(), []
-    costs = model._costs
-    monkeypatch.setattr(model, "_costs", lambda *a: batches.append(len(a[0])) or costs(*a))
+    costs = bracketing.pair_costs
+    counted = lambda *a: batches.append(len(a[2])) or costs(*a)  # noqa: E731
+    monkeypatch.setattr(bracketing, "pair_costs", counted)
     model(torch.from_numpy(normal(13, 3, seed=1)))
-    assert len(batches) <= 13
+    assert 0 < len(batches) <= 13
     assert sum(batches) <= 3 * 12
 
 
@@ -361,4 +368,4 @@ def test_noise_of_the_gates_is_standard_normal():
 
 def test_the_size_that_ties_depend_on_is_the_longest_length():
     vectors = torch.tensor([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
-    assert float(recursive_autoencoder._size(vectors)) == pytest.approx(26**0.5)
+    assert float(greedy_tree.largest_length(vectors)) == pytest.approx(26**0.5)

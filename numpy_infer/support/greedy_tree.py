@@ -1,0 +1,90 @@
+"""Greedy search for a tree: merge the pair of nodes with the lowest score until one is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from numpy_infer.support.checks import check_dtype, check_floating, check_not_empty, check_width
+from numpy_infer.support.ties import first_minimum
+
+TIED = 64  # two scores count as equal when they differ by at most so many roundings
+
+Merge = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def check_vectors(vectors: np.ndarray, dim: int, dtype: np.dtype) -> None:
+    """TypeError or ValueError unless these are vectors, (n ≥ 1, dim), for weights of this dtype."""
+    check_floating("vectors", vectors, ndim=2)
+    check_dtype("vectors", vectors, dtype)
+    check_not_empty("vectors", vectors)
+    check_width("vectors", vectors, dim)
+
+
+def greedy_merges(vectors: np.ndarray, merge: Merge, *, adjacent: bool) -> np.ndarray:
+    """The merges, (n−1, 2). Each pair of nodes is scored once, and each new node in one batch.
+
+    Args:
+        vectors: (n, dim), the leaves: nodes 0..n−1. The t-th merge makes node n+t.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        adjacent: whether only neighboring nodes are merged.
+    """
+    n = len(vectors)
+    reach = 1 if adjacent else n
+    # A parent takes the slot of its left child; the slot of the right child is closed.
+    nodes, scores, ids, slots = (
+        vectors.copy(),
+        np.zeros_like(vectors[:, 0]),
+        [*range(n)],
+        [*range(n)],
+    )
+    costs = np.full((n, n), np.inf, vectors.dtype)  # score of merging the nodes in slots i < j
+    gap = np.arange(n) - np.arange(n)[:, None]
+    i, j = np.nonzero((gap > 0) & (gap <= reach))
+    costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+    length, merges = largest_length(vectors), np.empty((n - 1, 2), np.int64)
+    for t in range(n - 1):
+        lowest = first_minimum(costs.ravel(), rounding_error(costs.min(), length))
+        left, right = divmod(int(lowest), n)
+        merges[t] = ids[left], ids[right]
+        nodes[left] = merge(nodes[left], nodes[right])[0]
+        scores[left], ids[left] = costs[left, right], n + t
+        costs[right], costs[:, right] = np.inf, np.inf
+        slots.remove(right)
+        partners = np.array(neighbors(slots, left, reach), np.int64)
+        i, j = np.minimum(partners, left), np.maximum(partners, left)
+        costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+    return merges
+
+
+def pair_scores(
+    merge: Merge, nodes: np.ndarray, scores: np.ndarray, i: np.ndarray, j: np.ndarray
+) -> np.ndarray:
+    """The scores of the parents of the nodes in slots i and j, (k,) each."""
+    found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
+    # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
+    largest = np.finfo(found.dtype).max / 2
+    return np.where(found < largest, found, largest)
+
+
+def largest_length(vectors: np.ndarray) -> np.ndarray:
+    """The length of the longest finite vector."""
+    squares = (vectors * vectors).sum(axis=1)
+    return np.sqrt(squares[np.isfinite(squares)].max(initial=0))
+
+
+def rounding_error(lowest: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """How far above the lowest score an equal score may be.
+
+    A score is half a squared difference, whose entries carry rounding errors in proportion to the
+    length of the vectors. Near a perfect reconstruction these exceed a rounding of the score.
+    """
+    unit = TIED * np.finfo(lowest.dtype).eps
+    return unit * (lowest + np.sqrt(lowest) * length + unit * length * length)
+
+
+def neighbors(slots: list[int], slot: int, reach: int) -> list[int]:
+    """The other open slots, in order, at most `reach` open slots away."""
+    rank = slots.index(slot)
+    return slots[max(0, rank - reach) : rank] + slots[rank + 1 : rank + 1 + reach]

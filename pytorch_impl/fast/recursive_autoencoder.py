@@ -1,0 +1,156 @@
+"""Recursive autoencoder: fewer and cheaper steps for the search and for the gradient.
+
+1. Each node is encoded once, as a left and as a right child: a pair's pre-activation, children and
+   score are then one sum of two rows instead of a product. 2. The search keeps the costs of both
+   orders of a pair, so that row minima name the pair. 3. The merges are computed again for the
+   gradient, all nodes of one height in one batch.
+GAIN
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pytorch_impl.support.greedy_tree import TIED, largest_length, neighbors
+from pytorch_impl.support.precision import in_single_precision, linear, widened
+from pytorch_impl.support.transforms import transformed
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class Autoencoder(Protocol):
+    """What is used of a `RecursiveAutoencoder`."""
+
+    dim: int
+    pairs: str
+    encoder: nn.Linear
+    decoder: nn.Linear
+
+
+def applies(vectors: Tensor, weight: Tensor) -> bool:
+    """Whether sizes may depend on the tree: not under torch.func, torch.export and forward mode."""
+    return not transformed(vectors, weight)
+
+
+def tree(vectors: Tensor, model: Autoencoder, f: Activation) -> tuple[Tensor, Tensor, Tensor]:
+    """Merges, embeddings and scores of the tree over vectors, (n, dim)."""
+    merges = _search(vectors, model, f)
+    return merges, *_replay(vectors, merges, model, f)
+
+
+@in_single_precision
+@torch.no_grad()
+def _search(vectors: Tensor, model: Autoencoder, f: Activation) -> Tensor:
+    """The greedy merges. A parent takes the slot of its left child, the right child's is closed."""
+    n = len(vectors)
+    reach = 1 if model.pairs == "adjacent" else n
+    ids, slots, merges = list(range(n)), list(range(n)), []
+    length, unit = largest_length(vectors).item(), TIED * torch.finfo(vectors.dtype).eps
+    weight, bias = _packed_weights(model)
+    table = F.linear(torch.cat([vectors, vectors.new_zeros(n, 1)], dim=1), weight, bias)
+    left, right = table.chunk(2, dim=1)  # (n, 3·dim + 1) each: a pair is left[i] + right[j]
+    costs = vectors.new_full((n, n), math.inf)  # score of merging two slots, in either order
+    lower, upper = torch.ones_like(costs).triu(1).tril(reach).nonzero(as_tuple=True)
+    scores = _pair_scores(left, right, lower, upper, model, f)
+    costs[lower, upper], costs[upper, lower] = scores, scores
+    # Views of the rows are made once: making a view takes longer than filling a row.
+    nodes, lefts, rights = table.unbind(), left.unbind(), right.unbind()
+    rows, columns = costs.unbind(), costs.unbind(1)
+    for node in range(n, 2 * n - 1):
+        lowest = costs.amin(1).tolist()
+        limit = _highest_equal(min(lowest), length, unit)
+        i = next(slot for slot in slots if lowest[slot] <= limit)
+        row = rows[i].tolist()
+        j = next(slot for slot in slots if slot != i and row[slot] <= limit)
+        merges.append((ids[i], ids[j]))
+        parent = f((lefts[i] + rights[j])[: model.dim])
+        torch.addmv(bias, weight, torch.cat([parent, rows[i][j : j + 1]]), out=nodes[i])
+        ids[i] = node
+        slots.remove(j)
+        rows[j].fill_(math.inf)
+        columns[j].fill_(math.inf)
+        partners = lower.new_tensor(neighbors(slots, i, reach))
+        lower, upper = partners.clamp(max=i), partners.clamp(min=i)
+        scores = _pair_scores(left, right, lower, upper, model, f)
+        rows[i].index_copy_(0, partners, scores)
+        columns[i].index_copy_(0, partners, scores)
+    return lower.new_tensor(merges).reshape(n - 1, 2)
+
+
+def _packed_weights(model: Autoencoder) -> tuple[Tensor, Tensor]:
+    """Packed weight, (2·(3·dim + 1), dim + 1), and bias: what a node adds to a pair.
+
+    The input is a node's embedding and score. The output is, for the node as a left and then as a
+    right child, its part of the pre-activation (dim), of the children minus the decoder's bias
+    (2·dim), and of the score (1).
+    """
+    dim, encode = model.dim, widened(model.encoder.weight)
+    weight = encode.new_zeros(2, 3 * dim + 1, dim + 1)
+    weight[0, :dim, :dim], weight[1, :dim, :dim] = encode.split(dim, dim=1)
+    identity = torch.eye(dim, device=encode.device)
+    weight[0, dim : 2 * dim, :dim] = weight[1, 2 * dim : -1, :dim] = identity
+    weight[:, -1, -1] = 1
+    bias = encode.new_zeros(2, 3 * dim + 1)
+    bias[0, :-1] = torch.cat([widened(model.encoder.bias), -widened(model.decoder.bias)])
+    return weight.flatten(0, 1), bias.flatten()
+
+
+def _pair_scores(
+    left: Tensor, right: Tensor, i: Tensor, j: Tensor, model: Autoencoder, f: Activation
+) -> Tensor:
+    """The scores of the parents of the nodes in slots i and j."""
+    dim = model.dim
+    pairs = left.index_select(0, i) + right.index_select(0, j)
+    parents, children, scores = f(pairs[:, :dim]), pairs[:, dim:-1], pairs[:, -1]
+    decode = widened(model.decoder.weight)
+    errors = torch.addmm(children, parents, decode.T, alpha=-1)
+    found = torch.add(scores, (errors * errors).sum(1), alpha=0.5)
+    # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
+    return found.nan_to_num_(nan=torch.finfo(found.dtype).max)
+
+
+def _highest_equal(lowest: float, length: float, unit: float) -> float:
+    """The highest score that counts as equal to the lowest: see `greedy_tree.rounding_error`."""
+    error = unit * lowest + unit * math.sqrt(lowest) * length + (unit * length) ** 2
+    return min(lowest + error, sys.float_info.max)
+
+
+def _replay(
+    vectors: Tensor, merges: Tensor, model: Autoencoder, f: Activation
+) -> tuple[Tensor, Tensor]:
+    """Embeddings and scores of all nodes, differentiable: the nodes of one height are one batch."""
+    n = len(vectors)
+    nodes, counts = _by_height(merges.tolist())
+    order = merges.new_tensor(nodes)
+    ranks = order.argsort()
+    children = ranks[merges[order[n:] - n]]
+    embeddings, scores = vectors, widened(vectors).new_zeros(n)
+    for pairs in children.split(counts):
+        parents = f(linear(model.encoder, _joined(embeddings, pairs)))
+        embeddings = torch.cat([embeddings, parents])
+    decoded = linear(model.decoder, embeddings[n:])
+    errors = (widened(_joined(embeddings, children)) - widened(decoded)).square().sum(-1) / 2
+    for pairs, error in zip(children.split(counts), errors.split(counts), strict=True):
+        scores = torch.cat([scores, error + _joined(scores, pairs).sum(1)])
+    return embeddings.index_select(0, ranks), scores.index_select(0, ranks)
+
+
+def _by_height(merges: list[list[int]]) -> tuple[list[int], list[int]]:
+    """All nodes in the order of their height, leaves first, and how many have height 1, 2, …"""
+    heights = [0] * (len(merges) + 1)
+    for left, right in merges:
+        heights.append(1 + max(heights[left], heights[right]))
+    counts = [heights.count(height) for height in range(1, max(heights) + 1)]
+    return sorted(range(len(heights)), key=heights.__getitem__), counts
+
+
+def _joined(table: Tensor, pairs: Tensor) -> Tensor:
+    """The two rows of the table that each pair names, side by side."""
+    return table.index_select(0, pairs.flatten()).unflatten(0, pairs.shape).flatten(1)

@@ -1,0 +1,104 @@
+"""Greedy search for a tree: merge the pair of nodes with the lowest score until one is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf2_impl.support.checks import check_dtype, check_floating, check_not_empty, check_width
+from tf2_impl.support.ties import first_minimum, machine_epsilon
+
+TIED = 64  # two scores count as equal when they differ by at most so many roundings
+
+Merge = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def check_vectors(vectors: tf.Tensor, dim: int, dtype: str) -> tf.Tensor:
+    """TypeError or ValueError unless these are vectors, (n ≥ 1, dim), for weights of this dtype."""
+    check_floating("vectors", vectors, ndim=2)
+    check_dtype("vectors", vectors, dtype)
+    check_not_empty("vectors", vectors)
+    check_width("vectors", vectors, dim)
+    return tf.ensure_shape(vectors, (None, dim))
+
+
+def greedy_merges(vectors: tf.Tensor, merge: Merge, *, adjacent: bool) -> tf.Tensor:
+    """The merges, (n−1, 2). Each pair of nodes is scored once, and each new node in one batch.
+
+    Args:
+        vectors: (n, dim), the leaves: nodes 0..n−1. The t-th merge makes node n+t.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        adjacent: whether only neighboring nodes are merged.
+    """
+    n = tf.shape(vectors, out_type=tf.int64)[0]
+    reach = tf.constant(1, tf.int64) if adjacent else n
+    infinity = tf.constant(math.inf, vectors.dtype)
+    length = largest_length(vectors)
+    # A parent takes the slot of its left child; the slot of the right child is closed.
+    ids = tf.range(n)
+    is_open = tf.ones_like(ids, tf.bool)
+    scores = tf.zeros_like(vectors[:, 0])
+    gap = ids - ids[:, None]
+    pairs = tf.where((gap > 0) & (gap <= reach))
+    found = pair_scores(merge, vectors, scores, pairs[:, 0], pairs[:, 1])
+    costs = tf.fill((n, n), infinity)  # score of merging the nodes in slots i < j
+    costs = tf.tensor_scatter_nd_update(costs, pairs, found)
+    merges = tf.TensorArray(tf.int64, size=tf.cast(n - 1, tf.int32), element_shape=(2,))
+
+    def step(t, nodes, scores, ids, is_open, costs, merges):
+        flat = tf.reshape(costs, (-1,))
+        lowest = first_minimum(flat, rounding_error(tf.reduce_min(flat), length))
+        left, right = lowest // n, lowest % n
+        merges = merges.write(tf.cast(t, tf.int32), tf.gather(ids, [left, right]))
+        parent, _ = merge(nodes[left][None], nodes[right][None])
+        nodes = tf.tensor_scatter_nd_update(nodes, [[left]], parent)
+        scores = tf.tensor_scatter_nd_update(scores, [[left]], [costs[left, right]])
+        ids = tf.tensor_scatter_nd_update(ids, [[left]], [n + t])
+        is_open = tf.tensor_scatter_nd_update(is_open, [[right]], [False])
+        costs = tf.where(is_open[:, None] & is_open, costs, infinity)
+        partners = neighbors(is_open, left, reach)
+        i, j = tf.minimum(partners, left), tf.maximum(partners, left)
+        found = pair_scores(merge, nodes, scores, i, j)
+        costs = tf.tensor_scatter_nd_update(costs, tf.stack([i, j], axis=1), found)
+        return t + 1, nodes, scores, ids, is_open, costs, merges
+
+    start = (tf.constant(0, tf.int64), vectors, scores, ids, is_open, costs, merges)
+    *_, merges = tf.while_loop(lambda t, *_: t < n - 1, step, start)
+    return merges.stack()
+
+
+def pair_scores(
+    merge: Merge, nodes: tf.Tensor, scores: tf.Tensor, i: tf.Tensor, j: tf.Tensor
+) -> tf.Tensor:
+    """The scores of the parents of the nodes in slots i and j, (k,) each."""
+    _, errors = merge(tf.gather(nodes, i), tf.gather(nodes, j))
+    found = errors + tf.gather(scores, i) + tf.gather(scores, j)
+    # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
+    largest = found.dtype.max / 2
+    return tf.where(found < largest, found, largest)
+
+
+def largest_length(vectors: tf.Tensor) -> tf.Tensor:
+    """The length of the longest finite vector."""
+    squares = tf.reduce_sum(vectors**2, axis=1)
+    finite = tf.where(tf.math.is_finite(squares), squares, tf.zeros_like(squares))
+    return tf.sqrt(tf.reduce_max(finite))
+
+
+def rounding_error(lowest: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """How far above the lowest score an equal score may be.
+
+    A score is half a squared difference, whose entries carry rounding errors in proportion to the
+    length of the vectors. Near a perfect reconstruction these exceed a rounding of the score.
+    """
+    unit = TIED * machine_epsilon(lowest.dtype)
+    return unit * (lowest + tf.sqrt(lowest) * length + unit * length**2)
+
+
+def neighbors(is_open: tf.Tensor, slot: tf.Tensor, reach: tf.Tensor) -> tf.Tensor:
+    """The other open slots, in order, at most `reach` open slots away."""
+    rank = tf.cumsum(tf.cast(is_open, tf.int64))
+    away = tf.abs(rank - rank[slot])
+    return tf.where(is_open & (away > 0) & (away <= reach))[:, 0]

@@ -1,0 +1,112 @@
+"""Greedy search for a tree: merge the pair of nodes with the lowest score until one is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import theano
+import theano.tensor as T
+from theano.tensor.var import TensorVariable
+
+from theano_impl.support.checks import check_dtype, check_floating, check_not_empty, check_width
+from theano_impl.support.ties import first_minimum, machine_epsilon
+
+TIED = 64  # two scores count as equal when they differ by at most so many roundings
+
+Merge = Callable[[TensorVariable, TensorVariable], tuple[TensorVariable, TensorVariable]]
+
+
+def check_vectors(vectors: TensorVariable, dim: int, dtype: str) -> TensorVariable:
+    """Vectors, (n, dim), checked: TypeError now, AssertionError when the function runs."""
+    check_floating("vectors", vectors, ndim=2)
+    check_dtype("vectors", vectors, dtype)
+    vectors = check_not_empty("vectors", vectors)
+    return check_width("vectors", vectors, dim)
+
+
+def greedy_merges(vectors: TensorVariable, merge: Merge, *, adjacent: bool) -> TensorVariable:
+    """The merges, (n−1, 2). Each pair of nodes is scored once, and each new node in one batch.
+
+    Args:
+        vectors: (n, dim), n at least 2, the leaves: nodes 0..n−1. The t-th merge makes node n+t.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        adjacent: whether only neighboring nodes are merged.
+    """
+    n = vectors.shape[0]
+    reach = T.constant(1, dtype="int64") if adjacent else n
+    infinity = np.asarray(math.inf, vectors.dtype)
+    length = largest_length(vectors)
+    # A parent takes the slot of its left child; the slot of the right child is closed.
+    ids = T.arange(n)
+    is_open = T.ones_like(ids, dtype="bool")
+    scores = T.zeros_like(vectors[:, 0])
+    gap = ids - ids[:, None]
+    i, j = T.nonzero((gap > 0) & (gap <= reach))
+    costs = T.alloc(infinity, n, n)  # score of merging the nodes in slots i < j
+    costs = T.set_subtensor(costs[i, j], pair_scores(merge, vectors, scores, i, j))
+
+    def step(parent, nodes, scores, ids, is_open, costs):
+        flat = costs.flatten()
+        lowest = first_minimum(flat, rounding_error(T.min(flat), length))
+        left, right = lowest // n, lowest % n
+        pair = T.stack([ids[left], ids[right]])
+        nodes = T.set_subtensor(nodes[left], merge(nodes[left], nodes[right])[0])
+        scores = T.set_subtensor(scores[left], costs[left, right])
+        ids = T.set_subtensor(ids[left], parent)
+        is_open = T.set_subtensor(is_open[right], np.False_)
+        costs = T.switch(is_open[:, None] & is_open, costs, infinity)
+        partners = neighbors(is_open, left, reach)
+        i, j = T.minimum(partners, left), T.maximum(partners, left)
+        costs = T.set_subtensor(costs[i, j], pair_scores(merge, nodes, scores, i, j))
+        return pair, nodes, scores, ids, is_open, costs
+
+    (merges, *_), _ = theano.scan(
+        step,
+        sequences=T.arange(n, 2 * n - 1),
+        outputs_info=[None, vectors, scores, ids, is_open, costs],
+    )
+    return merges
+
+
+def pair_scores(
+    merge: Merge,
+    nodes: TensorVariable,
+    scores: TensorVariable,
+    i: TensorVariable,
+    j: TensorVariable,
+) -> TensorVariable:
+    """The scores of the parents of the nodes in slots i and j, (k,) each."""
+    found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
+    # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
+    largest = np.asarray(np.finfo(found.dtype).max / 2, found.dtype)
+    return T.switch(found < largest, found, largest)
+
+
+def largest_length(vectors: TensorVariable) -> TensorVariable:
+    """The length of the longest finite vector."""
+    squares = T.sum(vectors**2, axis=1)
+    infinite = T.isnan(squares) | T.isinf(squares)
+    return T.sqrt(T.max(T.switch(infinite, T.zeros_like(squares), squares)))
+
+
+def rounding_error(lowest: TensorVariable, length: TensorVariable) -> TensorVariable:
+    """How far above the lowest score an equal score may be.
+
+    A score is half a squared difference, whose entries carry rounding errors in proportion to the
+    length of the vectors. Near a perfect reconstruction these exceed a rounding of the score.
+    """
+    unit = machine_epsilon(lowest.dtype, times=TIED)
+    return unit * (lowest + T.sqrt(lowest) * length + unit * length**2)
+
+
+def neighbors(
+    is_open: TensorVariable, slot: TensorVariable, reach: TensorVariable
+) -> TensorVariable:
+    """The other open slots, in order, at most `reach` open slots away."""
+    rank = T.cumsum(T.cast(is_open, "int64"))
+    away = abs(rank - rank[slot])
+    # Theano's C code refuses a product of no rows: the last node is its own partner.
+    other = (away > 0) | T.eq(rank[-1], 1)
+    return T.nonzero(is_open & other & (away <= reach))[0]
