@@ -19,7 +19,7 @@ import numpy as np
 from numpy_infer.support.bracketing import adjacent_merges
 from numpy_infer.support.checks import check_dtype, check_floating, check_shape
 from numpy_infer.support.greedy_tree import check_vectors
-from numpy_infer.support.layer import Input, Layer  # noqa: F401 (Input: the example)
+from numpy_infer.support.layer import Layer
 
 
 class Tree(NamedTuple):
@@ -46,6 +46,7 @@ class NeuralGrammar(Layer):
         parent_weight, parent_bias: Wp (2·hidden, dim) and bp (dim,).
         score_weight, score_bias: ws (dim, 1) and bs (1,).
     Example:
+        >>> from numpy_infer.support.layer import Input
         >>> weights = [np.ones(shape) for shape in NeuralGrammar.array_shapes(2, 3).values()]
         >>> NeuralGrammar(Input(), *weights)(np.eye(2)).brackets.tolist()
         [[0, 1]]

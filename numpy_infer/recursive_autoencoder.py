@@ -19,7 +19,7 @@ import numpy as np
 from numpy_infer.layers.activations import ReLU, Sigmoid, Tanh
 from numpy_infer.support.checks import check_choice, check_floating, check_like, check_width
 from numpy_infer.support.greedy_tree import check_vectors, greedy_merges
-from numpy_infer.support.layer import Input, Layer  # noqa: F401 (Input: the example)
+from numpy_infer.support.layer import Layer
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -57,6 +57,7 @@ class RecursiveAutoencoder(Layer):
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
     Example:
+        >>> from numpy_infer.support.layer import Input
         >>> weights = np.ones((4, 2)), np.zeros(2), np.ones((2, 4)), np.zeros(4)
         >>> RecursiveAutoencoder(Input(), *weights)(np.eye(2)).merges.tolist()
         [[0, 1]]
