@@ -206,7 +206,7 @@ DEFINITION = Definition(
                     {
                         "tf2_impl": ("is_open[:, None] & is_open,", "costs < infinity,"),
                         "theano_impl": ("is_open[:, None] & is_open,", "costs < infinity,"),
-                        "numpy_infer": ("costs[right], costs[:, right] = np.inf, np.inf", ""),
+                        "numpy_infer": ("        slots.remove(right)\n", ""),
                     },
                 ),
                 (
