@@ -109,6 +109,7 @@ class RecursiveAutoencoder(Layer):
             ValueError: no vectors, or another width than dim.
         """
         check_vectors(vectors, len(self.encoder_bias), self.encoder_weight.dtype)
+        # There is no fast file: a search with the packed weights of PyTorch's was not faster.
         merges = greedy_merges(vectors, self._merge, adjacent=self.pairs == "adjacent")
         n, dim = vectors.shape
         embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])

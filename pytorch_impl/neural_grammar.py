@@ -24,7 +24,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pytorch_impl.fast import neural_grammar as fast
 from pytorch_impl.support.bracketing import adjacent_merges, check_brackets
 from pytorch_impl.support.checks import check_count
 from pytorch_impl.support.configured import ConfiguredModule
@@ -113,13 +112,10 @@ class NeuralGrammar(ConfiguredModule):
         # The search also scores pairs that it does not merge, and needs no gradient: the merges
         # are computed again under differentiation.
         merges, spans, rivals = search(self, self._search, *inputs).unbind()
-        if fast.applies(vectors, self.parent.weight):  # unless torch.func or torch.export runs it
-            embeddings = fast.replay(vectors, merges, self._parents)
-        else:
-            embeddings = vectors
-            for pair in merges.unbind():
-                parent = self._parents(*embeddings[pair].unbind())
-                embeddings = torch.cat([embeddings, parent[None]])
+        embeddings = vectors
+        for pair in merges.unbind():
+            parent = self._parents(*embeddings[pair].unbind())
+            embeddings = torch.cat([embeddings, parent[None]])
         inner = self._scores(embeddings[len(vectors) :])
         scores = torch.cat([inner.new_zeros(len(vectors)), inner])
         if brackets is None:

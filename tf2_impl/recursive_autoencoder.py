@@ -100,6 +100,7 @@ class RecursiveAutoencoder(Layer):
         return Tree(merges, *self._replay(vectors, merges))
 
     # Each is a graph of its own, so that eager callers do not pay for every step of the loop.
+    # There is no fast file: PyTorch's saves eager operations, and a graph has none.
     @tf.function(reduce_retracing=True, autograph=False)
     def _search(self, vectors: tf.Tensor) -> tf.Tensor:
         return greedy_merges(vectors, self._merge, adjacent=self.pairs == "adjacent")

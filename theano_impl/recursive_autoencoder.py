@@ -95,6 +95,7 @@ class RecursiveAutoencoder(Layer):
         n = vectors.shape[0]
         leaves = T.zeros((T.maximum(n, 2), dim), vectors.dtype)
         leaves = T.set_subtensor(leaves[:n], vectors)
+        # There is no fast file: PyTorch's saves eager operations, and a compiled function has none.
         merges = greedy_merges(disconnected_grad(leaves), self._merge, adjacent=pairs == "adjacent")
         embeddings, scores = self._replay(leaves, merges)
         self.output = Tree(merges[: n - 1], embeddings[: 2 * n - 1], scores[: 2 * n - 1])

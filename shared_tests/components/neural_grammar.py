@@ -325,6 +325,7 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "seven",
             {
+                "pytorch_impl": ("*embeddings[pair].unbind()", "*embeddings[pair].detach().unbind()"),
                 "tf2_impl": (
                     "self._parents(left[None],",
                     "self._parents(tf.stop_gradient(left[None]),",
@@ -334,13 +335,6 @@ DEFINITION = Definition(
                     "nodes[node], self._parents(disconnected_grad(nodes[pair[0]]),",
                 ),
             },
-        ),
-        Mutant(
-            "gradient stops at the children, fast",
-            "NeuralGrammar",
-            "seven",
-            {"pytorch_impl": ("parents(nodes[left],", "parents(nodes[left].detach(),")},
-            file="fast.neural_grammar",
         ),
         Mutant(
             "no margin",
