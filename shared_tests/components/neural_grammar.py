@@ -325,7 +325,10 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "seven",
             {
-                "pytorch_impl": ("*embeddings[pair].unbind()", "*embeddings[pair].detach().unbind()"),
+                "pytorch_impl": (
+                    "*embeddings[pair].unbind()",
+                    "*embeddings[pair].detach().unbind()",
+                ),
                 "tf2_impl": (
                     "self._parents(left[None],",
                     "self._parents(tf.stop_gradient(left[None]),",
