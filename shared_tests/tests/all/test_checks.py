@@ -28,7 +28,7 @@ TOO_MANY = [2**31, 2**40, 2**70, 10**5000, np.uint64(2**63)]
 
 @pytest.fixture
 def checks(backend_name):
-    return importlib.import_module(f"{PACKAGES[backend_name]}.checks")
+    return importlib.import_module(f"{PACKAGES[backend_name]}.support.checks")
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
