@@ -124,7 +124,7 @@ DEFINITION = Definition(
             "SparseProjection",
             "docstrings, csr",
             {
-                "pytorch_impl": ("x.values().detach()", "x.values().sign()"),
+                "pytorch_impl": ("fast.product(x, self", "fast.product(x.sgn(), self"),
                 "tf2_impl": (
                     "tf.stop_gradient(widened(x.values))",
                     "tf.sign(widened(x.values))",
@@ -142,8 +142,8 @@ DEFINITION = Definition(
             "digits, csc",
             {
                 "pytorch_impl": (
-                    "_SparseProduct.apply(x, self.weight,",
-                    "_SparseProduct.apply(x, self.weight.flip(0),",
+                    "fast.product(x, self.weight)",
+                    "fast.product(x, self.weight.flip(0))",
                 ),
                 "tf2_impl": ("dense_matmul(wide, weight)", "dense_matmul(wide, weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
@@ -169,8 +169,8 @@ DEFINITION = Definition(
             "empty rows, csr",
             {
                 "pytorch_impl": (
-                    "_SparseProduct.apply(x, self.weight,",
-                    "_SparseProduct.apply(x, self.weight.detach(),",
+                    "fast.product(x, self.weight)",
+                    "fast.product(x, self.weight.detach())",
                 ),
                 "tf2_impl": (
                     "dense_matmul(wide, weight)",

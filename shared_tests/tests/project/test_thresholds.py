@@ -24,10 +24,10 @@ THRESHOLDS = {
     "small_world_index.ROWS": "numpy/test_thresholds.py::test_many_queries_of_an_index",
     "sparse_projection.BLOCK": "numpy/test_components.py::test_sparse_projection_sums_what_is_stored_twice",
     "sparse_projection.LONG": "numpy/test_thresholds.py::test_rows_of_many_numbers",
-    # LONG of PyTorch too
-    "sparse_projection.SHORT": "torch/test_components.py::test_sparse_projection_sorts_stably",
     "triplet_loss.ANCHORS": "triplet_loss: many rows",
     "triplet_mining.ANCHORS": "triplet_mining: digits, cosine",
+    "fast.sparse_projection.LONG": "torch/test_components.py::test_sparse_projection_sorts_stably",
+    "fast.sparse_projection.SHORT": "torch/test_components.py::test_sparse_projection_sorts_stably",
     "search.time_warping.PAIRS": "numpy/test_thresholds.py::test_time_warping_of_many_pairs",
 }
 # Sizes and factors of a formula, versions, limits of what is accepted.

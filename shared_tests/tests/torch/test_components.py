@@ -23,7 +23,8 @@ from pytorch_impl.neural_grammar import NeuralGrammar
 from pytorch_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from pytorch_impl.recursive_autoencoder import RecursiveAutoencoder
 from pytorch_impl.sequence_encoder import SequenceEncoder
-from pytorch_impl.sparse_projection import SparseProjection, _argsort
+from pytorch_impl.fast.sparse_projection import _argsort
+from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.support import bracketing, greedy_tree
 from pytorch_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss

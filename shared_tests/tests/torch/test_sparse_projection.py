@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from pytorch_impl import sparse_projection
+from pytorch_impl.fast import sparse_projection
 from pytorch_impl.sparse_projection import SparseProjection
 from shared_tests.components.sparse_projection import X
 
