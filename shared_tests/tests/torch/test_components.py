@@ -18,12 +18,12 @@ from pytorch_impl import interchange
 from pytorch_impl.char_word_encoder import CharWordEncoder, SentenceEncoder
 from pytorch_impl.conv_autoencoder import ConvAutoencoder1d
 from pytorch_impl.fast import recursive_autoencoder as fast_trees
+from pytorch_impl.fast.sparse_projection import _argsort
 from pytorch_impl.feedback_network import FeedbackNetwork
 from pytorch_impl.neural_grammar import NeuralGrammar
 from pytorch_impl.padded_embedding import PaddedEmbedding, pad_token_lists
 from pytorch_impl.recursive_autoencoder import RecursiveAutoencoder
 from pytorch_impl.sequence_encoder import SequenceEncoder
-from pytorch_impl.fast.sparse_projection import _argsort
 from pytorch_impl.sparse_projection import SparseProjection
 from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.support import bracketing, greedy_tree
