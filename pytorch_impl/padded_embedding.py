@@ -10,7 +10,6 @@ gradient, and never counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +17,9 @@ from torch.nn import functional as F
 
 from numpy_infer import text
 from pytorch_impl.distances import l2_normalize
+from pytorch_impl.fast import padded_embedding as fast
 from pytorch_impl.support.checks import check_choice, check_count, check_flag, check_ids
 from pytorch_impl.support.initializers import embedding_table, generator
-from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
 REDUCTIONS = ("mean", "sum")
 
@@ -92,61 +91,18 @@ class PaddedEmbedding(nn.Module):
         A row of padding only gives zeros. ValueError for an id outside the table.
         """
         check_ids("ids", ids, self.table.shape[0])
-        if transformed(self.table):
-            return self._scaled(_plain_bags(self.table, ids, self.reduce))
-        # The real tokens alone, row after row, and where each row begins: embedding_bag's own
-        # padding_idx would go through the padding as well, forward and backward.
-        real = ids != 0
-        tokens = ids[real].long()  # embedding_bag takes no narrower ones
-        count = real.sum(1)
-        starts = count.cumsum(0) - count
-        return self._scaled(_Bags.apply(self.table, tokens, starts, ids, self.reduce, self.sparse))
-
-    def _scaled(self, vectors: Tensor) -> Tensor:
-        unit = l2_normalize(vectors) if self.unit_norm else vectors
-        return unit.to(vectors.dtype)
+        if fast.applies(self.table):  # outside of torch.func, torch.export and forward mode
+            vectors = fast.bags(self.table, ids, self.reduce, self.sparse, _plain_bags)
+        else:
+            vectors = _plain_bags(self.table, ids, self.reduce)
+        return l2_normalize(vectors).to(vectors.dtype) if self.unit_norm else vectors
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
 
 
 def _plain_bags(table: Tensor, ids: Tensor, reduce: str) -> Tensor:
-    """The formula: every token's vector, zero for padding, and the sum or mean over the tokens."""
-    real = (ids != 0)[..., None]
-    vectors = F.embedding(ids.long(), table).masked_fill(~real, 0).sum(1)
+    """The formula: zero where a token is padding, and the sum or mean over the tokens."""
+    real = (ids != 0)[..., None]  # (batch, longest, 1)
+    vectors = F.embedding(ids.long(), table).masked_fill(~real, 0).sum(1)  # (batch, dim)
     return vectors / real.sum(1).clamp_min(1) if reduce == "mean" else vectors
-
-
-class _Bags(torch.autograd.Function):
-    """embedding_bag, whose gradient can be differentiated too: PyTorch's own cannot."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        table: Tensor,
-        tokens: Tensor,
-        starts: Tensor,
-        ids: Tensor,
-        reduce: str,
-        sparse: bool,
-    ) -> Tensor:
-        mode = ("sum", "mean").index(reduce)
-        vectors, *places = torch.embedding_bag(table, tokens, starts, False, mode, sparse)
-        ctx.save_for_backward(table, tokens, starts, ids, *places)
-        ctx.reduce, ctx.mode, ctx.sparse = reduce, mode, sparse
-        return vectors
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        table, tokens, starts, ids, *places = ctx.saved_tensors
-        if torch.is_grad_enabled() or batched(grad_output):
-
-            def plain(table: Tensor) -> Tensor:
-                return _plain_bags(table, ids, ctx.reduce)
-
-            (of_table,) = plain_gradients(plain, (table,), (True,), grad_output)
-        else:
-            of_table = torch.ops.aten._embedding_bag_backward(
-                grad_output, tokens, starts, *places, len(table), False, ctx.mode, ctx.sparse, None
-            )
-        return of_table, None, None, None, None, None

@@ -112,8 +112,8 @@ DEFINITION = Definition(
             "mean",
             {
                 "pytorch_impl": (
-                    "self.reduce, self.sparse))",
-                    "self.reduce, self.sparse) * count[:, None] / ids.shape[1])",
+                    "self.sparse, _plain_bags)",
+                    "self.sparse, _plain_bags) * (ids != 0).sum(1, True) / ids.shape[1]",
                 ),
                 "tf2_impl": (
                     "tf.math.count_nonzero(ids, axis=1, keepdims=True, dtype=vectors.dtype)",
@@ -131,10 +131,16 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "padding inside",
             {
-                "pytorch_impl": ("real = ids != 0\n", "real = ids >= 0\n"),
                 "tf2_impl": ("tf.where(ids != 0)", "tf.where(ids >= 0)"),
                 "theano_impl": ("T.neq(ids, 0).nonzero()", "T.ge(ids, 0).nonzero()"),
             },
+        ),
+        Mutant(
+            "the padding's row learns by embedding_bag",
+            "PaddedEmbedding",
+            "padding inside",
+            {"pytorch_impl": ("real = ids != 0\n", "real = ids >= 0\n")},
+            file="fast.padded_embedding",
         ),
         Mutant(
             "division by no tokens",
@@ -152,8 +158,8 @@ DEFINITION = Definition(
             "sum, unit norm",
             {
                 "pytorch_impl": (
-                    "_Bags.apply(self.table, tokens",
-                    "_Bags.apply(l2_normalize(self.table), tokens",
+                    "fast.bags(self.table, ids",
+                    "fast.bags(l2_normalize(self.table), ids",
                 ),
                 "tf2_impl": (
                     "tf.gather(self.table, tokens)",
@@ -168,7 +174,10 @@ DEFINITION = Definition(
             "PaddedEmbedding",
             "mean, unit norm",
             {
-                "pytorch_impl": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
+                "pytorch_impl": (
+                    "l2_normalize(vectors).to(vectors.dtype) if self.unit_norm else vectors",
+                    "vectors",
+                ),
                 "tf2_impl": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
                 "theano_impl": ("l2_normalize(vectors) if unit_norm else vectors", "vectors"),
                 "numpy_infer": ("l2_normalize(vectors) if self.unit_norm else vectors", "vectors"),
