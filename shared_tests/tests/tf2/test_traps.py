@@ -427,7 +427,8 @@ def test_pool_of_nan():
 def test_empty_batch():
     x, kernel = tf.zeros((0, 9, 3)), tf.zeros((3, 3, 5))
     wrong = tf.nn.conv1d(x, kernel, 1, "VALID")
-    assert wrong.shape == (0, 9, 3)
+    # oneDNN's kernels, which not every processor gets, return the shape of the input.
+    assert tuple(wrong.shape) in {(0, 9, 3), (0, 7, 5)}
     right = convolution.on_rows(lambda rows: tf.nn.conv1d(rows, kernel, 1, "VALID"), x)
     assert right.shape == (0, 7, 5)
     with pytest.raises(tf.errors.InvalidArgumentError):
