@@ -21,7 +21,8 @@ def rounding_error(distances: Tensor, distance: str) -> Tensor:
 def first_minimum(values: Tensor, tolerance: Tensor) -> Tensor:
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
     smallest = values.amin(dim=-1, keepdim=True)
-    return (values <= smallest + tolerance).view(torch.int8).argmax(dim=-1)
+    # Not over int8: compiled for AVX2, argmax over int8 gives 0 for every row (PyTorch 2.13).
+    return (values <= smallest + tolerance).to(torch.int32).argmax(dim=-1)
 
 
 def tied_ranks(values: Tensor, tolerance: Tensor) -> Tensor:
