@@ -265,7 +265,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Make small edits in the component files and report which ones no test sees.
+    """Make small edits in a package's files and report which ones no test sees.
 
     nox -s mutation -- --package torch --edits 150 --seed 1    takes a sample of one package
 

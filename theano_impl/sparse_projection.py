@@ -22,8 +22,8 @@ from theano_impl.support.checks import (
     check_values,
     check_width,
 )
-from theano_impl.support.initializers import glorot_uniform
 from theano_impl.support.layer import Layer
+from theano_impl.support.linear import make_linear
 
 
 class SparseProjection(Layer):
@@ -52,8 +52,8 @@ class SparseProjection(Layer):
         config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         super().__init__(x, config=config)
         rng = np.random.default_rng(seed)
-        self.weight = self.add_param("weight", glorot_uniform(in_features, out_features, rng=rng))
-        self.bias = self.add_param("bias", np.zeros(out_features)) if bias else None
+        linear = make_linear(self, None, in_features, out_features, bias=bias, rng=rng)
+        self.weight, self.bias = linear
 
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.weight.dtype)
@@ -63,10 +63,10 @@ class SparseProjection(Layer):
             wanted = f"{in_features} features"
             weight = check_values(self.weight, T.eq(columns, in_features), "x", wanted)
             y = sparse.structured_dot(x, weight)
+            self.output = y if self.bias is None else y + self.bias
         else:
             x = check_width("x", x, in_features)
-            y = T.dot(x, self.weight)
-        self.output = y if self.bias is None else y + self.bias
+            self.output = linear(x)
 
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[SparseVariable]:

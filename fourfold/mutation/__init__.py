@@ -1,4 +1,4 @@
-"""Small systematic edits of the component files, and whether their own tests notice.
+"""Small systematic edits of a package's files, and whether the tests behind them notice.
 
 `edits` finds the edits of a file, `runner` tries an edit in a fork of a process that has imported
 the framework, and `__main__` samples, keeps the outcomes and reports. The project registers the

@@ -1,6 +1,6 @@
 """python -m fourfold.mutation --project NAME BACKEND --edits 150 --seed 1
 
-Tries a sample of the edits of a package's component files and says which the tests did not see.
+Tries a sample of the edits of a package's files and says which the tests did not see.
 Outcomes are kept in a file: an edit is not tried again while the definition around it stays as it
 is, unless it survived and --survivors asks for those. So a run may be stopped and taken up again.
 """

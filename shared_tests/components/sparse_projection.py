@@ -158,8 +158,8 @@ DEFINITION = Definition(
                 "pytorch_impl": ("y = x @ self.weight", "y = x.detach() @ self.weight"),
                 "tf2_impl": ("tf.matmul(x,", "tf.matmul(tf.stop_gradient(x),"),
                 "theano_impl": (
-                    "T.dot(x, self.weight)",
-                    "T.dot(sparse.basic.theano.gradient.disconnected_grad(x), self.weight)",
+                    "linear(x)",
+                    "linear(sparse.basic.theano.gradient.disconnected_grad(x))",
                 ),
             },
         ),

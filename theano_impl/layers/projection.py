@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
 from theano_impl.support.checks import (
@@ -14,8 +13,8 @@ from theano_impl.support.checks import (
     check_seed,
     check_width,
 )
-from theano_impl.support.initializers import glorot_uniform
 from theano_impl.support.layer import Layer
+from theano_impl.support.linear import make_linear
 
 
 class Projection(Layer):
@@ -42,10 +41,9 @@ class Projection(Layer):
         config = {"in_features": in_features, "out_features": out_features, "bias": bias}
         super().__init__(x, config=config)
         rng = np.random.default_rng(seed)
-        self.weight = self.add_param("weight", glorot_uniform(in_features, out_features, rng=rng))
-        self.bias = self.add_param("bias", np.zeros(out_features)) if bias else None
+        linear = make_linear(self, None, in_features, out_features, bias=bias, rng=rng)
+        self.weight, self.bias = linear
 
         check_floating("x", x)
         check_dtype("x", x, self.weight.dtype)
-        y = T.dot(check_width("x", x, in_features), self.weight)
-        self.output = y if self.bias is None else y + self.bias
+        self.output = linear(check_width("x", x, in_features))
