@@ -15,16 +15,14 @@ import os
 import time
 import tomllib
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from fourfold.definition import BACKENDS
 from fourfold.mutation.edits import Edit, edits
-from fourfold.mutation.runner import outcome, preload, prepare
+from fourfold.mutation.runner import outcome, passes_without_the_edit, preload, prepare
 from fourfold.project import package, registered, tests_module
-
-LEAST_SECONDS = 60  # before an edit that may run for ever is given up
 
 
 @cache
@@ -81,19 +79,33 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> No
         and (outcomes.of(edit) is None or (again and outcomes.of(edit) == "survived"))
     ]
     preload(backend)
-    limits: dict[str, float] = {}
+    prepared: set[str] = set()
+    right: set[tuple[tuple[str, ...], str]] = set()  # the tests that pass without an edit
     for number, edit in enumerate(pending, start=1):
-        file = edit.file
-        if file not in limits:
-            prepare(backend, file)
-            as_it_is, seconds = outcome(backend, file, None, 1800)
-            if as_it_is != "survived":
-                raise SystemExit(f"{file}: its tests fail as it is")
-            limits[file] = max(LEAST_SECONDS, 4 * seconds)
-            print(f"{file}: tests pass in {seconds:.0f} s", flush=True)
-        what, seconds = outcome(backend, file, edit, limits[file])
-        outcomes.keep(edit, what)
-        print(f"{number}/{len(pending)} {what}, {seconds:.0f} s: {edit.name}", flush=True)
+        if edit.file not in prepared:
+            prepare(backend, edit.file)
+            prepared.add(edit.file)
+        found = outcome(backend, edit.file, edit, partial(longest, backend, edit.file))
+        failure = (found.arguments, found.test)
+        if found.what == "caught" and failure not in right:
+            if not passes_without_the_edit(found):
+                raise SystemExit(f"{found.test} fails as {edit.file} is")
+            right.add(failure)
+        outcomes.keep(edit, found.what)
+        by = f" by {found.test}" if found.test else ""
+        print(
+            f"{number}/{len(pending)} {found.what}, {found.seconds:.0f} s: {edit.name}{by}",
+            flush=True,
+        )
+
+
+@cache
+def longest(backend: str, file: str) -> float:
+    """How many seconds the tests of a file may take with an edit, by what they take without."""
+    as_it_is = outcome(backend, file, None)
+    if as_it_is.what != "survived":
+        raise SystemExit(f"{as_it_is.test} fails as {file} is")
+    return 4 * as_it_is.seconds
 
 
 def report(backend: str, chosen: list[Edit], outcomes: Outcomes) -> None:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from fourfold.measure import expected
 from fourfold.mutation.edits import Edit
 from fourfold.project import cells, package, registered, tests_module
 
+LEAST_SECONDS = 60  # before an edit that may run for ever is given up
+FAILURE = "failure.json"
+PASSED = (0, 5)  # pytest's exit status; 5: nothing was selected
 FRAMEWORKS = {
     "torch": ("torch", "torch._dynamo"),
     "tf2": ("tensorflow", "keras"),
@@ -63,53 +69,118 @@ class _Edited(importlib.abc.MetaPathFinder):
         return None
 
 
-def outcome(backend: str, file: str, edit: Edit | None, seconds: float) -> tuple[str, float]:
-    """("survived", "caught" or "timeout", seconds taken); no edit: of the file as it is."""
-    begin = time.monotonic()
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests say of an edit, with the first test that fails and pytest's arguments."""
+
+    what: str  # survived, caught or timeout
+    seconds: float
+    arguments: tuple[str, ...] = ()
+    test: str = ""
+
+
+def outcome(
+    backend: str, file: str, edit: Edit | None, limit: Callable[[], float] = lambda: inf
+) -> Outcome:
+    """Run the tests of a file with an edit, or without one.
+
+    After LEAST_SECONDS it waits while `limit` says how many the tests may take altogether.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        begin, allowed = time.monotonic(), None
+        child = _fork(lambda: _tested(backend, file, edit, Path(folder)))
+        while True:
+            done, status = os.waitpid(child, os.WNOHANG)
+            seconds = time.monotonic() - begin
+            if done:
+                survived = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+                kept = Path(folder) / FAILURE
+                arguments, test = json.loads(kept.read_text()) if kept.exists() else ((), "")
+                return Outcome(
+                    "survived" if survived else "caught", seconds, tuple(arguments), test
+                )
+            if seconds > LEAST_SECONDS and allowed is None:
+                os.killpg(child, signal.SIGSTOP)
+                allowed = max(LEAST_SECONDS, limit())
+                os.killpg(child, signal.SIGCONT)
+                begin = time.monotonic() - seconds
+            elif allowed is not None and seconds > allowed:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return Outcome("timeout", seconds)
+            time.sleep(0.02)
+
+
+def passes_without_the_edit(found: Outcome) -> bool:
+    """Whether the test that failed with an edit passes in the file as it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        child = _fork(lambda: _pytest(found.arguments, Path(folder), _Only(found.test)))
+        _, status = os.waitpid(child, 0)
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) in PASSED
+
+
+def _fork(run: Callable[[], int]) -> int:
+    """The number of a process that imports the packages anew and ends with what `run` returns."""
     child = os.fork()
-    if not child:
-        _run(backend, file, edit)  # does not return
-    while time.monotonic() - begin < seconds:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            survived = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-            return ("survived" if survived else "caught"), time.monotonic() - begin
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout", time.monotonic() - begin
-
-
-def _run(backend: str, file: str, edit: Edit | None) -> None:
+    if child:
+        return child
     status = 1
     try:
         os.setpgid(0, 0)
         sink = os.open(os.environ.get("MUTATION_LOG", os.devnull), os.O_WRONLY | os.O_APPEND)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
-        with tempfile.TemporaryDirectory() as folder:
-            status = _tested(backend, file, edit, Path(folder))
+        packages = registered().packages.values()
+        for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+            del sys.modules[name]
+        os.chdir(registered().root)
+        status = run()
     finally:
         os._exit(status)
 
 
+class _First:
+    """Keeps the name of the first test, or file of tests, that fails."""
+
+    def __init__(self) -> None:
+        self.test = ""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.test = self.test or report.nodeid
+
+    pytest_collectreport = pytest_runtest_logreport
+
+
+class _Only:
+    """Runs one test of those that are collected."""
+
+    def __init__(self, test: str) -> None:
+        self.test = test
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = [item for item in items if item.nodeid == self.test]
+
+
 def _tested(backend: str, file: str, edit: Edit | None, folder: Path) -> int:
     """pytest's exit status: 0 if all tests passed."""
-    import pytest
-
     if edit is not None:
         path = folder / Path(file).name
         path.write_text(edit.applied((registered().root / file).read_text()))
         module = file.removesuffix(".py").replace("/", ".")
         sys.meta_path.insert(0, _Edited(module, path))
     runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file)
-    packages = registered().packages.values()
-    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[name]
-    os.chdir(registered().root)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={folder}/tmp"]
     for arguments in runs:
-        status = pytest.main([*options, *arguments])
-        if status not in (0, 5):  # 5: nothing was selected
-            return int(status)
+        first = _First()
+        status = _pytest(arguments, folder, first)
+        if status not in PASSED:
+            (folder / FAILURE).write_text(json.dumps([arguments, first.test]))
+            return status
     return 0
+
+
+def _pytest(arguments: Sequence[str], folder: Path, plugin: object) -> int:
+    import pytest
+
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={folder}/tmp"]
+    return int(pytest.main([*options, *arguments], plugins=[plugin]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.components.distances import pairwise_distances
 from shared_tests.fixtures import digits, normal
 
@@ -134,9 +134,28 @@ CASES = (
 )
 
 
-def learned(name, inputs, inverse_temperature=0.7, **options):
+def learned(name, inputs, inverse_temperature=0.7, gradients=None, **options):
     weights = {"log_inverse_temperature": np.array(np.log(inverse_temperature))}
-    return Case(name, inputs, {"learn_temperature": True, **options}, weights)
+    options["learn_temperature"] = True
+    return Case(name, inputs, options, weights, gradients=gradients)
+
+
+def of_the_means(case):
+    """Gradients of the first order in 1/T: those of mean D to positives − mean D to all others.
+
+    Differences would move the loss, which is log(others / positives), by less than its rounding.
+    """
+    x, labels = case.inputs["embeddings"], case.inputs["labels"]
+    gradient = np.zeros_like(x)
+    for anchor, weight in enumerate(upstream(labels.shape)):
+        others = np.arange(len(labels)) != anchor
+        positives = others & (labels == labels[anchor])
+        if positives.any():
+            share = positives / positives.sum() - others / others.sum()
+            slopes = 2 * weight * np.exp(-32.0) * share[:, None] * (x[anchor] - x)
+            gradient[anchor] += slopes.sum(axis=0)
+            gradient -= slopes
+    return {"embeddings": gradient, "log_inverse_temperature": np.zeros(())}  # beyond its bound
 
 
 LEARNED_CASES = (
@@ -146,6 +165,13 @@ LEARNED_CASES = (
     learned("learned, blocks", BATCH, block_size=4, distance="cosine"),
     learned("learned, only singletons", SINGLETONS, reduction="sum"),
     learned("learned, as cold as it gets", FAR, np.exp(40.0), distance="cosine"),
+    learned(
+        "learned, as hot as it gets",
+        BATCH,
+        np.exp(-40.0),
+        gradients=of_the_means,
+        reduction="none",
+    ).vanishes("gradient:embeddings"),
 )
 BAD_OPTIONS = (
     BadInput({"temperature": 0.0}),

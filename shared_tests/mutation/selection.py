@@ -19,6 +19,8 @@ LEFT_OUT = ("all/test_mutants.py", "numpy/test_file_fuzzer.py", "all/test_readme
 # These are asked for the component by its name.
 AGREEMENT = ("all/test_agreement.py", "all/test_bad_input.py")
 INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_training.py"
+PLAIN_WAYS = "frameworks/test_plain_ways.py"
+PRECISELY = ("test_derivatives.py", "test_half_precision.py")  # of a framework's folder
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
 
@@ -49,11 +51,13 @@ def own_tests(backend: str, file: str) -> list[list[str]]:
     runs = []
     for component in about:
         common = [f"--backend={backend}", f"--component={component}"]
-        trained = () if backend in INFERENCE_ONLY else (INTERCHANGE,)
+        trained = () if backend in INFERENCE_ONLY else (INTERCHANGE, PLAIN_WAYS)
         runs.append([*(str(TESTS / name) for name in (*AGREEMENT, *trained)), *common])
         # The tests of these are named after the component that they are given.
         named = [str(TESTS / name) for name in (*BY_NAME, f"{backend}/test_components.py")]
         runs.append([*named, f"--backend={backend}", f"-k={component}"])
+        precisely = [TESTS / backend / name for name in PRECISELY]
+        runs += [[str(path), *common] for path in precisely if path.exists()]
     quick: list[str] = []
     slow: list[str] = []
     for path in sorted(TESTS.glob("*/test_*.py")):
@@ -69,7 +73,7 @@ def own_tests(backend: str, file: str) -> list[list[str]]:
 
 def belongs(path: Path, backend: str) -> bool:
     """Whether a file of tests is a backend's own, or shared by the frameworks."""
-    asked_by_name = (*AGREEMENT, INTERCHANGE, TRAINING, *BY_NAME)
+    asked_by_name = (*AGREEMENT, INTERCHANGE, PLAIN_WAYS, TRAINING, *BY_NAME)
     if str(path.relative_to(TESTS)) in (*LEFT_OUT, *asked_by_name):
         return False
     frameworks = () if backend in INFERENCE_ONLY else ("frameworks",)

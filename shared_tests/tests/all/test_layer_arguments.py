@@ -30,8 +30,9 @@ BY_NAME: dict[str, Any] = {
     "hidden_weight": np.ones((3, 9)),
     "seed": 3,
     **dict.fromkeys(("scale", "shift", "mean", "variance"), np.ones(3)),
+    "initializer": "glorot_uniform",
 }
-BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False}
+BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False, "torch.Generator": None}
 NO_LAYERS = ("ChainWriter",)  # writes the chain of a model file
 SYMBOLIC = "TensorVariable"  # Theano's layers are built on one
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from fourfold.backends.tf2_backend import build, call, is_dense_float, to_native, weighted
-from fourfold.definition import Cell
+from fourfold.definition import Case, Cell
 from fourfold.project import definitions
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.fixtures import normal
@@ -21,25 +21,25 @@ from tf2_impl.fast.soft_nearest_neighbor_loss import NEAR
 from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
 STEP, BOUND = 1e-5, 1e-6
-FIRST = 1  # so many smooth cases of each operation
 
 
 def smooth_cells() -> list[Cell]:
-    """The first cases of each operation whose derivatives the definition does not give by hand."""
+    """The first case of each operation, and of each of its distances.
+
+    Of those whose derivatives the definition does not give by hand.
+    """
     found = []
     for definition in definitions():
         for operation in definition.operations:
-            if "tf2" in operation.backends() and operation.differentiable:
-                if operation.name in TOOLS:
-                    continue
-                cases = [
-                    case
-                    for case in operation.cases
-                    if case.differentiate and not case.flat and case.gradients is None
-                ]
-                found += [
-                    Cell(definition.component, operation, case, "float64") for case in cases[:FIRST]
-                ]
+            if "tf2" not in operation.backends() or not operation.differentiable:
+                continue
+            first: dict[str | None, Case] = {}
+            for case in () if operation.name in TOOLS else operation.cases:
+                if case.differentiate and not case.flat and case.gradients is None:
+                    first.setdefault(case.options.get("distance"), case)
+            found += [
+                Cell(definition.component, operation, case, "float64") for case in first.values()
+            ]
     return found
 
 

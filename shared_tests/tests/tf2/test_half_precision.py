@@ -340,3 +340,11 @@ def test_gradient_flow_of_halves(half):
     variable = keras.Variable(np.zeros((300, 300)), dtype=half, name="kernel")
     flow = gradient_flow([tf.ones((300, 300), half)], [variable])
     assert [float(one) for one in flow.values()] == [1]
+
+
+def test_the_flow_of_half_gradients_that_underflow():
+    """Three zeros beside the smallest float16: their mean is a quarter of it, and not blocked."""
+    variable = keras.Variable(np.zeros((4, 1)), dtype="float16", name="kernel")
+    gradient = tf.constant([[2.0**-24], [0], [0], [0]], tf.float16)
+    (flow,) = gradient_flow([gradient], [variable]).values()
+    assert float(flow) == 2.0**-26

@@ -679,6 +679,13 @@ def test_the_flow_of_half_gradients(sparse):
     assert flow["1"] == 1
 
 
+def test_the_flow_of_half_gradients_that_underflow():
+    """Three zeros beside the smallest float16: their mean is a quarter of it, and not blocked."""
+    net = nn.Linear(4, 1, bias=False).half()
+    net.weight.grad = torch.tensor([[2.0**-24, 0, 0, 0]]).half()
+    assert gradient_flow(net) == {"weight": 2.0**-26}
+
+
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_sanity_checks_of_a_half_model(dtype):
     torch.manual_seed(1)
