@@ -18,6 +18,7 @@ from tf2_impl.support.checks import (
     check_flag,
     check_floating,
     check_like,
+    check_seed,
     check_width,
 )
 from tf2_impl.support.expert_balance import load_loss
@@ -51,6 +52,7 @@ class NoisyGate(Layer):
         n_experts = check_count("n_experts", n_experts)
         self.k = check_count("k", k, most=n_experts)
         self.noisy = check_flag("noisy", noisy)
+        seed = check_seed("seed", seed)
         shape = (in_features, n_experts)
         self.gate_weight = self.add_weight(shape=shape, initializer=initializer, name="gate_weight")
         if self.noisy:
