@@ -10,17 +10,15 @@ thread.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
 import json
 import os
+import runpy
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -57,16 +55,17 @@ def prepare(backend: str, file: str) -> None:
             expected(cell)
 
 
-class _Edited(importlib.abc.MetaPathFinder):
-    """Finds one module in another file."""
+# sitecustomize.py, which every Python runs as it starts: a test may start some.
+SITE = """
+import importlib.abc, importlib.util, sys
 
-    def __init__(self, name: str, path: Path) -> None:
-        self.name, self.path = name, path
+class Edited(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            return importlib.util.spec_from_file_location(name, {path!r})
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name == self.name:
-            return importlib.util.spec_from_file_location(name, self.path)
-        return None
+sys.meta_path.insert(0, Edited())
+"""
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,10 @@ def _tested(backend: str, file: str, edit: Edit | None, folder: Path) -> int:
         path = folder / Path(file).name
         path.write_text(edit.applied((registered().root / file).read_text()))
         module = file.removesuffix(".py").replace("/", ".")
-        sys.meta_path.insert(0, _Edited(module, path))
+        site = folder / "sitecustomize.py"
+        site.write_text(SITE.format(module=module, path=str(path)))
+        os.environ["PYTHONPATH"] = str(folder)
+        runpy.run_path(str(site))
     runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file)
     for arguments in runs:
         first = _First()
