@@ -27,7 +27,15 @@ UNFIT = (TypeError, ValueError, RecursionError)  # the last where nesting is too
 
 
 class ModelFileError(ValueError):
-    """A file that is no model: the message says which file, what is wrong with it, and where."""
+    """A file that is no model: the message says which file, what is wrong with it, and where.
+
+    Example:
+        >>> try:
+        ...     load_model(os.devnull)
+        ... except ModelFileError as error:
+        ...     print("refused")
+        refused
+    """
 
 
 class Model(NamedTuple):
@@ -39,10 +47,25 @@ class Model(NamedTuple):
 
 
 def load_model(path: str | os.PathLike[str]) -> list[Layer]:
-    """The net in a file: its layers, of which the last gives the output: `net[-1](x)`.
+    """Read a model file as a net that NumPy can run.
 
-    ModelFileError for anything but a whole model file, OSError when it cannot be opened. The
-    arrays stay in the file and are read when they are used.
+    Args:
+        path: of a file that `save_model` of any framework package, or `write_model`, has written.
+    Returns:
+        The layers, each behind those it is built on. `net[-1](x)` is the output. The arrays stay
+        in the file and are read when they are used.
+    Raises:
+        ModelFileError: anything but a whole model file.
+        OSError: the file cannot be opened.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = {"in_features": 2, "out_features": 1, "bias": False}
+        >>> arrays = {"weight": np.array([[3.0], [5.0]])}
+        >>> with TemporaryDirectory() as folder:
+        ...     write_model(f"{folder}/m", "sparse_projection.SparseProjection", config, arrays)
+        ...     net = load_model(f"{folder}/m")
+        >>> net[-1](np.array([[1.0, 2.0]])).tolist()
+        [[13.0]]
     """
     from numpy_infer.format.network import build
 
@@ -54,9 +77,24 @@ def load_model(path: str | os.PathLike[str]) -> list[Layer]:
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Component, configuration and arrays, read-only views of the file; for framework packages.
+    """Read a model file as what a framework package builds its model of.
 
-    Errors as from `load_model`: the arrays are those that the configuration asks for.
+    Args:
+        path: of the file.
+    Returns:
+        The `Model`: component, configuration, and the arrays that the configuration asks for, as
+        read-only views of the file.
+    Raises:
+        ModelFileError: anything but a whole model file.
+        OSError: the file cannot be opened.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = {"in_features": 2, "out_features": 1, "bias": False}
+        >>> arrays = {"weight": np.array([[3.0], [5.0]])}
+        >>> with TemporaryDirectory() as folder:
+        ...     write_model(f"{folder}/m", "sparse_projection.SparseProjection", config, arrays)
+        ...     read_model(f"{folder}/m").component
+        'sparse_projection.SparseProjection'
     """
     from numpy_infer.format.network import check
 
@@ -69,7 +107,24 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of any safetensors file, {name: read-only view of the file}."""
+    """Read the arrays of any safetensors file, one of another tool too.
+
+    Args:
+        path: of the file.
+    Returns:
+        {name: array}, read-only views of the file.
+    Raises:
+        ModelFileError: the file is damaged, or is no safetensors file.
+        OSError: the file cannot be opened.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = {"in_features": 2, "out_features": 1, "bias": False}
+        >>> arrays = {"weight": np.array([[3.0], [5.0]])}
+        >>> with TemporaryDirectory() as folder:
+        ...     write_model(f"{folder}/m", "sparse_projection.SparseProjection", config, arrays)
+        ...     read_arrays(f"{folder}/m")["weight"].tolist()
+        [[3.0], [5.0]]
+    """
     try:
         _, arrays = safetensors_file.read(path)
     except UNFIT as error:
@@ -85,8 +140,23 @@ def write_model(
 ) -> None:
     """Write a model file: at every moment the path holds the old file or the new one, whole.
 
-    TypeError for a configuration that JSON cannot say, or arrays that are not all float32 or
-    all float64; ValueError for what `read_model` would refuse; OSError when it cannot be written.
+    Args:
+        path: of the file. What was there is replaced.
+        component: `file.Class` of a component, or "chain".
+        config: the constructor arguments that all packages share, as JSON can say them.
+        arrays: {name: array} in the canonical layout, all float32 or all float64.
+    Raises:
+        TypeError: a configuration that JSON cannot say, or arrays of another dtype.
+        ValueError: what `read_model` would refuse.
+        OSError: the file cannot be written.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = {"in_features": 2, "out_features": 1, "bias": False}
+        >>> arrays = {"weight": np.array([[3.0], [5.0]])}
+        >>> with TemporaryDirectory() as folder:
+        ...     write_model(f"{folder}/m", "sparse_projection.SparseProjection", config, arrays)
+        ...     os.listdir(folder)
+        ['m']
     """
     from numpy_infer.format.network import check
 
@@ -154,7 +224,19 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def checksum(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """CRC-32 of the description and, by name, each array's name, type, shape and bytes."""
+    """CRC-32 of the description and, by name, each array's name, type, shape and bytes.
+
+    Args:
+        description: version, component and config, as in the file's metadata.
+        arrays: {name: array}, of any dtype.
+    Returns:
+        Eight hexadecimal digits.
+    Raises:
+        TypeError, ValueError: a description that JSON cannot say.
+    Example:
+        >>> checksum({"version": 1}, {"weight": np.zeros(2)})
+        'c2fad9a8'
+    """
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     found = zlib.crc32(text.encode())
     for name in sorted(arrays):

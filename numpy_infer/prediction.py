@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from numpy_infer.format.atomic_file import replacing
-from numpy_infer.sparse_projection import by_rows, rows_of
 from numpy_infer.support.checks import check_count, check_not_empty, check_rank
 from numpy_infer.support.layer import Layer
+from numpy_infer.support.sparse_matrix import by_rows, checked_matrix, rows_of
 
 Outputs = dict[str, np.ndarray]
 
@@ -31,27 +31,37 @@ def predict(
     output: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
-    """The net's output for every row of x, (rows, ...), computed batch by batch.
+    """The net's output for every row of x, computed batch by batch.
 
-    net: what `load_model` returns, or a layer. x: (rows, ...), in memory or mapped from a file of
-    any size: one batch is held at a time; or a CSR or CSC matrix, as for `SparseProjection`.
-    Returns what the net gives: an array, a list of arrays or a named tuple of them, each with a
-    row for each row of x.
-
-    With `output`, a path, the results go there, the whole file or nothing: one array into an .npy
-    file, which comes back mapped, read-only; several into an .npz file, by their names or as
-    output_0, output_1, ..., which comes back as `numpy.load` opens it. `progress` is called with
-    the rows done and the rows in all after each batch.
-
-    ValueError for no layers, no rows, a batch_size below 1, another ending of `output` or a net
-    that does not give one row for each: it looks at its input as a whole, so call it yourself;
-    TypeError for a net whose output is no array. OSError when `output` cannot be written.
+    Args:
+        net: what `load_model` returns, or a layer.
+        x: (rows, ...), in memory or mapped from a file of any size: one batch is held at a time.
+            Or a CSR or CSC matrix, as for `SparseProjection`.
+        batch_size: rows of a batch, at least 1.
+        output: the path of a file for the results, which is written as a whole or not at all: one
+            array goes into an .npy file, several into an .npz file, by their names or as output_0,
+            output_1, and so on. None keeps the results in memory.
+        progress: called after each batch with the number of rows done and that of all rows.
+    Returns:
+        What the net gives, an array, a list of arrays or a named tuple of them, each with a row for
+        each row of x. With `output`, the file as `numpy.load` opens it: an .npy file is mapped and
+        read-only.
+    Raises:
+        TypeError: an x that is neither an array nor sparse, or a net whose output is no array.
+        ValueError: no layers, no rows, a batch_size below 1, another ending of `output`, or a net
+            that does not give a row for each row of x: it needs its input as a whole, so call it
+            yourself.
+        OSError: `output` cannot be written.
+    Example:
+        >>> from numpy_infer import Input, ReLU
+        >>> predict(ReLU(Input()), np.array([[-1.0], [2.0], [3.0]]), batch_size=2).tolist()
+        [[0.0], [2.0], [3.0]]
     """
     last = _last(net)
     if isinstance(x, np.ndarray):
         check_rank("x", x, ndim=None)
     elif hasattr(x, "indptr"):
-        x = by_rows(x)
+        x = by_rows(checked_matrix("x", x))
     else:
         raise TypeError(f"x: expected a numpy.ndarray or sparse, got {type(x).__name__}")
     check_not_empty("x", x)

@@ -1,63 +1,35 @@
 """A projection whose input is dense or sparse, at a cost that grows with the non-zeros.
 
-    y = x·weight + bias
-
-Source: seed topic, sparse input data with Theano.
+y = x·weight + bias
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from numpy_infer.support.checks import (
-    check_choice,
-    check_dtype,
-    check_floating,
-    check_integers,
-    check_like,
-    check_width,
-)
+from numpy_infer.fast import sparse_projection as fast
+from numpy_infer.support.checks import check_dtype, check_floating, check_like, check_width
 from numpy_infer.support.layer import Layer
+from numpy_infer.support.sparse_matrix import SparseMatrix, by_rows, checked_matrix
 
-LAYOUTS = ("csr", "csc")
-BLOCK = 2**17  # numbers gathered at a time: what a processor's cache holds
-LONG = 768  # numbers that a row of x gathers, on average, from which it gets its own product
-
-
-@dataclass(frozen=True)
-class SparseMatrix:
-    """The non-zeros of a matrix, row after row (csr) or column after column (csc).
-
-    data: their values; indices: the column (csr) or row (csc) of each; indptr: where each row
-    (csr) or column (csc) begins in them, and where the last one ends. Values of the same place
-    add up. SciPy's matrices of these formats have the same attributes and serve as well.
-    """
-
-    data: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
-    shape: tuple[int, int]
-    layout: str = "csr"
-
-    @classmethod
-    def from_dense(cls, array: np.ndarray, layout: str = "csr") -> SparseMatrix:
-        """The non-zeros of a dense (rows, columns) array; layout coo means csr here."""
-        check_choice("layout", layout, (*LAYOUTS, "coo"))
-        lines = array.T if layout == "csc" else array
-        places, indices = np.nonzero(lines)
-        indptr = np.searchsorted(places, np.arange(len(lines) + 1))
-        kept = "csc" if layout == "csc" else "csr"
-        return cls(lines[places, indices], indices, indptr, array.shape, kept)
+__all__ = ["SparseMatrix", "SparseProjection"]
 
 
 class SparseProjection(Layer):
-    """Projects rows of features; those that are not stored cost nothing.
+    """Projects rows of features, y = x·weight + bias; zeros that are not stored cost nothing.
 
-    weight: (in_features, out_features), bias: (out_features,) or None.
+    Args:
+        previous: the layer whose output is projected.
+        weight: (in_features, out_features), floating.
+        bias: (out_features,), or None for no bias.
+    Example:
+        >>> from numpy_infer import Input
+        >>> x = SparseMatrix.from_dense(np.array([[0.0, 2.0], [3.0, 0.0]]))
+        >>> SparseProjection(Input(), np.array([[1.0], [5.0]]))(x).tolist()
+        [[10.0], [3.0]]
     """
 
     def __init__(self, previous: Layer, weight: np.ndarray, bias: np.ndarray | None = None) -> None:
@@ -77,92 +49,33 @@ class SparseProjection(Layer):
         return {**shapes, "bias": (out_features,)} if bias else shapes
 
     def forward(self, x: Any) -> np.ndarray:
-        """x: (batch, in_features), an array or a CSR or CSC matrix. Returns (batch, out_features).
+        """(batch, in_features) → (batch, out_features).
 
-        Entries that are stored twice are summed. TypeError for another dtype than the weight's,
-        ValueError for a wrong number of features or parts that do not fit.
+        Args:
+            x: an array, or a CSR or CSC matrix, our own or SciPy's. Entries that are stored twice
+                are summed.
+        Raises:
+            TypeError: neither an array nor such a matrix, or another dtype than the weight's.
+            ValueError: another number of features, or parts of a matrix that do not fit.
         """
-        sparse = not isinstance(x, np.ndarray)
-        values = x
-        if sparse:
-            x = _checked(x)
-            values = x.data
-        check_floating("x", values, ndim=1 if sparse else 2)
+        dense = isinstance(x, np.ndarray)
+        x = x if dense else checked_matrix("x", x)
+        values = x if dense else x.data
+        check_floating("x", values, ndim=2 if dense else 1)
         check_dtype("x", values, self.weight.dtype)
         check_width("x", x, self.weight.shape[0])
-        y = _product(x, self.weight) if sparse else x @ self.weight
+        if dense:
+            y = x @ self.weight
+        elif fast.applies(x, self.weight):  # rows of few entries
+            y = fast.product(by_rows(x), self.weight)
+        else:
+            y = _plain_product(by_rows(x), self.weight)
         return y if self.bias is None else y + self.bias
 
 
-def _product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:
-    """x·weight: the weight's rows where x has its non-zeros, times these, summed row by row."""
-    data, indices, indptr = (x.data, x.indices, x.indptr) if x.layout == "csr" else _by_rows(x)
+def _plain_product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:
+    """The formula: y_i = Σ value · weight[column], over the entries that row i of x stores."""
     y = np.zeros((x.shape[0], weight.shape[1]), weight.dtype)
-    if data.size * weight.shape[1] >= LONG * len(y):
-        for sums, (start, end) in zip(y, pairwise(indptr.tolist()), strict=True):
-            data[start:end].dot(weight.take(indices[start:end], 0), sums)
-        return y
-    step = max(1, BLOCK // weight.shape[1])
-    # The rows in which a block of non-zeros begins; one row is never divided.
-    edges = np.searchsorted(indptr, np.arange(0, indptr[-1], step), side="right") - 1
-    for first, last in pairwise(np.unique([*edges, x.shape[0]])):
-        starts, end = indptr[first:last], indptr[last]
-        products = weight.take(indices[starts[0] : end], axis=0)
-        products *= data[starts[0] : end, None]
-        # reduceat takes an empty row for the first of the next one.
-        filled = starts < indptr[first + 1 : last + 1]
-        y[first:last][filled] = np.add.reduceat(products, starts[filled] - starts[0])
+    for i, (start, end) in enumerate(pairwise(x.indptr)):
+        y[i] = x.data[start:end] @ weight[x.indices[start:end]]
     return y
-
-
-def _by_rows(x: SparseMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """data, indices and indptr of a CSC matrix as those of a CSR matrix."""
-    columns = np.repeat(np.arange(x.shape[1]), np.diff(x.indptr))
-    order = np.argsort(x.indices, kind="stable")
-    counts = np.bincount(x.indices, minlength=x.shape[0])
-    return x.data[order], columns[order], np.concatenate([[0], np.cumsum(counts)])
-
-
-def by_rows(x: Any) -> SparseMatrix:
-    """A CSR or CSC matrix, our own or SciPy's, as a CSR matrix of our own."""
-    x = _checked(x)
-    if x.layout == "csr":
-        return x
-    return SparseMatrix(*_by_rows(x), x.shape)
-
-
-def rows_of(x: Any, start: int, end: int) -> Any:
-    """The rows start..end−1 of an array or a CSR matrix, without a copy."""
-    if isinstance(x, np.ndarray):
-        return np.asarray(x[start:end])  # a plain view, of a memmap too
-    first, last = x.indptr[start], x.indptr[end]
-    indptr = x.indptr[start : end + 1] - first
-    return SparseMatrix(
-        x.data[first:last], x.indices[first:last], indptr, (end - start, x.shape[1])
-    )
-
-
-def _checked(x: Any) -> SparseMatrix:
-    """The parts of a CSR or CSC matrix, our own or SciPy's; ValueError when they do not fit."""
-    layout = getattr(x, "layout", getattr(x, "format", None))
-    if layout is None:
-        raise TypeError(f"x: expected a numpy.ndarray or a sparse matrix, got {type(x).__name__}")
-    check_choice("x", layout, LAYOUTS)
-    data, indices, indptr = x.data, x.indices, x.indptr
-    check_integers("x", indices, ndim=1)
-    check_integers("x", indptr, ndim=1)
-    lines, width = x.shape if layout == "csr" else x.shape[::-1]
-    ordered = len(indptr) == lines + 1 and indptr[0] == 0 and (indptr[1:] >= indptr[:-1]).all()
-    if not ordered or not indptr[-1] <= len(data) == len(indices):
-        raise ValueError(
-            f"x: expected an indptr that rises in {lines + 1} steps from 0 to the number of "
-            f"entries, got {len(data)} data, {len(indices)} indices and indptr {indptr}"
-        )
-    data, indices = data[: indptr[-1]], indices[: indptr[-1]]  # SciPy may keep room behind
-    if indices.size and not (indices.min() >= 0 and indices.max() < width):
-        raise ValueError(
-            f"x: expected indices in 0..{width - 1}, got {indices.min()}..{indices.max()}"
-        )
-    # NumPy repeats and counts by signed integers alone.
-    indices, indptr = indices.astype(np.intp, copy=False), indptr.astype(np.intp, copy=False)
-    return SparseMatrix(data, indices, indptr, x.shape, layout)

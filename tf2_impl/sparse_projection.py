@@ -1,8 +1,6 @@
 """A projection whose input is dense or sparse, at a cost that grows with the non-zeros.
 
-    y = x·weight + bias
-
-Source: seed topic, sparse input data with Theano.
+y = x·weight + bias
 """
 
 from __future__ import annotations
@@ -27,9 +25,17 @@ from tf2_impl.support.precision import in_compute_dtype, widened
 
 @keras.saving.register_keras_serializable("fourfold")
 class SparseProjection(Layer):
-    """Projects rows of features; those that are not stored cost nothing.
+    """Projects rows of features, y = x·weight + bias; zeros that are not stored cost nothing.
 
-    weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
+    Args:
+        in_features, out_features: weight is (in_features, out_features), bias (out_features,).
+            Their gradients are dense.
+        bias: whether there is a bias.
+        seed: of the weight's start.
+    Example:
+        >>> x = tf.sparse.from_dense(tf.eye(4, 7))
+        >>> SparseProjection(7, 3)(x).shape
+        TensorShape([4, 3])
     """
 
     def __init__(
@@ -58,10 +64,14 @@ class SparseProjection(Layer):
 
     @in_compute_dtype
     def call(self, x: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
-        """x: (batch, in_features), dense or a SparseTensor. Returns (batch, out_features).
+        """(batch, in_features) → (batch, out_features).
 
-        Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-        TypeError for another dtype than the weight's, ValueError for a wrong number of features.
+        Args:
+            x: dense or a SparseTensor. Entries that are stored twice are summed. A sparse x is
+                data and gets no gradient.
+        Raises:
+            TypeError: another dtype than the weight's, or than the policy's compute dtype.
+            ValueError: another number of features.
         """
         check_floating("x", x, ndim=2)
         check_dtype("x", x, self.compute_dtype)

@@ -1,8 +1,6 @@
 """A projection whose input is dense or sparse, at a cost that grows with the non-zeros.
 
-    y = x·weight + bias
-
-Source: seed topic, sparse input data with Theano.
+y = x·weight + bias
 """
 
 from __future__ import annotations
@@ -27,13 +25,24 @@ from theano_impl.support.linear import make_linear
 
 
 class SparseProjection(Layer):
-    """Projects rows of features; those that are not stored cost nothing.
+    """Projects rows of features, y = x·weight + bias; zeros that are not stored cost nothing.
 
-    x: (batch, in_features), dense, or sparse as CSR or CSC; `.output` is (batch, out_features).
-    weight: (in_features, out_features), bias: (out_features,). Their gradients are dense.
-    Entries that are stored twice are summed. A sparse x is data and gets no gradient.
-    TypeError for another dtype than the weight's; AssertionError, when it runs, for a wrong
-    number of features.
+    `.output` is (batch, out_features).
+
+    Args:
+        x: (batch, in_features), dense, or sparse as CSR or CSC. Entries that are stored twice are
+            summed. A sparse x is data and gets no gradient.
+        in_features, out_features: weight is (in_features, out_features), bias (out_features,).
+            Their gradients are dense.
+        bias: whether there is a bias.
+        seed: of the weight's start.
+    Raises:
+        TypeError: another dtype than the weight's.
+        AssertionError: when it runs, for another number of features.
+    Example:
+        >>> x = sparse.csr_from_dense(T.constant(np.eye(4, 7, dtype="float32")))
+        >>> SparseProjection(x, 7, 3).output.eval().shape
+        (4, 3)
     """
 
     def __init__(

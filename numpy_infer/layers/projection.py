@@ -13,7 +13,7 @@ from numpy_infer.support.layer import Layer
 class Projection(Layer):
     """x·weight + bias over the last axis.
 
-    weight: (in, out); bias: (out,) or None. Source: seed topic, converting Theano to NumPy.
+    weight: (in, out); bias: (out,) or None.
     """
 
     def __init__(self, previous: Layer, weight: np.ndarray, bias: np.ndarray | None = None) -> None:

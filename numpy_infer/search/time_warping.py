@@ -3,7 +3,8 @@
     ‖x − y‖ along the best path: √ of the least Σ (x_i − y_j)² over paths from (0, 0) to the
     last pair by steps (1, 0), (0, 1) and (1, 1), all with |i − j| ≤ band (Sakoe, Chiba 1978)
 
-Source: seed topic, small world graphs for UCR time series.
+Source: Sakoe, Chiba 1978, Dynamic programming algorithm optimization for spoken word recognition;
+and a description of a small world graph that searches the time series of the UCR archive by it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@
     net[-1](x)      # the last layer's output
     net[-2](x)      # an inner one's
 
-Source: seed topic, converting Theano to NumPy.
+Source: a practitioners' note on running networks that were trained in Theano with NumPy alone: what
+a Theano layer does in its constructor is split into a constructor, which keeps the arrays and the
+layer before, and a call, which computes.
 """
 
 from __future__ import annotations

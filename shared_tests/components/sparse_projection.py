@@ -133,7 +133,10 @@ DEFINITION = Definition(
                     "structured_dot(x, weight)",
                     "structured_dot(sparse.sgn(x), weight)",
                 ),
-                "numpy_infer": ("(x.data, x.indices", "(np.sign(x.data), x.indices"),
+                "numpy_infer": (
+                    "fast.product(by_rows(x), self",
+                    "fast.product(SparseMatrix(np.sign(x.data), x.indices, x.indptr, x.shape), self",
+                ),
             },
         ),
         Mutant(
@@ -147,7 +150,10 @@ DEFINITION = Definition(
                 ),
                 "tf2_impl": ("dense_matmul(wide, weight)", "dense_matmul(wide, weight[::-1])"),
                 "theano_impl": ("structured_dot(x, weight)", "structured_dot(x, weight[::-1])"),
-                "numpy_infer": ("(x, self.weight)", "(x, self.weight[::-1])"),
+                "numpy_infer": (
+                    "fast.product(by_rows(x), self.weight)",
+                    "fast.product(by_rows(x), self.weight[::-1])",
+                ),
             },
         ),
         Mutant(
@@ -182,7 +188,8 @@ DEFINITION = Definition(
             "an empty row takes the next one's first entry",
             "SparseProjection",
             "empty rows, csr",
-            {"numpy_infer": ("filled = starts < indptr", "filled = starts <= indptr")},
+            {"numpy_infer": ("filled = starts < x.indptr", "filled = starts <= x.indptr")},
+            file="fast.sparse_projection",
         ),
     ),
 )

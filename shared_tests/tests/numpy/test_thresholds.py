@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from numpy_infer import Input, small_world_index, sparse_projection
+from numpy_infer import Input, small_world_index
+from numpy_infer.fast import sparse_projection as fast_projection
 from numpy_infer.layers import pooling
 from numpy_infer.layers.pooling import MaxPool
 from numpy_infer.neighbor_memory import NeighborMemory
@@ -90,7 +91,7 @@ def test_many_queries_of_an_index(n):
         np.testing.assert_array_equal(together.indices[place], alone.indices[0])
 
 
-@pytest.mark.parametrize("filled", around(sparse_projection.LONG))
+@pytest.mark.parametrize("filled", around(fast_projection.FEW))
 def test_rows_of_many_numbers(filled):
     """On average a row gathers `filled` numbers, of one column of the weight."""
     x = np.zeros((2, 800))

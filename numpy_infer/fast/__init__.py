@@ -1,0 +1,1 @@
+"""Faster ways of computing a component, each named after it."""
