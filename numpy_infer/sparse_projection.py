@@ -76,6 +76,6 @@ class SparseProjection(Layer):
 def _plain_product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:
     """The formula: y_i = Σ value · weight[column], over the entries that row i of x stores."""
     y = np.zeros((x.shape[0], weight.shape[1]), weight.dtype)
-    for i, (start, end) in enumerate(pairwise(x.indptr)):
-        y[i] = x.data[start:end] @ weight[x.indices[start:end]]
+    for y_i, (start, end) in zip(y, pairwise(x.indptr.tolist()), strict=True):
+        x.data[start:end].dot(weight.take(x.indices[start:end], axis=0), out=y_i)
     return y
