@@ -40,7 +40,7 @@ class SparseProjection(Layer):
         TypeError: another dtype than the weight's.
         AssertionError: when it runs, for another number of features.
     Example:
-        >>> x = sparse.csr_from_dense(T.constant(np.eye(4, 7, dtype="float32")))
+        >>> x = sparse.csr_from_dense(T.eye(4, 7))
         >>> SparseProjection(x, 7, 3).output.eval().shape
         (4, 3)
     """
