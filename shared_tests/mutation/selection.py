@@ -17,9 +17,8 @@ LAST = ("test_overfit", "test_training", "distributed", "compile", "xla", "cli",
 # These break files, or edit sources themselves.
 LEFT_OUT = ("all/test_mutants.py", "numpy/test_file_fuzzer.py", "all/test_readme.py")
 # These are asked for the component by its name.
-AGREEMENT = ("all/test_agreement.py", "all/test_bad_input.py")
+AGREEMENT = ("all/test_agreement.py", "all/test_plain_ways.py", "all/test_bad_input.py")
 INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_training.py"
-PLAIN_WAYS = "frameworks/test_plain_ways.py"
 PRECISELY = ("test_derivatives.py", "test_half_precision.py")  # of a framework's folder
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
@@ -51,7 +50,7 @@ def own_tests(backend: str, file: str) -> list[list[str]]:
     runs = []
     for component in about:
         common = [f"--backend={backend}", f"--component={component}"]
-        trained = () if backend in INFERENCE_ONLY else (INTERCHANGE, PLAIN_WAYS)
+        trained = () if backend in INFERENCE_ONLY else (INTERCHANGE,)
         runs.append([*(str(TESTS / name) for name in (*AGREEMENT, *trained)), *common])
         # The tests of these are named after the component that they are given.
         named = [str(TESTS / name) for name in (*BY_NAME, f"{backend}/test_components.py")]
@@ -73,7 +72,7 @@ def own_tests(backend: str, file: str) -> list[list[str]]:
 
 def belongs(path: Path, backend: str) -> bool:
     """Whether a file of tests is a backend's own, or shared by the frameworks."""
-    asked_by_name = (*AGREEMENT, INTERCHANGE, PLAIN_WAYS, TRAINING, *BY_NAME)
+    asked_by_name = (*AGREEMENT, INTERCHANGE, TRAINING, *BY_NAME)
     if str(path.relative_to(TESTS)) in (*LEFT_OUT, *asked_by_name):
         return False
     frameworks = () if backend in INFERENCE_ONLY else ("frameworks",)
