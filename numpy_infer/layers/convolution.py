@@ -32,18 +32,19 @@ def convolution(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
+    dilation: Sequence[int] | None = None,
 ) -> np.ndarray:
     """x: (batch, in, *space), weight: (out, in, *kernel). Returns (batch, out, *windows).
 
-    stride, dilation: one number for each spatial axis; padding: (before, after) zeros for each.
-    TypeError for another dtype than the weight's, ValueError for a wrong number of channels or
-    an x that is smaller than the kernel.
+    stride, dilation: one number for each spatial axis, or None for 1; padding: (before, after)
+    zeros for each, or None for none. TypeError for another dtype than the weight's, ValueError for
+    a wrong number of channels or an x that is smaller than the kernel.
     """
     _check_input(x, weight, weight.shape[1])
     kernel = weight.shape[2:]
+    stride, padding, dilation = _filled_in(len(kernel), stride, padding, dilation)
     counts = window_counts(x, kernel, stride, padding, dilation)
     matrix, x = weight.reshape(len(weight), -1), pad(x, padding)
     y = np.empty((len(x), len(weight), math.prod(counts)), x.dtype)
@@ -61,9 +62,9 @@ def transposed_convolution(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
+    dilation: Sequence[int] | None = None,
 ) -> np.ndarray:
     """x: (batch, in, *space), weight: (in, out, *kernel). Returns (batch, out, *space).
 
@@ -73,6 +74,7 @@ def transposed_convolution(
     """
     _check_input(x, weight, len(weight))
     space, (out_channels, *kernel) = x.shape[2:], weight.shape[1:]
+    stride, padding, dilation = _filled_in(len(kernel), stride, padding, dilation)
     sizes = [  # of the full output, extended where it is to be
         (n - 1) * jump + step * (places - 1) + 1 + max(0, -after)
         for n, places, jump, (_, after), step in zip(
@@ -176,6 +178,21 @@ class TransposedConvolution(Layer):
             padding=self.padding,
             dilation=self.dilation,
         )
+
+
+def _filled_in(
+    rank: int,
+    stride: Sequence[int] | None,
+    padding: Sequence[Sequence[int]] | None,
+    dilation: Sequence[int] | None,
+) -> tuple[Sequence[int], Sequence[Sequence[int]], Sequence[int]]:
+    """The three with 1, no padding and 1 along each axis where they are None."""
+    ones, none = [1] * rank, [[0, 0]] * rank
+    return (
+        ones if stride is None else stride,
+        none if padding is None else padding,
+        ones if dilation is None else dilation,
+    )
 
 
 def _check_arrays(weight: np.ndarray, bias: np.ndarray | None, *, out_axis: int) -> None:

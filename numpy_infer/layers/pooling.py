@@ -38,15 +38,17 @@ class Pooled(NamedTuple):
 def max_pool(
     x: np.ndarray,
     size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
 ) -> Pooled:
     """The largest entry of each window and its position in x, in which padding has no place.
 
-    x: (batch, channels, *space); both results are (batch, channels, *windows). padding: of −∞,
-    less than size. A window that overhangs is left out. NaN is the largest. ValueError for an x
-    that is smaller than the window.
+    x: (batch, channels, *space); both results are (batch, channels, *windows). stride: None for
+    the size. padding: of −∞, less than size; None for none. A window that overhangs is left out.
+    NaN is the largest. ValueError for an x that is smaller than the window.
     """
+    stride = size if stride is None else stride
+    padding = [[0, 0]] * len(size) if padding is None else padding
     counts = _counts(x, size, stride, padding)
     values, positions = pad(x, padding, -math.inf), np.zeros([1] * x.ndim, np.int64)
     for axis in range(x.ndim - 1, 1, -1):  # rows last: of equal entries the first row's wins

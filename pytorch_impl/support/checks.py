@@ -65,9 +65,14 @@ def check_dtype(name: str, x: Tensor, dtype: torch.dtype) -> None:
         raise TypeError(f"{name}: expected {dtype}, got {x.dtype}")
 
 
+def check_size(name: str, x: Tensor, axis: int, wanted: int, what: str) -> None:
+    """ValueError unless an axis has this size; `what` says of what, such as "rows"."""
+    if x.shape[axis] != wanted:
+        raise ValueError(f"{name}: expected {wanted} {what}, got shape {tuple(x.shape)}")
+
+
 def check_width(name: str, x: Tensor, width: int) -> None:
-    if x.shape[-1] != width:
-        raise ValueError(f"{name}: expected {width} features, got shape {tuple(x.shape)}")
+    check_size(name, x, -1, width, "features")
 
 
 def check_like(name: str, x: Tensor, other_name: str, other: Tensor) -> None:
@@ -121,6 +126,14 @@ def check_number(
         wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
     return number
+
+
+def check_rate(name: str, value: float) -> float:
+    """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
+    rate = check_number(name, value, least=0)
+    if rate >= 1:
+        raise ValueError(f"{name}: expected a number below 1, got {rate}")
+    return rate
 
 
 def check_positive(name: str, value: float | Tensor, like: Tensor) -> Tensor:
@@ -221,5 +234,15 @@ def check_space(name: str, x: Tensor, *, rank: int, least: int = 1) -> None:
 
 
 def check_channels(name: str, x: Tensor, channels: int) -> None:
-    if x.shape[1] != channels:
-        raise ValueError(f"{name}: expected {channels} channels, got shape {tuple(x.shape)}")
+    check_size(name, x, 1, channels, "channels")
+
+
+def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
+    """The shortest axis from which n convolutions with a pool between each two leave length 1.
+
+    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
+    """
+    length = kernel_size
+    for _ in range(n_convolutions - 1):
+        length = length * pool_size + kernel_size - 1
+    return length

@@ -246,7 +246,8 @@ DEFINITION = Definition(
             "ConvAutoencoder1d",
             "even length",
             dict.fromkeys(
-                PACKAGES.values(), ("positions.append(found)", "positions.append(found // 2 * 2)")
+                PACKAGES.values(),
+                ("positions.append(indices)", "positions.append(indices // 2 * 2)"),
             ),
         ),
         Mutant(
@@ -255,7 +256,7 @@ DEFINITION = Definition(
             "even height",
             dict.fromkeys(
                 PACKAGES.values(),
-                ("positions.append(found)", "positions.append(found % 7 * 6 + found // 7)"),
+                ("positions.append(indices)", "positions.append(indices % 7 * 6 + indices // 7)"),
             ),
         ),
         Mutant(
@@ -266,12 +267,12 @@ DEFINITION = Definition(
                 "pytorch_impl": ("code = convolution(code)", "code = convolution(code).relu()"),
                 "tf2_impl": ("on_rows(convolution, code)", "tf.nn.relu(convolution(code))"),
                 "theano_impl": (
-                    "code = convolution(code, *weights, **self.window)",
-                    "code = T.maximum(convolution(code, *weights, **self.window), np.float64(0))",
+                    "code = convolution(code, *weights, kernel_size=self.kernel)",
+                    "code = T.maximum(convolution(code, *weights, kernel_size=self.kernel), 0.0)",
                 ),
                 "numpy_infer": (
-                    "code = convolution(code, *weights, **self.window)",
-                    "code = np.maximum(convolution(code, *weights, **self.window), 0)",
+                    "code = convolution(code, *weights)",
+                    "code = np.maximum(convolution(code, *weights), 0)",
                 ),
             },
         ),
@@ -289,14 +290,15 @@ DEFINITION = Definition(
                     "self.decoder[0](encoding.code[:, ::-1])[:, ::-1]",
                 ),
                 "theano_impl": (
-                    "transposed_convolution(encoding.code, *self.decoder[0], **self.window)",
+                    "transposed_convolution(encoding.code, *self.decoder[0], "
+                    "kernel_size=self.kernel)",
                     "transposed_convolution(encoding.code[:, :, ::-1], *self.decoder[0], "
-                    "**self.window)[:, :, ::-1]",
+                    "kernel_size=self.kernel)[:, :, ::-1]",
                 ),
                 "numpy_infer": (
-                    "transposed_convolution(encoding.code, *self.decoder[0], **self.window)",
-                    "transposed_convolution(encoding.code[:, :, ::-1], *self.decoder[0], "
-                    "**self.window)[:, :, ::-1]",
+                    "transposed_convolution(encoding.code, *self.decoder[0])",
+                    "transposed_convolution(encoding.code[:, :, ::-1], *self.decoder[0])"
+                    "[:, :, ::-1]",
                 ),
             },
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from copy import copy
 from functools import cache
 from pathlib import Path
 
@@ -72,10 +73,26 @@ def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:
             file = f"{node.module}".replace(".", "/")
             home = public(ast.parse((ROOT / f"{file}.py").read_text()))
             taken |= {name: one for name, one in home.items() if name in names}
-    defined = {
-        node.name: node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"
-    }
-    return {**taken, **defined}
+    defined = {node.name: node for node in tree.body if isinstance(node, kinds)}
+    own = {name: node for name, node in defined.items() if name[0] != "_"}
+    return {**taken, **{name: with_constructor(node, defined) for name, node in own.items()}}
+
+
+def with_constructor(
+    node: ast.FunctionDef | ast.ClassDef, defined: dict[str, ast.FunctionDef | ast.ClassDef]
+) -> ast.FunctionDef | ast.ClassDef:
+    """A class that has no constructor of its own, with that of its base class in the same file."""
+    bases = [defined.get(ast.unparse(base)) for base in getattr(node, "bases", ())]
+    inherited = [one for base in bases if base for one in constructors(base)]
+    if not inherited or constructors(node):
+        return node
+    found = copy(node)
+    found.body = [*node.body, *inherited]
+    return found
+
+
+def constructors(node: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
+    return [one for one in node.body if getattr(one, "name", "") == "__init__"]
 
 
 def exported(tree: ast.Module) -> list[str]:
@@ -92,7 +109,7 @@ def exported(tree: ast.Module) -> list[str]:
 def arguments(node: ast.FunctionDef | ast.ClassDef) -> list[tuple[str, str, str | None]]:
     """(kind, name, default) of each argument of a function, or of a class's constructor."""
     if isinstance(node, ast.ClassDef):
-        inits = [one for one in node.body if getattr(one, "name", "") == "__init__"]
+        inits = constructors(node)
         return arguments(inits[0]) if inits else []  # type: ignore[arg-type]
     spec = node.args
     plain = [one.arg for one in spec.args if one.arg != "self"]

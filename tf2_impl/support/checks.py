@@ -66,8 +66,18 @@ def check_dtype(name: str, x: tf.Tensor, dtype: tf.DType | str) -> None:
         raise TypeError(f"{name}: expected {tf.as_dtype(dtype).name}, got {x.dtype.name}")
 
 
+def check_size(name: str, x: tf.Tensor, axis: int, wanted: int | tf.Tensor, what: str) -> None:
+    """ValueError unless an axis has this size; `what` says of what, such as "rows"."""
+    got = size(x, axis)
+    if not (isinstance(got, int) and isinstance(wanted, int)):
+        same = tf.cast(got, tf.int64) == tf.cast(wanted, tf.int64)
+        check_values(same, name, f"as many {what} as its partner", got)
+    elif got != wanted:
+        raise ValueError(f"{name}: expected {wanted} {what}, got {got}")
+
+
 def check_width(name: str, x: tf.Tensor, width: int | tf.Tensor) -> None:
-    _check_size(name, size(x, -1), width, "features")
+    check_size(name, x, -1, width, "features")
 
 
 def check_like(name: str, x: tf.Tensor, other_name: str, other: tf.Tensor) -> None:
@@ -86,15 +96,7 @@ def check_like(name: str, x: tf.Tensor, other_name: str, other: tf.Tensor) -> No
 def check_labels(name: str, labels: tf.Tensor, n_rows: int | tf.Tensor) -> None:
     """Integer labels, one for each of `n_rows` rows."""
     check_integers(name, labels, ndim=1)
-    _check_size(name, size(labels, 0), n_rows, "labels")
-
-
-def _check_size(name: str, got: int | tf.Tensor, wanted: int | tf.Tensor, what: str) -> None:
-    if not (isinstance(got, int) and isinstance(wanted, int)):
-        same = tf.cast(got, tf.int64) == tf.cast(wanted, tf.int64)
-        check_values(same, name, f"as many {what} as its partner", got)
-    elif got != wanted:
-        raise ValueError(f"{name}: expected {wanted} {what}, got {got}")
+    check_size(name, labels, 0, n_rows, "labels")
 
 
 def check_values(ok: tf.Tensor, name: str, wanted: str, got: tf.Tensor) -> tf.Operation | None:
@@ -139,6 +141,14 @@ def check_number(
         wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
     return number
+
+
+def check_rate(name: str, value: float) -> float:
+    """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
+    rate = check_number(name, value, least=0)
+    if rate >= 1:
+        raise ValueError(f"{name}: expected a number below 1, got {rate}")
+    return rate
 
 
 def check_positive(name: str, value: float | tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -232,4 +242,15 @@ def check_space(name: str, x: tf.Tensor, *, rank: int, least: int = 1) -> None:
 
 
 def check_channels(name: str, x: tf.Tensor, channels: int) -> None:
-    _check_size(name, size(x, -1), channels, "channels")
+    check_size(name, x, -1, channels, "channels")
+
+
+def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
+    """The shortest axis from which n convolutions with a pool between each two leave length 1.
+
+    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
+    """
+    length = kernel_size
+    for _ in range(n_convolutions - 1):
+        length = length * pool_size + kernel_size - 1
+    return length

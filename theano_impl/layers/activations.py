@@ -14,6 +14,7 @@ from theano_impl.support.checks import (
     check_floating,
     check_number,
     check_rank,
+    check_rate,
     check_seed,
 )
 from theano_impl.support.layer import Layer
@@ -175,11 +176,9 @@ class Dropout(Layer):
     def __init__(
         self, x: TensorVariable, rate: float, *, training: bool = False, seed: int | None = None
     ) -> None:
-        rate = check_number("rate", rate, least=0)
+        rate = check_rate("rate", rate)
         training = check_flag("training", training)
         seed = check_seed("seed", seed)
-        if rate >= 1:
-            raise ValueError(f"rate: expected a number below 1, got {rate}")
         super().__init__(x, config={"rate": rate})
         check_floating("x", x)
         self.output = x

@@ -37,15 +37,16 @@ def convolution(
     bias: TensorVariable | None,
     *,
     kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
+    dilation: Sequence[int] | None = None,
 ) -> TensorVariable:
     """x: (batch, in, *space), weight: (out, in, *kernel_size). Returns (batch, out, *space).
 
-    padding: [before, after] zeros for each axis. AssertionError, when it runs, for an x that is
-    smaller than the kernel.
+    stride, dilation: one number for each axis, or None for 1; padding: [before, after] zeros for
+    each, or None for none. AssertionError, when it runs, for an x that is smaller than the kernel.
     """
+    stride, padding, dilation = _filled_in(len(kernel_size), stride, padding, dilation)
     # The channels go first, so that the product's factor need not be turned round.
     places = windows(_swap(pad(x, padding)), kernel_size, stride, dilation)
     columns = T.stack(places, axis=1)  # (in, kernel, batch, *out)
@@ -62,9 +63,9 @@ def transposed_convolution(
     bias: TensorVariable | None,
     *,
     kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
-    dilation: Sequence[int],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
+    dilation: Sequence[int] | None = None,
 ) -> TensorVariable:
     """x: (batch, in, *space), weight: (in, out, *kernel_size). Returns (batch, out, *space).
 
@@ -72,6 +73,7 @@ def transposed_convolution(
     padding: [before, after] to cut off, a negative "after" extends it. AssertionError, when it
     runs, for an x without places, or when none are left.
     """
+    stride, padding, dilation = _filled_in(len(kernel_size), stride, padding, dilation)
     x = check_values(x, T.all(x.shape[2:] > 0), "x", "at least one place")
     counts = [x.shape[axis] for axis in range(2, x.ndim)]
     batch, channels = x.shape[0], weight.shape[1]
@@ -159,14 +161,28 @@ def _checked_window(
     """The four, as lists, with what was left out filled in."""
     rank = len(kernel_size)
     check_count("kernel_size", rank, most=2)
+    stride, padding, dilation = _filled_in(rank, stride, padding, dilation)
     return {
         "kernel_size": check_sizes("kernel_size", kernel_size, rank),
-        "stride": check_sizes("stride", [1] * rank if stride is None else stride, rank),
-        "padding": check_padding(
-            "padding", [[0, 0]] * rank if padding is None else padding, rank, extends=extends
-        ),
-        "dilation": check_sizes("dilation", [1] * rank if dilation is None else dilation, rank),
+        "stride": check_sizes("stride", stride, rank),
+        "padding": check_padding("padding", padding, rank, extends=extends),
+        "dilation": check_sizes("dilation", dilation, rank),
     }
+
+
+def _filled_in(
+    rank: int,
+    stride: Sequence[int] | None,
+    padding: Sequence[Sequence[int]] | None,
+    dilation: Sequence[int] | None,
+) -> tuple[Sequence[int], Sequence[Sequence[int]], Sequence[int]]:
+    """The three with 1, no padding and 1 along each axis where they are None."""
+    ones, none = [1] * rank, [[0, 0]] * rank
+    return (
+        ones if stride is None else stride,
+        none if padding is None else padding,
+        ones if dilation is None else dilation,
+    )
 
 
 def _swap(x: TensorVariable) -> TensorVariable:

@@ -33,15 +33,17 @@ class Pooled(NamedTuple):
 def max_pool(
     x: TensorVariable,
     size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[Sequence[int]],
+    stride: Sequence[int] | None = None,
+    padding: Sequence[Sequence[int]] | None = None,
 ) -> Pooled:
     """The largest entry of each window, which alone gets the gradient, and its position.
 
-    x: (batch, channels, *space); both results are (batch, channels, *windows). padding: of −∞.
-    A window that overhangs is left out. NaN is the largest. AssertionError, when it runs, for an
-    x that is smaller than the window.
+    x: (batch, channels, *space); both results are (batch, channels, *windows). stride: None for
+    the size. padding: of −∞; None for none. A window that overhangs is left out. NaN is the
+    largest. AssertionError, when it runs, for an x that is smaller than the window.
     """
+    stride = size if stride is None else stride
+    padding = [[0, 0]] * len(size) if padding is None else padding
     # signal.pool_2d, and the gradient of T.max, would give the gradient to all that are equal.
     first, *others = windows(pad(x, padding, -math.inf), size, stride, [1] * len(size))
     values, window = first, T.zeros_like(first, dtype="int64")
@@ -75,6 +77,17 @@ def max_unpool(
     y = T.zeros((T.prod(shape),), values.dtype)
     y = T.set_subtensor(y[places], values.flatten())
     return y.reshape(shape, ndim=values.ndim)
+
+
+def max_over_time(x: TensorVariable) -> TensorVariable:
+    """The maximum of each channel over time; the first of equal entries gets the gradient.
+
+    x: (batch, channels, time), at least one time step. Returns (batch, channels), NaN where there
+    is a NaN. `T.max` gives the gradient to each of equal entries.
+    """
+    nan = T.isnan(x)
+    first = T.argmax(T.switch(nan, np.asarray(math.inf, x.dtype), x), axis=2)
+    return x[T.arange(x.shape[0])[:, None], T.arange(x.shape[1]), first]
 
 
 def average_pool(

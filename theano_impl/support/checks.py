@@ -55,10 +55,17 @@ def check_dtype(name: str, x: TensorVariable, dtype: str) -> None:
         raise TypeError(f"{name}: expected {dtype}, got {x.dtype}")
 
 
+def check_size(
+    name: str, x: TensorVariable, axis: int, wanted: int | TensorVariable, what: str
+) -> TensorVariable:
+    """`x`, whose axis must have this size when it runs; `what` says of what, such as "rows"."""
+    known = isinstance(wanted, int)
+    expected = f"{wanted} {what}" if known else f"as many {what} as its partner"
+    return check_values(x, T.eq(x.shape[axis], wanted), name, expected)
+
+
 def check_width(name: str, x: TensorVariable, width: int | TensorVariable) -> TensorVariable:
-    return check_values(
-        x, T.eq(x.shape[x.ndim - 1], width), name, "as many features as its partner"
-    )
+    return check_size(name, x, x.ndim - 1, width, "features")
 
 
 def check_like(
@@ -114,6 +121,14 @@ def check_number(
         wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
         raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
     return number
+
+
+def check_rate(name: str, value: float) -> float:
+    """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
+    rate = check_number(name, value, least=0)
+    if rate >= 1:
+        raise ValueError(f"{name}: expected a number below 1, got {rate}")
+    return rate
 
 
 def check_positive(
@@ -229,4 +244,15 @@ def check_space(name: str, x: TensorVariable, *, rank: int, least: int = 1) -> T
 
 
 def check_channels(name: str, x: TensorVariable, channels: int) -> TensorVariable:
-    return check_values(x, T.eq(x.shape[1], channels), name, f"{channels} channels")
+    return check_size(name, x, 1, channels, "channels")
+
+
+def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
+    """The shortest axis from which n convolutions with a pool between each two leave length 1.
+
+    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
+    """
+    length = kernel_size
+    for _ in range(n_convolutions - 1):
+        length = length * pool_size + kernel_size - 1
+    return length

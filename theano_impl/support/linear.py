@@ -1,7 +1,8 @@
-"""The linear map with the start that all packages share."""
+"""The linear map and the convolution with the start that all packages share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
-from theano_impl.support.initializers import glorot_uniform
+from theano_impl.support.initializers import convolution_kernel, glorot_uniform
 from theano_impl.support.layer import Layer
 
 
@@ -43,3 +44,30 @@ def make_linear(
     return Linear(
         weight, layer.add_param(f"{prefix}bias", np.zeros(out_features)) if bias else None
     )
+
+
+class ConvolutionArrays(NamedTuple):
+    """What `convolution` and `transposed_convolution` multiply by and add."""
+
+    weight: SharedVariable
+    bias: SharedVariable
+
+
+def make_convolution(
+    layer: Layer,
+    name: str,
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel_size: Sequence[int],
+    transposed: bool = False,
+    rng: np.random.Generator,
+) -> ConvolutionArrays:
+    """The arrays of a convolution whose kernel starts Glorot-uniform and whose bias starts at zero.
+
+    They become parameters of the layer, `name.weight` and `name.bias`. The weight is
+    (out, in, *kernel_size), or (in, out, *kernel_size) of a transposed convolution.
+    """
+    channels = (in_channels, out_channels) if transposed else (out_channels, in_channels)
+    weight = layer.add_param(f"{name}.weight", convolution_kernel(*channels, *kernel_size, rng=rng))
+    return ConvolutionArrays(weight, layer.add_param(f"{name}.bias", np.zeros(out_channels)))
