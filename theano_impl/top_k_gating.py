@@ -91,7 +91,7 @@ class MixtureOfExperts(NoisyGate):
             the gate no gradient, so that for k = 1 its probability scales the output.
     Source: for k = 1, Fedus, Zoph, Shazeer 2021, Switch Transformers (arXiv 2101.03961).
     Example:
-        >>> x = T.constant(np.ones((4, 5), "float32"))
+        >>> x = T.ones((4, 5))
         >>> MixtureOfExperts(x, 5, 3, n_experts=7, k=2).output.eval().shape
         (4, 3)
     """
