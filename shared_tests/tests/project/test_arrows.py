@@ -8,8 +8,9 @@ import pytest
 
 from shared_tests.support.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imports, trees
 
-# What belongs to no framework: file format, text, verdicts, plots of plain numbers.
+# What belongs to no framework: file format, audio, text, verdicts, plots of plain numbers.
 SHARED = {
+    "numpy_infer.audio",
     "numpy_infer.format",
     "numpy_infer.gradient_flow",
     "numpy_infer.model_file",
