@@ -18,9 +18,8 @@ from numpy_infer.layers.normalization import LayerNorm
 from numpy_infer.layers.projection import Projection
 from numpy_infer.support.checks import (
     check_counts,
-    check_dtype,
     check_floating,
-    check_shape,
+    check_weight,
     check_width,
 )
 from numpy_infer.support.layer import Layer
@@ -60,9 +59,7 @@ class FeedbackNetwork(Layer):
             "gru_hidden_bias": (gru_hidden_bias, (3 * hidden,)),
         }
         for name, (array, shape) in shapes.items():
-            check_floating(name, array)
-            check_dtype(name, array, projection_weight.dtype)
-            check_shape(name, array, shape)
+            check_weight(name, array, shape, projection_weight)
         self.input_weight = gru_input_weight
         self.hidden_weight = gru_hidden_weight
         self.input_bias = gru_input_bias

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_infer.support.bracketing import adjacent_merges
-from numpy_infer.support.checks import check_dtype, check_floating, check_shape
+from numpy_infer.support.checks import check_arrays, check_floating
 from numpy_infer.support.greedy_tree import check_vectors
 from numpy_infer.support.layer import Layer
 
@@ -66,20 +66,17 @@ class NeuralGrammar(Layer):
     ) -> None:
         super().__init__(previous)
         check_floating("left_weight", left_weight, ndim=2)
-        dim, hidden = left_weight.shape
-        shapes = {
-            "left_bias": (left_bias, (hidden,)),
-            "right_weight": (right_weight, (dim, hidden)),
-            "right_bias": (right_bias, (hidden,)),
-            "parent_weight": (parent_weight, (2 * hidden, dim)),
-            "parent_bias": (parent_bias, (dim,)),
-            "score_weight": (score_weight, (dim, 1)),
-            "score_bias": (score_bias, (1,)),
+        arrays = {
+            "left_weight": left_weight,
+            "left_bias": left_bias,
+            "right_weight": right_weight,
+            "right_bias": right_bias,
+            "parent_weight": parent_weight,
+            "parent_bias": parent_bias,
+            "score_weight": score_weight,
+            "score_bias": score_bias,
         }
-        for name, (array, shape) in shapes.items():
-            check_floating(name, array)
-            check_dtype(name, array, left_weight.dtype)
-            check_shape(name, array, shape)
+        check_arrays(arrays, self.array_shapes(*left_weight.shape))
         self.left_weight, self.left_bias = left_weight, left_bias
         self.right_weight, self.right_bias = right_weight, right_bias
         self.parent_weight, self.parent_bias = parent_weight, parent_bias

@@ -16,7 +16,7 @@ from numpy_infer.support.checks import (
     check_flag,
     check_floating,
     check_number,
-    check_shape,
+    check_weight,
     check_width,
 )
 from numpy_infer.support.expert_balance import load_balance_loss, load_loss
@@ -131,8 +131,7 @@ class MixtureOfExperts(Layer):
         }
         for name, (weight, shape) in shapes.items():
             if weight is not None:
-                check_dtype(name, weight, gate_weight.dtype)
-                check_shape(name, weight, shape)
+                check_weight(name, weight, shape, gate_weight)
         k = check_count("k", k, most=n_experts)
         self.gate_weight = gate_weight
         self.expert_weight = expert_weight

@@ -31,7 +31,7 @@ from tf2_impl.support.checks import (
     check_seed,
 )
 from tf2_impl.support.ids import IdLayer, filled_up
-from tf2_impl.support.initializers import EmbeddingTable, GlorotUniform
+from tf2_impl.support.initializers import GlorotUniform, embedding_table
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -65,12 +65,7 @@ class CharWordEncoder(IdLayer):
             "width": width,
         }
         self.width = width
-        self.table = self.add_weight(
-            shape=(vocabulary_size, char_dim),
-            initializer=EmbeddingTable(seed),
-            autocast=False,  # a cast of the whole table would make its gradient dense
-            name="table",
-        )
+        self.table = embedding_table(self, vocabulary_size, char_dim, seed=seed)
         self.convolution = keras.layers.Conv1D(
             n_filters,
             width,

@@ -25,7 +25,7 @@ from tf2_impl.support.checks import (
     check_seed,
 )
 from tf2_impl.support.ids import IdLayer, filled_up, padded_ragged
-from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.initializers import embedding_table
 from tf2_impl.support.precision import widened
 
 REDUCTIONS = ("mean", "sum")
@@ -93,12 +93,7 @@ class PaddedEmbedding(IdLayer):
         }
         self.reduce = reduce
         self.unit_norm = unit_norm
-        self.table = self.add_weight(
-            shape=(vocabulary_size, dim),
-            initializer=EmbeddingTable(seed),
-            autocast=False,  # a cast of the whole table would make its gradient dense
-            name="table",
-        )
+        self.table = embedding_table(self, vocabulary_size, dim, seed=seed)
 
     def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (batch, longest) integers in 0..vocabulary_size−1. Returns (batch, dim).

@@ -23,7 +23,7 @@ from tf2_impl.support.checks import (
     check_seed,
 )
 from tf2_impl.support.ids import IdLayer, filled_up
-from tf2_impl.support.initializers import EmbeddingTable, GlorotUniform
+from tf2_impl.support.initializers import GlorotUniform, embedding_table
 from tf2_impl.support.linear import make_linear
 
 
@@ -69,12 +69,7 @@ class SequenceEncoder(IdLayer):
         }
         self.reverse = reverse
         glorot = GlorotUniform(seed)
-        self.table = self.add_weight(
-            shape=(vocabulary_size, embedding_dim),
-            initializer=EmbeddingTable(seed),
-            autocast=False,  # a cast of the whole table would make its gradient dense
-            name="table",
-        )
+        self.table = embedding_table(self, vocabulary_size, embedding_dim, seed=seed)
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy)
         self.gru = make_gru(embedding_dim, hidden, glorot=glorot, dtype=self.dtype_policy)
         self.projection = None

@@ -19,8 +19,8 @@ from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
     check_padding,
-    check_shape,
     check_sizes,
+    check_weight,
 )
 from numpy_infer.support.layer import Layer
 
@@ -200,9 +200,7 @@ def _check_arrays(weight: np.ndarray, bias: np.ndarray | None, *, out_axis: int)
     if weight.ndim not in (3, 4) or weight.size == 0:
         raise ValueError(f"weight: expected 3 or 4 axes with entries, got shape {weight.shape}")
     if bias is not None:
-        check_floating("bias", bias)
-        check_dtype("bias", bias, weight.dtype)
-        check_shape("bias", bias, (weight.shape[out_axis],))
+        check_weight("bias", bias, (weight.shape[out_axis],), weight)
 
 
 def _check_input(x: np.ndarray, weight: np.ndarray, channels: int) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from numpy_infer.support.checks import check_dtype, check_factor, check_floating, check_shape
+from numpy_infer.support.checks import check_factor, check_floating, check_weight
 from numpy_infer.support.layer import Layer
 
 
@@ -20,9 +20,7 @@ class Projection(Layer):
         super().__init__(previous)
         check_floating("weight", weight, ndim=2)
         if bias is not None:
-            check_floating("bias", bias)
-            check_shape("bias", bias, (weight.shape[1],))
-            check_dtype("bias", bias, weight.dtype)
+            check_weight("bias", bias, weight.shape[1:], weight)
         self.weight = weight
         self.bias = bias
 

@@ -20,6 +20,7 @@ from numpy_infer.support.checks import (
     check_flag,
     check_floating,
     check_shape,
+    check_weight,
     check_width,
 )
 from numpy_infer.support.layer import Layer
@@ -163,8 +164,6 @@ def _check_arrays(arrays: dict[str, Any], *, both: bool) -> None:
         shapes |= {f"backward_{name}": shape for name, shape in shapes.items()}
     for name, array in arrays.items():
         if name in shapes:
-            check_floating(name, array)
-            check_dtype(name, array, weight.dtype)
-            check_shape(name, array, shapes[name])
+            check_weight(name, array, shapes[name], weight)
         elif array is not None:
             raise ValueError(f"{name}: expected none, got {type(array).__name__}")

@@ -209,13 +209,18 @@ def check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: expected shape {shape}, got {x.shape}")
 
 
+def check_weight(name: str, x: np.ndarray, shape: tuple[int, ...], beside: np.ndarray) -> None:
+    """A floating array of this shape, and of the dtype of another weight."""
+    check_floating(name, x)
+    check_dtype(name, x, beside.dtype)
+    check_shape(name, x, shape)
+
+
 def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Floating arrays of one dtype, of exactly these names, with _ for a dot, and these shapes."""
     wanted = {name.replace(".", "_"): shape for name, shape in shapes.items()}
     if arrays.keys() != wanted.keys():
         raise ValueError(f"arrays: expected {list(wanted)!r:.999}, got {list(arrays)!r:.999}")
-    first = next(iter(wanted))
+    first = arrays[next(iter(wanted))]
     for name, shape in wanted.items():
-        check_floating(name, arrays[name])
-        check_dtype(name, arrays[name], arrays[first].dtype)
-        check_shape(name, arrays[name], shape)
+        check_weight(name, arrays[name], shape, first)

@@ -7,10 +7,13 @@ parameters after each step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from shared_tests.components.chain import gru_states, sigmoid
+from shared_tests.defaults import reference
+from shared_tests.defaults.reference import Rule
 from shared_tests.fixtures import normal
 
 # The first entry's gradients are as small as the epsilons of the optimizers make matter.
@@ -96,65 +99,30 @@ def gru_lasagne(x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     return np.stack(states, axis=1)
 
 
+def stepped(rule: Rule, start: np.ndarray, gradients: Sequence[np.ndarray]) -> np.ndarray:
+    """The parameters after each step of an update rule."""
+    w, state, found = start, dict[str, Any](), []
+    for step, g in enumerate(gradients, start=1):
+        w = rule(w, g, g**2, state, step)
+        found.append(w)
+    return np.array(found)
+
+
 def adam(
-    start: np.ndarray,
-    gradients: Sequence[np.ndarray],
-    *,
-    rate: float = 1e-3,
-    epsilon: float = 1e-8,
-    before_correction: bool = False,
-    penalty: float = 0.0,
-    decay: float = 0.0,
+    start: np.ndarray, gradients: Sequence[np.ndarray], *, epsilon: float = 1e-8, **settings: Any
 ) -> np.ndarray:
-    """penalty adds that share of the parameters to their gradient; decay shrinks them instead."""
-    mean = square = np.zeros_like(start)
-    w, found = start, []
-    for step, gradient in enumerate(gradients, start=1):
-        g = gradient + penalty * w
-        mean = 0.9 * mean + 0.1 * g
-        square = 0.999 * square + 0.001 * g**2
-        w = w - rate * decay * w
-        correction = np.sqrt(1 - 0.999**step)
-        floor = epsilon / correction if before_correction else epsilon
-        w = w - rate * mean / (1 - 0.9**step) / (np.sqrt(square) / correction + floor)
-        found.append(w)
-    return np.array(found)
+    """settings: those of `reference.adam`."""
+    return stepped(reference.adam(epsilon=epsilon, **settings), start, gradients)
 
 
-def rmsprop(
-    start: np.ndarray,
-    gradients: Sequence[np.ndarray],
-    *,
-    rate: float,
-    memory: float,
-    epsilon: float,
-    inside: bool,
-) -> np.ndarray:
-    """inside: epsilon is added to the mean square, not to its root."""
-    w, square, found = start, np.zeros_like(start), []
-    for g in gradients:
-        square = memory * square + (1 - memory) * g**2
-        w = w - rate * g / _floored_root(square, epsilon, inside)
-        found.append(w)
-    return np.array(found)
+def rmsprop(start: np.ndarray, gradients: Sequence[np.ndarray], **settings: Any) -> np.ndarray:
+    """settings: those of `reference.rmsprop`."""
+    return stepped(reference.rmsprop(**settings), start, gradients)
 
 
-def adagrad(
-    start: np.ndarray,
-    gradients: Sequence[np.ndarray],
-    *,
-    rate: float,
-    accumulator: float,
-    epsilon: float,
-    inside: bool,
-) -> np.ndarray:
-    """accumulator: what the sum of squares starts from."""
-    w, square, found = start, np.full_like(start, accumulator), []
-    for g in gradients:
-        square = square + g**2
-        w = w - rate * g / _floored_root(square, epsilon, inside)
-        found.append(w)
-    return np.array(found)
+def adagrad(start: np.ndarray, gradients: Sequence[np.ndarray], **settings: Any) -> np.ndarray:
+    """settings: those of `reference.adagrad`."""
+    return stepped(reference.adagrad(**settings), start, gradients)
 
 
 def sgd(
@@ -200,7 +168,3 @@ def smorms3(
         w = w - np.minimum(rate, signal) * g / root
         found.append(w)
     return np.array(found)
-
-
-def _floored_root(square: np.ndarray, epsilon: float, inside: bool) -> np.ndarray:
-    return np.sqrt(square + epsilon) if inside else np.sqrt(square) + epsilon

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf2_impl.support.checks import check_count, check_ids, check_seed
 from tf2_impl.support.ids import IdLayer, filled_up
-from tf2_impl.support.initializers import EmbeddingTable
+from tf2_impl.support.initializers import embedding_table
 
 Shape = tuple[int | None, ...]
 
@@ -31,12 +31,7 @@ class Embedding(IdLayer):
         seed = check_seed("seed", seed)
         self.vocabulary_size = vocabulary_size
         self.dim = dim
-        self.table = self.add_weight(
-            shape=(vocabulary_size, dim),
-            initializer=EmbeddingTable(seed),
-            autocast=False,  # a cast of the whole table would make its gradient dense
-            name="table",
-        )
+        self.table = embedding_table(self, vocabulary_size, dim, seed=seed)
 
     def call(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids: (batch, time) integers in 0..vocabulary_size−1. Returns (batch, time, dim)."""

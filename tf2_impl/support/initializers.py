@@ -34,3 +34,15 @@ class EmbeddingTable(keras.initializers.Initializer):
             (vocabulary_size - 1, dim), stddev=dim**-0.5, dtype=dtype, seed=self.seed
         )
         return tf.concat([tf.zeros((1, dim), rows.dtype), rows], axis=0)
+
+
+def embedding_table(
+    layer: keras.layers.Layer, vocabulary_size: int, dim: int, *, seed: int | None = None
+) -> keras.Variable:
+    """The weight `table` of a layer, (vocabulary_size, dim), started by `EmbeddingTable`."""
+    return layer.add_weight(
+        shape=(vocabulary_size, dim),
+        initializer=EmbeddingTable(seed),
+        autocast=False,  # a cast of the whole table would make its gradient dense
+        name="table",
+    )

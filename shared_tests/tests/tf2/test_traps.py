@@ -510,11 +510,11 @@ def test_rmsprop():
 
 
 def test_adagrad():
-    settings = {"accumulator": 0.1, "epsilon": 1e-7, "inside": True}
+    settings = {"first": 0.1, "epsilon": 1e-7, "inside": True}
     found = stepped(keras.optimizers.Adagrad())
     wanted = definitions.adagrad(START, GRADIENTS, rate=0.001, **settings)
     assert largest_error(found, wanted) < SETTINGS_ERROR
-    from_zero = definitions.adagrad(START, GRADIENTS, rate=0.001, **{**settings, "accumulator": 0})
+    from_zero = definitions.adagrad(START, GRADIENTS, rate=0.001, **{**settings, "first": 0})
     assert largest_error(found, from_zero) == pytest.approx(3.12e-4, rel=1e-2)
 
 

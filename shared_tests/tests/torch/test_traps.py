@@ -461,10 +461,10 @@ def test_rmsprop():
 
 
 def test_adagrad():
-    settings = {"rate": 0.01, "accumulator": 0.0, "epsilon": 1e-10, "inside": False}
+    settings = {"rate": 0.01, "first": 0.0, "epsilon": 1e-10, "inside": False}
     found = stepped(torch.optim.Adagrad)
     assert largest_error(found, definitions.adagrad(START, GRADIENTS, **settings)) < 1e-12
-    keras = {"rate": 0.001, "accumulator": 0.1, "epsilon": 1e-7, "inside": True}
+    keras = {"rate": 0.001, "first": 0.1, "epsilon": 1e-7, "inside": True}
     naive = definitions.adagrad(START, GRADIENTS, **keras)
     assert largest_error(found, naive) == pytest.approx(0.0189, rel=1e-2)
 
