@@ -90,7 +90,7 @@ class CharWordEncoder(Layer):
         lengths = real.sum(axis=1, keepdims=True)
         inside = np.arange(found.shape[2]) < np.maximum(lengths - self.width + 1, 1)
         np.copyto(found, -math.inf, where=~inside[:, None])
-        largest = found.max(axis=2)
+        largest: np.ndarray = found.max(axis=2)
         largest[lengths[:, 0] == 0] = 0
         return largest
 

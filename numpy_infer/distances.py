@@ -46,7 +46,8 @@ def l2_normalize(x: np.ndarray, *, epsilon: float = 1e-12) -> np.ndarray:
     scale = np.where((largest > 0) & np.isfinite(largest), largest, x.dtype.type(1))
     x = x / scale
     norm = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.maximum(norm, x.dtype.type(epsilon) / scale)
+    y: np.ndarray = x / np.maximum(norm, x.dtype.type(epsilon) / scale)
+    return y
 
 
 def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -70,7 +71,8 @@ def cosine_similarity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     _check_pair(x, y)
     unit_x = l2_normalize(x)
     unit_y = unit_x if y is x else l2_normalize(y)
-    return unit_x @ unit_y.T
+    cosines: np.ndarray = unit_x @ unit_y.T
+    return cosines
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -102,7 +104,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x_square = product.diagonal() if same else (x * x).sum(axis=1)
     y_square = x_square if same else (y * y).sum(axis=1)
     norms = x_square[:, None] + y_square
-    square = norms - 2 * product
+    square: np.ndarray = norms - 2 * product
     square[square <= 8 * np.finfo(x.dtype).eps * norms] = 0
     return square
 

@@ -116,4 +116,5 @@ class FeedbackNetwork(Layer):
         reset = self.sigmoid.forward(reset + kept_reset)
         update = self.sigmoid.forward(update + kept_update)
         candidate = np.tanh(candidate + reset * kept_candidate)
-        return (1 - update) * candidate + update * state
+        new: np.ndarray = (1 - update) * candidate + update * state
+        return new

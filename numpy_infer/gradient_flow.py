@@ -102,4 +102,5 @@ def _blocked(values: np.ndarray, share: float) -> np.ndarray:
     if share >= 1:
         raise ValueError(f"share: expected a number in [0, 1), got {share}")
     largest = values.max(axis=1, keepdims=True, where=np.isfinite(values), initial=0)
-    return ((values < share * largest) | (values == 0)).all(axis=0)
+    blocked: np.ndarray = ((values < share * largest) | (values == 0)).all(axis=0)
+    return blocked

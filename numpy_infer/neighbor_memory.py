@@ -97,7 +97,9 @@ class NeighborMemory:
         """Mean cosine of the 5 nearest vectors, or of all when there are fewer: (batch,)."""
         if len(self) == 0:
             raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
-        return self.search(queries, min(VOTES, len(self))).similarities.mean(axis=1)
+        nearest = self.search(queries, min(VOTES, len(self))).similarities  # (batch, votes)
+        score: np.ndarray = nearest.mean(axis=1)
+        return score
 
     def matches(self, queries: np.ndarray, threshold: float = 0.7) -> np.ndarray:
         """Whether the score of each query is above the threshold: (batch,) of bools."""

@@ -118,7 +118,9 @@ class NeuralGrammar(Layer):
         left = np.maximum(left @ self.left_weight + self.left_bias, 0)
         right = np.maximum(right @ self.right_weight + self.right_bias, 0)
         children = np.concatenate([left, right], axis=-1)
-        return np.tanh(children @ self.parent_weight + self.parent_bias)
+        parents: np.ndarray = np.tanh(children @ self.parent_weight + self.parent_bias)
+        return parents
 
     def _scores(self, parents: np.ndarray) -> np.ndarray:
-        return (parents @ self.score_weight + self.score_bias)[..., 0]
+        scores: np.ndarray = (parents @ self.score_weight + self.score_bias)[..., 0]
+        return scores

@@ -170,7 +170,8 @@ def _written(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]
                 _write_header(file, rows, part["output"])
             # Not a memmap: a full disk is an error here, and the end of the process there.
             file.write(np.ascontiguousarray(part["output"]).data)
-    return np.load(output, mmap_mode="r", allow_pickle=False)
+    mapped: np.ndarray = np.load(output, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def _zipped(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]) -> Any:

@@ -93,7 +93,9 @@ def memory_loss(
     near, far = keys[nearest_slot(similarities, same)], keys[nearest_slot(similarities, other)]
     hinge = np.maximum(margin + (unit * far).sum(1) - (unit * near).sum(1), 0)  # (batch,)
     both = same.any(axis=1) & other.any(axis=1)
-    return np.where(both, hinge, 0).sum() / np.maximum(both.sum(), 1).astype(unit.dtype)
+    count = np.maximum(both.sum(), 1).astype(unit.dtype)
+    loss: np.ndarray = np.where(both, hinge, 0).sum() / count
+    return loss
 
 
 def updated_memory(

@@ -44,7 +44,8 @@ class Tree(NamedTuple):
     @property
     def loss(self) -> np.ndarray:
         """The score of the root."""
-        return self.scores[-1]
+        root: np.ndarray = self.scores[-1]
+        return root
 
 
 class RecursiveAutoencoder(Layer):

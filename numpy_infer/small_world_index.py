@@ -201,7 +201,7 @@ class SmallWorldIndex:
     @property
     def _work(self) -> int:
         """How many steps one distance takes."""
-        dim = self.points.shape[1]
+        dim: int = self.points.shape[1]
         return dim * min(2 * self.band + 1, dim) if self.metric == "dtw" else dim
 
     def _beam(self, now: Snapshot, queries: np.ndarray, width: int) -> Beam:

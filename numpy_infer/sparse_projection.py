@@ -64,6 +64,7 @@ class SparseProjection(Layer):
         check_floating("x", values, ndim=2 if dense else 1)
         check_dtype("x", values, self.weight.dtype)
         check_width("x", x, self.weight.shape[0])
+        y: np.ndarray
         if dense:
             y = x @ self.weight
         elif fast.applies(x, self.weight):  # rows of few entries

@@ -93,4 +93,5 @@ class SpeakerEncoder(Layer):
 
     def _convolve(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         y = convolution(x, weight, bias, stride=[1], padding=[[0, 0]], dilation=[1])
-        return np.maximum(y, 0)
+        rectified: np.ndarray = np.maximum(y, 0)
+        return rectified

@@ -31,7 +31,8 @@ def bag_of_titles(vectors: np.ndarray) -> np.ndarray:
     """
     check_floating("vectors", vectors, ndim=3)
     count = (vectors != 0).any(axis=-1).sum(axis=1, keepdims=True)
-    return vectors.sum(axis=1) / np.maximum(count, 1).astype(vectors.dtype)
+    mean: np.ndarray = vectors.sum(axis=1) / np.maximum(count, 1).astype(vectors.dtype)
+    return mean
 
 
 class TitleEncoder(Layer):

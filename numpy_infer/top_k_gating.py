@@ -70,7 +70,7 @@ def top_k_gating(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    share = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    share: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
     share /= share.sum(axis=-1, keepdims=True)
     return share
 
@@ -164,7 +164,8 @@ class MixtureOfExperts(Layer):
         logits = x @ self.gate_weight
         if self.renormalize:
             return top_k_gating(logits, self.k)
-        return _softmax(logits) * among_top_k(logits, self.k)
+        gates: np.ndarray = _softmax(logits) * among_top_k(logits, self.k)
+        return gates
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """(batch, in_features) → (batch, out_features)."""

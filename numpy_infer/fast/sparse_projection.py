@@ -22,7 +22,8 @@ FEW = 768  # numbers that a row of x gathers, on average: from here its own prod
 
 def applies(x: SparseMatrix, weight: np.ndarray) -> bool:
     """Whether a row of x gathers few numbers of the weight, on average."""
-    return x.data.size * weight.shape[1] < FEW * x.shape[0]
+    gathered: int = x.data.size * weight.shape[1]
+    return gathered < FEW * x.shape[0]
 
 
 def product(x: SparseMatrix, weight: np.ndarray) -> np.ndarray:

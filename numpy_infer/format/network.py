@@ -113,7 +113,8 @@ def _layer(entry: dict[str, Any], previous: list[Layer], arrays: dict[str, np.nd
     layer_class = getattr(importlib.import_module(f"numpy_infer.{file}"), name)
     if name == "Embedding" and entry["training"]["padding"] and arrays["table"][:1].any():
         raise ValueError(f"table: expected zeros in row 0, got {arrays['table'][0]!r:.99}")
-    return layer_class(*previous, **_keywords(arrays), **config)
+    layer: Layer = layer_class(*previous, **_keywords(arrays), **config)
+    return layer
 
 
 def _component(
@@ -123,7 +124,8 @@ def _component(
     _check_component(layer_class, config, arrays)
     # The sizes are in the arrays; what is left are options.
     options = {key: value for key, value in config.items() if key in _options(layer_class)}
-    return layer_class(previous, **_keywords(arrays), **options)
+    layer: Layer = layer_class(previous, **_keywords(arrays), **options)
+    return layer
 
 
 def _check_component(

@@ -19,7 +19,8 @@ class ReLU(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        return np.maximum(x, 0)
+        y: np.ndarray = np.maximum(x, 0)
+        return y
 
 
 class ReLU6(Layer):
@@ -40,7 +41,7 @@ class LeakyReLU(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        y = np.minimum(x, 0)
+        y: np.ndarray = np.minimum(x, 0)
         y *= x.dtype.type(self.slope)
         y += np.maximum(x, 0)
         return y
@@ -107,7 +108,7 @@ class Softplus(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        y = np.abs(x)
+        y: np.ndarray = np.abs(x)
         np.negative(y, out=y)
         np.exp(y, out=y)
         np.log1p(y, out=y)
@@ -120,7 +121,8 @@ class Tanh(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        return np.tanh(x)
+        y: np.ndarray = np.tanh(x)
+        return y
 
 
 class Softmax(Layer):
@@ -151,7 +153,7 @@ class LogSoftmax(Layer):
 
 
 def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
-    y = np.minimum(x, 0)
+    y: np.ndarray = np.minimum(x, 0)
     np.expm1(y, out=y)
     y *= x.dtype.type(alpha)
     y += np.maximum(x, 0)
@@ -163,7 +165,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     np.negative(tail, out=tail)
     np.exp(tail, out=tail)
     tail += 1
-    y = np.minimum(x, 0)
+    y: np.ndarray = np.minimum(x, 0)
     np.exp(y, out=y)
     y /= tail
     return y
@@ -172,7 +174,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 def _tanh_share(x: np.ndarray) -> np.ndarray:
     """½ (1 + tanh(√(2/π) (x + 0.044715 x³))): nearly the share of the normal distribution."""
     bounded = x.clip(-20, 20)  # where the tanh has long been −1 or 1
-    y = bounded * bounded
+    y: np.ndarray = bounded * bounded
     y *= 0.044715
     y += 1
     y *= bounded
@@ -195,4 +197,5 @@ def _below_largest(x: np.ndarray, axis: int) -> np.ndarray:
     check_floating("x", x)
     if axis >= x.ndim or x.shape[axis] == 0:
         raise ValueError(f"x: expected at least one entry on axis {axis}, got shape {x.shape}")
-    return x - x.max(axis=axis, keepdims=True)
+    below: np.ndarray = x - x.max(axis=axis, keepdims=True)
+    return below

@@ -22,4 +22,5 @@ class Embedding(Layer):
         ValueError for an id outside the table, TypeError for ids that are not integers.
         """
         check_ids("ids", ids, len(self.table), ndim=None)
-        return self.table[ids]
+        vectors: np.ndarray = self.table[ids]
+        return vectors

@@ -49,7 +49,7 @@ class BatchNorm(Layer):
         check_dtype("x", x, self.factor.dtype)
         check_shape("x", x, (*x.shape[:1], *self.factor.shape, *x.shape[2:]))
         shape = (-1,) + (1,) * (x.ndim - 2)
-        y = x * self.factor.reshape(shape)
+        y: np.ndarray = x * self.factor.reshape(shape)
         y += self.offset.reshape(shape)
         return y
 
@@ -77,7 +77,7 @@ class LayerNorm(Layer):
         check_floating("x", x)
         check_dtype("x", x, self.scale.dtype)
         check_shape("x", x, (*x.shape[:-1], *self.scale.shape))
-        y = x - x.mean(axis=-1, keepdims=True)
+        y: np.ndarray = x - x.mean(axis=-1, keepdims=True)
         variance = np.mean(y * y, axis=-1, keepdims=True)
         y /= np.sqrt(variance + self.epsilon)
         y *= self.scale

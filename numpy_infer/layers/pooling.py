@@ -204,7 +204,8 @@ class GlobalAveragePool(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, channels, *space)."""
         check_space(x)
-        return x.mean(axis=tuple(range(2, x.ndim)), keepdims=self.keepdims)
+        y: np.ndarray = x.mean(axis=tuple(range(2, x.ndim)), keepdims=self.keepdims)
+        return y
 
 
 class GlobalMaxPool(Layer):
@@ -218,7 +219,8 @@ class GlobalMaxPool(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, channels, *space)."""
         check_space(x)
-        return x.max(axis=tuple(range(2, x.ndim)), keepdims=self.keepdims)
+        y: np.ndarray = x.max(axis=tuple(range(2, x.ndim)), keepdims=self.keepdims)
+        return y
 
 
 def _counts(

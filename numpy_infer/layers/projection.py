@@ -27,6 +27,7 @@ class Projection(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (..., in) of the weight's dtype. Returns (..., out)."""
         check_factor("x", x, self.weight)
+        y: np.ndarray
         if x.ndim > 2:  # NumPy would multiply the matrices in it one by one
             rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
             y = (rows @ self.weight).reshape(*x.shape[:-1], self.weight.shape[1])

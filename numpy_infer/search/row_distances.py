@@ -18,7 +18,7 @@ def row_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         difference = x - y
         difference *= difference
         square = difference.sum(axis=1)
-    distance = np.sqrt(square)
+    distance: np.ndarray = np.sqrt(square)
     if not in_range(square.min(initial=1), square.max(initial=1), x.shape[1]):
         again = np.flatnonzero(~in_range(square, square, x.shape[1]))
         with np.errstate(over="ignore"):
@@ -33,4 +33,5 @@ def row_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def in_range(least: np.ndarray, most: np.ndarray, features: int) -> np.ndarray:
     """Whether sums of squares between these lost nothing by overflow, or by being too small."""
     info = np.finfo(most.dtype)
-    return (least > features * info.tiny / info.eps) & (most < np.inf)
+    within: np.ndarray = (least > features * info.tiny / info.eps) & (most < np.inf)
+    return within

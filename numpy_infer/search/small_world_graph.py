@@ -238,7 +238,9 @@ def _in_different_directions(
         hidden = (kept & (apart[:, place] < lengths[:, place, None])).any(axis=1)
         kept[:, place] = there[:, place] & ~hidden & (kept.sum(axis=1) < count)
     rest = there & ~kept
-    return kept | (rest & (rest.cumsum(axis=1) <= count - kept.sum(axis=1, keepdims=True)))
+    room = count - kept.sum(axis=1, keepdims=True)
+    linked: np.ndarray = kept | (rest & (rest.cumsum(axis=1) <= room))
+    return linked
 
 
 def _check_numbers(name: str, points: np.ndarray, least: int, n: int) -> None:

@@ -68,4 +68,5 @@ def _distances(x: np.ndarray, y: np.ndarray, band: int) -> np.ndarray:
             here += np.minimum(best, before[first:end], out=best)
         cost[end + 1 : end + 2] = np.inf
         before, last, cost = last, cost, before
-    return np.sqrt(last[time])
+    distances: np.ndarray = np.sqrt(last[time])
+    return distances

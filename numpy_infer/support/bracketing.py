@@ -62,4 +62,5 @@ def pair_costs(parents: Parents, scores: Scores, left: np.ndarray, right: np.nda
 def rounding_error(score_weight: np.ndarray, score_bias: np.ndarray) -> np.ndarray:
     """The difference below which two scores count as equal: entries of parents are within ±1."""
     size = np.abs(score_weight).sum() + np.abs(score_bias).sum()
-    return TIED * np.finfo(size.dtype).eps * (size if np.isfinite(size) else 0)
+    error: np.ndarray = TIED * np.finfo(size.dtype).eps * (size if np.isfinite(size) else 0)
+    return error

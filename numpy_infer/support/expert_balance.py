@@ -92,4 +92,5 @@ def load_loss(logits: np.ndarray, noise: np.ndarray, scale: np.ndarray, k: int) 
 
 def squared_variation(x: np.ndarray) -> np.ndarray:
     """variance(x) / mean(x)², with the biased variance."""
-    return x.var() / np.square(x.mean())
+    variation: np.ndarray = x.var() / np.square(x.mean())
+    return variation

@@ -65,13 +65,15 @@ def pair_scores(
     found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     largest = np.finfo(found.dtype).max / 2
-    return np.where(found < largest, found, largest)
+    finite: np.ndarray = np.where(found < largest, found, largest)
+    return finite
 
 
 def largest_length(vectors: np.ndarray) -> np.ndarray:
     """The length of the longest finite vector."""
     squares = (vectors * vectors).sum(axis=1)
-    return np.sqrt(squares[np.isfinite(squares)].max(initial=0))
+    length: np.ndarray = np.sqrt(squares[np.isfinite(squares)].max(initial=0))
+    return length
 
 
 def rounding_error(lowest: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -81,7 +83,8 @@ def rounding_error(lowest: np.ndarray, length: np.ndarray) -> np.ndarray:
     length of the vectors. Near a perfect reconstruction these exceed a rounding of the score.
     """
     unit = TIED * np.finfo(lowest.dtype).eps
-    return unit * (lowest + np.sqrt(lowest) * length + unit * length * length)
+    error: np.ndarray = unit * (lowest + np.sqrt(lowest) * length + unit * length * length)
+    return error
 
 
 def neighbors(slots: list[int], slot: int, reach: int) -> list[int]:

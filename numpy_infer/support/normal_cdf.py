@@ -80,7 +80,7 @@ def normal_cdf(x: np.ndarray) -> np.ndarray:
 
 def _polynomial(coefficients: np.ndarray, z: np.ndarray) -> np.ndarray:
     """By Horner's rule, in place."""
-    y = coefficients[0] * z
+    y: np.ndarray = coefficients[0] * z
     for coefficient in coefficients[1:-1]:
         y += coefficient
         y *= z

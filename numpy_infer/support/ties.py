@@ -12,7 +12,8 @@ import numpy as np
 def first_minimum(values: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     """Index of the smallest value on the last axis; of equal ones, the lowest index."""
     smallest = values.min(axis=-1, keepdims=True)
-    return (values <= smallest + tolerance).argmax(axis=-1)
+    first: np.ndarray = (values <= smallest + tolerance).argmax(axis=-1)
+    return first
 
 
 def among_top_k(x: np.ndarray, k: int) -> np.ndarray:
@@ -25,7 +26,7 @@ def among_top_k(x: np.ndarray, k: int) -> np.ndarray:
     ranked = np.where(nan, x.dtype.type(np.inf), x)
     kth = np.partition(ranked, -k, axis=-1)[..., -k, None]
     above, equal = ranked > kth, ranked == kth
-    kept = above | equal
+    kept: np.ndarray = above | equal
     # The numbers equal to the k-th are counted from the left, only in the rows with too many.
     tied = np.count_nonzero(kept, axis=-1) > k
     if tied.any():

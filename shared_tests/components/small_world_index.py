@@ -85,7 +85,7 @@ DEFINITION = Definition(
             "SmallWorldIndex",
             "nearest three",
             {
-                "numpy_infer": ("distance = np.sqrt(square)", "distance = square"),
+                "numpy_infer": ("= np.sqrt(square)", "= square"),
             },
             file="search.row_distances",
         ),
