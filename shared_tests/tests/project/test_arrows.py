@@ -8,13 +8,15 @@ import pytest
 
 from shared_tests.support.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imports, trees
 
-# What belongs to no framework: file format, audio, text, verdicts, plots of plain numbers.
+# What belongs to no framework: file format, audio, text, samplers, verdicts, plots.
 SHARED = {
     "numpy_infer.audio",
     "numpy_infer.format",
     "numpy_infer.gradient_flow",
     "numpy_infer.model_file",
+    "numpy_infer.sampling",
     "numpy_infer.sanity_checks",
+    "numpy_infer.support.index_draws",
     "numpy_infer.support.sanity_messages",
     "numpy_infer.text",
 }
