@@ -29,7 +29,8 @@ REPORTS = ENVIRONMENTS / "reports" / str(os.getpid())  # of this run alone
 THEANO_CACHE = ENVIRONMENTS / "theano-cache"
 COUNTED = ("tests", "failures", "errors", "skipped")
 EVERY = 10  # seconds between two lines that say how far something is
-BACKENDS = ("torch", "tf2", "theano", "numpy")
+FRAMEWORKS = ("torch", "tf2", "theano")
+BACKENDS = (*FRAMEWORKS, "numpy")
 PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
 COMPONENTS = ROOT / "shared_tests" / "components"
 # Several environments at once share out the cores: none should use all of them for itself.
@@ -157,16 +158,50 @@ def tests(backend: str) -> None:
         # code and all rewrites for every graph would take an hour. The session below and the
         # parity report have both.
         flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
-        workers = () if backend == "numpy" else WORKERS
-        selected = ("shared_tests", f"--backend={backend}", *workers)
+        selected = ("shared_tests", f"--backend={backend}", *WORKERS)
         pytest(session, backend, *selected, THEANO_FLAGS=flags)
 
     run.__doc__ = f"All tests of the {backend} backend."
     nox.session(name=f"tests-{backend}")(run)
 
 
-for name in BACKENDS:
+for name in FRAMEWORKS:
     tests(name)
+
+
+@nox.session(name="tests-numpy")
+def tests_numpy(session: nox.Session) -> None:
+    """All tests of the numpy backend, with the newest and the oldest NumPy, side by side.
+
+    Their environments hold nothing else, and so no pytest that runs in several processes.
+    """
+    made = pythons(session, "numpy", "numpy-oldest")
+    commands = {
+        name: [
+            *(interpreter, "-m", "pytest", "-q", "shared_tests", "--backend=numpy"),
+            *(f"--junit-xml={REPORTS / f'tests-{name}.xml'}", *session.posargs),
+        ]
+        for name, interpreter in made.items()
+    }
+    results = side_by_side(session, commands, {**os.environ, **ONE_THREAD})
+    for name, (_, output) in results.items():
+        print(f"{name}:\n{output}")
+    failed = [name for name, (status, _) in results.items() if status]
+    if failed:
+        session.error(f"failed with {', '.join(failed)}")
+
+
+def side_by_side(
+    session: nox.Session, commands: dict[str, list[str]], env: dict[str, str]
+) -> dict[str, tuple[int, str]]:
+    """Run as many commands at a time as there are cores: {name: (exit status, output)}."""
+
+    def run(command: list[str]) -> tuple[int, str]:
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        return done.returncode, done.stdout + done.stderr
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool, pulse(session):
+        return dict(zip(commands, pool.map(run, commands.values()), strict=True))
 
 
 @nox.session(name="tests-theano-c")
@@ -192,36 +227,28 @@ def component(session: nox.Session) -> None:
     flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
 
-    def run(environment: str) -> tuple[str, int, str]:
-        """(environment, exit status, output of pytest)"""
-        where = (
-            [f"--backend={environment}", "shared_tests"]
-            if environment in BACKENDS
-            else ["shared_tests/tests/project"]
-        )
-        command = [made[environment], "-m", "pytest", "-q", f"--component={name}", *where, *others]
-        done = subprocess.run(command, capture_output=True, text=True, env=env)
-        return environment, done.returncode, done.stdout + done.stderr
-
-    start, failed = time.monotonic(), []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, pulse(session):
-        results = list(pool.map(run, made))
-    for environment, status, output in results:
-        if status not in (0, NO_TESTS):
-            failed.append(environment)
-            print(output)
-    for environment, _, output in results:
+    commands = {
+        environment: [
+            *(interpreter, "-m", "pytest", "-q", f"--component={name}", *others),
+            *(
+                ("shared_tests", f"--backend={environment}")
+                if environment in BACKENDS
+                else ("shared_tests/tests/project",)
+            ),
+        ]
+        for environment, interpreter in made.items()
+    }
+    start = time.monotonic()
+    results = side_by_side(session, commands, env)
+    failed = [one for one, (status, _) in results.items() if status not in (0, NO_TESTS)]
+    for environment in failed:
+        print(results[environment][1])
+    for environment, (_, output) in results.items():
         print(f"{environment:8}{output.strip().splitlines()[-1].strip('= ')}")
     verdict = f"failed in {', '.join(failed)}" if failed else "agrees everywhere"
     print(f"{name} {verdict}, {time.monotonic() - start:.0f} s")
     if failed:
         session.error(f"{name} {verdict}")
-
-
-@nox.session(name="tests-numpy-oldest")
-def tests_numpy_oldest(session: nox.Session) -> None:
-    """All tests of the numpy backend, with the oldest NumPy it supports."""
-    pytest(session, "numpy-oldest", "shared_tests", "--backend=numpy")
 
 
 @nox.session
