@@ -297,6 +297,7 @@ def mutation(session: nox.Session) -> None:
     nox -s mutation -- --package torch --edits 150 --seed 1    takes a sample of one package
 
     What became of each edit is kept under `.nox`: a run that was stopped goes on where it was.
+    `--quick` leaves out tests that train, compile or start processes: for a first look.
     `--survivors` tries those again that survived, `--report` tries none.
     """
     arguments = list(session.posargs)

@@ -69,7 +69,7 @@ class Outcomes:
         os.replace(partial, self.path)
 
 
-def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> None:
+def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool, quick: bool) -> None:
     """Try those that have no outcome yet, or survived and are to be tried again."""
     known = equivalents()
     pending = [
@@ -85,7 +85,8 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> No
         if edit.file not in prepared:
             prepare(backend, edit.file)
             prepared.add(edit.file)
-        found = outcome(backend, edit.file, edit, partial(longest, backend, edit.file))
+        limit = partial(longest, backend, edit.file, quick)
+        found = outcome(backend, edit.file, edit, quick, limit)
         failure = (found.arguments, found.test)
         if found.what == "caught" and failure not in right:
             if not passes_without_the_edit(found):
@@ -100,9 +101,9 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool) -> No
 
 
 @cache
-def longest(backend: str, file: str) -> float:
+def longest(backend: str, file: str, quick: bool) -> float:
     """How many seconds the tests of a file may take with an edit, by what they take without."""
-    as_it_is = outcome(backend, file, None)
+    as_it_is = outcome(backend, file, None, quick)
     if as_it_is.what != "survived":
         raise SystemExit(f"{as_it_is.test} fails as {file} is")
     return 4 * as_it_is.seconds
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="which ones")
     parser.add_argument("--component", help="of this file alone")
     parser.add_argument("--survivors", action="store_true", help="try those again that survived")
+    parser.add_argument("--quick", action="store_true", help="without the tests that are slow")
     parser.add_argument("--report", action="store_true", help="try nothing, say what is known")
     parser.add_argument("--outcomes", type=Path, required=True, help="the folder of what is known")
     arguments = parser.parse_args()
@@ -147,7 +149,7 @@ def main() -> None:
     begin = time.monotonic()
     if not arguments.report:
         print(f"{package(backend)}: {len(chosen)} of {len(found)} edits", flush=True)
-        run(backend, chosen, outcomes, arguments.survivors)
+        run(backend, chosen, outcomes, arguments.survivors, arguments.quick)
         print(f"{time.monotonic() - begin:.0f} s")
     report(backend, chosen, outcomes)
 

@@ -79,15 +79,19 @@ class Outcome:
 
 
 def outcome(
-    backend: str, file: str, edit: Edit | None, limit: Callable[[], float] = lambda: inf
+    backend: str,
+    file: str,
+    edit: Edit | None,
+    quick: bool,
+    limit: Callable[[], float] = lambda: inf,
 ) -> Outcome:
-    """Run the tests of a file with an edit, or without one.
+    """Run the tests of a file with an edit, or without one; quick: without the slow tests.
 
     After LEAST_SECONDS it waits while `limit` says how many the tests may take altogether.
     """
     with tempfile.TemporaryDirectory() as folder:
         begin, allowed = time.monotonic(), None
-        child = _fork(lambda: _tested(backend, file, edit, Path(folder)))
+        child = _fork(lambda: _tested(backend, file, edit, quick, Path(folder)))
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             seconds = time.monotonic() - begin
@@ -161,7 +165,7 @@ class _Only:
         items[:] = [item for item in items if item.nodeid == self.test]
 
 
-def _tested(backend: str, file: str, edit: Edit | None, folder: Path) -> int:
+def _tested(backend: str, file: str, edit: Edit | None, quick: bool, folder: Path) -> int:
     """pytest's exit status: 0 if all tests passed."""
     if edit is not None:
         path = folder / Path(file).name
@@ -171,7 +175,7 @@ def _tested(backend: str, file: str, edit: Edit | None, folder: Path) -> int:
         site.write_text(SITE.format(module=module, path=str(path)))
         os.environ["PYTHONPATH"] = str(folder)
         runpy.run_path(str(site))
-    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file)
+    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file, quick)
     for arguments in runs:
         first = _First()
         status = _pytest(arguments, folder, first)

@@ -43,8 +43,11 @@ def components_of(backend: str, file: str) -> list[str]:
     return users[:MAX_COMPONENTS]
 
 
-def own_tests(backend: str, file: str) -> list[list[str]]:
-    """Arguments of pytest, one list for each run; the first that fails has caught an edit."""
+def own_tests(backend: str, file: str, quick: bool = False) -> list[list[str]]:
+    """Arguments of pytest, one list for each run; the first that fails has caught an edit.
+
+    quick: without what trains, compiles or runs other processes.
+    """
     about = components_of(backend, file)
     module = Path(file).relative_to(PACKAGES[backend]).with_suffix("").as_posix().replace("/", ".")
     runs = []
@@ -57,13 +60,18 @@ def own_tests(backend: str, file: str) -> list[list[str]]:
         runs.append([*named, f"--backend={backend}", f"-k={component}"])
         precisely = [TESTS / backend / name for name in PRECISELY]
         runs += [[str(path), *common] for path in precisely if path.exists()]
-    quick: list[str] = []
+    fast: list[str] = []
     slow: list[str] = []
     for path in sorted(TESTS.glob("*/test_*.py")):
         if belongs(path, backend):
             found = [f"{path}::{name}" for name in tests_that_read(path, backend, module)]
-            (slow if any(one in path.stem for one in LAST) else quick).extend(found)
-    runs += [[*found, f"--backend={backend}"] for found in (quick, slow) if found]
+            (slow if any(one in path.stem for one in LAST) else fast).extend(found)
+    if fast:
+        runs.append([*fast, f"--backend={backend}"])
+    if quick:
+        return runs
+    if slow:
+        runs.append([*slow, f"--backend={backend}"])
     if backend not in INFERENCE_ONLY:
         training = [str(TESTS / TRAINING), f"--backend={backend}"]
         runs += [[*training, f"-k={component}"] for component in about]
