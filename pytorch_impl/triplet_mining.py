@@ -19,27 +19,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pytorch_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
-)
+from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from pytorch_impl.fast import triplet_mining as fast
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_labels,
-    check_like,
-    check_not_empty,
-    check_number,
-    check_width,
-)
+from pytorch_impl.support.checks import check_choice, check_count, check_finite, check_number
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import first_minimum, rounding_error
+from pytorch_impl.support.triplet_search import (
+    among_nearest,
+    checked_pool,
+    comparable_distance,
+    margin_reach,
+    pool_rounding_error,
+    search_batch,
+)
 
 ANCHORS = 32  # of which all triplets are formed at a time
 
@@ -87,8 +79,8 @@ def batch_hard_triplets(
         >>> [index.tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     farthest = first_minimum(torch.where(positive, -distances, math.inf), tolerance)  # (n,)
     nearest = first_minimum(torch.where(negative, distances, math.inf), tolerance)
     (anchors,) = (positive.any(1) & negative.any(1)).nonzero(as_tuple=True)
@@ -126,14 +118,14 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies(distances):  # more than a few rows
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
     else:
         nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
-    reach = _reach(distances - tolerance, margin, distance) - tolerance
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = distances.gather(1, nearest) < reach
     anchors, positives = (positive & exists & within).nonzero(as_tuple=True)
     return Triplets(anchors, positives, nearest[anchors, positives])
@@ -198,20 +190,12 @@ def margin_violators(
     check_choice("distance", distance, DISTANCES)
     limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
-    check_floating("anchor", anchor, ndim=2)
-    check_not_empty("anchor", anchor)
-    check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    check_width("pool", pool, anchor.shape[1])
-    check_not_empty("pool", pool)
-    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
-        check_finite(name, x)
-    tolerance = _pool_rounding_error(anchor, pool, distance)
-    comparable = _comparable(distance)
+    anchor, positive, pool = checked_pool(anchor, positive, pool)
+    tolerance = pool_rounding_error(anchor, pool, distance)
+    comparable = comparable_distance(distance)
     near = paired_distances(anchor, positive, distance=comparable)
     check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    reach = (margin_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
     if fast.applies_to_pool(pool, block_size):  # a pool of more than one block
         found = fast.violators(
             anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
@@ -220,52 +204,5 @@ def margin_violators(
     distances = pairwise_distances(anchor, pool, distance=comparable)  # (n, m)
     violates = distances < reach
     if limit is not None and limit < len(pool):
-        violates &= _among_nearest(distances.masked_fill(~violates, math.inf), limit, tolerance)
+        violates &= among_nearest(distances.masked_fill(~violates, math.inf), limit, tolerance)
     return Violators(*violates.nonzero(as_tuple=True))
-
-
-def _among_nearest(distances: Tensor, limit: int, tolerance: Tensor) -> Tensor:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    offset = distances - distances.topk(limit, largest=False).values[:, -1:]
-    nearer = offset < -tolerance
-    tied = offset.abs() <= tolerance
-    return nearer | (tied & (tied.cumsum(1) <= limit - nearer.sum(1, keepdim=True)))
-
-
-def _search_batch(
-    embeddings: Tensor, labels: Tensor, distance: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
-    check_choice("distance", distance, DISTANCES)
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
-    check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
-    check_finite("embeddings", distances.max())  # the squares of large numbers overflow
-    same = labels[:, None] == labels
-    return distances, same.clone().fill_diagonal_(False), ~same
-
-
-def _comparable(distance: str) -> str:
-    """The distance to compare by: squares are in the order of their roots, rounded evenly."""
-    return "sqeuclidean" if distance == "euclidean" else distance
-
-
-def _reach(near: Tensor, margin: float, distance: str) -> Tensor:
-    """Where the margin beyond `near` is met; both as comparable distances."""
-    if distance == "euclidean":
-        return (near.clamp_min(0).sqrt() + margin).square()
-    return near + margin
-
-
-def _pool_rounding_error(anchor: Tensor, pool: Tensor, distance: str) -> Tensor:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = pool.mean(0, keepdim=True)
-    spread = torch.cat([squared_distances(anchor, center), squared_distances(pool, center)])
-    check_finite("pool", spread)
-    return rounding_error(4 * spread, _comparable(distance))

@@ -18,28 +18,19 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf2_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
-)
+from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.fast import triplet_mining as fast
-from tf2_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_labels,
-    check_like,
-    check_not_empty,
-    check_number,
-    check_width,
-    size,
-)
+from tf2_impl.support.checks import check_choice, check_count, check_finite, check_number
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.ties import first_minimum, rounding_error
+from tf2_impl.support.triplet_search import (
+    among_nearest,
+    checked_pool,
+    comparable_distance,
+    margin_reach,
+    pool_rounding_error,
+    search_batch,
+)
 
 
 class Triplets(NamedTuple):
@@ -84,8 +75,8 @@ def batch_hard_triplets(
         >>> [index.numpy().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = tf.constant(math.inf, distances.dtype)
     farthest = first_minimum(tf.where(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(tf.where(negative, distances, infinity), tolerance)
@@ -124,14 +115,14 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # where XLA does not compile: its search compares all with all
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
     else:
         nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
-    reach = _reach(distances - tolerance, margin, distance) - tolerance
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = tf.gather(distances, nearest, batch_dims=1) < reach
     pairs = tf.where(positive & exists & within)
     return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
@@ -196,23 +187,12 @@ def margin_violators(
     check_choice("distance", distance, DISTANCES)
     limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
-    anchor, positive, pool = (
-        tf.stop_gradient(tf.convert_to_tensor(x)) for x in (anchor, positive, pool)
-    )
-    check_floating("anchor", anchor, ndim=2)
-    check_not_empty("anchor", anchor)
-    check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    check_width("pool", pool, size(anchor, 1))
-    check_not_empty("pool", pool)
-    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
-        check_finite(name, x)
-    tolerance = _pool_rounding_error(anchor, pool, distance)
-    comparable = _comparable(distance)
+    anchor, positive, pool = checked_pool(anchor, positive, pool)
+    tolerance = pool_rounding_error(anchor, pool, distance)
+    comparable = comparable_distance(distance)
     near = paired_distances(anchor, positive, distance=comparable)
     check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    reach = (margin_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
     if fast.applies_to_pool(pool, block_size):  # a pool of more than one block, or of unknown size
         pairs = fast.violators(
             anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
@@ -222,57 +202,6 @@ def margin_violators(
     violates = distances < reach
     if limit is not None and limit < pool.shape[0]:
         infinity = tf.constant(math.inf, distances.dtype)
-        violates &= _among_nearest(tf.where(violates, distances, infinity), limit, tolerance)
+        violates &= among_nearest(tf.where(violates, distances, infinity), limit, tolerance)
     pairs = tf.where(violates)
     return Violators(pairs[:, 0], pairs[:, 1])
-
-
-def _among_nearest(distances: tf.Tensor, limit: int, tolerance: tf.Tensor) -> tf.Tensor:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    offset = distances + tf.math.top_k(-distances, limit).values[:, -1:]
-    nearer = offset < -tolerance
-    tied = tf.abs(offset) <= tolerance
-    quota = limit - tf.math.count_nonzero(nearer, axis=1, keepdims=True)
-    return nearer | (tied & (tf.cumsum(tf.cast(tied, tf.int64), axis=1) <= quota))
-
-
-def _search_batch(
-    embeddings: tf.Tensor, labels: tf.Tensor, distance: str
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
-    check_choice("distance", distance, DISTANCES)
-    embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
-    labels = tf.convert_to_tensor(labels)
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, size(embeddings, 0))
-    check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
-    check_finite("embeddings", distances)  # the squares of large numbers overflow
-    same = labels[:, None] == labels
-    itself = tf.eye(tf.shape(labels)[0], dtype=tf.bool)
-    return distances, same & ~itself, ~same
-
-
-def _comparable(distance: str) -> str:
-    """The distance to compare by: squares are in the order of their roots, rounded evenly."""
-    return "sqeuclidean" if distance == "euclidean" else distance
-
-
-def _reach(near: tf.Tensor, margin: float, distance: str) -> tf.Tensor:
-    """Where the margin beyond `near` is met; both as comparable distances."""
-    if distance == "euclidean":
-        return tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)
-    return near + margin
-
-
-def _pool_rounding_error(anchor: tf.Tensor, pool: tf.Tensor, distance: str) -> tf.Tensor:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = tf.reduce_mean(pool, axis=0, keepdims=True)
-    spread = tf.concat([squared_distances(anchor, center), squared_distances(pool, center)], axis=0)
-    check_finite("pool", spread)
-    return rounding_error(4 * spread, _comparable(distance))

@@ -19,29 +19,20 @@ from typing import NamedTuple
 import numpy as np
 import theano
 import theano.tensor as T
-from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.distances import (
-    DISTANCES,
-    paired_distances,
-    pairwise_distances,
-    squared_distances,
-)
+from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from theano_impl.fast import triplet_mining as fast
-from theano_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_labels,
-    check_like,
-    check_not_empty,
-    check_number,
-    check_width,
-)
+from theano_impl.support.checks import check_choice, check_count, check_finite, check_number
 from theano_impl.support.ties import first_minimum, rounding_error
+from theano_impl.support.triplet_search import (
+    among_nearest,
+    checked_pool,
+    comparable_distance,
+    margin_reach,
+    pool_rounding_error,
+    search_batch,
+)
 
 
 class Triplets(NamedTuple):
@@ -84,8 +75,8 @@ def batch_hard_triplets(
         >>> [index.eval().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = np.asarray(math.inf, distances.dtype)
     farthest = first_minimum(T.switch(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(T.switch(negative, distances, infinity), tolerance)
@@ -126,14 +117,14 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    distances, positive, negative = _search_batch(embeddings, labels, distance)  # (n, n)
-    tolerance = rounding_error(distances, _comparable(distance))
+    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # to any number of rows, which is not known here
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
     else:
         nearest, exists = _nearest_farther(distances, negative, tolerance)
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
-    reach = _reach(distances - tolerance, margin, distance) - tolerance
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = distances[T.arange(distances.shape[0])[:, None], nearest] < reach
     anchors, positives = (positive & exists & within).nonzero()
     return Triplets(anchors, positives, nearest[anchors, positives])
@@ -199,24 +190,12 @@ def margin_violators(
     check_choice("distance", distance, DISTANCES)
     limit = limit if limit is None else check_count("limit", limit)
     block_size = check_count("block_size", block_size)
-    anchor, positive, pool = (
-        disconnected_grad(T.as_tensor_variable(x)) for x in (anchor, positive, pool)
-    )
-    check_floating("anchor", anchor, ndim=2)
-    anchor = check_not_empty("anchor", anchor)
-    positive = check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    pool = check_width("pool", pool, anchor.shape[1])
-    pool = check_not_empty("pool", pool)
-    anchor = check_finite("anchor", anchor)
-    positive = check_finite("positive", positive)
-    pool = check_finite("pool", pool)
-    tolerance = _pool_rounding_error(anchor, pool, distance)
-    comparable = _comparable(distance)
+    anchor, positive, pool = checked_pool(anchor, positive, pool)
+    tolerance = pool_rounding_error(anchor, pool, distance)
+    comparable = comparable_distance(distance)
     near = paired_distances(anchor, positive, distance=comparable)
     near = check_finite("positive", near)
-    reach = (_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
+    reach = (margin_reach(near, margin, distance) - tolerance)[:, None]  # (n, 1)
     if fast.applies_to_pool():  # of any size, which is not known here
         found = fast.violators(
             anchor, pool, reach, tolerance, distance=comparable, limit=limit, block_size=block_size
@@ -226,63 +205,5 @@ def margin_violators(
     violates = distances < reach
     if limit is not None:
         infinity = np.asarray(math.inf, distances.dtype)
-        violates &= _among_nearest(T.switch(violates, distances, infinity), limit, tolerance)
+        violates &= among_nearest(T.switch(violates, distances, infinity), limit, tolerance)
     return Violators(*violates.nonzero())
-
-
-def _among_nearest(
-    distances: TensorVariable, limit: int, tolerance: TensorVariable
-) -> TensorVariable:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    last = T.minimum(limit, distances.shape[1]) - 1
-    offset = distances - T.sort(distances, axis=1)[:, last][:, None]
-    nearer = offset < -tolerance
-    tied = abs(offset) <= tolerance
-    quota = limit - T.sum(nearer, axis=1, keepdims=True)
-    return nearer | (tied & (T.cumsum(T.cast(tied, "int64"), axis=1) <= quota))
-
-
-def _search_batch(
-    embeddings: TensorVariable, labels: TensorVariable, distance: str
-) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
-    check_choice("distance", distance, DISTANCES)
-    embeddings = disconnected_grad(T.as_tensor_variable(embeddings))
-    labels = T.as_tensor_variable(labels)
-    check_floating("embeddings", embeddings, ndim=2)
-    embeddings = check_not_empty("embeddings", embeddings)
-    labels = check_labels("labels", labels, embeddings.shape[0])
-    embeddings = check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=_comparable(distance))
-    distances = check_finite("embeddings", distances)  # the squares of large numbers overflow
-    same = T.eq(labels[:, None], labels)
-    return distances, same & T.eq(T.eye(labels.shape[0]), 0), T.eq(same, 0)
-
-
-def _comparable(distance: str) -> str:
-    """The distance to compare by: squares are in the order of their roots, rounded evenly."""
-    return "sqeuclidean" if distance == "euclidean" else distance
-
-
-def _reach(near: TensorVariable, margin: float, distance: str) -> TensorVariable:
-    """Where the margin beyond `near` is met; both as comparable distances."""
-    step = np.asarray(margin, near.dtype)
-    if distance == "euclidean":
-        return (T.sqrt(T.maximum(near, 0)) + step) ** 2
-    return near + step
-
-
-def _pool_rounding_error(
-    anchor: TensorVariable, pool: TensorVariable, distance: str
-) -> TensorVariable:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = T.mean(pool, axis=0, keepdims=True)
-    spread = T.concatenate(
-        [squared_distances(anchor, center), squared_distances(pool, center)], axis=0
-    )
-    spread = check_finite("pool", spread)
-    return rounding_error(4 * spread, _comparable(distance))

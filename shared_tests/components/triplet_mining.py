@@ -298,6 +298,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("same & ~itself", "same"),
                 "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
             },
+            file="support.triplet_search",
         ),
         Mutant(
             "equal negatives from the back",
@@ -336,16 +337,16 @@ DEFINITION = Definition(
             "margins met exactly, euclidean",
             {
                 "pytorch_impl": (
-                    "_reach(distances - tolerance, margin, distance) - tolerance",
-                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                    "margin_reach(distances - tolerance, margin, distance) - tolerance",
+                    "margin_reach(distances + tolerance, margin, distance) + tolerance",
                 ),
                 "tf2_impl": (
-                    "_reach(distances - tolerance, margin, distance) - tolerance",
-                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                    "margin_reach(distances - tolerance, margin, distance) - tolerance",
+                    "margin_reach(distances + tolerance, margin, distance) + tolerance",
                 ),
                 "theano_impl": (
-                    "_reach(distances - tolerance, margin, distance) - tolerance",
-                    "_reach(distances + tolerance, margin, distance) + tolerance",
+                    "margin_reach(distances - tolerance, margin, distance) - tolerance",
+                    "margin_reach(distances + tolerance, margin, distance) + tolerance",
                 ),
             },
         ),
@@ -361,6 +362,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)", "near + margin"),
                 "theano_impl": ("(T.sqrt(T.maximum(near, 0)) + step) ** 2", "near + step"),
             },
+            file="support.triplet_search",
         ),
         Mutant(
             "indices within the block",
@@ -402,6 +404,7 @@ DEFINITION = Definition(
                 "pytorch_impl": ("<= limit - nearer", "< limit - nearer"),
                 "tf2_impl": ("axis=1) <= quota", "axis=1) < quota"),
             },
+            file="support.triplet_search",
         ),
     ),
 )

@@ -1,0 +1,80 @@
+"""What the searches for triplets share: checks, comparable distances, where a margin is met."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pytorch_impl.distances import DISTANCES, pairwise_distances, squared_distances
+from pytorch_impl.support.checks import (
+    check_choice,
+    check_dtype,
+    check_finite,
+    check_floating,
+    check_labels,
+    check_like,
+    check_not_empty,
+    check_width,
+)
+from pytorch_impl.support.ties import rounding_error
+
+
+def search_batch(
+    embeddings: Tensor, labels: Tensor, distance: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
+    check_choice("distance", distance, DISTANCES)
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    check_labels("labels", labels, embeddings.shape[0])
+    check_finite("embeddings", embeddings)
+    distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
+    check_finite("embeddings", distances.max())  # the squares of large numbers overflow
+    same = labels[:, None] == labels
+    return distances, same.clone().fill_diagonal_(False), ~same
+
+
+def checked_pool(anchor: Tensor, positive: Tensor, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs, (n, features) each, and a pool, (m, features), neither empty; all finite."""
+    check_floating("anchor", anchor, ndim=2)
+    check_not_empty("anchor", anchor)
+    check_like("positive", positive, "anchor", anchor)
+    check_floating("pool", pool, ndim=2)
+    check_dtype("pool", pool, anchor.dtype)
+    check_width("pool", pool, anchor.shape[1])
+    check_not_empty("pool", pool)
+    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
+        check_finite(name, x)
+    return anchor, positive, pool
+
+
+def comparable_distance(distance: str) -> str:
+    """The distance to compare by: squares are in the order of their roots, rounded evenly."""
+    return "sqeuclidean" if distance == "euclidean" else distance
+
+
+def margin_reach(near: Tensor, margin: float, distance: str) -> Tensor:
+    """Where the margin beyond `near` is met; both as comparable distances."""
+    if distance == "euclidean":
+        return (near.clamp_min(0).sqrt() + margin).square()
+    return near + margin
+
+
+def pool_rounding_error(anchor: Tensor, pool: Tensor, distance: str) -> Tensor:
+    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
+
+    No squared distance between two rows is above four times the largest one to the center.
+    """
+    center = pool.mean(0, keepdim=True)
+    spread = torch.cat([squared_distances(anchor, center), squared_distances(pool, center)])
+    check_finite("pool", spread)
+    return rounding_error(4 * spread, comparable_distance(distance))
+
+
+def among_nearest(distances: Tensor, limit: int, tolerance: Tensor) -> Tensor:
+    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
+    # The offset of two infinite distances is NaN, and every comparison with it is False.
+    offset = distances - distances.topk(limit, largest=False).values[:, -1:]
+    nearer = offset < -tolerance
+    tied = offset.abs() <= tolerance
+    return nearer | (tied & (tied.cumsum(1) <= limit - nearer.sum(1, keepdim=True)))

@@ -1,0 +1,89 @@
+"""What the searches for triplets share: checks, comparable distances, where a margin is met."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf2_impl.distances import DISTANCES, pairwise_distances, squared_distances
+from tf2_impl.support.checks import (
+    check_choice,
+    check_dtype,
+    check_finite,
+    check_floating,
+    check_labels,
+    check_like,
+    check_not_empty,
+    check_width,
+    size,
+)
+from tf2_impl.support.ties import rounding_error
+
+
+def search_batch(
+    embeddings: tf.Tensor, labels: tf.Tensor, distance: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
+    check_choice("distance", distance, DISTANCES)
+    embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
+    labels = tf.convert_to_tensor(labels)
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    check_labels("labels", labels, size(embeddings, 0))
+    check_finite("embeddings", embeddings)
+    distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
+    check_finite("embeddings", distances)  # the squares of large numbers overflow
+    same = labels[:, None] == labels
+    itself = tf.eye(tf.shape(labels)[0], dtype=tf.bool)
+    return distances, same & ~itself, ~same
+
+
+def checked_pool(
+    anchor: tf.Tensor, positive: tf.Tensor, pool: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Pairs, (n, features) each, and a pool, (m, features), neither empty; all finite."""
+    anchor, positive, pool = (
+        tf.stop_gradient(tf.convert_to_tensor(x)) for x in (anchor, positive, pool)
+    )
+    check_floating("anchor", anchor, ndim=2)
+    check_not_empty("anchor", anchor)
+    check_like("positive", positive, "anchor", anchor)
+    check_floating("pool", pool, ndim=2)
+    check_dtype("pool", pool, anchor.dtype)
+    check_width("pool", pool, size(anchor, 1))
+    check_not_empty("pool", pool)
+    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
+        check_finite(name, x)
+    return anchor, positive, pool
+
+
+def comparable_distance(distance: str) -> str:
+    """The distance to compare by: squares are in the order of their roots, rounded evenly."""
+    return "sqeuclidean" if distance == "euclidean" else distance
+
+
+def margin_reach(near: tf.Tensor, margin: float, distance: str) -> tf.Tensor:
+    """Where the margin beyond `near` is met; both as comparable distances."""
+    if distance == "euclidean":
+        return tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)
+    return near + margin
+
+
+def pool_rounding_error(anchor: tf.Tensor, pool: tf.Tensor, distance: str) -> tf.Tensor:
+    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
+
+    No squared distance between two rows is above four times the largest one to the center.
+    """
+    center = tf.reduce_mean(pool, axis=0, keepdims=True)
+    spread = tf.concat([squared_distances(anchor, center), squared_distances(pool, center)], axis=0)
+    check_finite("pool", spread)
+    return rounding_error(4 * spread, comparable_distance(distance))
+
+
+def among_nearest(distances: tf.Tensor, limit: int, tolerance: tf.Tensor) -> tf.Tensor:
+    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
+    # The offset of two infinite distances is NaN, and every comparison with it is False.
+    offset = distances + tf.math.top_k(-distances, limit).values[:, -1:]
+    nearer = offset < -tolerance
+    tied = tf.abs(offset) <= tolerance
+    quota = limit - tf.math.count_nonzero(nearer, axis=1, keepdims=True)
+    return nearer | (tied & (tf.cumsum(tf.cast(tied, tf.int64), axis=1) <= quota))
