@@ -135,7 +135,8 @@ def mono(x: np.ndarray) -> np.ndarray:
     check_floating("x", x, ndim=2)
     if len(x) == 0:
         raise ValueError(f"x: expected at least one channel, got shape {x.shape}")
-    return x.mean(axis=0)
+    mean: np.ndarray = x.mean(axis=0)
+    return mean
 
 
 def resample(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

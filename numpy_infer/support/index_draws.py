@@ -65,7 +65,8 @@ class Deck:
 def draw_below(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A number in 0..count−1 for each of the counts, all with equal chances."""
     drawn = (rng.random(counts.shape) * counts).astype(np.int64)
-    return np.minimum(drawn, counts - 1)  # a product may be rounded up
+    below: np.ndarray = np.minimum(drawn, counts - 1)  # a product may be rounded up
+    return below
 
 
 class Classes:
@@ -88,7 +89,8 @@ class Classes:
     def others(self, chosen: int, positions: np.ndarray) -> np.ndarray:
         """The rows at these positions of all rows but those of a class."""
         skipped = (positions >= self.starts[chosen]) * len(self.members[chosen])
-        return self.order[positions + skipped]
+        rows: np.ndarray = self.order[positions + skipped]
+        return rows
 
     def draw_others(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """(count,) rows of other classes; they may repeat."""

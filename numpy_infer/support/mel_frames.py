@@ -128,7 +128,7 @@ def mel_bands(
     left, peak, right = peaks[:-2], peaks[1:-1], peaks[2:]
     rising = (frequencies[:, None] - left) / (peak - left)
     falling = (right - frequencies[:, None]) / (right - peak)
-    bands = np.maximum(0, np.minimum(rising, falling))
+    bands: np.ndarray = np.maximum(0, np.minimum(rising, falling))
     if norm == "slaney":
         bands *= 2 / (right - left)
     bands.flags.writeable = False  # it is shared by all who ask for it

@@ -38,7 +38,8 @@ def low_pass(up: int, down: int) -> np.ndarray:
     half = HALF * max(up, down)
     cut_off = 1 / max(up, down)  # as a part of the Nyquist frequency
     taps = cut_off * np.sinc(cut_off * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, BETA)
-    return up * taps / taps.sum()
+    scaled: np.ndarray = up * taps / taps.sum()
+    return scaled
 
 
 def polyphase(x: np.ndarray, first: int, start: int, stop: int, up: int, down: int) -> np.ndarray:

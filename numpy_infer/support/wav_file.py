@@ -113,4 +113,6 @@ def _numbers(content: bytes, header: WavHeader, dtype: np.dtype[np.floating]) ->
         wide = np.zeros((len(content) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
         return wide.view("<i4")[:, 0].astype(dtype) / 2**31
-    return np.frombuffer(content, f"<i{header.bits // 8}").astype(dtype) / 2 ** (header.bits - 1)
+    numbers: np.ndarray = np.frombuffer(content, f"<i{header.bits // 8}").astype(dtype)
+    numbers /= 2 ** (header.bits - 1)
+    return numbers
