@@ -120,7 +120,7 @@ def gradients_reach(
 ) -> str:
     """Of the parameters by what gradient they get, and of those that are not trained.
 
-    dead, steps, cancels and unused are those of zero, by the reason (`sanity_checks.why_zero`).
+    dead, steps, cancels and unused are those of zero, by the reason that `gradient_reach` finds.
     """
     trained = len(reached) + len(missing) + len(zero) + len(not_finite)
     parts = [
@@ -182,12 +182,12 @@ CAUSES = {
 def finite(found: Mapping[str, Sequence[str]]) -> str:
     """Of the names that hold NaN or infinity in batch, weights, loss and gradients."""
     expected = "Batch, weights, loss and gradients should be finite numbers"
-    places = [name for kind in CAUSES for name in found[kind]]
-    if not places:
+    names = [name for kind in CAUSES for name in found[kind]]
+    if not names:
         return f"{expected}, and all are."
     cause = next(CAUSES[kind] for kind in CAUSES if found[kind])
-    then = f", and then in {', '.join(places[1:])}" if places[1:] else ""
-    return f"{expected}. NaN or infinity stands first in {places[0]}{then}. {cause}"
+    then = f", and then in {', '.join(names[1:])}" if names[1:] else ""
+    return f"{expected}. NaN or infinity stands first in {names[0]}{then}. {cause}"
 
 
 ADVICE = (
@@ -197,7 +197,7 @@ ADVICE = (
 )
 
 
-def spread(figures: Mapping[str, Any], kind: str | None, share: float) -> str:
+def spread(details: Mapping[str, Any], kind: str | None, share: float) -> str:
     """Of embeddings that are apart, or in one point, on a line, or of which classes are merged."""
     asked = f"Embeddings should be more than {100 * share:.3g} % as far apart as is usual"
     if kind is None:
@@ -205,8 +205,8 @@ def spread(figures: Mapping[str, Any], kind: str | None, share: float) -> str:
             f"{asked}, and they hold NaN or infinity. First try check_finite, which says where it "
             "begins."
         )
-    found = f"{asked}, and they are {100 * figures['spread']:.3g} %, in a space of effective rank"
-    found = f"{found} {figures['rank']:.3g}."
+    found = f"{asked}, and they are {100 * details['spread']:.3g} %, in a space of effective rank"
+    found = f"{found} {details['rank']:.3g}."
     if kind == "point":
         return f"{found} All are in one point: the model gives the same for every input. {ADVICE}"
     if kind == "line":
@@ -216,8 +216,8 @@ def spread(figures: Mapping[str, Any], kind: str | None, share: float) -> str:
             f"input has one large entry that says it all. First scale the inputs. {ADVICE}"
         )
     if kind == "merged":
-        pairs = ", ".join(f"{a} and {b}" for a, b in figures["merged"][:5])
-        more = len(figures["merged"]) - 5
+        pairs = ", ".join(f"{a} and {b}" for a, b in details["merged"][:5])
+        more = len(details["merged"]) - 5
         pairs += f" and {more} more pairs" if more > 0 else ""
         return (
             f"{found} But these classes are in the same point: {pairs}. Usually they have the same "
@@ -229,15 +229,15 @@ def spread(figures: Mapping[str, Any], kind: str | None, share: float) -> str:
 
 def loss_not_finite(losses: Sequence[float]) -> str:
     """Of a training whose loss has become NaN or infinity."""
-    place = next(place for place, one in enumerate(losses) if not math.isfinite(one))
+    index = next(index for index, one in enumerate(losses) if not math.isfinite(one))
     return (
-        f"Losses should be finite numbers, and number {place} of {len(losses)} is {losses[place]}. "
+        f"Losses should be finite numbers, and number {index} of {len(losses)} is {losses[index]}. "
         "First try check_finite, which says where it begins, and a smaller learning rate."
     )
 
 
 def loss_moves(
-    figures: Mapping[str, float],
+    details: Mapping[str, float],
     margin: float | None,
     steps: int,
     count: int,
@@ -245,7 +245,7 @@ def loss_moves(
     at_margin: bool,
 ) -> str:
     """Of the losses of a training: whether they move, and whether they stay at the margin."""
-    found = f"Over the last {steps} of {count} steps the loss is {figures['mean']:.4g}"
+    found = f"Over the last {steps} of {count} steps the loss is {details['mean']:.4g}"
     if at_margin:
         return (
             f"{found}, which is its margin, {margin:.4g}: positives are as far away as negatives. "
@@ -254,10 +254,10 @@ def loss_moves(
         )
     if stays:
         return (
-            f"{found}, and in all of them it has not moved by more than {figures['moved']:.3g}. "
+            f"{found}, and in all of them it has not moved by more than {details['moved']:.3g}. "
             "Usually the learning rate is 0 or far too small, the parameters are frozen or not "
             "those that the optimizer has, or no gradient arrives. First print one weight before "
             "and after a step, then try check_gradients_reach."
         )
     away = "" if margin is None else f", which is not its margin, {margin:.4g}"
-    return f"{found}{away}, and it moves: between them its losses differ by {figures['moved']:.3g}."
+    return f"{found}{away}, and it moves: between them its losses differ by {details['moved']:.3g}."

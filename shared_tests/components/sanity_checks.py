@@ -133,7 +133,7 @@ def check_spread(embeddings, labels=None, start=None, share=0.01):
     """Pair by pair, class by class."""
     n, usual = len(embeddings), np.sqrt(2 * (embeddings**2).sum(axis=1).mean())
     if not np.isfinite(embeddings).all():
-        return spread_figures(False, np.nan, np.nan, [])
+        return spread_details(False, np.nan, np.nan, [])
     usual = usual if start is None else distance(start)
     spread = distance(embeddings) / usual if usual else 0.0
     centred = embeddings - sum(embeddings) / n
@@ -149,10 +149,10 @@ def check_spread(embeddings, labels=None, start=None, share=0.01):
         apart = np.linalg.norm(first.mean(axis=0) - second.mean(axis=0))
         if tight and apart <= share * usual and not point:
             merged.append([a, b])
-    return spread_figures(not (point or line or merged), spread, rank, merged)
+    return spread_details(not (point or line or merged), spread, rank, merged)
 
 
-def spread_figures(ok, spread, rank, merged):
+def spread_details(ok, spread, rank, merged):
     found = {"ok": np.array(ok), "spread": np.array(spread), "rank": np.array(rank)}
     return {**found, "merged": np.array(merged, int).reshape(-1, 2)}
 
@@ -286,7 +286,12 @@ POSITIVE = {**BATCH, "3.bias": np.array([1.5, 2.5])}
 NEGATIVE = {**BATCH, "3.bias": np.array([-9.5, -8.5])}
 ZERO = {**BATCH, "3.weight": np.zeros((7, 2)), "3.bias": np.zeros(2)}
 PIXELS, CLASSES = digits(11)
-PLAIN = "numpy_infer.sanity_checks"  # what is judged from plain numbers belongs to no framework
+# What is decided from plain numbers belongs to no framework.
+LOSSES_OF_TRAINING = "numpy_infer.sanity_checks"
+VERDICTS, REACH, SPREAD = (
+    f"numpy_infer.support.{name}"
+    for name in ("sanity_verdicts", "gradient_reach", "embedding_spread")
+)
 DIGITS = {"x": PIXELS, "labels": CLASSES, **weights(64, 7, 10, scale=0.2)}
 TANH, RELU = net("Tanh"), net("ReLU")
 HEAD = ("3.weight", "3.bias")
@@ -535,42 +540,49 @@ DEFINITION = Definition(
             "check_initial_loss",
             "equal chances",
             same("math.log(classes)", "math.log2(classes)"),
+            file=VERDICTS,
         ),
         Mutant(
             "tolerance not relative",
             "check_initial_loss",
             "off by less than a share",
             same("tolerance * expected", "tolerance"),
+            file=VERDICTS,
         ),
         Mutant(
             "too low is not seen",
             "check_initial_loss",
             "too low",
             same("abs(found - expected)", "(found - expected)"),
+            file=VERDICTS,
         ),
         Mutant(
             "trains until the loss itself is the share",
             "check_overfits",
             "tanh",
             same("or losses[-1] <= target:", "or losses[-1] <= share:"),
+            file=VERDICTS,
         ),
         Mutant(
             "the loss after the last step is not looked at",
             "check_overfits",
             "too few steps",
             same("range(steps + 1)", "range(steps)"),
+            file=VERDICTS,
         ),
         Mutant(
             "NaN does not end the training",
             "check_overfits",
             "NaN on the way",
             same("if not math.isfinite(losses[-1]) or", "if"),
+            file=VERDICTS,
         ),
         Mutant(
             "a loss of zero counts as learnt",
             "check_overfits",
             "a loss of zero",
             same("0 < size < math.inf", "size < math.inf"),
+            file=VERDICTS,
         ),
         Mutant(
             "the lower bound is not taken off",
@@ -580,18 +592,21 @@ DEFINITION = Definition(
                 "target = lower_bound + share * (losses[0] - lower_bound)",
                 "target = share * losses[0]",
             ),
+            file=VERDICTS,
         ),
         Mutant(
             "a loss below its lower bound is learnt",
             "check_overfits",
             "below its lower bound",
             same("-share * size <= losses[-1] - lower_bound", "losses[-1] - lower_bound"),
+            file=VERDICTS,
         ),
         Mutant(
             "what cancels is a fault",
             "check_gradients_reach",
             "a bias that cancels",
-            same('len(found) - len(figures["cancels"])', "len(found)"),
+            same('len(names) - len(details["cancels"])', "len(names)"),
+            file=REACH,
         ),
         Mutant(
             "no steps",
@@ -601,56 +616,56 @@ DEFINITION = Definition(
                 "for size, _ in MOVES:\n        loss, found",
                 "for size, _ in ():\n        loss, found",
             ),
-            file=PLAIN,
+            file=REACH,
         ),
         Mutant(
             "rounding counts as a step",
             "check_gradients_reach",
             "a bias that cancels",
             same("change > 1000 * epsilon * reach", "change > 0"),
-            file=PLAIN,
+            file=REACH,
         ),
         Mutant(
             "not centred",
             "check_spread",
             "far from the origin",
             same("centred = x - x.mean(axis=0)", "centred = x"),
-            file=PLAIN,
+            file=SPREAD,
         ),
         Mutant(
             "the start is forgotten",
             "check_spread",
             "shrunk since the start",
             same("if start is None:  # rows", "if True:  # rows"),
-            file=PLAIN,
+            file=SPREAD,
         ),
         Mutant(
             "two classes need more than a line",
             "check_spread",
             "a line of two classes",
             same(" and classes != 2", ""),
-            file=PLAIN,
+            file=SPREAD,
         ),
         Mutant(
             "every tight class is merged",
             "check_spread",
             "tight classes",
             same("np.flatnonzero(distances <= radius)", "np.flatnonzero(distances > radius)"),
-            file=PLAIN,
+            file=SPREAD,
         ),
         Mutant(
             "the first steps are judged",
             "check_loss_moves",
             "stays at its margin",
             same("values[-steps:]", "values[:steps]"),
-            file=PLAIN,
+            file=LOSSES_OF_TRAINING,
         ),
         Mutant(
             "the mean is at the margin",
             "check_loss_moves",
             "falls",
             same("np.abs(last - margin).mean()", "abs(last.mean() - margin)"),
-            file=PLAIN,
+            file=LOSSES_OF_TRAINING,
         ),
         Mutant(
             "weights stay trained",
@@ -664,6 +679,7 @@ DEFINITION = Definition(
                     "variable.set_value(variable.get_value())",
                 ),
             },
+            file="support.trial_runs",
         ),
         Mutant(
             "the optimizer's own rate",
@@ -680,18 +696,21 @@ DEFINITION = Definition(
             "check_gradients_reach",
             "dead relu",
             same('else "zero"', 'else "reached"'),
+            file=REACH,
         ),
         Mutant(
             "no gradient counts as zeros",
             "check_gradients_reach",
             "last layer not used",
             same('return "missing"', 'return "zero"'),
+            file=REACH,
         ),
         Mutant(
             "NaN counts as a gradient",
             "check_gradients_reach",
             "a loss of NaN",
             same('return "not_finite"', 'return "reached"'),
+            file=REACH,
         ),
         Mutant(
             "infinity is not seen",
@@ -702,6 +721,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("tf.math.is_finite(x)", "~tf.math.is_nan(x)"),
                 "theano_impl": ("np.isfinite(entries)", "~np.isnan(entries)"),
             },
+            file="support.trial_runs",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Sanity checks for the tools: a case's options, and a verdict's figures as arrays."""
+"""Sanity checks for the tools: a case's options, and a verdict's details as arrays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trains(case: Case, place: int) -> bool:
 
 
 def outputs(verdict: Any, dtype: Any, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Numbers in this dtype; of the weights, called `names`, which ones a figure holds."""
+    """Numbers in this dtype; of the weights, called `names`, which ones a detail holds."""
     marks = {
         **dict.fromkeys(OF_WEIGHTS, names),
         "gradients": [f"the gradient of {name}" for name in names],
@@ -36,12 +36,12 @@ def outputs(verdict: Any, dtype: Any, names: Sequence[str] = ()) -> dict[str, np
         "loss": ["the loss"],
     }
     found = {"ok": np.array(verdict.ok)}
-    for key, figure in verdict.figures.items():
+    for key, detail in verdict.details.items():
         if key in marks:
-            assert set(figure) <= set(marks[key]), figure
-            found[key] = np.array([name in figure for name in marks[key]])
+            assert set(detail) <= set(marks[key]), detail
+            found[key] = np.array([name in detail for name in marks[key]])
         elif key == "merged":
-            found[key] = np.array(figure, int).reshape(-1, 2)
+            found[key] = np.array(detail, int).reshape(-1, 2)
         else:
-            found[key] = np.array(figure, dtype)
+            found[key] = np.array(detail, dtype)
     return found

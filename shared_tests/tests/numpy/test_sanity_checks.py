@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numpy_infer.sanity_checks import check_loss_moves, spread_verdict, why_zero
+from numpy_infer.sanity_checks import check_loss_moves
+from numpy_infer.support.embedding_spread import spread_verdict
+from numpy_infer.support.gradient_reach import reach_verdict, why_zero
 from shared_tests.fixtures import normal
 
 
@@ -16,15 +18,15 @@ def test_a_loss_that_does_not_move():
         assert "has not moved" in verdict.message
     moved = check_loss_moves([1.0, 1.00011] * 25)
     assert moved.ok is True
-    assert moved.figures["moved"] == pytest.approx(1.1e-4)
-    assert np.isnan(moved.figures["distance"])
+    assert moved.details["moved"] == pytest.approx(1.1e-4)
+    assert np.isnan(moved.details["distance"])
 
 
 def test_a_loss_at_its_margin():
     losses = [0.9, 0.2, *[0.2, 0.2 * 1.0399] * 25]
     verdict = check_loss_moves(losses, margin=0.2)
     assert verdict.ok is False  # 0.02 of the margin away, on average, in the last 50 steps
-    assert verdict.figures["distance"] == pytest.approx(0.00399)
+    assert verdict.details["distance"] == pytest.approx(0.00399)
     assert check_loss_moves(losses, margin=0.2, share=0.0199).ok is True
     assert check_loss_moves(losses, margin=0.2, steps=52).ok is True
 
@@ -33,7 +35,7 @@ def test_losses_of_any_number():
     scalars = [1, 2.0, np.float32(3), np.array(4.0), np.int64(5)]
     verdict = check_loss_moves(scalars, steps=5)
     assert verdict.ok is True
-    assert verdict.figures["mean"] == 3
+    assert verdict.details["mean"] == 3
     assert check_loss_moves(np.array([1.0, 2.0]), steps=2).ok is True
     for bad in (True, "1", b"1", np.ones(1), None):
         with pytest.raises(TypeError, match=r"^losses: expected numbers, got \w+ at 1"):
@@ -52,11 +54,11 @@ def test_embeddings_in_one_point_on_a_line_and_apart():
     assert spread(normal(6, 3, seed=2)).ok is True
     point = spread(np.ones((6, 3)))
     assert point.ok is False
-    assert point.figures["spread"] == 0
+    assert point.details["spread"] == 0
     assert "one point" in point.message
     line = spread(LINE)
     assert line.ok is False
-    assert line.figures["rank"] == pytest.approx(1)
+    assert line.details["rank"] == pytest.approx(1)
     assert "on a line" in line.message
 
 
@@ -72,7 +74,7 @@ def test_classes_in_the_same_point():
     x = normal(5, 3, seed=3)
     verdict = spread(x[[0, 0, 1, 1, 1, 0, 2, 3]], [4, 4, 5, 5, 5, 6, 7, 7])
     assert verdict.ok is False
-    assert verdict.figures["merged"] == [(4, 6)]
+    assert verdict.details["merged"] == [(4, 6)]
 
 
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (5, 5)])
@@ -83,11 +85,11 @@ def test_the_verdict_has_no_unit(size, shape):
     wanted, found = spread(x, start=start), spread(x * size, start=start * size)
     centred = x - x.mean(axis=0)
     values = np.linalg.svd(centred, compute_uv=False) ** 2
-    assert wanted.figures["rank"] == pytest.approx(values.sum() ** 2 / np.square(values).sum())
+    assert wanted.details["rank"] == pytest.approx(values.sum() ** 2 / np.square(values).sum())
     ratio = x.var(axis=0).sum() / start.var(axis=0).sum()
-    assert wanted.figures["spread"] == pytest.approx(np.sqrt(ratio))
+    assert wanted.details["spread"] == pytest.approx(np.sqrt(ratio))
     for name in ("spread", "rank"):
-        assert found.figures[name] == pytest.approx(wanted.figures[name], rel=1e-12)
+        assert found.details[name] == pytest.approx(wanted.details[name], rel=1e-12)
 
 
 def test_bad_embeddings_labels_and_starts():
@@ -131,3 +133,35 @@ def test_why_a_gradient_is_zero():
             return float(0.5 < np.abs(x - value).mean() / size / asleep < 1.5)
 
         assert kinds(lambda x: 1.0, gradient, value) == "dead"
+
+
+def reach(largest, change=0.0):
+    """The verdict on parameters with these largest |gradients|; a move changes the loss so much."""
+    names = [f"weight {index}" for index in range(len(largest))]
+
+    def measure(moved):
+        return 1.0 + change * bool(moved), largest
+
+    return reach_verdict(names, ["frozen"], measure, lambda index: np.ones(2))
+
+
+def test_how_gradients_reach_parameters():
+    verdict = reach([0.5, None, 0.0, np.nan, np.inf, 1e-300])
+    assert verdict.ok is False
+    details = {kind: names for kind, names in verdict.details.items() if names}
+    assert details == {
+        "reached": ["weight 0", "weight 5"],
+        "missing": ["weight 1"],
+        "zero": ["weight 2"],
+        "not_finite": ["weight 3", "weight 4"],
+        "unused": ["weight 2"],
+        "left_out": ["frozen"],
+    }
+
+
+def test_one_parameter_that_is_reached_is_enough():
+    assert reach([0.5]).ok is True
+    assert reach([0.5, 0.0], change=1e-15).ok is True  # the second one cancels
+    assert reach([0.5, 0.0]).ok is False
+    assert reach([0.0], change=1e-15).ok is False  # nothing is learned
+    assert reach([]).ok is False

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from numpy_infer import sanity_checks
-from numpy_infer.support import sanity_messages
+from numpy_infer.support import gradient_reach, sanity_messages
 
 
 @pytest.mark.parametrize(
@@ -57,10 +56,10 @@ def test_overfits(losses, said):
 )
 def test_gradients_reach(kind, said):
     kinds = ("reached", "missing", "zero", "not_finite", "left_out")
-    figures = {**{one: [] for one in kinds}, "reached": ["head.bias"], kind: ["block.weight"]}
+    details = {**{one: [] for one in kinds}, "reached": ["head.bias"], kind: ["block.weight"]}
     if kind in ("dead", "steps", "unused", "cancels"):
-        figures["zero"] = ["block.weight"]
-    assert_said(sanity_messages.gradients_reach(**figures), said)
+        details["zero"] = ["block.weight"]
+    assert_said(sanity_messages.gradients_reach(**details), said)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_why_a_gradient_is_zero_when_moved_values_raise():
             raise ValueError("out of range")
         return 1.0, [0.0, 0.5]
 
-    assert sanity_checks.why_zero(evaluate, {0: np.ones(3)}) == {0: "unused"}
+    assert gradient_reach.why_zero(evaluate, {0: np.ones(3)}) == {0: "unused"}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +99,8 @@ def test_why_a_gradient_is_zero_when_moved_values_raise():
     ],
 )
 def test_spread(kind, said):
-    figures = {"spread": 0.02, "rank": 1.5, "merged": [(3, 5)]}
-    assert_said(sanity_messages.spread(figures, kind, 0.05), said)
+    details = {"spread": 0.02, "rank": 1.5, "merged": [(3, 5)]}
+    assert_said(sanity_messages.spread(details, kind, 0.05), said)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +113,8 @@ def test_spread(kind, said):
     ],
 )
 def test_loss_moves(margin, stays, at_margin, said):
-    figures = {"mean": 0.2, "distance": 0.001, "moved": 0.7}
-    assert_said(sanity_messages.loss_moves(figures, margin, 50, 80, stays, at_margin), said)
+    details = {"mean": 0.2, "distance": 0.001, "moved": 0.7}
+    assert_said(sanity_messages.loss_moves(details, margin, 50, 80, stays, at_margin), said)
 
 
 def test_loss_not_finite():

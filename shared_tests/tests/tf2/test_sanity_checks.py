@@ -104,7 +104,7 @@ def test_the_steps_are_one_compiled_function():
 
     verdict = check_overfits(make_net(), counted, BATCH, share=0.1)
     assert verdict
-    assert len(verdict.figures["losses"]) > 5
+    assert len(verdict.details["losses"]) > 5
     assert len(calls) < 5
     assert all(calls)
 
@@ -122,7 +122,7 @@ def test_frozen_and_cut_off_parameters_have_their_whole_names():
     statistics = ["net/norm/moving_mean", "net/norm/moving_variance"]
     found = check_gradients_reach(model, cross_entropy, BATCH)
     frozen = ["net/body/kernel", "net/body/bias"]
-    assert sorted(found.figures["left_out"]) == sorted([*frozen, *statistics])
+    assert sorted(found.details["left_out"]) == sorted([*frozen, *statistics])
     assert found
     model.get_layer("body").trainable = True
 
@@ -135,7 +135,7 @@ def test_frozen_and_cut_off_parameters_have_their_whole_names():
 
     verdict = check_gradients_reach(model, cut, BATCH)
     assert not verdict
-    assert verdict.figures["missing"] == [*frozen, "net/norm/gamma", "net/norm/beta"]
+    assert verdict.details["missing"] == [*frozen, "net/norm/gamma", "net/norm/beta"]
     assert "None reaches net/body/kernel, net/body/bias, net/norm/gamma" in verdict.message
 
 
@@ -144,7 +144,7 @@ def test_a_loss_of_no_parameter_moves_nothing():
         return tf.reduce_mean(x)
 
     verdict = check_overfits(make_net(), constant, BATCH, steps=3)
-    assert len(set(verdict.figures["losses"])) == 1
+    assert len(set(verdict.details["losses"])) == 1
     assert not verdict
     assert "check_gradients_reach" in verdict.message
 
@@ -167,7 +167,7 @@ def test_variables_of_one_name_are_all_there():
     assert len({one.path for one in model.weights}) < len(model.weights) == 4
     found = check_gradients_reach(model, lambda model, x: tf.reduce_mean(model(x) ** 2), BATCH[:1])
     assert found
-    assert len(found.figures["reached"]) == 4
+    assert len(found.details["reached"]) == 4
 
 
 def test_indexed_slices():
@@ -186,7 +186,7 @@ def test_indexed_slices():
     values = table.get_weights()[0]
     values[4] = np.inf
     table.set_weights([values])
-    found = check_finite(model, cross_entropy, batch).figures
+    found = check_finite(model, cross_entropy, batch).details
     assert found["weights"] == [table.embeddings.path]
     assert f"the gradient of {table.embeddings.path}" in found["gradients"]
 
@@ -206,13 +206,13 @@ def test_other_kinds_of_batches(kind):
     x = PIXELS.astype("float32")
     assert check_finite(model, loss, (convert(x),))
     x[3, 10] = np.nan
-    assert check_finite(model, loss, (convert(x),)).figures["batch"] == ["batch[0]"]
+    assert check_finite(model, loss, (convert(x),)).details["batch"] == ["batch[0]"]
 
 
 def test_running_statistics_are_weights():
     model = make_net()
     model.get_layer("norm").moving_variance.assign(np.full(13, np.nan))
-    found = check_finite(model, cross_entropy, BATCH).figures
+    found = check_finite(model, cross_entropy, BATCH).details
     assert found["weights"] == ["net/norm/moving_variance"]
 
 

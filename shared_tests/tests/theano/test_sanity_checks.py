@@ -99,12 +99,12 @@ def test_left_out_and_cut_off_parameters_have_their_whole_names():
     net = Net()
     found = check_gradients_reach(*net.arguments())
     assert found
-    assert found.figures["left_out"] == ["scale"]
+    assert found.details["left_out"] == ["scale"]
     cut = theano.gradient.disconnected_grad(net.hidden)
     loss = cross_entropy(T.dot(cut, net.params[1]), net.labels)
     found = check_gradients_reach(loss, *net.arguments()[1:])
     assert not found
-    assert found.figures["missing"] == ["body.weight"]
+    assert found.details["missing"] == ["body.weight"]
     assert "None reaches body.weight:" in found.message
 
 
@@ -114,13 +114,13 @@ def test_a_sample_gives_its_parameter_no_gradient():
     noise = RandomStream(seed=5).normal(0, spread)
     loss = cross_entropy(T.dot(net.hidden + noise, net.params[1]), net.labels)
     found = check_gradients_reach(loss, [*net.params, spread], *net.arguments()[2:])
-    assert found.figures["missing"] == ["spread"]
+    assert found.details["missing"] == ["spread"]
 
 
 def test_a_loss_of_no_parameter_moves_nothing():
     net = Net()
     verdict = check_overfits(T.mean(net.x), *net.arguments()[1:], steps=3)
-    assert len(set(verdict.figures["losses"])) == 1
+    assert len(set(verdict.details["losses"])) == 1
     assert not verdict
     assert "check_gradients_reach" in verdict.message
 
@@ -131,7 +131,7 @@ def test_names_that_are_missing_or_occur_twice_tell_the_place():
     params = [theano.shared(normal(64, seed=place), name=name) for place, name in enumerate(names)]
     loss = sum(T.mean(T.dot(x, param) ** 2) for param in params)
     found = check_gradients_reach(loss, params, [x], BATCH[:1])
-    assert found.figures["reached"] == ["weight (0)", "unnamed (1)", "weight (2)", "bias"]
+    assert found.details["reached"] == ["weight (0)", "unnamed (1)", "weight (2)", "bias"]
 
 
 def test_sparse_gradients():
@@ -153,14 +153,14 @@ def test_sparse_batch():
     matrix = scipy.sparse.csr_matrix(BATCH[0])
     assert check_finite(loss, net.params, [x, net.labels], (matrix, BATCH[1]))
     matrix.data[3] = np.nan
-    found = check_finite(loss, net.params, [x, net.labels], (matrix, BATCH[1])).figures
+    found = check_finite(loss, net.params, [x, net.labels], (matrix, BATCH[1])).details
     assert found["batch"] == ["batch[0]"]
 
 
 def test_other_shared_variables_are_weights():
     net = Net()
     net.scale.set_value(np.full(13, np.inf))
-    found = check_finite(*net.arguments()).figures
+    found = check_finite(*net.arguments()).details
     assert found["weights"] == ["scale"]
 
 

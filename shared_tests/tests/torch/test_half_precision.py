@@ -700,4 +700,4 @@ def test_sanity_checks_of_a_half_model(dtype):
     assert check_overfits(net, loss, batch)
     assert check_initial_loss(torch.tensor(2.0, dtype=dtype).log(), 2)
     batch[0][0, 0] = torch.inf
-    assert check_finite(net, loss, batch).figures["batch"] == ["batch[0]"]
+    assert check_finite(net, loss, batch).details["batch"] == ["batch[0]"]

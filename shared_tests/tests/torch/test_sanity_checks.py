@@ -140,14 +140,14 @@ def test_checks_work_where_gradients_are_off():
 
 def test_frozen_and_cut_off_parameters_have_their_whole_names():
     model = prepared()
-    assert check_gradients_reach(model, cross_entropy, BATCH).figures["left_out"] == ["body.1.bias"]
+    assert check_gradients_reach(model, cross_entropy, BATCH).details["left_out"] == ["body.1.bias"]
 
     def cut(model, x, labels):
         return F.cross_entropy(model.head(model.body(x).detach()), labels)
 
     verdict = check_gradients_reach(model, cut, BATCH)
     assert not verdict
-    assert verdict.figures["missing"] == ["body.0.weight", "body.0.bias", "body.1.weight"]
+    assert verdict.details["missing"] == ["body.0.weight", "body.0.bias", "body.1.weight"]
     assert "body.0.weight, body.0.bias, body.1.weight" in verdict.message
 
 
@@ -158,10 +158,10 @@ def test_a_loss_without_a_graph_moves_nothing():
         return F.cross_entropy(model.eval()(x).detach(), labels)
 
     verdict = check_overfits(model, cut, BATCH, steps=3)
-    assert len(set(verdict.figures["losses"])) == 1
+    assert len(set(verdict.details["losses"])) == 1
     assert not verdict
     assert "check_gradients_reach" in verdict.message
-    assert check_gradients_reach(model, cut, BATCH).figures["reached"] == []
+    assert check_gradients_reach(model, cut, BATCH).details["reached"] == []
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -175,7 +175,7 @@ def test_sparse_gradients(sparse):
     assert check_finite(model, cross_entropy, (ids, labels))
     with torch.no_grad():
         table.weight[4] = torch.inf
-    found = check_finite(model, cross_entropy, (ids, labels)).figures
+    found = check_finite(model, cross_entropy, (ids, labels)).details
     assert found["weights"] == ["0.weight"]
     assert "the gradient of 0.weight" in found["gradients"]
 
@@ -185,13 +185,13 @@ def test_sparse_batch():
     model = nn.Linear(64, 10).double()
     assert check_finite(model, cross_entropy, (x, BATCH[1]))
     x.values()[3] = torch.nan
-    assert check_finite(model, cross_entropy, (x, BATCH[1])).figures["batch"] == ["batch[0]"]
+    assert check_finite(model, cross_entropy, (x, BATCH[1])).details["batch"] == ["batch[0]"]
 
 
 def test_buffers_are_weights():
     model = prepared()
     model.body[1].running_var[2] = torch.nan
-    found = check_finite(model, cross_entropy, BATCH).figures
+    found = check_finite(model, cross_entropy, BATCH).details
     assert found["weights"] == ["body.1.running_var"]
 
 
