@@ -1,15 +1,15 @@
-"""How much gradient reaches each layer: the mean of |gradient| over each weight, biases left out.
+"""How much gradient reaches each layer, to find the layer that blocks the way back.
 
     flow(W)     = Σ |∂loss/∂W| / (number of entries of W)
     flow(table) = the same over the rows whose gradient is not all zeros
 
-An embedding table has rows for every id, and a batch has few of them: a mean over the whole table
-would call a healthy one blocked, the larger the sooner.
+There is one number for each weight; biases are left out. A layer that blocks the error signal has
+almost no flow for several steps, and so have the layers before it.
 
-One bar for each weight. A layer that blocks the way back has almost none for several steps, and
-so have the layers before it.
+A batch looks up few rows of an embedding table, and the others have a gradient of zero. The mean
+over the whole table would call a healthy table blocked, the more so the larger it is.
 
-Source: seed topic, the flow of the gradient.
+Source: a common way to debug deep networks, bars of the mean absolute gradient of each layer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from numpy_infer.gradient_flow import blocked_layers, plot_gradient_flow
+from numpy_infer.support.layer_names import is_bias, layer_names
 from tf2_impl.support.optimizer import sum_rows
 from tf2_impl.support.precision import single, widened
 
@@ -34,17 +35,33 @@ Variable: TypeAlias = keras.Variable | tf.Variable
 def gradient_flow(
     gradients: Sequence[Gradient], variables: Sequence[Variable]
 ) -> dict[str, tf.Tensor]:
-    """{layer: mean |gradient|}, scalars, in the order of the variables.
+    """The mean |gradient| of each layer.
 
-    gradients: what a tape gives for the variables, such as `model.trainable_variables`. A weight
-    whose gradient is None counts as 0: it is blocked. The mean of an embedding table runs over the
-    rows whose gradient is not all zeros: of what is called table or embeddings, or has
-    IndexedSlices. Every bias is left out: what is called shift or beta, or has the word bias in its
-    own name (bias, input_bias). `encoder/kernel` is the layer `encoder`, and so is
-    `encoder/weight`; any other path is whole, so a GRU has a bar for each of its weights. Paths
-    that occur twice are numbered. Works in a `tf.function`, but XLA has no place for an
-    IndexedSlices; no value moves to the host before it is read. ValueError for another number of
-    gradients than of variables, and when there is no weight that is trained.
+        flow(W)     = Σ |∂loss/∂W| / (number of entries of W)
+        flow(table) = the same over the rows whose gradient is not all zeros
+
+    1. A weight whose gradient is None counts as 0: it is blocked.
+    2. A table is a variable that is called table or embeddings, or one with IndexedSlices.
+    3. Biases are left out. A bias is called shift or beta, or has the word bias in its own name
+       (bias, input_bias).
+
+    It works in a `tf.function`, but XLA has no place for IndexedSlices.
+
+    Args:
+        gradients: as a tape gives them for the variables.
+        variables: the weights, such as `model.trainable_variables`.
+    Returns:
+        {layer: mean |gradient|}, scalars, in the order of the variables. `encoder/kernel` is the
+        layer `encoder`, and so is `encoder/weight`; any other path is whole, so a GRU has one entry
+        for each of its weights. Paths that occur twice are numbered. No value moves to the host
+        before it is read.
+    Raises:
+        ValueError: another number of gradients than of variables, no weight that is trained.
+    Example:
+        >>> variable = tf.Variable(tf.ones((3, 1)), name="encoder/kernel")
+        >>> flow = gradient_flow([tf.fill((3, 1), -2.0)], [variable])
+        >>> {name: float(value) for name, value in flow.items()}
+        {'encoder': 2.0}
     """
     if len(gradients) != len(variables):
         raise ValueError(
@@ -53,11 +70,11 @@ def gradient_flow(
     pairs = [
         (variable, gradient)
         for variable, gradient in zip(variables, gradients, strict=True)
-        if not _is_bias(_path(variable))
+        if not is_bias(_path(variable).split("/")[-1])
     ]
     if not pairs:
         raise ValueError("variables: expected a trained weight that is no bias, got none")
-    names = _layer_names([_path(variable) for variable, _ in pairs])
+    names = layer_names([_path(variable) for variable, _ in pairs], ["/kernel", "/weight"])
     means = [_mean_magnitude(gradient, variable) for variable, gradient in pairs]
     return dict(zip(names, means, strict=True))
 
@@ -65,9 +82,22 @@ def gradient_flow(
 def write_gradient_flow(
     writer: tf.summary.SummaryWriter, flow: Flow, step: int | tf.Tensor
 ) -> None:
-    """A TensorBoard scalar `gradient_flow/LAYER` for each layer, at a step of the training.
+    """Write a flow to TensorBoard: a scalar `gradient_flow/LAYER` for each layer.
 
-    Works in a `tf.function`. ValueError for a flow without layers.
+    It works in a `tf.function`.
+
+    Args:
+        writer: as from `tf.summary.create_file_writer`.
+        flow: {layer: mean |gradient|}, as from `gradient_flow`.
+        step: the step of the training.
+    Raises:
+        ValueError: for a flow without layers.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     writer = tf.summary.create_file_writer(folder)
+        ...     write_gradient_flow(writer, {"encoder": 0.2, "head": 0.5}, step=1)
+        ...     writer.close()
     """
     if not flow:
         raise ValueError("flow: expected at least one layer, got none")
@@ -77,11 +107,12 @@ def write_gradient_flow(
 
 
 def _mean_magnitude(gradient: Gradient, variable: Variable) -> tf.Tensor:
+    """The flow of one weight: the formula at the top of this file."""
     if gradient is None:
         return tf.zeros((), single(variable.dtype))
     is_table = _path(variable).split("/")[-1] in ("table", "embeddings")
     if isinstance(gradient, tf.IndexedSlices):
-        # The rows of an id that came several times add up before their sizes are taken.
+        # An id that occurs several times has several rows: sum them before taking magnitudes.
         rows = tf.IndexedSlices(widened(gradient.values), gradient.indices, gradient.dense_shape)
         gradient, is_table = sum_rows(rows).values, True
     gradient = widened(gradient)
@@ -93,19 +124,5 @@ def _mean_magnitude(gradient: Gradient, variable: Variable) -> tf.Tensor:
 
 
 def _path(variable: Variable) -> str:
-    """Where a variable of Keras is, or the name of one of TensorFlow's own."""
+    """The path of a Keras variable, or the name of a tf.Variable."""
     return getattr(variable, "path", None) or variable.name.removesuffix(":0")
-
-
-def _layer_names(paths: Sequence[str]) -> list[str]:
-    """A path without the name of a layer's weight; numbered where several are the same."""
-    names = [path.removesuffix("/kernel").removesuffix("/weight") for path in paths]
-    return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
-    ]
-
-
-def _is_bias(path: str) -> bool:
-    own = path.split("/")[-1]
-    return own in ("beta", "shift") or "bias" in own.split("_")

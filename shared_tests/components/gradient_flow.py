@@ -230,11 +230,8 @@ DEFINITION = Definition(
             "biases stay",
             "gradient_flow",
             "one layer",
-            {
-                "pytorch_impl": ('"bias" in own', '"offset" in own'),
-                "tf2_impl": ('"bias" in own', '"offset" in own'),
-                "theano_impl": ('"bias" in own', '"offset" in own'),
-            },
+            dict.fromkeys(PACKAGES, ('"bias" in name', '"offset" in name')),
+            file="numpy_infer.support.layer_names",
         ),
         Mutant(
             "sizes before the sum over an id's rows",
@@ -283,7 +280,9 @@ DEFINITION = Definition(
             "the first step's bars",
             "plot_gradient_flow",
             "several steps",
-            dict.fromkeys(PACKAGES, ("axes.bar(places, shown[-1]", "axes.bar(places, shown[0]")),
+            dict.fromkeys(
+                PACKAGES, ("axes.bar(positions, shown[-1]", "axes.bar(positions, shown[0]")
+            ),
             file=PLAIN,
         ),
         Mutant(

@@ -16,8 +16,11 @@ SHARED = {
     "numpy_infer.model_file",
     "numpy_infer.sampling",
     "numpy_infer.sanity_checks",
+    "numpy_infer.support.embedding_spread",
+    "numpy_infer.support.gradient_reach",
     "numpy_infer.support.index_draws",
-    "numpy_infer.support.sanity_messages",
+    "numpy_infer.support.layer_names",
+    "numpy_infer.support.sanity_verdicts",
     "numpy_infer.text",
 }
 

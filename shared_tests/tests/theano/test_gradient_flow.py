@@ -70,7 +70,7 @@ def test_no_gradient_is_zero():
 def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="gradients: expected one for each of 2 params, got 1"):
         gradient_flow([T.ones((2, 3))], named("a", "b"))
-    with pytest.raises(ValueError, match="params: expected a name for each, got none at place 1"):
+    with pytest.raises(ValueError, match="params: expected a name for each, got none at index 1"):
         gradient_flow(2 * [T.ones((2, 3))], named("a", None))
 
 
