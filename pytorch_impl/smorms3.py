@@ -1,16 +1,16 @@
-"""SMORMS3: a step size for every entry, from how steady its gradient has been.
+"""SMORMS3: a step size for every entry of a parameter, from how steady its gradient has been.
 
-    r         = 1 / (1 + memory), with memory 1 at first, before it moves
+    r         = 1 / (1 + memory)
     gradient ← (1 − r) · gradient + r · x
     square   ← (1 − r) · square + r · x²
     ratio     = gradient² / (square + epsilon)
     memory   ← 1 + memory · (1 − ratio)
     p        ← p − min(lr, ratio) · x / (√square + epsilon)
 
-x is the gradient of the parameter p; memory is the number of steps that the two means look back on.
+x is the gradient of the parameter p. The two means start at 0; memory is about the number of steps
+that they look back on. It starts at 1, and r is taken before memory moves.
 
-Sources: Funk 2015 (RMSprop loses to SMORMS3: beware the epsilon); seed topic, implementing the
-SMORMS3 optimizer in PyTorch.
+Source: S. Funk, "RMSprop loses to SMORMS3: Beware the Epsilon!", 2015.
 """
 
 from __future__ import annotations
@@ -30,17 +30,27 @@ STATE = ("memory", "gradient", "square")
 class SMORMS3(torch.optim.Optimizer):
     """The optimizer, for dense and sparse gradients.
 
-    params: tensors, or groups of them, each with an lr and an epsilon of its own if it likes. The
-    state of a parameter are three tensors of its shape: `memory`, `gradient` and `square`. Of
-    float16 and bfloat16 parameters the state and the step are in float32: epsilon is 0 in float16.
+    A sparse gradient moves only the rows that it contains, with their state; entries of the same
+    row are summed first. The other rows stay as they are, where a dense gradient of zero would
+    leave the parameter but change the state: gradient and square decay, and memory changes. The
+    time and memory of such a step grow with the rows in the gradient, not with the table.
 
-    Of a sparse gradient, entries of the same row are summed, and only the rows that are in it move,
-    with their state. For the others it is as if the step had not been, where a dense gradient of
-    zero leaves the parameter but moves the state: gradient and square decay, and memory changes.
-    The two are equal when every row is in every gradient. The work and the memory of such a step
-    grow with the rows in the gradient, not with the table.
-
-    ValueError for an lr that is negative or an epsilon that is not positive.
+    Args:
+        params: tensors, or groups of them, each with an lr and an epsilon of its own if needed.
+        lr: the largest learning rate, at least 0.
+        epsilon: keeps the divisions finite; above 0.
+    Attributes:
+        state: {parameter: {"memory", "gradient", "square"}}, tensors of the parameter's shape. For
+            float16 and bfloat16 parameters state and step are float32: epsilon is 0 in float16.
+    Raises:
+        TypeError: an lr or epsilon that is no number. ValueError: one that is out of range.
+    Example:
+        >>> parameter = torch.zeros(2, requires_grad=True)
+        >>> optimizer = SMORMS3([parameter], lr=0.1)
+        >>> parameter.grad = torch.tensor([2.0, -2.0])
+        >>> optimizer.step()
+        >>> parameter.tolist()  # r = 1/2: min(lr, 1/2) · x / √(x²/2)
+        [-0.141..., 0.141...]
     """
 
     def __init__(
@@ -101,13 +111,15 @@ class SMORMS3(torch.optim.Optimizer):
 
 
 def _advance(tensors: list[Tensor], x: Tensor, lr: float, epsilon: float) -> None:
-    """One step of parameter, memory, gradient and square by the rule above, in place."""
+    """One step of parameter, memory, gradient and square by the rule above, in place.
+
+    In place also where nothing is kept: new memory for a table costs more than the arithmetic.
+    """
     parameter, memory, gradient, square = tensors
-    # In place also where nothing is kept: new memory for a table costs more than the arithmetic.
     r = (1 + memory).reciprocal_()
-    gradient.lerp_(x, r)
-    square.lerp_(x * x, r)
+    gradient.lerp_(x, r)  # (1 − r) · gradient + r · x
+    square.lerp_(x * x, r)  # (1 − r) · square + r · x²
     ratio = (gradient * gradient).div_(square + epsilon)
-    memory.mul_(1 - ratio).add_(1)
+    memory.mul_(1 - ratio).add_(1)  # 1 + memory · (1 − ratio)
     step = ratio.clamp_(max=lr).mul_(x)
     parameter.addcdiv_(step, square.sqrt().add_(epsilon), value=-1)

@@ -1,16 +1,16 @@
-"""SMORMS3: a step size for every entry, from how steady its gradient has been.
+"""SMORMS3: a step size for every entry of a parameter, from how steady its gradient has been.
 
-    r         = 1 / (1 + memory), with memory 1 at first, before it moves
+    r         = 1 / (1 + memory)
     gradient ← (1 − r) · gradient + r · x
     square   ← (1 − r) · square + r · x²
     ratio     = gradient² / (square + epsilon)
     memory   ← 1 + memory · (1 − ratio)
     p        ← p − min(lr, ratio) · x / (√square + epsilon)
 
-x is the gradient of the parameter p; memory is the number of steps that the two means look back on.
+x is the gradient of the parameter p. The two means start at 0; memory is about the number of steps
+that they look back on. It starts at 1, and r is taken before memory moves.
 
-Sources: Funk 2015 (RMSprop loses to SMORMS3: beware the epsilon); seed topic, implementing the
-SMORMS3 optimizer in PyTorch.
+Source: S. Funk, "RMSprop loses to SMORMS3: Beware the Epsilon!", 2015.
 """
 
 from __future__ import annotations
@@ -30,19 +30,29 @@ from tf2_impl.support.precision import single, widened
 class SMORMS3(Optimizer):
     """The optimizer, for dense gradients and `tf.IndexedSlices`.
 
-    learning_rate: a number, a Keras schedule or a callable. Keras keeps a number in its floatx,
-    also for float64 variables. `memory`, `gradient` and `square` are lists of variables, one for
-    each trained variable, in their order and of their shapes. For a half variable the state and
-    the arithmetic are in float32.
+    IndexedSlices move only the rows that they contain, with their state; entries of the same row
+    are summed first. The other rows stay as they are, where a dense gradient of zero would leave
+    the variable but change the state: gradient and square decay, and memory changes. The time and
+    memory of such a step grow with the rows in the gradient, not with the table; but Keras's own
+    accumulation of gradients, loss scale, weight decay and moving averages make it dense.
 
-    Of IndexedSlices, entries of the same row are summed, and only the rows that are in them move,
-    with their state. For the others it is as if the step had not been, where a dense gradient of
-    zero leaves the variable but moves the state: gradient and square decay, and memory changes.
-    The two are equal when every row is in every gradient. The work and the memory of such a step
-    grow with the rows in the gradient, not with the table; but with Keras's own accumulation of
-    gradients, loss scale, weight decay or moving averages it is dense.
-
-    ValueError for a learning_rate that is negative or an epsilon that is not positive.
+    Args:
+        learning_rate: the largest learning rate, at least 0: a number, a Keras schedule or a
+            callable. Keras keeps a number in its floatx, also for float64 variables.
+        epsilon: keeps the divisions finite; above 0.
+        name, kwargs: as in every Keras optimizer.
+    Attributes:
+        memory, gradient, square: lists of variables, one for each trained variable, of its shape.
+            For half variables state and step are float32: epsilon is 0 in float16.
+    Raises:
+        TypeError: a learning_rate or epsilon that is no number. ValueError: one that is out of
+            range.
+    Example:
+        >>> variable = keras.Variable([0.0, 0.0])
+        >>> optimizer = SMORMS3(0.1)
+        >>> optimizer.apply([tf.constant([2.0, -2.0])], [variable])
+        >>> variable.numpy().tolist()  # r = 1/2: min(lr, 1/2) · x / √(x²/2)
+        [-0.141..., 0.141...]
     """
 
     def __init__(
@@ -71,9 +81,9 @@ class SMORMS3(Optimizer):
         self, gradient: Gradient, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """One step of one variable, of all its rows or of those in the slices."""
-        place = self._get_variable_index(variable)
-        # A Keras variable would be read whole where some rows of TensorFlow's are.
-        state = (one[place].value for one in (self.memory, self.gradient, self.square))
+        index = self._get_variable_index(variable)
+        # `.value`: a gather from a Keras variable would read it whole.
+        state = (one[index].value for one in (self.memory, self.gradient, self.square))
         variables = (variable, *state)
         dtype = single(variable.dtype)  # in float16 epsilon is 0
         lr = tf.cast(learning_rate, dtype)

@@ -1,16 +1,16 @@
-"""SMORMS3: a step size for every entry, from how steady its gradient has been.
+"""SMORMS3: a step size for every entry of a parameter, from how steady its gradient has been.
 
-    r         = 1 / (1 + memory), with memory 1 at first, before it moves
+    r         = 1 / (1 + memory)
     gradient ← (1 − r) · gradient + r · x
     square   ← (1 − r) · square + r · x²
     ratio     = gradient² / (square + epsilon)
     memory   ← 1 + memory · (1 − ratio)
     p        ← p − min(lr, ratio) · x / (√square + epsilon)
 
-x is the gradient of the parameter p; memory is the number of steps that the two means look back on.
+x is the gradient of the parameter p. The two means start at 0; memory is about the number of steps
+that they look back on. It starts at 1, and r is taken before memory moves.
 
-Sources: Funk 2015 (RMSprop loses to SMORMS3: beware the epsilon); seed topic, implementing the
-SMORMS3 optimizer in PyTorch.
+Source: S. Funk, "RMSprop loses to SMORMS3: Beware the Epsilon!", 2015.
 """
 
 from __future__ import annotations
@@ -32,17 +32,29 @@ from theano_impl.support.sparse_gradients import sparse_rows
 class SMORMS3(Optimizer):
     """The optimizer, for dense gradients and those of lookups in a table.
 
-    params: floating shared variables. `.state[param]` are three shared variables of its shape by
-    name, `memory`, `gradient` and `square`; `.lr` is one too, to be set between steps.
+    A gradient is sparse when its graph only increments rows (see `sparse_gradients`). It moves only
+    the rows that it contains, with their state; increments of the same row are summed first. The
+    other rows stay as they are, where a dense gradient of zero would leave the parameter but change
+    the state: gradient and square decay, and memory changes. The time and memory of such a step
+    grow with the rows in the gradient, not with the table.
 
-    A gradient is sparse when its graph only increments rows (see `sparse_gradients`). Increments
-    of the same row are summed, and only the rows that are in it move, with their state. For the
-    others it is as if the step had not been, where a dense gradient of zero leaves the parameter
-    but moves the state: gradient and square decay, and memory changes. The two are equal when every
-    row is in every gradient. The work and the memory of such a step grow with the rows in the
-    gradient, not with the table.
-
-    ValueError for no params, an lr that is negative or an epsilon that is not positive.
+    Args:
+        params: shared variables of float32 or float64.
+        lr: the largest learning rate, at least 0.
+        epsilon: keeps the divisions finite; above 0.
+    Attributes:
+        state: {param: {"memory", "gradient", "square"}}, shared variables of the param's shape.
+        lr: a shared variable, which may be set between steps.
+    Raises:
+        TypeError: params of another type, an lr or epsilon that is no number. ValueError: no
+            params, an lr or epsilon out of range.
+    Example:
+        >>> param = theano.shared(np.zeros(2))
+        >>> updates = SMORMS3([param], lr=0.1).updates([T.constant([2.0, -2.0])])
+        >>> theano.function([], [], updates=updates)()
+        []
+        >>> param.get_value().tolist()  # r = 1/2: min(lr, 1/2) · x / √(x²/2)
+        [-0.141..., 0.141...]
     """
 
     def __init__(
@@ -60,7 +72,10 @@ class SMORMS3(Optimizer):
     ) -> OrderedDict[SharedVariable, TensorVariable]:
         """What one step changes, for `theano.function(..., updates=...)`.
 
-        loss_or_gradients: a scalar, or the gradient of each parameter.
+        Args:
+            loss_or_gradients: a scalar, or the gradient of each parameter.
+        Returns:
+            {shared variable: its new value}, of the params and their state.
         """
         changes: OrderedDict[SharedVariable, TensorVariable] = OrderedDict()
         gradients = self.gradients(loss_or_gradients)
@@ -80,8 +95,8 @@ class SMORMS3(Optimizer):
     def shared_variables(self) -> dict[str, SharedVariable]:
         """`lr`, and `0.memory`, `0.gradient`, `0.square` and so on for each parameter."""
         state = {
-            f"{place}.{name}": one
-            for place, param in enumerate(self.params)
+            f"{index}.{name}": one
+            for index, param in enumerate(self.params)
             for name, one in self.state[param].items()
         }
         return {"lr": self.lr, **state}
