@@ -1,10 +1,12 @@
-"""One optimizer for sparse gradients and one for dense ones, driven as if they were one.
+"""One optimizer for sparse gradients and one for dense ones, used as a single optimizer.
 
     opt = SparseDenseOptimizer(model.parameters(), sparse=SparseAdam, dense=Adam)
 
-Which of the two moves a parameter, its first gradient says.
+The first gradient of a parameter decides which of the two optimizers moves it.
 
-Source: seed topic, combining dense and sparse gradients in PyTorch.
+Source: PyTorch's embeddings can have sparse gradients, which Adam refuses, while SparseAdam refuses
+dense ones; a known way out is a list of optimizers that steps all of them. Here the list is one
+optimizer, and finds out by itself which parameter belongs to which.
 """
 
 from __future__ import annotations
@@ -24,18 +26,28 @@ KINDS = ("sparse", "dense")
 
 
 class SparseDenseOptimizer(Optimizer):
-    """An optimizer that finds out by itself which parameters get which kind of gradient.
+    """An optimizer that finds out which parameters get sparse gradients, and which dense ones.
 
-    params: tensors, named or not, or groups of them. sparse, dense: functions of groups that make
-    an optimizer, such as `torch.optim.SparseAdam` or `functools.partial(SMORMS3, lr=3e-4)`; the two
-    are the attributes `.sparse` and `.dense`.
+    `param_groups` are the groups of `.sparse`, then those of `.dense`. Every group is in both, with
+    a learning rate for each, so a schedule of the rate moves both; one that cycles a momentum moves
+    it in both, if both have one. A parameter is in a group of `.dense` until it gets a sparse
+    gradient. `state` joins the states of both.
 
-    `param_groups` are the groups of `.sparse`, then those of `.dense`: every group is in both, each
-    with the rate and the parameters of its own, so schedules of the rate move both, and those that
-    cycle a momentum move that of both, where both have one. A parameter is in one of them, in that
-    of `.dense` until a sparse gradient comes. `state` holds the state of both.
-
-    TypeError for what does not make an optimizer, ValueError for no parameters.
+    Args:
+        params: tensors, named or not, or groups of them.
+        sparse, dense: functions of a list of groups that make an optimizer, such as
+            `torch.optim.SparseAdam` or `functools.partial(SMORMS3, lr=3e-4)`.
+    Attributes:
+        sparse, dense: the two optimizers.
+    Raises:
+        TypeError: what does not make an optimizer. ValueError: no parameters; in `step`, a gradient
+            of another kind than the first one of its parameter.
+    Example:
+        >>> embedding, head = torch.nn.Embedding(5, 3, sparse=True), torch.nn.Linear(3, 1)
+        >>> parameters = [*embedding.parameters(), *head.parameters()]
+        >>> optimizer = SparseDenseOptimizer(parameters, torch.optim.SparseAdam, torch.optim.Adam)
+        >>> head(embedding(torch.tensor([1, 2]))).sum().backward()
+        >>> optimizer.step()
     """
 
     def __init__(
@@ -57,10 +69,10 @@ class SparseDenseOptimizer(Optimizer):
         self._kinds: dict[Tensor, str] = {}
         for group in self.dense.param_groups:
             self._remember(group)
-        self._place()
-        # Optimizer.__init__ would keep groups and a state beside those of the two. This makes the
-        # rest, as it does for an optimizer that is unpickled.
-        # Schedules look here for a momentum or betas to cycle: those that both have.
+        self._sort()
+        # Optimizer.__init__ would keep groups and a state beside those of the two optimizers.
+        # __setstate__ makes the rest, as it does for an optimizer that is unpickled. Schedules look
+        # in the defaults for a momentum or betas to cycle: those that both optimizers have.
         common = self.sparse.defaults.keys() & self.dense.defaults.keys()
         super().__setstate__({"defaults": {name: self.dense.defaults[name] for name in common}})
 
@@ -97,29 +109,29 @@ class SparseDenseOptimizer(Optimizer):
         self.sparse.add_param_group(_copied(group))
         self.dense.add_param_group(_copied(group))
         self._remember(self.dense.param_groups[-1])
-        self._place()
+        self._sort()
 
     def state_dict(self) -> dict[str, Any]:
-        """What an optimizer's has, and in `kinds` that of each parameter, None if not yet known."""
+        """As of every optimizer, with the `kinds` of the parameters, None where not yet known."""
         return {**super().state_dict(), "kinds": [self._kinds.get(one) for one in self._every()]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`, also when no gradient has come yet.
+        """Continue from a `state_dict`, also before the first gradient.
 
-        ValueError, before anything has changed, for that of other groups of parameters.
+        ValueError, before anything has changed, for a state_dict of other groups of parameters.
         """
         before, every, kinds = self._kinds, self._every(), state_dict.get("kinds", ())
         if len(kinds) != len(every):
             wanted = f"the kinds of {len(every)} parameters"
             raise ValueError(f"state_dict: expected {wanted}, got {len(kinds)}")
         self._kinds = {one: kind for one, kind in zip(every, kinds, strict=True) if kind}
-        self._place()
+        self._sort()
         try:
             super().load_state_dict(state_dict)
             restore_state(self, state_dict, STATE)
         except ValueError:
             self._kinds = before
-            self._place()
+            self._sort()
             raise
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,30 +150,33 @@ class SparseDenseOptimizer(Optimizer):
             one.__setstate__({"state": defaultdict(dict, kept), "param_groups": own})
 
     def _remember(self, group: dict[str, Any]) -> None:
+        """Keep the parameters of a group in their first order, and their names."""
         self._members.append(list(group["params"]))
         self._names |= zip(group["params"], group.get("param_names", ()), strict=False)
 
     def _every(self) -> list[Tensor]:
+        """All parameters, in their first order."""
         return [one for members in self._members for one in members]
 
     def _learn_kinds(self) -> None:
+        """Find the kind of each gradient; ValueError unless its parameter always had this kind."""
         found = {}
-        for place, one in enumerate(self._every()):
+        for index, one in enumerate(self._every()):
             if one.grad is None:
                 continue
             kind = "dense" if one.grad.layout is torch.strided else "sparse"
             known = self._kinds.get(one, kind)
             if kind != known:
-                name = self._names.get(one, place)
+                name = self._names.get(one, index)
                 what = f"a {known} gradient of parameter {name}, of shape {tuple(one.shape)}"
                 raise ValueError(f"params: expected {what}, as before, got a {kind} one")
             found[one] = kind
         if found.keys() - self._kinds.keys():
             self._kinds |= found
-            self._place()
+            self._sort()
 
-    def _place(self) -> None:
-        """Put every parameter in the groups of its own optimizer, in the order they came in."""
+    def _sort(self) -> None:
+        """Put every parameter in the groups of its own optimizer, in their first order."""
         for kind, one in zip(KINDS, (self.sparse, self.dense), strict=True):
             for group, members in zip(one.param_groups, self._members, strict=True):
                 own = [member for member in members if self._kinds.get(member, "dense") == kind]

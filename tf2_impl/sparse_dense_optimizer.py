@@ -1,10 +1,13 @@
-"""One optimizer for sparse gradients and one for dense ones, driven as if they were one.
+"""One optimizer for sparse gradients and one for dense ones, used as a single optimizer.
 
     opt = SparseDenseOptimizer(sparse=SMORMS3(0.01), dense=Adam())
 
-Which of the two moves a variable, its gradient says: `tf.IndexedSlices` are sparse.
+The first gradient of a variable decides which of the two optimizers moves it:
+`tf.IndexedSlices` are sparse.
 
-Source: seed topic, combining dense and sparse gradients in PyTorch.
+Source: PyTorch's embeddings can have sparse gradients, which Adam refuses, while SparseAdam refuses
+dense ones; a known way out is a list of optimizers that steps all of them. Here the list is one
+optimizer, and finds out by itself which parameter belongs to which.
 """
 
 from __future__ import annotations
@@ -21,17 +24,30 @@ from tf2_impl.support.optimizer import Gradient, Optimizer
 
 @keras.saving.register_keras_serializable("fourfold")
 class SparseDenseOptimizer(Optimizer):
-    """An optimizer that finds out by itself which variables get which kind of gradient.
+    """An optimizer that finds out which variables get sparse gradients, and which dense ones.
 
-    sparse, dense: two Keras optimizers, the attributes of these names. Keras makes the state before
-    any gradient is known, so each has one for every variable; that of the other is never touched.
-    What is left to this one, such as clipping, sees the gradients of both.
+    Keras makes the state before any gradient is known. So both optimizers have a state for every
+    variable, of which one is never touched. What is set on this optimizer itself, such as clipping,
+    sees the gradients of both.
 
-    `learning_rate` is that of `.dense`; setting it, as callbacks do, moves that of `.sparse` by the
-    same factor.
+    `learning_rate` is the rate of `.dense`. Setting it, as callbacks do, changes the rate of
+    `.sparse` by the same factor.
 
-    TypeError for what is not a Keras optimizer, ValueError for one optimizer twice and for
-    gradient_accumulation_steps and loss_scale_factor, with which Keras makes gradients dense.
+    Args:
+        sparse, dense: two Keras optimizers.
+        name, kwargs: as in every Keras optimizer.
+    Attributes:
+        sparse, dense: the two optimizers.
+    Raises:
+        TypeError: what is not a Keras optimizer. ValueError: the same optimizer twice;
+            gradient_accumulation_steps or loss_scale_factor, with which Keras makes gradients
+            dense; in a step, a gradient of another kind than the first one of its variable.
+    Example:
+        >>> optimizer = SparseDenseOptimizer(keras.optimizers.SGD(0.5), keras.optimizers.Adam())
+        >>> table = keras.Variable([[1.0], [1.0]])
+        >>> optimizer.apply([tf.IndexedSlices([[1.0]], [1], [2, 1])], [table])
+        >>> table.numpy().tolist()
+        [[1.0], [0.5]]
     """
 
     def __init__(
@@ -83,14 +99,14 @@ class SparseDenseOptimizer(Optimizer):
         return [*super().variables, *self.sparse.variables, *self.dense.variables]
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
-        """What is neither of the two's: Keras saves these beside it."""
-        for place, variable in enumerate(super().variables):
-            store[str(place)] = variable.numpy()
+        """Save this optimizer's variables alone: Keras saves those of the two beside them."""
+        for index, variable in enumerate(super().variables):
+            store[str(index)] = variable.numpy()
 
     def load_own_variables(self, store: dict[str, Any]) -> None:
-        """What `save_own_variables` wrote."""
-        for place, variable in enumerate(super().variables):
-            variable.assign(store[str(place)])
+        """Load what `save_own_variables` wrote."""
+        for index, variable in enumerate(super().variables):
+            variable.assign(store[str(index)])
 
     def _backend_update_step(
         self,
@@ -106,10 +122,10 @@ class SparseDenseOptimizer(Optimizer):
                 one.apply_gradients(own)
 
     def _kind(self, gradient: Gradient, variable: keras.Variable) -> str:
-        """sparse or dense; ValueError unless it is what this variable has always got."""
+        """sparse or dense; ValueError unless this variable always had gradients of this kind."""
         kind = "sparse" if isinstance(gradient, tf.IndexedSlices) else "dense"
-        place = self._get_variable_index(variable)
-        known = self._kinds.setdefault(str(place), kind)
+        index = self._get_variable_index(variable)
+        known = self._kinds.setdefault(str(index), kind)
         if kind != known:
             name = getattr(variable, "path", variable.name)
             what = f"a {known} gradient of {name}, of shape {tuple(variable.shape)}"

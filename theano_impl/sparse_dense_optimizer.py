@@ -1,10 +1,13 @@
-"""One optimizer for sparse gradients and one for dense ones, driven as if they were one.
+"""One optimizer for sparse gradients and one for dense ones, used as a single optimizer.
 
     opt = SparseDenseOptimizer(model.params, sparse=partial(SMORMS3, lr=0.01), dense=SMORMS3)
 
-Which of the two moves a parameter, the graph of its gradient says: see `sparse_gradients`.
+The graph of a parameter's first gradient decides which of the two optimizers moves
+it: see `sparse_gradients`.
 
-Source: seed topic, combining dense and sparse gradients in PyTorch.
+Source: PyTorch's embeddings can have sparse gradients, which Adam refuses, while SparseAdam refuses
+dense ones; a known way out is a list of optimizers that steps all of them. Here the list is one
+optimizer, and finds out by itself which parameter belongs to which.
 """
 
 from __future__ import annotations
@@ -22,14 +25,27 @@ KINDS = ("sparse", "dense")
 
 
 class SparseDenseOptimizer(Optimizer):
-    """An optimizer that finds out by itself which parameters get which kind of gradient.
+    """An optimizer that finds out which parameters get sparse gradients, and which dense ones.
 
-    params: floating shared variables. sparse, dense: functions of a list of them that make an
-    `Optimizer`, such as `SMORMS3`. They are called by the first `updates`, which sees the
-    gradients; from then on `.sparse` and `.dense` are the two, or None for one that no parameter
-    needs, `.state` is that of both, and it can be saved and loaded.
+    The first call of `updates` sees the gradients and makes the two optimizers. Only after it are
+    there a `.state`, which joins the states of both, and arrays to save and load.
 
-    TypeError for what does not make an optimizer, ValueError for no parameters.
+    Args:
+        params: shared variables of float32 or float64.
+        sparse, dense: functions of a list of params that make an `Optimizer`, such as `SMORMS3`.
+    Attributes:
+        sparse, dense: the two optimizers; None for one that no parameter needs.
+    Raises:
+        TypeError: what does not make an optimizer. ValueError: no parameters; in `updates`, a
+            gradient of another kind than the first one of its parameter.
+    Example:
+        >>> import numpy as np, theano
+        >>> from theano_impl.smorms3 import SMORMS3
+        >>> table, head = theano.shared(np.ones((5, 3))), theano.shared(np.ones((3, 1)))
+        >>> optimizer = SparseDenseOptimizer([table, head], sparse=SMORMS3, dense=SMORMS3)
+        >>> updates = optimizer.updates(table[[1, 2]].dot(head).sum())
+        >>> optimizer.sparse.params == [table], optimizer.dense.params == [head]
+        (True, True)
     """
 
     def __init__(
@@ -54,16 +70,20 @@ class SparseDenseOptimizer(Optimizer):
     ) -> OrderedDict[SharedVariable, TensorVariable]:
         """What one step of both changes, for `theano.function(..., updates=...)`.
 
-        loss_or_gradients: a scalar, or the gradient of each parameter. ValueError for a gradient
-        of another kind than the first that its parameter got.
+        Args:
+            loss_or_gradients: a scalar, or the gradient of each parameter.
+        Returns:
+            {shared variable: its new value}, of the params and their state.
+        Raises:
+            ValueError: a gradient of another kind than the first one of its parameter.
         """
         gradients = self.gradients(loss_or_gradients)
         kinds = ["dense" if sparse_rows(one) is None else "sparse" for one in gradients]
         if not self._kinds:
             self._make(kinds)
-        for place, (kind, known) in enumerate(zip(kinds, self._kinds, strict=True)):
+        for index, (kind, known) in enumerate(zip(kinds, self._kinds, strict=True)):
             if kind != known:
-                what = f"a {known} gradient of parameter {place}, {self.params[place]}"
+                what = f"a {known} gradient of parameter {index}, {self.params[index]}"
                 raise ValueError(f"loss_or_gradients: expected {what}, as before, got a {kind} one")
         changes: OrderedDict[SharedVariable, TensorVariable] = OrderedDict()
         for one in filter(None, (self.sparse, self.dense)):
@@ -71,7 +91,7 @@ class SparseDenseOptimizer(Optimizer):
         return changes
 
     def shared_variables(self) -> dict[str, SharedVariable]:
-        """Those of the two, with `sparse.` and `dense.` before their names."""
+        """The rates and the states of both, named `sparse.…` and `dense.…`."""
         if not self._kinds:
             raise ValueError("updates: expected to have been called, got no gradients so far")
         return {
@@ -81,6 +101,7 @@ class SparseDenseOptimizer(Optimizer):
         }
 
     def _make(self, kinds: list[str]) -> None:
+        """Make the optimizer of each kind that some parameter has."""
         made: dict[str, Optimizer] = {}
         for kind, make in self._makers.items():
             own = [param for param, found in zip(self.params, kinds, strict=True) if found == kind]
