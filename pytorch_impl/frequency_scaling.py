@@ -6,17 +6,17 @@
     scaled gradient    gradient_id · weight_id, before the optimizer's step
     scaled update      before_id + weight_id · (after_id − before_id), around the step
 
-With plain gradient descent the two are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other
-rule that divides a gradient by its own past size give the same step for any constant multiple of
-it: a scaled gradient changes nothing there, and a scaled update is the way.
+For plain gradient descent both are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other rule
+that divides a gradient by its own past size make the same step for any constant multiple of it: a
+scaled gradient changes nothing there, and a scaled update is the way.
 
-Word2vec drops frequent words, which damps what they learn. Here nothing is damped: an id that
-occurs as often as the average, or more often, keeps its gradient, and a rarer one gets the total
-of an average one. Over all tokens the weights have a mean between 1 and 2 (Σ max(count, mean) is
-at most 2 Σ count), so the learning rate may stay, and none is above the mean count.
+Word2vec drops frequent words, which reduces what they learn. Here nothing is reduced: an id that
+occurs as often as the average, or more often, keeps its gradient, and a rarer id gets the total
+gradient of an average one. The mean of the weights over all tokens is between 1 and 2, because
+Σ max(count, mean) is at most 2 Σ count: the learning rate can stay. No weight is above the mean.
 
-Source: seed topic, challenges with real-world embeddings (their gradients are scaled by inverse
-frequency; the floor at 1 is what keeps the frequent ids from being damped).
+Source: gradients scaled by the inverse frequency of the words, from a fixed table of one weight for
+each id, as a remedy for rare words that get few updates. The lower bound of 1 is added here.
 """
 
 from __future__ import annotations
@@ -33,17 +33,26 @@ from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
 from pytorch_impl.support.checks import check_dtype, check_floating, check_integers
 from pytorch_impl.support.precision import single, widened
 
-# With a sparse gradient these move its rows, those of a sparse state, and no others.
+# With a sparse gradient these move only its rows, and the rows of a sparse state.
 BY_ROWS = (SGD, Adagrad, SparseAdam, SMORMS3)
 
 
 def inverse_frequency_weights(counts: Tensor) -> Tensor:
-    """(vocabulary,) weights, one for each id, in PyTorch's default dtype.
+    """One weight for each id of a vocabulary: the rarer an id, the larger its weight.
 
-    counts: (vocabulary,) integers, how often each id occurs, such as `torch.bincount` gives.
-    Padding may be among them: what stands at id 0 does not count, and its weight is 0. An id
-    that never occurs has the weight of one that occurs once. ValueError for a negative count and
-    when no id occurs, TypeError for counts that are not integers.
+        weight_id = max(1, mean / count_id), and 0 for the padding's id 0
+
+    Args:
+        counts: (vocabulary,) integers, how often each id occurs, as from `torch.bincount`. The
+            count of id 0 is ignored. An id that never occurs has the weight of one that occurs
+            once.
+    Returns:
+        (vocabulary,) floating, in PyTorch's default dtype.
+    Raises:
+        TypeError: counts that are not integers. ValueError: a negative count, no id that occurs.
+    Example:
+        >>> inverse_frequency_weights(torch.tensor([9, 1, 2, 6])).tolist()  # the mean is 3
+        [0.0, 3.0, 1.5, 1.0]
     """
     check_integers("counts", counts, ndim=1)
     if counts.numel() and counts.min() < 0:
@@ -58,17 +67,26 @@ def inverse_frequency_weights(counts: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scale_gradients_by_frequency(parameters: Tensor | Iterable[Tensor], weights: Tensor) -> None:
-    """Multiply row `id` of each gradient by weights[id], in place, as `clip_grad_norm_` does.
+    """Multiply row `id` of each table's gradient by weights[id], in place.
 
-    It works with gradient descent, with or without momentum. It cancels in every rule that divides
-    the gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and the like): use
+        gradient_id ← gradient_id · weight_id
+
+    For gradient descent, with or without momentum. It cancels in every rule that divides the
+    gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and others): use
     `scale_updates_by_frequency` with these.
 
-    parameters: embedding tables, (vocabulary, dim), after `backward`; those without a gradient
-    are left alone. weights: (vocabulary,), of the tables' dtype; those of float16 and bfloat16
-    tables may be float32, and what is scaled is rounded once. A sparse gradient stays sparse
-    and costs what its rows cost, whether or not an id comes several times. ValueError for a
-    table of another vocabulary, and TypeError for one of another dtype than the weights.
+    Args:
+        parameters: embedding tables, (vocabulary, dim), after `backward`. A table without a
+            gradient is left alone. A sparse gradient stays sparse, and costs what its rows cost.
+        weights: (vocabulary,), of the tables' dtype, or float32 for half tables.
+    Raises:
+        TypeError: weights of another dtype. ValueError: a table of another vocabulary.
+    Example:
+        >>> table = torch.ones(3, 2, requires_grad=True)
+        >>> table.sum().backward()
+        >>> scale_gradients_by_frequency(table, torch.tensor([0.0, 3.0, 1.0]))
+        >>> table.grad.tolist()
+        [[0.0, 0.0], [3.0, 3.0], [1.0, 1.0]]
     """
     weights = widened(weights)
     tables = _tables(parameters, weights)
@@ -76,7 +94,7 @@ def scale_gradients_by_frequency(parameters: Tensor | Iterable[Tensor], weights:
         if gradient is None:
             continue
         if gradient.is_sparse:
-            # As they are, not coalesced: indices() would refuse rows that come several times.
+            # The stored rows: indices() would refuse a gradient that is not coalesced.
             rows, own = gradient._values(), weights[gradient._indices()[0]]
         else:
             rows, own = gradient, weights
@@ -86,36 +104,49 @@ def scale_gradients_by_frequency(parameters: Tensor | Iterable[Tensor], weights:
 def scale_updates_by_frequency(
     optimizer: Optimizer, parameters: Tensor | Iterable[Tensor], weights: Tensor
 ) -> None:
-    """From now on, steps of an optimizer move row `id` of a table by weights[id] times as much.
+    """Let each step of an optimizer move row `id` of a table by weights[id] times as much.
 
-    It works with every optimizer, as what is scaled is what a step has done: rows that momentum
-    moves without a gradient and the decay of weights inside the step, too. `SparseDenseOptimizer`,
-    schedules, closures and GradScaler are as before. Weights of 1 leave a row's step as it is, to
-    the bit, and weights of 0 leave the row.
+        row_id ← before_id + weight_id · (after_id − before_id)
 
-    parameters: embedding tables, (vocabulary, dim), of the optimizer. weights: (vocabulary,), of
-    the tables' dtype, or float32 for tables in half precision. A step with a sparse gradient costs
-    what its rows cost; with a dense one, a closure, or an optimizer that PyTorch does not have, the
-    table is copied. The hooks belong to this optimizer, not to its state: set them again on one
-    that is made anew, copied or unpickled. ValueError for a table of another vocabulary or of
-    another optimizer, TypeError for one of another dtype than the weights.
+    For every optimizer, because the result of a step is scaled: also rows that momentum moves
+    without a gradient, and weight decay inside the step. `SparseDenseOptimizer`, schedules,
+    closures and GradScaler work as before. A weight of 1 keeps a row's step to the bit, and a
+    weight of 0 keeps the row.
 
-        optimizer = SparseAdam(model.embed.parameters())
-        scale_updates_by_frequency(optimizer, model.embed.table, inverse_frequency_weights(counts))
+    A step with a sparse gradient costs what its rows cost. The table is copied for a dense
+    gradient, for a closure, and for an optimizer that is not PyTorch's own. The hooks belong to
+    this optimizer and not to its state: set them again on one that is made anew, copied or
+    unpickled.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer`.
+        parameters: embedding tables of the optimizer, (vocabulary, dim).
+        weights: (vocabulary,), of the tables' dtype, or float32 for half tables.
+    Raises:
+        TypeError: no optimizer, weights of another dtype. ValueError: a table of another
+            vocabulary, or not of the optimizer.
+    Example:
+        >>> table = torch.zeros(3, 1, requires_grad=True)
+        >>> optimizer = torch.optim.Adam([table], lr=0.1)
+        >>> scale_updates_by_frequency(optimizer, table, torch.tensor([0.0, 3.0, 1.0]))
+        >>> table.grad = -torch.ones(3, 1)
+        >>> optimizer.step()
+        >>> table.detach().flatten()
+        tensor([0.0000, 0.3000, 0.1000])
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer: expected an Optimizer, got {type(optimizer).__name__}")
     weights = widened(weights)
     tables = _tables(parameters, weights)
     members = {one for group in optimizer.param_groups for one in group["params"]}
-    for place, table in enumerate(tables):
+    for index, table in enumerate(tables):
         if table not in members:
-            raise ValueError(f"parameters: expected those of the optimizer, got another at {place}")
-    kept: list[tuple[Tensor, Tensor | slice, Tensor]] = []  # table, rows, and what they were
+            raise ValueError(f"parameters: expected those of the optimizer, got another at {index}")
+    kept: list[tuple[Tensor, Tensor | slice, Tensor]] = []  # table, indices, rows before the step
 
     @torch.no_grad()
     def before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # PyTorch counts the optimizer itself among the arguments.
+        # The optimizer itself is among the arguments.
         closure = any(one not in (None, optimizer) for one in (*args, *kwargs.values()))
         kept.clear()
         for table in tables:
@@ -149,14 +180,14 @@ def _moved_rows(optimizer: Optimizer, table: Tensor) -> Tensor | slice:
 
 
 def _tables(parameters: Tensor | Iterable[Tensor], weights: Tensor) -> list[Tensor]:
-    """The tables, once all of them fit the weights."""
+    """The tables as a list. An error unless all of them fit the weights."""
     check_floating("weights", weights, ndim=1)
     tables = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    for place, table in enumerate(tables):
+    for index, table in enumerate(tables):
         check_dtype("weights", weights, single(table.dtype))
         if table.shape[:1] != weights.shape:
             raise ValueError(
-                f"weights: expected one for each row of parameter {place}, "
+                f"weights: expected one for each row of parameter {index}, "
                 f"{tuple(table.shape)}, got shape {tuple(weights.shape)}"
             )
     return tables

@@ -6,17 +6,17 @@
     scaled gradient    gradient_id · weight_id, before the optimizer's step
     scaled update      before_id + weight_id · (after_id − before_id), around the step
 
-With plain gradient descent the two are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other
-rule that divides a gradient by its own past size give the same step for any constant multiple of
-it: a scaled gradient changes nothing there, and a scaled update is the way.
+For plain gradient descent both are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other rule
+that divides a gradient by its own past size make the same step for any constant multiple of it: a
+scaled gradient changes nothing there, and a scaled update is the way.
 
-Word2vec drops frequent words, which damps what they learn. Here nothing is damped: an id that
-occurs as often as the average, or more often, keeps its gradient, and a rarer one gets the total
-of an average one. Over all tokens the weights have a mean between 1 and 2 (Σ max(count, mean) is
-at most 2 Σ count), so the learning rate may stay, and none is above the mean count.
+Word2vec drops frequent words, which reduces what they learn. Here nothing is reduced: an id that
+occurs as often as the average, or more often, keeps its gradient, and a rarer id gets the total
+gradient of an average one. The mean of the weights over all tokens is between 1 and 2, because
+Σ max(count, mean) is at most 2 Σ count: the learning rate can stay. No weight is above the mean.
 
-Source: seed topic, challenges with real-world embeddings (their gradients are scaled by inverse
-frequency; the floor at 1 is what keeps the frequent ids from being damped).
+Source: gradients scaled by the inverse frequency of the words, from a fixed table of one weight for
+each id, as a remedy for rare words that get few updates. The lower bound of 1 is added here.
 """
 
 from __future__ import annotations
@@ -37,12 +37,21 @@ Variable: TypeAlias = keras.Variable | tf.Variable
 
 
 def inverse_frequency_weights(counts: tf.Tensor) -> tf.Tensor:
-    """(vocabulary,) weights, one for each id, in Keras's `floatx`.
+    """One weight for each id of a vocabulary: the rarer an id, the larger its weight.
 
-    counts: (vocabulary,) integers, how often each id occurs, such as `tf.math.bincount` gives.
-    Padding may be among them: what stands at id 0 does not count, and its weight is 0. An id
-    that never occurs has the weight of one that occurs once. ValueError for a negative count and
-    when no id occurs, TypeError for counts that are not integers.
+        weight_id = max(1, mean / count_id), and 0 for the padding's id 0
+
+    Args:
+        counts: (vocabulary,) integers, how often each id occurs, as from `tf.math.bincount`. The
+            count of id 0 is ignored. An id that never occurs has the weight of one that occurs
+            once.
+    Returns:
+        (vocabulary,) floating, in Keras's `floatx`.
+    Raises:
+        TypeError: counts that are not integers. ValueError: a negative count, no id that occurs.
+    Example:
+        >>> inverse_frequency_weights(tf.constant([9, 1, 2, 6])).numpy().tolist()  # the mean is 3
+        [0.0, 3.0, 1.5, 1.0]
     """
     counts = tf.convert_to_tensor(counts)
     check_integers("counts", counts, ndim=1)
@@ -58,21 +67,31 @@ def inverse_frequency_weights(counts: tf.Tensor) -> tf.Tensor:
 def scale_gradients_by_frequency(
     gradients: Sequence[Gradient], weights: tf.Tensor
 ) -> list[Gradient]:
-    """The gradients, with row `id` of each multiplied by weights[id].
+    """The gradients of tables, row `id` of each multiplied by weights[id].
 
-    It works with gradient descent, with or without momentum. It cancels in every rule that divides
-    the gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and the like): use
+        gradient_id · weight_id
+
+    For gradient descent, with or without momentum. It cancels in every rule that divides the
+    gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and others): use
     `scale_updates_by_frequency` with these.
 
-    gradients: of embedding tables, (vocabulary, dim); None stays None. weights: (vocabulary,), of
-    the gradients' dtype, or float32 for gradients in half precision. An IndexedSlices stays one and
-    costs what its rows cost, whether or not an id comes several times. ValueError for a table of
-    another vocabulary, and TypeError for one of another dtype than the weights.
+    Args:
+        gradients: of embedding tables, (vocabulary, dim); None stays None. IndexedSlices stay
+            IndexedSlices, and cost what their rows cost.
+        weights: (vocabulary,), of the gradients' dtype, or float32 for half gradients.
+    Returns:
+        The scaled gradients, in their order.
+    Raises:
+        TypeError: weights of another dtype. ValueError: a table of another vocabulary.
+    Example:
+        >>> scaled = scale_gradients_by_frequency([tf.ones((3, 2))], tf.constant([0.0, 3.0, 1.0]))
+        >>> scaled[0].numpy().tolist()
+        [[0.0, 0.0], [3.0, 3.0], [1.0, 1.0]]
     """
     weights = widened(tf.convert_to_tensor(weights))
     check_floating("weights", weights, ndim=1)
     return [
-        None if one is None else _scaled(one, weights, place) for place, one in enumerate(gradients)
+        None if one is None else _scaled(one, weights, index) for index, one in enumerate(gradients)
     ]
 
 
@@ -81,36 +100,46 @@ def scale_updates_by_frequency(
     variables: Variable | Sequence[Variable],
     weights: tf.Tensor,
 ) -> None:
-    """From now on, steps of an optimizer move row `id` of a table by weights[id] times as much.
+    """Let each step of an optimizer move row `id` of a table by weights[id] times as much.
 
-    It works with every optimizer, as what is scaled is what a step has done: rows that momentum
-    moves without a gradient, too. `SparseDenseOptimizer`, `LossScaleOptimizer`, schedules, `fit`
-    and `tf.function` are as before. Weights of 1 leave a row's step as it is, to the bit, and
-    weights of 0 leave the row. Keras takes weight decay off before the step, and moving averages
-    and constraints come after it: these are not scaled.
+        row_id ← before_id + weight_id · (after_id − before_id)
 
-    variables: built embedding tables, (vocabulary, dim). weights: (vocabulary,), of the tables'
-    dtype, or float32 for tables in half precision. A step with IndexedSlices costs what its rows
-    cost with SMORMS3 and SGD without momentum; with the others, which compute over the whole table,
-    the table is copied. Call it before the first step: a step that is already compiled stays as it
-    is. What is saved is the optimizer without it: set it again on one that is loaded. ValueError
-    for a table of another vocabulary, TypeError for one of another dtype than the weights.
+    For every optimizer, because the result of a step is scaled: also rows that momentum moves
+    without a gradient. `SparseDenseOptimizer`, `LossScaleOptimizer`, schedules, `fit` and
+    `tf.function` work as before. A weight of 1 keeps a row's step to the bit, and a weight of 0
+    keeps the row. Keras applies weight decay before the step, and moving averages and constraints
+    after it: these are not scaled.
 
-        optimizer = keras.optimizers.Adam()
-        weights = inverse_frequency_weights(counts)
-        scale_updates_by_frequency(optimizer, embedding.embeddings, weights)
-        model.compile(optimizer, ...)
+    A step with IndexedSlices costs what its rows cost with SMORMS3 and with SGD without momentum.
+    Other optimizers compute over the whole table, and it is copied. Call this before the first
+    step: a step that is compiled already stays as it is. The optimizer is saved without the
+    scaling: set it again on one that is loaded.
+
+    Args:
+        optimizer: any Keras optimizer.
+        variables: embedding tables, (vocabulary, dim), built.
+        weights: (vocabulary,), of the tables' dtype, or float32 for half tables.
+    Raises:
+        TypeError: no optimizer, weights of another dtype. ValueError: a table of another
+            vocabulary.
+    Example:
+        >>> table = keras.Variable([[0.0], [0.0], [0.0]])
+        >>> optimizer = keras.optimizers.Adam(0.1)
+        >>> scale_updates_by_frequency(optimizer, table, tf.constant([0.0, 3.0, 1.0]))
+        >>> optimizer.apply([-tf.ones((3, 1))], [table])
+        >>> table.numpy().flatten().round(4)
+        array([0. , 0.3, 0.1], dtype=float32)
     """
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise TypeError(f"optimizer: expected a Keras optimizer, got {type(optimizer).__name__}")
     weights = widened(tf.convert_to_tensor(weights))
     check_floating("weights", weights, ndim=1)
     tables = variables if isinstance(variables, list | tuple) else [variables]
-    for place, table in enumerate(tables):
+    for index, table in enumerate(tables):
         check_dtype("weights", weights, single(tf.as_dtype(table.dtype)))
         if not weights.shape.is_compatible_with(table.shape[:1]):
             raise ValueError(
-                f"weights: expected one for each row of variable {place}, {tuple(table.shape)}, "
+                f"weights: expected one for each row of variable {index}, {tuple(table.shape)}, "
                 f"got shape {weights.shape}"
             )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -125,15 +154,15 @@ def scale_updates_by_frequency(
 def _scale_steps(
     optimizer: keras.optimizers.Optimizer, tables: Sequence[Variable], weights: tf.Tensor
 ) -> None:
-    """Replace the step of one variable by itself and the scaling of what it has done.
+    """Let an optimizer's step of one variable be followed by the scaling of its result.
 
-    That of an instance, not of a class: a wrapper would have to be every optimizer's twin in
+    The method is replaced on the instance. A wrapper class would have to repeat every optimizer's
     state, schedule and saving, and Keras calls nothing else between decay and moving averages.
     """
     step = optimizer.update_step
     keys = {optimizer._var_key(table) for table in tables}
     plain = isinstance(optimizer, keras.optimizers.SGD) and optimizer.momentum == 0
-    by_rows = plain or isinstance(optimizer, SMORMS3)  # these leave absent rows alone
+    by_rows = plain or isinstance(optimizer, SMORMS3)  # they leave other rows alone
 
     def scaled_step(
         gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
@@ -165,12 +194,12 @@ def _between(before: tf.Tensor, after: tf.Tensor, weights: tf.Tensor) -> tf.Tens
 
 
 def _scaled(
-    gradient: tf.Tensor | tf.IndexedSlices, weights: tf.Tensor, place: int
+    gradient: tf.Tensor | tf.IndexedSlices, weights: tf.Tensor, index: int
 ) -> tf.Tensor | tf.IndexedSlices:
     check_dtype("weights", weights, single(gradient.dtype))
     if not weights.shape.is_compatible_with(gradient.shape[:1]):
         raise ValueError(
-            f"weights: expected one for each row of gradient {place}, {gradient.shape}, "
+            f"weights: expected one for each row of gradient {index}, {gradient.shape}, "
             f"got shape {weights.shape}"
         )
     if isinstance(gradient, tf.IndexedSlices):

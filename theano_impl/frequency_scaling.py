@@ -6,17 +6,17 @@
     scaled gradient    gradient_id · weight_id, before the optimizer's step
     scaled update      before_id + weight_id · (after_id − before_id), around the step
 
-With plain gradient descent the two are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other
-rule that divides a gradient by its own past size give the same step for any constant multiple of
-it: a scaled gradient changes nothing there, and a scaled update is the way.
+For plain gradient descent both are the same. Adam, Adagrad, RMSprop, SMORMS3 and every other rule
+that divides a gradient by its own past size make the same step for any constant multiple of it: a
+scaled gradient changes nothing there, and a scaled update is the way.
 
-Word2vec drops frequent words, which damps what they learn. Here nothing is damped: an id that
-occurs as often as the average, or more often, keeps its gradient, and a rarer one gets the total
-of an average one. Over all tokens the weights have a mean between 1 and 2 (Σ max(count, mean) is
-at most 2 Σ count), so the learning rate may stay, and none is above the mean count.
+Word2vec drops frequent words, which reduces what they learn. Here nothing is reduced: an id that
+occurs as often as the average, or more often, keeps its gradient, and a rarer id gets the total
+gradient of an average one. The mean of the weights over all tokens is between 1 and 2, because
+Σ max(count, mean) is at most 2 Σ count: the learning rate can stay. No weight is above the mean.
 
-Source: seed topic, challenges with real-world embeddings (their gradients are scaled by inverse
-frequency; the floor at 1 is what keeps the frequent ids from being damped).
+Source: gradients scaled by the inverse frequency of the words, from a fixed table of one weight for
+each id, as a remedy for rare words that get few updates. The lower bound of 1 is added here.
 """
 
 from __future__ import annotations
@@ -34,15 +34,25 @@ from theano.tensor.subtensor import AdvancedIncSubtensor1
 from theano.tensor.var import TensorVariable
 
 from theano_impl.support.checks import check_dtype, check_floating, check_values
+from theano_impl.support.sparse_gradients import is_zero
 
 
 def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
-    """(vocabulary,) weights, one for each id, in Theano's `floatX`: an array, made once.
+    """One weight for each id of a vocabulary: the rarer an id, the larger its weight.
 
-    counts: (vocabulary,) integers, how often each id occurs, such as `np.bincount` gives.
-    Padding may be among them: what stands at id 0 does not count, and its weight is 0. An id
-    that never occurs has the weight of one that occurs once. ValueError for a negative count and
-    when no id occurs, TypeError for counts that are not integers.
+        weight_id = max(1, mean / count_id), and 0 for the padding's id 0
+
+    Args:
+        counts: (vocabulary,) integers, how often each id occurs, as from `np.bincount`. The
+            count of id 0 is ignored. An id that never occurs has the weight of one that occurs
+            once.
+    Returns:
+        (vocabulary,) floating, an array in Theano's `floatX`.
+    Raises:
+        TypeError: counts that are not integers. ValueError: a negative count, no id that occurs.
+    Example:
+        >>> inverse_frequency_weights(np.array([9, 1, 2, 6])).tolist()  # the mean is 3
+        [0.0, 3.0, 1.5, 1.0]
     """
     counts = np.asarray(counts)
     if counts.dtype.kind not in "iu":
@@ -62,25 +72,36 @@ def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
 def scale_gradients_by_frequency(
     gradients: Sequence[TensorVariable], weights: np.ndarray | TensorVariable
 ) -> list[TensorVariable]:
-    """The gradients, with row `id` of each multiplied by weights[id].
+    """The gradients of tables, row `id` of each multiplied by weights[id].
 
-    It works with gradient descent, with or without momentum. It cancels in every rule that divides
-    the gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and the like): use
+        gradient_id · weight_id
+
+    For gradient descent, with or without momentum. It cancels in every rule that divides the
+    gradient by its own past size (Adam, Adagrad, RMSprop, SMORMS3 and others): use
     `scale_updates_by_frequency` with these.
 
-    gradients: those of `T.grad` for embedding tables, (vocabulary, dim). weights: (vocabulary,),
-    of the gradients' dtype. A gradient that adds rows to zeros, which is what `T.grad` makes of
-    `table[ids]` with ids along one axis, stays one: its rows are scaled before they are added. So
-    do sums of such gradients. TypeError for a table of another dtype than the weights, and
-    AssertionError, when it runs, for one of another vocabulary.
+    Args:
+        gradients: of embedding tables, (vocabulary, dim), as from `T.grad`. A gradient that adds
+            rows to zeros, as that of `table[ids]` with ids along one axis, stays so: its rows are
+            scaled before they are added. So are sums of such gradients.
+        weights: (vocabulary,), of the gradients' dtype.
+    Returns:
+        The scaled gradients, in their order.
+    Raises:
+        TypeError: weights of another dtype. AssertionError: when it runs, for a table of another
+            vocabulary.
+    Example:
+        >>> scaled = scale_gradients_by_frequency([T.ones((3, 2))], np.array([0.0, 3.0, 1.0]))
+        >>> scaled[0].eval().tolist()
+        [[0.0, 0.0], [3.0, 3.0], [1.0, 1.0]]
     """
     weights = T.as_tensor_variable(weights)
     check_floating("weights", weights, ndim=1)
     found = []
-    for place, gradient in enumerate(gradients):
+    for index, gradient in enumerate(gradients):
         check_dtype("weights", weights, gradient.dtype)
         fits = T.eq(weights.shape[0], gradient.shape[0])
-        wanted = f"one for each row of gradient {place}"
+        wanted = f"one for each row of gradient {index}"
         found.append(_scaled(gradient, check_values(weights, fits, "weights", wanted)))
     return found
 
@@ -91,34 +112,44 @@ def scale_updates_by_frequency(
     params: SharedVariable | Sequence[SharedVariable],
     weights: np.ndarray | TensorVariable,
 ) -> OrderedDict[SharedVariable, TensorVariable]:
-    """The updates, with row `id` of each table moved by weights[id] times as much.
+    """The updates of a step, row `id` of each table moved by weights[id] times as much.
 
-    It works with every optimizer, as what is scaled is what a step does: rows that momentum moves
-    without a gradient and the decay of weights inside the step, too. Weights of 1 leave a row's
-    step as it is, to the bit, and weights of 0 leave the row.
+        row_id ← before_id + weight_id · (after_id − before_id)
 
-    updates: those of a step, as an optimizer's `updates` or pairs of a shared variable and its new
-    value. params: embedding tables, (vocabulary, dim), among them. weights: (vocabulary,), of the
-    tables' dtype. A step that sets or increments some rows, as SMORMS3 does after a lookup, stays
-    one and costs what its rows cost. ValueError for a param without an update, TypeError for a
-    table of another dtype than the weights, and AssertionError, when it runs, for one of another
-    vocabulary.
+    For every optimizer, because the result of a step is scaled: also rows that momentum moves
+    without a gradient, and weight decay inside the step. A weight of 1 keeps a row's step to the
+    bit, and a weight of 0 keeps the row. A step that sets or increments some rows, as SMORMS3 does
+    after a lookup, stays so and costs what its rows cost.
 
-        updates = optimizer.updates(loss)
-        weights = inverse_frequency_weights(counts)
-        updates = scale_updates_by_frequency(updates, [embed.table], weights)
-        train = theano.function(inputs, loss, updates=updates)
+    Args:
+        updates: of a step, as from an optimizer's `updates`, or pairs of a shared variable and its
+            new value.
+        params: embedding tables among them, (vocabulary, dim).
+        weights: (vocabulary,), of the tables' dtype.
+    Returns:
+        The updates, in their order, for `theano.function(..., updates=...)`.
+    Raises:
+        TypeError: weights of another dtype. ValueError: a param without an update. AssertionError:
+            when it runs, for a table of another vocabulary.
+    Example:
+        >>> table = theano.shared(np.zeros((3, 1)))
+        >>> weights = np.array([0.0, 3.0, 1.0])
+        >>> updates = scale_updates_by_frequency([(table, table + 0.1)], table, weights)
+        >>> theano.function([], [], updates=updates)()
+        []
+        >>> table.get_value().ravel().tolist()
+        [0.0, 0.3..., 0.1...]
     """
     weights = T.as_tensor_variable(weights)
     check_floating("weights", weights, ndim=1)
     found = OrderedDict(updates)
     tables = [params] if isinstance(params, SharedVariable) else list(params)
-    for place, table in enumerate(tables):
+    for index, table in enumerate(tables):
         if table not in found:
-            raise ValueError(f"params: expected those that updates move, got another at {place}")
+            raise ValueError(f"params: expected those that updates move, got another at {index}")
         check_dtype("weights", weights, table.dtype)
         fits = T.eq(weights.shape[0], table.shape[0])
-        own = check_values(weights, fits, "weights", f"one for each row of param {place}")
+        own = check_values(weights, fits, "weights", f"one for each row of param {index}")
         found[table] = _scaled_update(table, T.as_tensor_variable(found[table]), own)
     return found
 
@@ -126,6 +157,7 @@ def scale_updates_by_frequency(
 def _scaled_update(
     table: SharedVariable, after: TensorVariable, weights: TensorVariable
 ) -> TensorVariable:
+    """The new value of a table; only the rows that a step sets or increments, if it does that."""
     node = after.owner
     if node and isinstance(node.op, AdvancedIncSubtensor1) and node.inputs[0] is table:
         _, rows, ids = node.inputs
@@ -145,22 +177,16 @@ def _between(
 
 
 def _scaled(gradient: TensorVariable, weights: TensorVariable) -> TensorVariable:
+    """A gradient with scaled rows, taken into sums and into increments of zeros."""
     node = gradient.owner
     op = None if node is None else node.op
     if isinstance(op, Elemwise) and isinstance(op.scalar_op, Add):
         return T.add(*(_scaled(one, weights) for one in node.inputs))
     if isinstance(op, AdvancedIncSubtensor1) and not op.set_instead_of_inc:
         start, rows, ids = node.inputs
-        if _is_zero(start):
+        if is_zero(start):
             return op(start, rows * _column(weights[ids], start.ndim), ids)
     return gradient * _column(weights, gradient.ndim)
-
-
-def _is_zero(x: TensorVariable) -> bool:
-    try:
-        return T.get_scalar_constant_value(x) == 0
-    except T.NotScalarConstantError:
-        return False
 
 
 def _column(weights: TensorVariable, rank: int) -> TensorVariable:

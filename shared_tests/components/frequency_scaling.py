@@ -202,7 +202,7 @@ DEFINITION = Definition(
             "docstrings",
             {
                 "pytorch_impl": ("weights[0] = 0", "weights[0] = 1"),
-                "tf2_impl": ("[[0.0]", "[[1.0]"),
+                "tf2_impl": ("[[0.0], tf.maximum", "[[1.0], tf.maximum"),
                 "theano_impl": ("weights[0] = 0", "weights[0] = 1"),
             },
         ),
@@ -286,7 +286,7 @@ DEFINITION = Definition(
                     "return tf.IndexedSlices(rows, gradient.indices, gradient.dense_shape)",
                     "return tf.convert_to_tensor(\n            tf.IndexedSlices(rows, gradient.indices, gradient.dense_shape)\n        )",
                 ),
-                "theano_impl": ("if _is_zero(start)", "if False"),
+                "theano_impl": ("if is_zero(start)", "if False"),
             },
         ),
     ),

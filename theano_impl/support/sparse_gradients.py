@@ -47,7 +47,7 @@ def sparse_rows(gradient: TensorVariable) -> Rows | None:
 
 def _increments(gradient: TensorVariable) -> list[tuple[TensorVariable, TensorVariable]] | None:
     """(ids, increments) of every lookup that a gradient sums; None if there is anything else."""
-    if _is_zero(gradient):
+    if is_zero(gradient):
         return []
     op, inputs = _made_by(gradient)
     if isinstance(op, AdvancedIncSubtensor1) and not op.set_instead_of_inc:
@@ -62,7 +62,7 @@ def _increments(gradient: TensorVariable) -> list[tuple[TensorVariable, TensorVa
     return None
 
 
-def _is_zero(x: TensorVariable) -> bool:
+def is_zero(x: TensorVariable) -> bool:
     """Whether a graph is zeros of any shape."""
     try:
         return T.get_scalar_constant_value(x) == 0
