@@ -1,14 +1,15 @@
 """The whole batch on every rank, for losses that compare its rows with one another.
 
     forward     batch = rows of rank 0, rows of rank 1, …
-    backward    gradient of a row = Σ over ranks of what the rank's loss wants of it
+    backward    gradient of a row = Σ over ranks of the gradient that the rank's loss gives it
 
-Every rank then computes the loss of the whole batch from it. The sum counts that loss once for
-each rank, and the mean over ranks, which DistributedDataParallel takes of the gradients of the
-parameters, takes this out again: what is left is the gradient of one process with all rows, for
-parameters before the gathering and after it. Multiply the loss by nothing.
+Every rank computes the loss of the whole batch. The sum counts this loss once for each rank, and
+DistributedDataParallel takes the mean over ranks of the gradients of the parameters. Together they
+are the gradient of one process with all rows, for parameters before and after the gathering: do not
+scale the loss.
 
-Source: torch.distributed, collectives all-gather and reduce-scatter, each the other's transpose.
+Source: all-gather and reduce-scatter of torch.distributed, each of which is the transpose of the
+other.
 """
 
 from __future__ import annotations
@@ -22,30 +23,41 @@ from torch import Tensor
 from pytorch_impl.support.checks import check_rank
 
 if dist.is_available():
-    # DistributedDataParallel imports this, and its functions' defaults keep the process group that
-    # there is at its import. After `init_process_group` that would keep the group's threads beyond
-    # `destroy_process_group`, and one of them may abort the interpreter's end.
+    # DistributedDataParallel imports this module, and defaults of its functions keep the process
+    # group of that moment. Imported after `init_process_group`, it would keep the group's threads
+    # beyond `destroy_process_group`, and one of them may abort the interpreter at its end.
     import torch.distributed.nn
 
 
 def gather_batch(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The rows of all ranks, in the order of the ranks, as one tensor for each that is given.
+    """The rows of all ranks, in the order of the ranks, as one tensor for each argument.
 
-    tensors: (rows, ...) floating, int32 or int64, such as embeddings and labels; the number of
-    rows may be another on each rank, zero too. Returns as many tensors of (all rows, ...), of
-    the same dtype and device, in which gradients flow back to the ranks whose rows they are; in
-    a group of one rank the tensors themselves. Every rank has to call it, and to call backward
-    if one does: a rank that does not leaves the others waiting. RuntimeError without a process
-    group. TypeError or ValueError for what cannot be gathered; on every rank, where the ranks
-    differ in dtype, in shape beyond the rows, or in whether a gradient is wanted.
+    Every rank has to call it, and to call backward if one does: otherwise the other ranks wait.
+
+    Args:
+        tensors: (rows, ...) floating, int32 or int64, such as embeddings and labels. The number of
+            rows may differ between ranks, and may be zero.
+    Returns:
+        As many tensors, (all rows, ...), of the same dtype and device. Gradients flow back to the
+        rank that a row is from. In a group of one rank, the tensors themselves.
+    Raises:
+        RuntimeError: without a process group. TypeError, ValueError: for what cannot be gathered;
+            on every rank, where the ranks differ in dtype, in shape beyond the rows, or in whether
+            a gradient is wanted.
+    Example:
+        >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        >>> embeddings, labels = gather_batch(torch.ones(2, 3), torch.tensor([0, 1]))
+        >>> dist.destroy_process_group()
+        >>> embeddings.shape
+        torch.Size([2, 3])
     """
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
             "gather_batch: expected a process group (torch.distributed.init_process_group "
             "in a program started by torchrun), got none"
         )
-    for place, x in enumerate(tensors):
-        _check_tensor(f"tensors[{place}]", x)
+    for index, x in enumerate(tensors):
+        _check_tensor(f"tensors[{index}]", x)
     if dist.get_world_size() == 1:
         return tensors
     kinds: list[Any] = [None] * dist.get_world_size()
@@ -56,7 +68,7 @@ def gather_batch(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _gather_rows(x: Tensor, counts: tuple[int, ...]) -> Tensor:
-    """The rows of all ranks; `counts` says how many each has."""
+    """The rows of all ranks; counts: the number of rows of each."""
     longest = max(counts)
     padding = x.new_zeros(longest - len(x), *x.shape[1:])
     blocks = _AllGather.apply(torch.cat([x, padding]) if len(padding) else x)
@@ -84,7 +96,7 @@ class _AllGather(torch.autograd.Function):
 
 
 def _kind(x: Tensor) -> tuple[int, tuple[int, ...], torch.dtype, bool]:
-    """Rows, and what has to be the same on every rank: shape of a row, dtype, gradient wanted."""
+    """The number of rows, and what all ranks share: shape of a row, dtype, gradient wanted."""
     return len(x), tuple(x.shape[1:]), x.dtype, x.requires_grad and torch.is_grad_enabled()
 
 
@@ -105,10 +117,10 @@ def _check_alike(kinds: list[list[Any]]) -> None:
                 f"tensors: expected {len(first)} of them as on rank 0, "
                 f"got {len(kind)} on rank {rank}"
             )
-        for place, (wanted, got) in enumerate(zip(first, kind, strict=True)):
+        for index, (wanted, got) in enumerate(zip(first, kind, strict=True)):
             if got != wanted:
                 raise ValueError(
-                    f"tensors[{place}]: expected {_describe(*wanted)} as on rank 0, "
+                    f"tensors[{index}]: expected {_describe(*wanted)} as on rank 0, "
                     f"got {_describe(*got)} on rank {rank}"
                 )
 

@@ -1,14 +1,14 @@
 """The whole batch on every replica, for losses that compare its rows with one another.
 
     forward     batch = rows of replica 0, rows of replica 1, …
-    backward    gradient of a row = Σ over replicas of what the replica's loss wants of it
+    backward    gradient of a row = Σ over replicas of the gradient that the replica's loss gives it
 
-Every replica then computes the loss of the whole batch from it, so that the sum counts that loss
-once for each replica, and tf.distribute adds the replicas' gradients of the parameters up. Divide
-the loss by `num_replicas_in_sync`, as TensorFlow asks of every loss in a strategy: what is left is
-the gradient of one process with all rows, for parameters before the gathering and after it.
+Every replica computes the loss of the whole batch. The sum counts this loss once for each replica,
+and tf.distribute sums the replicas' gradients of the parameters. Divide the loss by
+`num_replicas_in_sync`, as TensorFlow asks of every loss in a strategy: the result is the gradient
+of one process with all rows, for parameters before and after the gathering.
 
-Source: tf.distribute, `ReplicaContext.all_gather`.
+Source: `ReplicaContext.all_gather` of tf.distribute.
 """
 
 from __future__ import annotations
@@ -19,27 +19,36 @@ import tensorflow as tf
 
 from tf2_impl.support.checks import check_rank
 
-# What the collectives of every strategy take.
+# The dtypes that the collectives of every strategy take.
 DTYPES = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
 
 
 def gather_batch(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """The rows of all replicas, in their order, as one tensor for each that is given.
+    """The rows of all replicas, in the order of the replicas, as one tensor for each argument.
 
-    tensors: (rows, ...) floating, int32 or int64, such as embeddings and labels; the number of
-    rows may be another on each replica, zero too. Returns as many tensors of (all rows, ...), of
-    the same dtype, in which gradients flow back to the replicas whose rows they are; with one
-    replica the tensors themselves. To be called inside `strategy.run`, best under tf.function,
-    by every replica, and differentiated by all if by one: a replica that does not leaves the
-    others waiting. RuntimeError outside of `strategy.run`. TypeError or ValueError for what
-    cannot be gathered.
+    Every replica has to call it inside `strategy.run`, best under tf.function, and to differentiate
+    it if one does: otherwise the other replicas wait.
+
+    Args:
+        tensors: (rows, ...) floating, int32 or int64, such as embeddings and labels. The number of
+            rows may differ between replicas, and may be zero.
+    Returns:
+        As many tensors, (all rows, ...), of the same dtype. Gradients flow back to the replica that
+        a row is from. With one replica, the tensors themselves.
+    Raises:
+        RuntimeError: outside of `strategy.run`. TypeError, ValueError: for what cannot be gathered.
+    Example:
+        >>> strategy = tf.distribute.OneDeviceStrategy("cpu")
+        >>> embeddings, labels = strategy.run(gather_batch, [tf.ones((2, 3)), tf.constant([0, 1])])
+        >>> embeddings.shape
+        TensorShape([2, 3])
     """
     context = tf.distribute.get_replica_context() if tf.distribute.has_strategy() else None
     if context is None:
         raise RuntimeError("gather_batch: expected a call inside strategy.run, got one outside")
     tensors = tuple(map(tf.convert_to_tensor, tensors))
-    for place, x in enumerate(tensors):
-        _check_tensor(f"tensors[{place}]", x)
+    for index, x in enumerate(tensors):
+        _check_tensor(f"tensors[{index}]", x)
     if context.num_replicas_in_sync == 1:
         return tensors
     return tuple(_gather_rows(x, context) for x in tensors)

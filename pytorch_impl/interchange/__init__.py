@@ -1,7 +1,10 @@
 """Models in and out of PyTorch, with their weights in the layout that all four packages read.
 
+    to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
+    save_model, load_model      a model ↔ a model file
+
 A model is a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md. A
-weight is called by its path, `encoder.weight`; in a chain by its layer's place, `2.weight`.
+weight is named by its path, `encoder.weight`; in a chain by the index of its layer, `2.weight`.
 `nn.Linear` and `nn.GRU` keep matrices as (out, in), which travel as (in, out).
 """
 
@@ -25,9 +28,18 @@ CHAIN = "chain"
 
 
 def to_arrays(model: nn.Module) -> dict[str, np.ndarray]:
-    """Copies of the model's weights, {canonical name: canonical array}.
+    """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
-    ValueError for a chain with a layer that model files do not have.
+    Args:
+        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md.
+    Returns:
+        {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
+        `2.weight` in a chain, with the index of its layer; the input has index 0.
+    Raises:
+        ValueError: a chain with a layer that model files do not have.
+    Example:
+        >>> to_arrays(nn.Sequential(nn.Linear(3, 2)))["1.weight"].shape
+        (3, 2)
     """
     return _arrays(_weights(model))
 
@@ -35,13 +47,26 @@ def to_arrays(model: nn.Module) -> dict[str, np.ndarray]:
 def from_arrays(
     component: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> nn.Module:
-    """The model of a component, built from its constructor arguments and its weights.
+    """The model of a component or a chain, from its configuration and its weights.
 
-    component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class"; or "chain", whose config is {"layers": [...]} as in a model file. arrays: as
-    from `to_arrays`, all float32 or all float64, which becomes the model's dtype. Returns it in
-    training mode. TypeError for any other dtype, ValueError for an unknown component or layer and
-    for missing, extra or wrongly shaped arrays.
+    Args:
+        component: the name of the component's file, such as "padded_embedding"; "file.Class" where
+            a file holds several models; or "chain".
+        config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
+        arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
+    Returns:
+        The model, in training mode as a constructor leaves it: call `.eval()` to infer.
+    Raises:
+        TypeError: arrays of another dtype. ValueError: an unknown component or layer; arrays that
+            are missing, unknown or of another shape.
+    Example:
+        >>> first = {"layer": "Input", "previous": [], "config": {}}
+        >>> second = {"layer": "Projection", "previous": [0], "config": {}}
+        >>> arrays = {"1.weight": np.ones((3, 2)), "1.bias": np.zeros(2)}
+        >>> from_arrays("chain", {"layers": [first, second]}, arrays)
+        Sequential(
+          (0): Linear(in_features=3, out_features=2, bias=True)
+        )
     """
     dtype = _dtype("arrays", arrays.values())
     if component == CHAIN:
@@ -56,7 +81,19 @@ def from_arrays(
 
 
 def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
+    """Overwrite all weights of a model.
+
+    Args:
+        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md.
+        arrays: as from `to_arrays` of a model like this one.
+    Raises:
+        ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2))
+        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> model(torch.ones(1, 3)).tolist()
+        [[0.0, 0.0]]
+    """
     own = _weights(model)
     wanted = {name: _describe(weight.view) for name, weight in own.items()}
     given = {name: _describe(array) for name, array in arrays.items()}
@@ -72,13 +109,24 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
 def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
-    At every moment the path holds the old file or the new one, whole. ValueError for a model
-    that is neither and for a layer that model files do not have, TypeError for weights that are
-    not all float32 or all float64; nothing has been written by then. A model that `torch.compile`,
-    `DataParallel`, `DistributedDataParallel` or `AveragedModel` has wrapped is saved as the model
-    inside, the averaged one with its averages. ValueError for what runs and is in no file: a
-    forward patched on an instance, forward hooks, parametrizations, a component's option or part
-    that is not as its config says.
+    At every moment the path holds the old file or the new one, whole. After an error nothing has
+    been written.
+
+    Args:
+        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md. A
+            model that `torch.compile`, `DataParallel`, `DistributedDataParallel` or `AveragedModel`
+            has wrapped is saved as the model inside, an averaged one with its averages.
+        path: of the file.
+    Raises:
+        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
+            model; a layer that model files do not have; what runs but is in no file, as a
+            forward patched on an instance, forward hooks, parametrizations, an option or part of a
+            component that is not as its config says.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model(nn.Sequential(nn.Linear(3, 2)), Path(folder, "model.safetensors"))
     """
     model = unwrapped(model)
     if isinstance(model, nn.Sequential):
@@ -102,10 +150,24 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str]) -> nn.Module:
-    """The model in a file, in training mode as a constructor leaves it: call `.eval()` to infer.
+    """The model in a file that any package wrote.
 
-    numpy_infer.model_file.ModelFileError for anything but a whole model file that PyTorch can
-    hold, OSError when it cannot be opened.
+    Args:
+        path: of the file.
+    Returns:
+        The model, in training mode as a constructor leaves it: call `.eval()` to infer.
+    Raises:
+        ModelFileError: of `numpy_infer.model_file`, for what is not a whole model file, and for a
+            model that PyTorch cannot hold. OSError: a file that cannot be opened.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model(nn.Sequential(nn.Linear(3, 2)), Path(folder, "model.safetensors"))
+        ...     load_model(Path(folder, "model.safetensors"))
+        Sequential(
+          (0): Linear(in_features=3, out_features=2, bias=True)
+        )
     """
     component, config, arrays = model_file.read_model(path)
     try:
@@ -120,8 +182,8 @@ def _weights(model: nn.Module) -> dict[str, Weight]:
     if not isinstance(model, nn.Sequential):
         return weights(model, dtype_of(model))
     return {
-        f"{place}.{name}": weight
-        for place, step in enumerate(chain.steps(model))
+        f"{index}.{name}": weight
+        for index, step in enumerate(chain.steps(model))
         for name, weight in step.weights.items()
     }
 
@@ -133,7 +195,7 @@ def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:
 def _check_fixed(
     argument: str, own: Mapping[str, Weight], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """ValueError where an array differs from what a layer holds still, as its padding's zeros."""
+    """ValueError where an array differs from rows that a layer fixes, as the padding's zeros."""
     for name, (_, fixed) in own.items():
         if fixed is not None:
             first = arrays[name][: len(fixed)]

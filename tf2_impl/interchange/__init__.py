@@ -1,12 +1,16 @@
 """Models in and out of Keras, with their weights in the layout that all four packages read.
 
+    to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
+    save_model, load_model      a model ↔ a model file
+
 A model is a component, or a chain: a `keras.Sequential`, or a functional model without branches,
-of the layers of docs/model_files.md. A weight is called by its path, `encoder.weight`; in a chain
-by its layer's place, `2.weight`. Keras keeps kernels, gates and convolution data in an order of
-its own; the data that a chain takes and gives is channels-last here and channels-first elsewhere.
-A chain that reaches Flatten before any layer of channels takes the same array in every package;
-nothing is turned. One with a `keras.Input` of pictures, four axes or more, is saved with a
-ChannelsLast first: elsewhere it takes them channels-first, and comes back to Keras as it was.
+of the layers of docs/model_files.md. A weight is named by its path, `encoder.weight`; in a chain by
+the index of its layer, `2.weight`. Kernels, gates and convolutions are turned from Keras's layout.
+
+The data that a chain takes and gives is channels-last here and channels-first elsewhere. A chain
+that reaches Flatten before any layer of channels takes the same array in every package, and nothing
+is turned. A chain with a `keras.Input` of pictures, four axes or more, is saved with a ChannelsLast
+first: the other packages take it channels-first, and it comes back to Keras as it was.
 """
 
 from __future__ import annotations
@@ -29,9 +33,19 @@ CHAIN = "chain"
 
 
 def to_arrays(model: keras.Layer) -> dict[str, np.ndarray]:
-    """Copies of the model's weights, {canonical name: canonical array}.
+    """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
-    ValueError for a chain with a layer that model files do not have.
+    Args:
+        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+    Returns:
+        {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
+        `2.weight` in a chain, with the index of its layer; the input has index 0.
+    Raises:
+        ValueError: a chain with a layer that model files do not have.
+    Example:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> to_arrays(model)["1.weight"].shape
+        (3, 2)
     """
     return _arrays(_weights(model))
 
@@ -39,13 +53,25 @@ def to_arrays(model: keras.Layer) -> dict[str, np.ndarray]:
 def from_arrays(
     component: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> keras.Layer:
-    """The model of a component, built from its constructor arguments and its weights.
+    """The model of a component or a chain, from its configuration and its weights.
 
-    component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class"; or "chain", whose config is {"layers": [...]} as in a model file. arrays: as
-    from `to_arrays`, all float32 or all float64, which becomes the model's dtype. TypeError for
-    any other dtype, ValueError for an unknown component or layer and for missing, extra or
-    wrongly shaped arrays.
+    Args:
+        component: the name of the component's file, such as "padded_embedding"; "file.Class" where
+            a file holds several models; or "chain".
+        config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
+        arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
+    Returns:
+        The model, built.
+    Raises:
+        TypeError: arrays of another dtype. ValueError: an unknown component or layer; arrays that
+            are missing, unknown or of another shape.
+    Example:
+        >>> first = {"layer": "Input", "previous": [], "config": {}}
+        >>> second = {"layer": "Projection", "previous": [0], "config": {}}
+        >>> arrays = {"1.weight": np.ones((3, 2)), "1.bias": np.zeros(2)}
+        >>> model = from_arrays("chain", {"layers": [first, second]}, arrays)
+        >>> model(np.ones((1, 3))).numpy().tolist()
+        [[3.0, 3.0]]
     """
     dtype = _dtype("arrays", arrays.values())
     if component == CHAIN:
@@ -60,7 +86,19 @@ def from_arrays(
 
 
 def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
-    """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
+    """Overwrite all weights of a model.
+
+    Args:
+        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+        arrays: as from `to_arrays` of a model like this one.
+    Raises:
+        ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
+    Example:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> model(np.ones((1, 3))).numpy().tolist()
+        [[0.0, 0.0]]
+    """
     own = _weights(model)
     wanted = {name: _describe(weight.read()) for name, weight in own.items()}
     given = {name: _describe(array) for name, array in arrays.items()}
@@ -74,11 +112,23 @@ def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
 def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
-    At every moment the path holds the old file or the new one, whole. ValueError for a model
-    that is neither and for a layer that model files do not have, TypeError for weights that are
-    not all float32 or all float64; nothing has been written by then. ValueError too for what runs
-    and is in no file: a call patched on an instance, a component's option or part that is not as
-    its config says.
+    At every moment the path holds the old file or the new one, whole. After an error nothing has
+    been written.
+
+    Args:
+        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+        path: of the file.
+    Raises:
+        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
+            model; a layer that model files do not have; what runs but is in no file, as a
+            call patched on an instance, an option or part of a component that is not as its config
+            says.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model(model, Path(folder, "model.safetensors"))
     """
     if is_chain(model):
         steps = chain.steps(model, saving=True)
@@ -102,10 +152,23 @@ def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Layer:
-    """The model in a file.
+    """The model in a file that any package wrote.
 
-    numpy_infer.model_file.ModelFileError for anything but a whole model file that Keras can
-    hold, OSError when it cannot be opened.
+    Args:
+        path: of the file.
+    Returns:
+        The model, built.
+    Raises:
+        ModelFileError: of `numpy_infer.model_file`, for what is not a whole model file, and for a
+            model that Keras cannot hold. OSError: a file that cannot be opened.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model(model, Path(folder, "model.safetensors"))
+        ...     load_model(Path(folder, "model.safetensors"))(np.ones((1, 3))).shape
+        TensorShape([1, 2])
     """
     component, config, arrays = model_file.read_model(path)
     try:
@@ -119,8 +182,8 @@ def _weights(model: keras.Layer) -> dict[str, Weight]:
     if not is_chain(model):
         return weights(model)
     return {
-        f"{place}.{name}": weight
-        for place, step in enumerate(chain.steps(model))
+        f"{index}.{name}": weight
+        for index, step in enumerate(chain.steps(model))
         for name, weight in step.weights.items()
     }
 
@@ -132,7 +195,7 @@ def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:
 def _check_fixed(
     argument: str, own: Mapping[str, Weight], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """ValueError where an array differs from what a layer holds still, as its padding's zeros."""
+    """ValueError where an array differs from rows that a layer fixes, as the padding's zeros."""
     for name, weight in own.items():
         if weight.fixed is not None:
             first = arrays[name][: len(weight.fixed)]

@@ -1,7 +1,11 @@
-"""Weights and whole models in and out of Theano, in the layout that all four packages read.
+"""Models in and out of Theano, with their weights in the layout that all four packages read.
 
-The layers of this package keep their shared variables in that layout, named by their path in
-the layer: `encoder.weight`; in a chain, a list of layers, by their place in it: `2.weight`.
+    to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
+    save_model, load_model      a model ↔ a model file
+
+A model is a component, or a chain: a list of the layers of docs/model_files.md. A weight is named
+by its path, `encoder.weight`; in a chain by the index of its layer, `2.weight`. The layers of this
+package keep their shared variables in that layout.
 """
 
 from __future__ import annotations
@@ -24,9 +28,20 @@ CHAIN = "chain"
 
 
 def to_arrays(model: Layer | Sequence[Layer]) -> dict[str, np.ndarray]:
-    """Copies of the weights of a component or a chain, {canonical name: canonical array}.
+    """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
-    ValueError for a layer of a chain that model files do not have.
+    Args:
+        model: a component, or a chain: a list of the layers of docs/model_files.md.
+    Returns:
+        {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
+        `2.weight` in a chain, with the index of its layer; the input has index 0.
+    Raises:
+        ValueError: a chain with a layer that model files do not have.
+    Example:
+        >>> import theano.tensor as T
+        >>> from theano_impl.layers.projection import Projection
+        >>> to_arrays([Projection(T.matrix(), 3, 2)])["1.weight"].shape
+        (3, 2)
     """
     return {name: weight.get_value() for name, weight in _weights(model).items()}
 
@@ -39,15 +54,28 @@ def from_arrays(
     inputs: Sequence[TensorVariable] | None = None,
     training: bool = False,
 ) -> Layer | list[Layer]:
-    """The model of a component or a chain, from its constructor arguments and its weights.
+    """The model of a component or a chain, from its configuration and its weights.
 
-    component: the file's name, such as "padded_embedding"; where a file holds several models,
-    "file.Class"; or "chain", with the `layers` of docs/model_files.md as its config. arrays: as
-    from `to_arrays`, all float32 or all float64, which becomes the model's dtype. inputs: the
-    symbolic variables to build it on; new ones, to be found in the `.inputs` of the model or of
-    a chain's first layer, when left out. training: build the graph to train with, see
-    `chain.build`. TypeError for any other dtype, ValueError for an unknown component or layer
-    and for missing, extra or wrongly shaped arrays.
+    Args:
+        component: the name of the component's file, such as "padded_embedding"; "file.Class" where
+            a file holds several models; or "chain".
+        config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
+        arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
+        inputs: the symbolic variables to build the model on; new ones without it, which are in the
+            `.inputs` of the model or of a chain's first layer.
+        training: whether to build the graph to train with, see `chain.build`.
+    Returns:
+        The layer of a component, or the list of layers of a chain.
+    Raises:
+        TypeError: arrays of another dtype. ValueError: an unknown component or layer; arrays that
+            are missing, unknown or of another shape.
+    Example:
+        >>> first = {"layer": "Input", "previous": [], "config": {}}
+        >>> second = {"layer": "Projection", "previous": [0], "config": {}}
+        >>> arrays = {"1.weight": np.ones((3, 2)), "1.bias": np.zeros(2)}
+        >>> [layer] = from_arrays("chain", {"layers": [first, second]}, arrays)
+        >>> layer.output.eval({layer.inputs[0]: np.ones((1, 3))}).tolist()
+        [[3.0, 3.0]]
     """
     dtype = _dtype("arrays", arrays)
     model: Layer | list[Layer]
@@ -68,7 +96,21 @@ def from_arrays(
 
 
 def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]) -> None:
-    """Overwrite all weights of a model; it is left as it was when the arrays do not fit."""
+    """Overwrite all weights of a model.
+
+    Args:
+        model: a component, or a chain: a list of the layers of docs/model_files.md.
+        arrays: as from `to_arrays` of a model like this one.
+    Raises:
+        ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
+    Example:
+        >>> import theano.tensor as T
+        >>> from theano_impl.layers.projection import Projection
+        >>> model = [Projection(T.matrix(), 3, 2)]
+        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> to_arrays(model)["1.weight"].any()
+        False
+    """
     weights = _weights(model)
     wanted = {name: _describe(weight.get_value(borrow=True)) for name, weight in weights.items()}
     given = {name: _describe(array) for name, array in arrays.items()}
@@ -82,11 +124,25 @@ def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]
 def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
-    What is computed before a chain's first layer, as the x / 10 of `Projection(x / 10, 7, 5)`, is
-    not in the file: its input is that layer's. At every moment the path holds the old file or the
-    new one, whole. ValueError for a model that
-    is neither and for a layer that model files do not have, TypeError for weights that are not
-    all float32 or all float64; nothing has been written by then.
+    At every moment the path holds the old file or the new one, whole. After an error nothing has
+    been written.
+
+    Args:
+        model: a component, or a chain: a list of the layers of docs/model_files.md. What is
+            computed before a chain's first layer, as x / 10 in `Projection(x / 10, 7, 5)`, is not
+            in the file.
+        path: of the file.
+    Raises:
+        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
+            model; a layer that model files do not have; a component that was changed
+            after it was built.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import theano.tensor as T
+        >>> from theano_impl.layers.projection import Projection
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model([Projection(T.matrix(), 3, 2)], Path(folder, "model.safetensors"))
     """
     config: dict[str, Any]
     if isinstance(model, Layer):
@@ -111,10 +167,26 @@ def load_model(
     inputs: Sequence[TensorVariable] | None = None,
     training: bool = False,
 ) -> Layer | list[Layer]:
-    """The model in a file of any package; inputs and training as for `from_arrays`.
+    """The model in a file that any package wrote.
 
-    ModelFileError for anything but a whole model file, and for a model that Theano does not
-    have; OSError when it cannot be opened.
+    Args:
+        path: of the file.
+        inputs, training: as in `from_arrays`.
+    Returns:
+        The layer of a component, or the list of layers of a chain.
+    Raises:
+        ModelFileError: of `numpy_infer.model_file`, for what is not a whole model file, and for a
+            model that Theano cannot hold. OSError: a file that cannot be opened.
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import theano.tensor as T
+        >>> from theano_impl.layers.projection import Projection
+        >>> with TemporaryDirectory() as folder:
+        ...     save_model([Projection(T.matrix(), 3, 2)], Path(folder, "model.safetensors"))
+        ...     [layer] = load_model(Path(folder, "model.safetensors"))
+        >>> layer.params[0].get_value().shape
+        (3, 2)
     """
     found = model_file.read_model(path)
     try:
@@ -127,8 +199,8 @@ def _weights(model: Layer | Sequence[Layer]) -> dict[str, SharedVariable]:
     if isinstance(model, Layer):
         return {weight.name: weight for weight in (*model.params, *model.buffers)}
     return {
-        f"{place}.{name}": weight
-        for place, step in enumerate(chain.steps(model))
+        f"{index}.{name}": weight
+        for index, step in enumerate(chain.steps(model))
         for name, weight in step.weights.items()
     }
 
