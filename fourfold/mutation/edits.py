@@ -40,7 +40,10 @@ COMPARISONS: dict[type[ast.AST], tuple[str, ...]] = {
 NO_VALUE = ("range", "len", "enumerate", "isinstance", "super", "zip", "map", "getattr", "partial")
 
 # These do not mind the order of their arguments, or cannot be called the other way round.
-SYMMETRIC = ("min", "max", "minimum", "maximum", "array_equal", "isinstance", "eq", "neq")
+SYMMETRIC = (
+    *("min", "max", "minimum", "maximum", "array_equal", "eq", "neq", "addcmul_"),
+    "isinstance",
+)
 
 
 @dataclass(frozen=True)
