@@ -98,12 +98,12 @@ def build(
     return (UnpoolSequential if undone else nn.Sequential)(*modules)
 
 
-def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
+def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Sequence[int]]]:
     """The shapes of a chain's arrays, {place: {name: shape}}."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    found: dict[str, dict[str, Sequence[int]]] = {}
     for path, shape in shapes.items():
         place, _, name = path.partition(".")
-        found.setdefault(place, {})[name] = tuple(shape)
+        found.setdefault(place, {})[name] = shape
     return found
 
 

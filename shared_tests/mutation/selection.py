@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.project import definitions
-from shared_tests.repository import PACKAGES
+from shared_tests.repository import CHAIN, PACKAGES
 from shared_tests.support.component_tests import tests_that_read
 from shared_tests.support.sources import ROOT, components, imports
 
@@ -33,6 +33,8 @@ def components_of(backend: str, file: str) -> list[str]:
     room, name = module.parent.as_posix(), module.name
     if name in defined and room in (".", "fast"):
         return [name]
+    if room == "interchange":
+        return [CHAIN]
     full = f"{PACKAGES[backend]}.{module.as_posix().replace('/', '.')}"
     files = components(PACKAGES[backend])
     users = [
@@ -64,7 +66,11 @@ def own_tests(backend: str, file: str, quick: bool = False) -> list[list[str]]:
     slow: list[str] = []
     for path in sorted(TESTS.glob("*/test_*.py")):
         if belongs(path, backend):
-            found = [f"{path}::{name}" for name in tests_that_read(path, backend, module)]
+            read = list(tests_that_read(path, backend, module))
+            if module.startswith("interchange."):  # which is called by the room's own functions
+                shared = tests_that_read(path, backend, "interchange")
+                read += [name for name in shared if name not in read]
+            found = [f"{path}::{name}" for name in read]
             (slow if any(one in path.stem for one in LAST) else fast).extend(found)
     if fast:
         runs.append([*fast, f"--backend={backend}"])

@@ -90,3 +90,10 @@ def test_a_file_that_several_share_has_the_cases_of_some():
     runs = own_tests("theano", "theano_impl/support/ties.py")
     asked = {one for run in runs for one in run if one.startswith("--component=")}
     assert 1 < len(asked) <= MAX_COMPONENTS
+
+
+def test_model_files_are_tried_with_chains():
+    runs = own_tests("tf2", "tf2_impl/interchange/chain.py")
+    asked = {one for run in runs for one in run}
+    assert "--component=chain" in asked
+    assert any("test_travelling_chains.py::" in one for one in asked)
