@@ -120,19 +120,19 @@ def symbolic_input(layers: Sequence[Mapping[str, Any]], dtype: str) -> TensorVar
     return T.TensorType(dtype, (False,) * ndim)("x")
 
 
-def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Sequence[int]]]:
+def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, tuple[int, ...]]]:
     """The shapes of a chain's arrays, {place: {name: shape}}."""
-    found: dict[str, dict[str, Sequence[int]]] = {}
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
     for path, shape in shapes.items():
         place, _, name = path.partition(".")
-        found.setdefault(place, {})[name] = shape
+        found.setdefault(place, {})[name] = tuple(shape)
     return found
 
 
 def _layer(
     entry: Mapping[str, Any],
     place: int,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, tuple[int, ...]],
     x: TensorVariable,
     net: Sequence[Layer],
     training: bool,
