@@ -6,6 +6,7 @@ Each shows what the naive port gets, and that the right one agrees.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from itertools import product
 
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
+from torch._inductor.cpu_vec_isa import pick_vec_isa
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -24,6 +27,7 @@ from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss
 from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.support.precision import matrix_product
 from pytorch_impl.top_k_gating import keep_top_k
 from pytorch_impl.triplet_loss import triplet_loss
 from pytorch_impl.triplet_mining import batch_hard_triplets
@@ -226,6 +230,20 @@ def test_top_k_ties():
         assert keep_top_k(torch.zeros(n), 3).isfinite().nonzero().flatten().tolist() == first[:3]
     assert unstable >= 2
     assert stable == 3
+
+
+def test_compiled_argmax():
+    """Inductor writes code for the processor that it finds: here for AVX2, where there is AVX2."""
+    kept = torch.tensor([[0, 0, 1, 0], [0, 1, 1, 0]], dtype=torch.int8).repeat_interleave(8, 1)
+    wanted = [16, 8]
+    assert kept.argmax(1).tolist() == wanted
+    compiler = "inductor" if shutil.which("g++") else "aot_eager"
+    with inductor.patch({"cpp.simdlen": 256}):  # bits of a vector; AVX-512 would have 512
+        wrong = compiler == "inductor" and "avx2" in str(pick_vec_isa())
+        naive = torch.compile(lambda x: x.argmax(1), backend=compiler)(kept)
+        right = torch.compile(lambda x: x.to(torch.int32).argmax(1), backend=compiler)(kept)
+    assert naive.tolist() == ([0, 0] if wrong else wanted)
+    assert right.tolist() == wanted
 
 
 def test_padding_embedding():
@@ -529,6 +547,24 @@ def test_half_precision_ties():
     assert all(map(torch.equal, right, wanted))
     rounded = batch_hard_triplets(rows.bfloat16().float(), labels)
     assert all(map(torch.equal, batch_hard_triplets(rows.bfloat16(), labels), rounded))
+
+
+def test_autocast_backward():
+    arrays = normal(7, 16, seed=1), normal(16, 5, seed=2), normal(7, 5, seed=3)
+    x, y, grad_output = (torch.from_numpy(one).float() for one in arrays)
+    wanted = grad_output @ y.T
+
+    def error(product: Callable[[Tensor, Tensor], Tensor], inside: bool) -> float:
+        leaf = x.clone().requires_grad_()
+        with torch.autocast("cpu", enabled=False):
+            found = product(leaf, y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+            found.backward(grad_output)
+        return largest_error(leaf.grad, wanted)
+
+    assert error(torch.matmul, inside=False) < 1e-5
+    assert error(torch.matmul, inside=True) == pytest.approx(0.023, rel=0.2)
+    assert error(matrix_product, inside=True) < 1e-5
 
 
 def sparse_step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: dict) -> None:
