@@ -11,6 +11,7 @@ from shared_tests.support.sources import FRAMEWORK_PACKAGES, PACKAGES, ROOT, imp
 # What belongs to no framework: file format, audio, text, samplers, verdicts, plots.
 SHARED = {
     "numpy_infer.audio",
+    "numpy_infer.evaluation",
     "numpy_infer.format",
     "numpy_infer.gradient_flow",
     "numpy_infer.model_file",
