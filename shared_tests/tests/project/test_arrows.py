@@ -14,6 +14,7 @@ SHARED = {
     "numpy_infer.evaluation",
     "numpy_infer.format",
     "numpy_infer.gradient_flow",
+    "numpy_infer.markers",
     "numpy_infer.model_file",
     "numpy_infer.sampling",
     "numpy_infer.sanity_checks",
