@@ -63,6 +63,7 @@ IMAGE_LAYERS = [
     nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), output_padding=(1, 2), dilation=(1, 2)),
     Padded(nn.ConvTranspose2d(2, 3, (3, 5), stride=(2, 3)), ((2, 1), (1, -4))),
     Padded(nn.ConvTranspose2d(2, 3, (3, 5), bias=False, dilation=(2, 1)), ((0, 3), (2, 2))),
+    nn.MaxPool2d(3, stride=2, padding=1),  # one number for both axes
     nn.MaxPool2d((2, 3), stride=(3, 1), padding=(1, 1)),
     Padded(nn.MaxPool2d((3, 5), stride=(2, 1)), ((2, 1), (0, 3))),
     nn.AvgPool2d((2, 3), stride=(3, 1), padding=(1, 1)),
