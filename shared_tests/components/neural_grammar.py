@@ -227,6 +227,7 @@ DEFINITION = Definition(
                 BadInput({"brackets": BRACKETS[:, :1]}),
                 BadInput({"brackets": BRACKETS[[0, 1, 2, 3, 4, 4]]}),
                 BadInput({"brackets": BRACKETS[:, ::-1]}),
+                BadInput({"brackets": np.array([[3, 3], *BRACKETS[1:]])}),  # a span of one leaf
                 BadInput({"brackets": BRACKETS + 1}),
                 BadInput({"brackets": BRACKETS - 1}),
                 BadInput({"brackets": np.array([[0, 1], [2, 3], [4, 6], [2, 4], [0, 4], [0, 6]])}),
