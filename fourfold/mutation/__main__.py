@@ -79,12 +79,9 @@ def run(backend: str, chosen: list[Edit], outcomes: Outcomes, again: bool, quick
         and (outcomes.of(edit) is None or (again and outcomes.of(edit) == "survived"))
     ]
     preload(backend)
-    prepared: set[str] = set()
     right: set[tuple[tuple[str, ...], str]] = set()  # the tests that pass without an edit
     for number, edit in enumerate(pending, start=1):
-        if edit.file not in prepared:
-            prepare(backend, edit.file)
-            prepared.add(edit.file)
+        prepare(backend, edit)
         limit = partial(longest, backend, edit.file, quick)
         found = outcome(backend, edit.file, edit, quick, limit)
         failure = (found.arguments, found.test)

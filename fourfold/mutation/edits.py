@@ -71,6 +71,11 @@ class Edit:
         again = f" #{self.number}" if self.number else ""
         return f"{self.file} {self.where}: {self.kind}: {self.old} → {self.new}{again}"
 
+    @property
+    def name_of_scope(self) -> str:
+        """The function or class of the file that it is in."""
+        return self.where.partition(".")[0]
+
     def applied(self, source: str) -> str:
         data = source.encode()
         return (data[: self.start] + self.new.encode() + data[self.end :]).decode()

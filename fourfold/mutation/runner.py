@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,16 @@ def preload(backend: str) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def prepare(backend: str, file: str) -> None:
-    """Compute what the definitions behind a file expect: every fork compares with it."""
-    for component in tests_module().components_of(backend, file):
-        for cell in cells(backend, component):
-            expected(cell)
+def prepare(backend: str, edit: Edit) -> None:
+    """Compute what the definitions behind an edit expect: every fork compares with it."""
+    for component in tests_module().components_of(backend, edit.file, edit.name_of_scope):
+        _compute(backend, component)
+
+
+@cache
+def _compute(backend: str, component: str) -> None:
+    for cell in cells(backend, component):
+        expected(cell)
 
 
 # sitecustomize.py, which every Python runs as it starts: a test may start some.
@@ -175,7 +181,8 @@ def _tested(backend: str, file: str, edit: Edit | None, quick: bool, folder: Pat
         site.write_text(SITE.format(module=module, path=str(path)))
         os.environ["PYTHONPATH"] = str(folder)
         runpy.run_path(str(site))
-    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file, quick)
+    name = edit.name_of_scope if edit else ""
+    runs: Sequence[Sequence[str]] = tests_module().own_tests(backend, file, name, quick=quick)
     for arguments in runs:
         first = _First()
         status = _pytest(arguments, folder, first)

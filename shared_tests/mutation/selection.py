@@ -7,8 +7,8 @@ from pathlib import Path
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.project import definitions
 from shared_tests.repository import CHAIN, PACKAGES
-from shared_tests.support.component_tests import tests_that_read
-from shared_tests.support.sources import ROOT, components, imports
+from shared_tests.support.component_tests import tests_that_read, words
+from shared_tests.support.sources import ROOT, imports, trees
 
 TESTS = ROOT / "shared_tests" / "tests"
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
@@ -26,31 +26,35 @@ BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 MAX_COMPONENTS = 3  # whose cases are tried for a file that several share
 
 
-def components_of(backend: str, file: str) -> list[str]:
-    """The components behind a file: its own, or the first that import it."""
+def components_of(backend: str, file: str, name: str = "") -> list[str]:
+    """The components behind a file: its own, or some that import it, those first that read a name.
+
+    name: of a function or class of the file.
+    """
     defined = [one.component for one in definitions()]
     module = Path(file).relative_to(PACKAGES[backend]).with_suffix("")
-    room, name = module.parent.as_posix(), module.name
-    if name in defined and room in (".", "fast"):
-        return [name]
+    room, stem = module.parent.as_posix(), module.name
+    if stem in defined and room in (".", "fast"):
+        return [stem]
     if room == "interchange":
         return [CHAIN]
     full = f"{PACKAGES[backend]}.{module.as_posix().replace('/', '.')}"
-    files = components(PACKAGES[backend])
-    users = [
-        one
-        for one in defined
-        if one in files and any(f"{used}.".startswith(f"{full}.") for used in imports(files[one]))
-    ]
-    return users[:MAX_COMPONENTS]
+    trees_of = trees(PACKAGES[backend])
+    reads: dict[str, bool] = {}  # {component: whether it reads the name}
+    for one in defined:
+        for tree in (trees_of.get(one), trees_of.get(f"fast.{one}")):
+            if tree and any(f"{used}.".startswith(f"{full}.") for used in imports(tree)):
+                reads[one] = reads.get(one, False) or name in words(tree)
+    return sorted(reads, key=lambda one: not reads[one])[:MAX_COMPONENTS]
 
 
-def own_tests(backend: str, file: str, quick: bool = False) -> list[list[str]]:
+def own_tests(backend: str, file: str, name: str = "", *, quick: bool = False) -> list[list[str]]:
     """Arguments of pytest, one list for each run; the first that fails has caught an edit.
 
-    quick: without what trains, compiles or runs other processes.
+    name: of the function or class with the edit. quick: without what trains, compiles or runs other
+    processes.
     """
-    about = components_of(backend, file)
+    about = components_of(backend, file, name)
     module = Path(file).relative_to(PACKAGES[backend]).with_suffix("").as_posix().replace("/", ".")
     runs = []
     for component in about:

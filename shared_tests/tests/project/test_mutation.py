@@ -6,7 +6,7 @@ import pytest
 
 from fourfold.mutation.__main__ import Outcomes, all_edits, equivalents, sample
 from fourfold.mutation.edits import edits
-from shared_tests.mutation.selection import MAX_COMPONENTS, own_tests
+from shared_tests.mutation.selection import MAX_COMPONENTS, components_of, own_tests
 from shared_tests.repository import PACKAGES
 from shared_tests.support.sources import ROOT
 
@@ -90,6 +90,12 @@ def test_a_file_that_several_share_has_the_cases_of_some():
     runs = own_tests("theano", "theano_impl/support/ties.py")
     asked = {one for run in runs for one in run if one.startswith("--component=")}
     assert 1 < len(asked) <= MAX_COMPONENTS
+
+
+def test_components_that_read_a_name_come_first():
+    file = "pytorch_impl/support/transforms.py"
+    assert "padded_embedding" in components_of("torch", file, "plain_gradients")
+    assert "padded_embedding" not in components_of("torch", file)
 
 
 def test_model_files_are_tried_with_chains():
