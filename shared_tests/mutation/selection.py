@@ -44,7 +44,7 @@ def components_of(backend: str, file: str, name: str = "") -> list[str]:
     for one in defined:
         for tree in (trees_of.get(one), trees_of.get(f"fast.{one}")):
             if tree and any(f"{used}.".startswith(f"{full}.") for used in imports(tree)):
-                reads[one] = reads.get(one, False) or name in words(tree)
+                reads[one] = reads.get(one, False) or name in words(tree) - {""}
     return sorted(reads, key=lambda one: not reads[one])[:MAX_COMPONENTS]
 
 
