@@ -23,6 +23,8 @@ PRECISELY = ("test_derivatives.py", "test_half_precision.py")  # of a framework'
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
 
+# Rooms that tests enter by the functions of a module alone: chains of layers go through all of it.
+ENTRANCES = {"interchange": "interchange", "format": "model_file"}
 MAX_COMPONENTS = 3  # whose cases are tried for a file that several share
 
 
@@ -36,7 +38,7 @@ def components_of(backend: str, file: str, name: str = "") -> list[str]:
     room, stem = module.parent.as_posix(), module.name
     if stem in defined and room in (".", "fast"):
         return [stem]
-    if room == "interchange":
+    if room in ENTRANCES:
         return [CHAIN]
     full = f"{PACKAGES[backend]}.{module.as_posix().replace('/', '.')}"
     trees_of = trees(PACKAGES[backend])
@@ -71,9 +73,10 @@ def own_tests(backend: str, file: str, name: str = "", *, quick: bool = False) -
     for path in sorted(TESTS.glob("*/test_*.py")):
         if belongs(path, backend):
             read = list(tests_that_read(path, backend, module))
-            if module.startswith("interchange."):  # which is called by the room's own functions
-                shared = tests_that_read(path, backend, "interchange")
-                read += [name for name in shared if name not in read]
+            entrance = ENTRANCES.get(module.partition(".")[0])
+            if entrance:
+                through = tests_that_read(path, backend, entrance)
+                read += [name for name in through if name not in read]
             found = [f"{path}::{name}" for name in read]
             (slow if any(one in path.stem for one in LAST) else fast).extend(found)
     if fast:
