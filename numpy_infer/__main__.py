@@ -1,5 +1,7 @@
 """The command line: `python -m numpy_infer describe | predict | check`.
 
+`describe` and `check` know the files of models and of indexes, predict those of models.
+
 It ends with 0 when all is well, with 1 and one line that says what is wrong with a file, and with
 2 for a command that it does not understand.
 """
@@ -107,7 +109,9 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _page(found: Mapping[str, Any]) -> str:
-    """The description as a table with a line before and after it."""
+    """The description as a table, after one line for the whole file."""
+    if "index" in found:
+        return "\n".join([_summary(found), "", *_index_table(found)])
     rows = [["place", "layer", "from", "config", "arrays", "output", "parameters"]]
     for layer in found["layers"]:
         output = layer.get("output", "")
@@ -122,16 +126,35 @@ def _page(found: Mapping[str, Any]) -> str:
             f"{layer['parameters']:,}" if layer["parameters"] else "",
         ]
         rows.append([_harmless(cell) for cell in cells])
+    return "\n".join([_summary(found), "", *_table(rows)])
+
+
+def _index_table(found: Mapping[str, Any]) -> list[str]:
+    rows = [["array", "shape", "type"]]
+    rows += [[name, _shape(one["shape"]), one["dtype"]] for name, one in found["arrays"].items()]
+    settings = [f"{key}={json.dumps(value)}" for key, value in found["config"].items()]
+    return [*_table(rows), *(["", f"config: {_harmless(', '.join(settings))}"] if settings else [])]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table without its empty columns; the first row is the head."""
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
-    table = [
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in zip(*columns, strict=True)
     ]
-    return "\n".join([_summary(found), "", *table])
 
 
 def _summary(found: Mapping[str, Any]) -> str:
+    if "index" in found:
+        parts = [
+            f"{found['index']} of {found['vectors']:,} vectors",
+            f"format version {found['version']}",
+            f"{found['bytes']:,} bytes",
+            f"checksum {found['checksum']}",
+        ]
+        return _harmless(f"{found['file']}: {', '.join(parts)}")
     chain = found["component"] == "chain"
     parts = [
         f"chain of {len(found['layers'])} layers" if chain else found["component"],

@@ -1,10 +1,12 @@
 """A memory of unit vectors that finds the nearest ones, exactly.
 
     cosines     query · vector, both of length 1; the k largest are the nearest neighbors
-    score       mean of the 5 largest cosines of a query
+    score       mean of the largest cosines of a query, as many as there are votes
     match       score > threshold
+    label       what most of the voting neighbors have, when the score is above the threshold
 
-So a speaker encoder, a memory of a speaker's voice and a threshold are a classifier.
+So a speaker encoder, a memory of a speaker's voice and a threshold are a classifier; with labels it
+tells several speakers apart.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_infer.distances import l2_normalize
+from numpy_infer.evaluation import Threshold, threshold_by_f1, threshold_by_false_alarms
 from numpy_infer.search.addition_lock import AdditionLock
 from numpy_infer.search.index_file import damaged, read_index, write_index
 from numpy_infer.search.points import check_points
@@ -22,12 +25,19 @@ from numpy_infer.search.tiled_neighbors import ROWS, nearest_in_tiles
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
+    check_integers,
+    check_not_empty,
     check_number,
+    check_shape,
 )
 
 DTYPES = ("float32", "float64")
 KIND = "neighbor_memory"
 VOTES = 5
+THRESHOLD = 0.7
+DEFAULTS = {"votes": VOTES, "threshold": THRESHOLD}
+NONE = -1  # the label of a query whose score is not above the threshold
+ENTRIES = 1 << 20  # compared at once when votes are counted: queries times votes squared
 UNIT = 1e-3  # the length of a stored vector is at most 1 + UNIT
 
 
@@ -38,14 +48,25 @@ class Neighbors(NamedTuple):
     similarities: np.ndarray  # (batch, k), cosines
 
 
+class Classified(NamedTuple):
+    """The label of each query, and how sure it is."""
+
+    labels: np.ndarray  # (batch,) int64, −1 where the score is not above the threshold
+    scores: np.ndarray  # (batch,), mean cosines of the voting neighbors
+
+
 class NeighborMemory:
     """Unit vectors, `vectors`, (n, dim), in the order in which they were added.
+
+    All of them have a label, an integer from 0 up, or none has: `labels`, (n,) int64 or None.
 
     Args:
         dim: width of the vectors.
         dtype: "float32" or "float64", of all vectors and queries.
-    Threads may search while others add: a search sees the memory before or after an addition, and
-    additions run one after the other. An addition that fails changes nothing.
+        votes: how many nearest neighbors make a score and a label; all when there are fewer.
+        threshold: of a match, at least −1; `calibrate` finds one.
+    Threads may search while others add or remove: a search sees the memory before or after such a
+    change, and changes run one after the other. A change that fails changes nothing.
     Example:
         >>> memory = NeighborMemory(2, dtype="float64")
         >>> memory.add(np.array([[2.0, 0.0], [0.0, 3.0]]))
@@ -53,31 +74,69 @@ class NeighborMemory:
         array([[1]])
     """
 
-    def __init__(self, dim: int, *, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        dtype: str = "float32",
+        votes: int = VOTES,
+        threshold: float = THRESHOLD,
+    ) -> None:
         dim = check_count("dim", dim)
         check_choice("dtype", str(dtype), DTYPES)
+        self.votes = check_count("votes", votes)
+        self.threshold = check_number("threshold", threshold, least=-1)
         self.vectors = np.zeros((0, dim), dtype)
-        self._room = self.vectors
+        self.labels: np.ndarray | None = None
+        self._room, self._label_room = self.vectors, np.zeros(0, np.int64)
         self._lock = AdditionLock()
 
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def add(self, vectors: np.ndarray) -> None:
+    def add(self, vectors: np.ndarray, labels: np.ndarray | None = None) -> None:
         """Add vectors, (n, dim), finite; each is scaled to length 1 by `l2_normalize`.
 
-        A zero vector stays zero.
+        labels: (n,) integers from 0 up, or None, as for all vectors before. A zero vector stays
+        zero.
         """
         check_points("vectors", vectors, self.vectors)
+        if labels is not None:
+            check_integers("labels", labels, ndim=1)
+            check_shape("labels", labels, vectors.shape[:1])
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high > np.iinfo(np.int64).max:
+                got = f"{low}..{high}"
+                raise ValueError(f"labels: expected integers of 64 bits from 0 up, got {got}")
         unit = l2_normalize(vectors)
         with self._lock:
-            old, n = len(self), len(self) + len(unit)
-            room = self._room
-            if n > len(room):  # double the buffer, so that n additions copy O(n) vectors
-                room = np.empty((max(n, 2 * old), unit.shape[1]), unit.dtype)
-                room[:old] = self.vectors
-            room[old:n] = unit  # searches read only the rows before these
-            self._room, self.vectors = room, room[:n]
+            if len(self) and (labels is None) != (self.labels is None):
+                wanted = "no labels" if self.labels is None else "labels"
+                got = "none" if labels is None else "some"
+                raise ValueError(f"labels: expected {wanted}, as of the vectors before, got {got}")
+            rooms = _appended(self._room, self.vectors, unit)
+            if labels is not None:
+                old = self._label_room[:0] if self.labels is None else self.labels
+                self._label_room, self.labels = _appended(self._label_room, old, labels)
+            self._room, self.vectors = rooms
+
+    def remove(self, indices: np.ndarray) -> None:
+        """Remove the vectors at these indices, (m,) integers in 0..n−1, and their labels.
+
+        Those that stay keep their order and move up: their indices change.
+        """
+        check_integers("indices", indices, ndim=1)
+        check_not_empty("indices", indices)
+        with self._lock:
+            low, high = indices.min(), indices.max()
+            if low < 0 or high >= len(self):
+                raise ValueError(f"indices: expected 0..{len(self) - 1}, got {low}..{high}")
+            # New arrays: a search that runs now goes on in the old ones.
+            vectors = np.delete(self.vectors, indices, axis=0)
+            if self.labels is not None:
+                labels = np.delete(self.labels, indices)
+                self._label_room, self.labels = labels, labels if len(labels) else None
+            self._room = self.vectors = vectors
 
     def search(self, queries: np.ndarray, k: int) -> Neighbors:
         """The k vectors with the largest cosines for each query, (batch, dim).
@@ -86,25 +145,62 @@ class NeighborMemory:
         TypeError for another dtype than the memory's.
         """
         check_points("queries", queries, self.vectors)
-        vectors = self.vectors  # another thread may replace it
-        k = check_count("k", k, most=len(vectors))
-        unit = l2_normalize(queries)
-        starts = range(0, len(unit), ROWS)
-        blocks = [nearest_in_tiles(vectors, unit[i : i + ROWS], k) for i in starts]
-        return Neighbors(*map(np.concatenate, zip(*blocks, strict=True)))
+        return _search(self.vectors, queries, k)
 
     def score(self, queries: np.ndarray) -> np.ndarray:
-        """Mean cosine of the 5 nearest vectors, or of all when there are fewer: (batch,)."""
-        if len(self) == 0:
-            raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
-        nearest = self.search(queries, min(VOTES, len(self))).similarities  # (batch, votes)
-        score: np.ndarray = nearest.mean(axis=1)
-        return score
+        """Mean cosine of the `votes` nearest vectors, or of all when there are fewer: (batch,)."""
+        return _mean(self._voting(self.vectors, queries))
 
-    def matches(self, queries: np.ndarray, threshold: float = 0.7) -> np.ndarray:
-        """Whether the score of each query is above the threshold: (batch,) of bools."""
-        threshold = check_number("threshold", threshold, least=-1)
-        return self.score(queries) > threshold
+    def matches(self, queries: np.ndarray, threshold: float | None = None) -> np.ndarray:
+        """Whether the score of each query is above the threshold: (batch,) of bools.
+
+        threshold: the memory's when None.
+        """
+        return self.score(queries) > self._checked(threshold)
+
+    def classify(self, queries: np.ndarray, *, threshold: float | None = None) -> Classified:
+        """The label that most of each query's `votes` nearest vectors have.
+
+        Of labels with equally many votes the one with the larger sum of cosines wins, then the
+        lower one. threshold: the memory's when None. ValueError for a memory without labels.
+        """
+        threshold = self._checked(threshold)
+        with self._lock:  # both of one moment
+            vectors, known = self.vectors, self.labels
+        if known is None:
+            raise ValueError("queries: expected a memory with labels, got one without")
+        voting = self._voting(vectors, queries)
+        scores = _mean(voting)
+        labels = _elected(known[voting.indices], voting.similarities)
+        return Classified(np.where(scores > threshold, labels, NONE), scores)
+
+    def calibrate(
+        self, queries: np.ndarray, positives: np.ndarray, *, false_alarm_rate: float | None = None
+    ) -> Threshold:
+        """Set the memory's threshold by queries that are known to match or not.
+
+        positives: (batch,) bool. The threshold is the one with the largest F1, or with
+        false_alarm_rate, 0..1, the lowest that accepts at most this share of the others.
+        Returns it with its precision, recall and rate of false alarms on these queries.
+        """
+        scores = self.score(queries)
+        if false_alarm_rate is None:
+            found = threshold_by_f1(scores, positives)
+        else:
+            found = threshold_by_false_alarms(scores, positives, false_alarm_rate)
+        found = found._replace(threshold=max(-1.0, found.threshold))
+        self.threshold = found.threshold
+        return found
+
+    def _voting(self, vectors: np.ndarray, queries: np.ndarray) -> Neighbors:
+        if len(vectors) == 0:
+            raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
+        return _search(vectors, queries, min(self.votes, len(vectors)))
+
+    def _checked(self, threshold: float | None) -> float:
+        return check_number(
+            "threshold", self.threshold if threshold is None else threshold, least=-1
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the memory to a safetensors file; OSError when it cannot be written.
@@ -112,7 +208,14 @@ class NeighborMemory:
         ValueError when `load` would refuse the file, because `vectors` was changed to a wrong
         value; then the old file stays.
         """
-        write_index(path, KIND, {}, {"vectors": self.vectors}, type(self).load)
+        with self._lock:
+            arrays = {"vectors": self.vectors}
+            if self.labels is not None:
+                arrays["labels"] = self.labels
+        config = {"votes": self.votes, "threshold": self.threshold}
+        # What is as it is by default is not written: such files are those of older versions.
+        config = {name: value for name, value in config.items() if value != DEFAULTS[name]}
+        write_index(path, KIND, config, arrays, type(self).load)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NeighborMemory:
@@ -121,15 +224,67 @@ class NeighborMemory:
         ModelFileError unless the file is whole and its vectors have length 1 at most.
         """
         try:
-            config, arrays = read_index(path, KIND, ("vectors",))
-            vectors = arrays["vectors"]
-            if config or vectors.ndim != 2 or str(vectors.dtype) not in DTYPES:
+            config, arrays = read_index(path, KIND, ("vectors",), optional=("labels",))
+            vectors, labels = arrays["vectors"], arrays.get("labels")
+            if vectors.ndim != 2 or str(vectors.dtype) not in DTYPES:
                 raise ValueError(f"vectors: expected a table, got {vectors.dtype}{vectors.shape}")
-            memory = cls(vectors.shape[1], dtype=str(vectors.dtype))
+            if not config.keys() <= DEFAULTS.keys():
+                raise ValueError(f"config: expected {', '.join(DEFAULTS)}, got {config!r:.99}")
+            memory = cls(vectors.shape[1], dtype=str(vectors.dtype), **config)
             squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
             if not np.all(squares < (1 + UNIT) ** 2):
                 raise ValueError("vectors: expected rows of length 1 at most, got others")
+            if labels is not None:
+                good = labels.dtype == np.int64 and labels.shape == vectors.shape[:1]
+                if not (good and len(labels) and labels.min() >= 0):
+                    got = f"{labels.dtype}{labels.shape}"
+                    raise ValueError(f"labels: expected int64 from 0 up for each vector, got {got}")
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from error
         memory.vectors = memory._room = vectors
+        if labels is not None:
+            memory.labels = memory._label_room = labels
         return memory
+
+
+def _search(vectors: np.ndarray, queries: np.ndarray, k: int) -> Neighbors:
+    check_points("queries", queries, vectors)
+    k = check_count("k", k, most=len(vectors))
+    unit = l2_normalize(queries)
+    starts = range(0, len(unit), ROWS)
+    blocks = [nearest_in_tiles(vectors, unit[i : i + ROWS], k) for i in starts]
+    return Neighbors(*map(np.concatenate, zip(*blocks, strict=True)))
+
+
+def _elected(labels: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """The label with most votes in each row, (batch, votes) → (batch,), then by cosines."""
+    elected = np.empty(len(labels), np.int64)
+    rows = max(1, ENTRIES // labels.shape[1] ** 2)
+    for start in range(0, len(labels), rows):
+        part = labels[start : start + rows]
+        same = part[:, :, None] == part[:, None]  # (rows, votes, votes)
+        count = same.sum(axis=2)
+        total = (same * cosines[start : start + rows, None]).sum(axis=2)
+        best = np.lexsort((part, -total, -count), axis=1)[:, :1]
+        elected[start : start + rows] = np.take_along_axis(part, best, axis=1)[:, 0]
+    return elected
+
+
+def _mean(neighbors: Neighbors) -> np.ndarray:
+    mean: np.ndarray = neighbors.similarities.mean(axis=1)
+    return mean
+
+
+def _appended(
+    room: np.ndarray, used: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A buffer that holds the used rows and then the new ones, and the part of it with them.
+
+    It doubles, so that n additions copy O(n) rows; searches read only rows that were there before.
+    """
+    old, n = len(used), len(used) + len(rows)
+    if n > len(room):
+        room = np.empty((max(n, 2 * old), *room.shape[1:]), room.dtype)
+        room[:old] = used
+    room[old:n] = rows
+    return room, room[:n]

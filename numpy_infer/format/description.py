@@ -1,4 +1,4 @@
-"""What is in a model file, as data: `python -m numpy_infer describe` prints it."""
+"""What is in a model file or an index, as data: `python -m numpy_infer describe` prints it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import numpy as np
 
 from numpy_infer import model_file
 from numpy_infer.format import network, safetensors_file
+from numpy_infer.search import index_file
 from numpy_infer.support.layer import Input, Layer
 
 
 def describe(
     path: str | os.PathLike[str], input_shape: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """A model file's contents, of types that JSON has; errors as from `read_model`.
+    """A file's contents, of types that JSON has; errors as from `read_model`.
 
     input_shape: of one row of input; each layer then has the shape of its `output`. ValueError
-    when the model cannot run on it.
+    when the model cannot run on it, or the file holds no model but an index.
     """
+    if _holds_index(path):
+        if input_shape is not None:
+            raise ValueError(f"input_shape: expected none for an index, got {[*input_shape]}")
+        return _index(path)
     component, config, arrays = model_file.read_model(path)
     metadata, _ = safetensors_file.read(path)
     header = json.loads(metadata[model_file.KEY])
@@ -43,6 +48,42 @@ def describe(
         "parameters": sum(array.size for array in arrays.values()),
         "bytes": sum(array.nbytes for array in arrays.values()),
         "checksum": "right" if "checksum" in header else "none",
+    }
+
+
+def _holds_index(path: str | os.PathLike[str]) -> bool:
+    try:
+        metadata, _ = safetensors_file.read(path)
+    except ValueError:  # what is wrong with it, the readers say
+        return False
+    return index_file.KEY in metadata and model_file.KEY not in metadata
+
+
+def _index(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of a file of an index, once it has been loaded as one."""
+    from numpy_infer.neighbor_memory import NeighborMemory
+    from numpy_infer.small_world_index import SmallWorldIndex
+
+    metadata, arrays = safetensors_file.read(path)
+    try:
+        header = safetensors_file.parse_json(metadata[index_file.KEY], "the metadata")
+    except ValueError as error:
+        raise index_file.damaged(path, error) from error
+    kind = header.get("kind")
+    load = SmallWorldIndex.load if kind == "small_world_index" else NeighborMemory.load
+    loaded: NeighborMemory | SmallWorldIndex = load(path)  # all checks
+    return {
+        "file": os.fspath(path),
+        "version": header["version"],
+        "index": kind,
+        "vectors": len(loaded),
+        "config": header["config"],
+        "arrays": {
+            name: {"shape": list(array.shape), "dtype": str(array.dtype)}
+            for name, array in arrays.items()
+        },
+        "bytes": sum(array.nbytes for array in arrays.values()),
+        "checksum": "right",
     }
 
 

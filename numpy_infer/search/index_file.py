@@ -45,8 +45,15 @@ def write_index(
     safetensors_file.write(path, {KEY: text}, arrays, load)
 
 
-def read_index(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> Index:
+def read_index(
+    path: str | os.PathLike[str],
+    kind: str,
+    names: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+) -> Index:
     """The configuration and the arrays, read-only views of the file, of these names.
+
+    optional: names of arrays that a file may have.
 
     ValueError for anything but a whole file of this kind; OSError when it cannot be opened. What
     the configuration and the arrays say is for the caller to check.
@@ -65,7 +72,7 @@ def read_index(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) 
             raise ValueError(f"{key}: expected {wanted!r}, got {found!r:.99}")
     if not isinstance(description["config"], dict):
         raise ValueError(f"config: expected an object, got {description['config']!r:.99}")
-    if arrays.keys() != set(names):
+    if arrays.keys() - set(optional) != set(names):
         raise ValueError(f"arrays: expected {', '.join(names)}, got {', '.join(arrays):.99}")
     if stated != (right := checksum(description, arrays)):
         raise ValueError(f"checksum: expected {right}, got {stated!r:.99}: the file is damaged")

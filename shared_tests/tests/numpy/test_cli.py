@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from numpy_infer.feedback_network import FeedbackNetwork
+from numpy_infer.format import safetensors_file
 from numpy_infer.model_file import load_model, write_model
+from numpy_infer.neighbor_memory import NeighborMemory
+from numpy_infer.small_world_index import SmallWorldIndex
 from numpy_infer.sparse_projection import SparseMatrix
 from shared_tests.fixtures import normal
 from shared_tests.model_files.samples import SAMPLES, arrays, chain, write_unchecked
@@ -82,6 +85,50 @@ def test_describe_prints_a_table(folder):
 def test_describe_without_an_input_shape_has_no_outputs(folder):
     lines = succeeds(folder, "describe", "model.safetensors").splitlines()
     assert lines[2].split() == ["place", "layer", "from", "config", "arrays", "parameters"]
+
+
+INDEX = """\
+memory.safetensors: neighbor_memory of 5 vectors, format version 1, 100 bytes, checksum right
+
+array    shape   type
+vectors  (5, 3)  float32
+labels   (5,)    int64
+
+config: votes=3, threshold=0.25
+"""
+
+
+def test_the_files_of_indexes_are_known(folder):
+    x = normal(5, 3, seed=2).astype("float32")
+    memory = NeighborMemory(3, votes=3, threshold=0.25)
+    memory.add(x, np.array([0, 1, 0, 1, 2]))
+    memory.save(folder / "memory.safetensors")
+    assert succeeds(folder, "describe", "memory.safetensors") == INDEX
+    found = json.loads(succeeds(folder, "describe", "memory.safetensors", "--json"))
+    assert (found["index"], found["vectors"], found["bytes"]) == ("neighbor_memory", 5, 100)
+    assert found["config"] == {"votes": 3, "threshold": 0.25}
+    assert found["arrays"]["vectors"] == {"shape": [5, 3], "dtype": "float32"}
+    SmallWorldIndex.build(x).save(folder / "index.safetensors")
+    names = ("memory.safetensors", "index.safetensors", "model.safetensors")
+    lines = succeeds(folder, "check", *names).splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "good: memory.safetensors: neighbor_memory of 5 vectors",
+        "good: index.safetensors: small_world_index of 5 vectors",
+        "good: model.safetensors: chain of 7 layers",
+    ]
+    shape = fails(folder, "describe", "memory.safetensors", "--input-shape", "3")
+    assert "input_shape: expected none for an index, got [3]" in shape
+    data = bytearray((folder / "memory.safetensors").read_bytes())
+    data[-3] ^= 1
+    (folder / "memory.safetensors").write_bytes(data)
+    for command in ("check", "describe"):
+        assert "checksum: expected" in fails(folder, command, "memory.safetensors")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"kind": "another"}'])
+def test_what_is_no_index_is_refused(folder, text):
+    safetensors_file.write(folder / "odd", {"fourfold_index": text}, {"x": np.ones(3)})
+    assert "expected" in fails(folder, "check", "odd")
 
 
 @pytest.mark.parametrize(

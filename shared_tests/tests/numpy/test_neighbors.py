@@ -114,6 +114,23 @@ NO_COUNT: Any = 1.0
         (lambda: memory(X).search(X, NO_COUNT), TypeError, "k"),
         (lambda: NeighborMemory(3, dtype="float64").score(X), ValueError, "queries"),
         (lambda: memory(X).matches(X, np.nan), ValueError, "threshold"),
+        (lambda: NeighborMemory(3, votes=0), ValueError, "votes"),
+        (lambda: NeighborMemory(3, threshold=-1.5), ValueError, "threshold"),
+        (lambda: memory(X).add(X, np.arange(4)), ValueError, "labels"),
+        (lambda: memory(X).add(X, np.arange(5.0)), TypeError, "labels"),
+        (lambda: memory(X).add(X, np.arange(5)), ValueError, "labels"),
+        (lambda: labelled().add(X), ValueError, "labels"),
+        (lambda: labelled().add(X, np.arange(5) - 1), ValueError, "labels"),
+        (lambda: labelled().add(X, np.full(5, 2**63, "uint64")), ValueError, "labels"),
+        (lambda: memory(X).remove(np.array([5])), ValueError, "indices"),
+        (lambda: memory(X).remove(np.array([-1])), ValueError, "indices"),
+        (lambda: memory(X).remove(np.array([0.0])), TypeError, "indices"),
+        (lambda: memory(X).remove(np.array([], int)), ValueError, "indices"),
+        (lambda: memory(X).classify(X), ValueError, "queries"),
+        (lambda: labelled().classify(X * np.nan), ValueError, "queries"),
+        (lambda: labelled().classify(X, threshold=np.inf), ValueError, "threshold"),
+        (lambda: memory(X).calibrate(X, np.ones(5, bool)), ValueError, "positives"),
+        (lambda: memory(X).calibrate(X, X[:, 0] > 0, false_alarm_rate=2), ValueError, "rate"),
     ],
 )
 def test_bad_input(call, error, argument):
@@ -137,11 +154,148 @@ def test_file_gives_the_memory_back_and_it_grows_on(tmp_path, dtype):
     assert len(NeighborMemory.load(path)) == 38
 
 
+def test_a_file_keeps_labels_votes_and_threshold(tmp_path):
+    path = tmp_path / "memory.safetensors"
+    original, queries = labelled(votes=3, threshold=0.25), normal(9, 3, seed=24)
+    original.save(path)
+    loaded = NeighborMemory.load(path)
+    assert (loaded.votes, loaded.threshold) == (3, 0.25)
+    for changed in (
+        lambda it: None,
+        lambda it: it.remove(np.array([4])),
+        lambda it: it.add(X, LABELS[:5]),
+    ):
+        changed(loaded)
+        changed(original)
+        for one, other in zip(loaded.classify(queries), original.classify(queries), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_memory_as_of_old_has_a_file_as_of_old(tmp_path):
+    """No labels, five votes, a threshold of 0.7: what older versions write, and can read."""
+    path = tmp_path / "memory.safetensors"
+    memory(X).save(path)
+    metadata, arrays = safetensors_file.read(path)
+    assert json.loads(metadata["fourfold_index"])["config"] == {}
+    assert [*arrays] == ["vectors"]
+    loaded = NeighborMemory.load(path)
+    assert (loaded.votes, loaded.threshold, loaded.labels) == (5, 0.7, None)
+
+
 def test_an_empty_memory_has_a_file_too(tmp_path):
     NeighborMemory(5).save(tmp_path / "empty")
     loaded = NeighborMemory.load(tmp_path / "empty")
     assert len(loaded) == 0
     loaded.add(np.ones((1, 5), "float32"))
+
+
+LABELS = np.random.default_rng(20).integers(0, 4, 60)
+
+
+def labelled(dtype: str = "float64", **options: Any) -> NeighborMemory:
+    found = NeighborMemory(3, dtype=dtype, **options)
+    for start in range(0, 60, 7):
+        part = slice(start, start + 7)
+        found.add(normal(60, 3, seed=21)[part].astype(dtype), LABELS[part])
+    return found
+
+
+@pytest.mark.parametrize("votes", [1, 2, 3, 5, 7, 60, 99])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_most_votes_win_then_the_cosines_then_the_lower_label(votes, dtype, monkeypatch):
+    monkeypatch.setattr("numpy_infer.neighbor_memory.ENTRIES", 100)  # a few queries a block
+    x, queries = normal(60, 3, seed=21), normal(40, 3, seed=22)
+    found = labelled(dtype, votes=votes).classify(queries.astype(dtype), threshold=0.5)
+    assert found.labels.dtype == np.int64
+    assert found.scores.dtype == dtype
+    cosines = unit(queries) @ unit(x).T
+    k = min(votes, 60)
+    for row, label, score in zip(cosines, found.labels, found.scores, strict=True):
+        nearest = np.argsort(-row, kind="stable")[:k]
+        np.testing.assert_allclose(score, row[nearest].mean(), rtol=0, atol=1e-6)
+        tally = {
+            one: ((LABELS[nearest] == one).sum(), row[nearest][LABELS[nearest] == one].sum())
+            for one in set(LABELS[nearest].tolist())
+        }
+        wanted = max(tally, key=lambda one, tally=tally: (*tally[one], -one))
+        assert label == (wanted if score > 0.5 else -1)
+
+
+def test_equal_votes_and_cosines_go_to_the_lower_label():
+    memory = NeighborMemory(2, dtype="float64", votes=4, threshold=0)
+    memory.add(np.array([[1.0, 0], [1.0, 0], [1.0, 0], [1.0, 0]]), np.array([9, 4, 4, 9]))
+    assert memory.classify(np.array([[1.0, 0]])).labels.tolist() == [4]
+
+
+def test_labels_grow_with_the_vectors_and_all_have_one_or_none_has():
+    memory = labelled()
+    assert memory.labels is not None
+    np.testing.assert_array_equal(memory.labels, LABELS)
+    with pytest.raises(ValueError, match="labels: expected labels, as of the vectors before, got"):
+        memory.add(X)
+    assert len(memory) == len(memory.labels) == 60
+    plain = NeighborMemory(3, dtype="float64")
+    plain.add(X)
+    assert plain.labels is None
+    with pytest.raises(ValueError, match="labels: expected no labels, as of the vectors before"):
+        plain.add(X, LABELS[:5])
+
+
+def test_what_is_removed_is_gone_and_the_rest_moves_up():
+    x, gone = normal(60, 3, seed=21), np.array([3, 0, 59, 3, 17])
+    memory = labelled()
+    before = memory.vectors
+    copy = before.copy()
+    memory.remove(gone)
+    stay = np.setdiff1d(np.arange(60), gone)
+    rebuilt = NeighborMemory(3, dtype="float64")
+    rebuilt.add(x[stay], LABELS[stay])
+    np.testing.assert_array_equal(memory.vectors, rebuilt.vectors)
+    np.testing.assert_array_equal(memory.labels, rebuilt.labels)
+    memory.add(X, LABELS[:5])
+    np.testing.assert_array_equal(before, copy)  # searches that run go on in it
+    assert len(memory) == 61
+    memory.remove(np.arange(61))
+    assert len(memory) == 0
+    memory.add(X)  # an empty memory may begin without labels
+    assert memory.labels is None
+
+
+def test_removal_without_labels():
+    x = normal(7, 3, seed=23)
+    found = memory(x)
+    found.remove(np.array([2]))
+    np.testing.assert_array_equal(found.vectors, memory(np.delete(x, 2, axis=0)).vectors)
+    assert found.labels is None
+
+
+@pytest.mark.parametrize("rate", [None, 0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_calibrated_threshold_is_the_memorys(rate, dtype):
+    pixels, labels = digits(97)
+    pixels = pixels.astype(dtype)
+    zeros = memory(pixels[labels == 0][:5])
+    positives = labels == 0
+    found = zeros.calibrate(pixels, positives, false_alarm_rate=rate)
+    assert zeros.threshold == found.threshold
+    accepted = zeros.matches(pixels)
+    np.testing.assert_array_equal(accepted, zeros.score(pixels) > found.threshold)
+    assert found.recall == accepted[positives].mean()
+    assert found.false_alarm_rate == accepted[~positives].mean()
+    assert found.false_alarm_rate <= (1 if rate is None else rate)
+    assert found.recall > 0.5
+    assert found.f1 > 0.7
+
+
+def test_a_memory_votes_and_matches_as_it_was_told():
+    x, queries = normal(29, 5, seed=7), normal(3, 5, seed=8)
+    cosines = np.sort(unit(queries) @ unit(x).T, axis=1)
+    three = NeighborMemory(5, dtype="float64", votes=3, threshold=-0.5)
+    three.add(x)
+    wanted = cosines[:, -3:].mean(axis=1)
+    np.testing.assert_allclose(three.score(queries), wanted, rtol=0, atol=1e-15)
+    np.testing.assert_array_equal(three.matches(queries), wanted > -0.5)
+    np.testing.assert_array_equal(three.matches(queries, 0.75), wanted > 0.75)
 
 
 def rewritten(path, change) -> None:
@@ -161,6 +315,16 @@ HOSTILE = {
     "a version that is no number": lambda d, a: d.update(version=True),
     "another kind": lambda d, a: d.update(kind="small_world_index"),
     "a config": lambda d, a: d.update(config={"dim": 5}),
+    "no votes": lambda d, a: d.update(config={"votes": 0}),
+    "votes that are no number": lambda d, a: d.update(config={"votes": True}),
+    "a low threshold": lambda d, a: d.update(config={"threshold": -2}),
+    "a threshold that is no number": lambda d, a: d.update(config={"threshold": "0.7"}),
+    "too few labels": lambda d, a: a.update(labels=np.zeros(4, int)),
+    "labels below 0": lambda d, a: a.update(labels=np.arange(5) - 1),
+    "labels of 32 bits": lambda d, a: a.update(labels=np.zeros(5, "int32")),
+    "floating labels": lambda d, a: a.update(labels=np.zeros(5)),
+    "labels in a table": lambda d, a: a.update(labels=np.zeros((5, 1), int)),
+    "labels without vectors": lambda d, a: a.update(labels=a.pop("vectors")[:, 0].astype(int)),
     "a config that is a list": lambda d, a: d.update(config=[]),
     "no checksum": lambda d, a: d.pop("checksum"),
     "more in it": lambda d, a: d.update(more=1),
