@@ -437,6 +437,7 @@ def test_a_component_with_a_wrong_config_is_refused(name, path):
     description["config"].update(config)
     path.write_bytes(pack(header, seal(header, description, body), body))
     refused(path, message)
+    refused(path, message, load=read_model)  # which builds nothing
 
 
 def test_a_config_that_is_not_complete_is_refused(path):

@@ -7,6 +7,8 @@ import pytest
 
 from fourfold.backends.numpy_backend import build, to_native
 from fourfold.project import cells
+from numpy_infer import Input
+from numpy_infer.layers.normalization import LayerNorm
 
 # One case of each model and each set of weights.
 MODELS = {
@@ -45,3 +47,9 @@ def complaint(call) -> str | None:
     except (ValueError, TypeError) as error:
         return str(error)
     return None
+
+
+def test_a_normalization_of_no_features_is_refused():
+    none = np.ones(0, np.float32)
+    with pytest.raises(ValueError, match=r"^scale: expected .*, got "):
+        LayerNorm(Input(), none, none)
