@@ -7,6 +7,8 @@
 
 Each pass over one of these objects is the next epoch. The batches of an epoch depend on the seed
 and on its number alone: `batches.epoch`, which may be set, to repeat one or to go on after a break.
+`IndexSampler` of `pytorch_impl.support.index_sampler` hands them to PyTorch's `DataLoader`, and
+`IndexDataset` of `tf2_impl.support.index_dataset` to `fit` of Keras.
 """
 
 from __future__ import annotations
