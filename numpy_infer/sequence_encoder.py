@@ -1,33 +1,46 @@
-"""Ragged sequences of ids, padded with id 0 on the right, to one vector each.
+"""Sequence encoder: ragged sequences of token ids to one vector each, the last state of a GRU.
 
     h_t = GRU(table[id_t], h_{t−1}), from h_0 = 0
-    y   = h_n·W + b, or h_n itself, after the n real ids of the sequence
+    y   = h_n·W + b, or h_n itself, for a sequence of n ids
 
-Sources: Cho et al. 2014 (gated recurrent units); seed topic, who's afraid of the recurrent wolf.
+The rows of a batch are padded with id 0 on the right, and keep their order. Padding changes no
+state. The same encoder can read each sequence from its last id to its first.
+
+Sources: Cho et al. (2014), arXiv 1406.1078 (gated recurrent units); a tutorial on batches of ragged
+sequences in PyTorch, which classifies subtitles by an embedding, a GRU and a linear layer.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numpy_infer.layers.projection import Projection
-from numpy_infer.layers.recurrent import GRU
-from numpy_infer.support.checks import (
-    check_dtype,
-    check_flag,
-    check_floating,
-    check_ids,
-    check_right_padded,
-    check_width,
-)
+from numpy_infer.layers.recurrent import GRU, gru_shapes
+from numpy_infer.support.checks import check_dtype, check_flag, check_floating, check_width
+from numpy_infer.support.ids import right_padded_ids
 from numpy_infer.support.layer import Layer
 
 
 class SequenceEncoder(Layer):
-    """The last real state of a GRU over each sequence of a batch, in the batch's order.
+    """The last state of a GRU over each sequence of ids, with or without a projection.
 
-    table: (vocabulary_size, embedding_dim), its row 0 the padding's; the arrays of a `GRU`; and
-    of a `Projection` that follows, or None. reverse: from the last real id to the first.
+    Args:
+        previous: the layer whose output is the ids.
+        table: (vocabulary_size, embedding_dim). Row 0 is the padding's.
+        gru_input_weight, gru_hidden_weight: (embedding_dim, 3·hidden) and (hidden, 3·hidden).
+        gru_input_bias, gru_hidden_bias: (3·hidden,).
+        projection_weight, projection_bias: (hidden, out_features) and (out_features,), or None.
+        reverse: whether each sequence is read from its last id to its first.
+    Raises:
+        TypeError, ValueError: arrays that do not fit together.
+    Example:
+        >>> from numpy_infer import Input
+        >>> shapes = SequenceEncoder.array_shapes(vocabulary_size=9, embedding_dim=5, hidden=3)
+        >>> encoder = SequenceEncoder(Input(), *map(np.ones, shapes.values()))
+        >>> encoder(np.array([[3, 1, 2], [7, 0, 0]])).shape
+        (2, 3)
     """
 
     def __init__(
@@ -45,15 +58,10 @@ class SequenceEncoder(Layer):
     ) -> None:
         reverse = check_flag("reverse", reverse)
         super().__init__(previous)
-        self.gru = GRU(
-            previous,
-            gru_input_weight,
-            gru_hidden_weight,
-            gru_input_bias,
-            gru_hidden_bias,
-            direction="backward" if reverse else "forward",
-            return_sequences=False,
-        )
+        weights, biases = (gru_input_weight, gru_hidden_weight), (gru_input_bias, gru_hidden_bias)
+        last: dict[str, Any] = {"return_sequences": False}
+        last["direction"] = "backward" if reverse else "forward"
+        self.gru = GRU(previous, *weights, *biases, **last)
         check_floating("table", table, ndim=2)
         check_dtype("table", table, gru_input_weight.dtype)
         check_width("table", table, len(gru_input_weight))
@@ -73,29 +81,21 @@ class SequenceEncoder(Layer):
         reverse: bool = False,
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
-        shapes: dict[str, tuple[int, ...]] = {
-            "table": (vocabulary_size, embedding_dim),
-            "gru.input_weight": (embedding_dim, 3 * hidden),
-            "gru.hidden_weight": (hidden, 3 * hidden),
-            "gru.input_bias": (3 * hidden,),
-            "gru.hidden_bias": (3 * hidden,),
-        }
-        if out_features is not None:
-            shapes |= {"projection.weight": (hidden, out_features)}
-            shapes |= {"projection.bias": (out_features,)}
-        return shapes
+        shapes = {"table": (vocabulary_size, embedding_dim), **gru_shapes(embedding_dim, hidden)}
+        if out_features is None:
+            return shapes
+        projection = {"weight": (hidden, out_features), "bias": (out_features,)}
+        return shapes | {f"projection.{name}": shape for name, shape in projection.items()}
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
-        """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
+        """ids: (batch, longest) integers in 0..vocabulary_size−1, padded on the right with 0.
 
-        Returns (batch, hidden) or (batch, out_features); a row of padding only has the state
-        zero. ValueError for an id outside the table, and for padding before an id.
+        Returns (batch, hidden), or (batch, out_features) after a projection. The state of a row of
+        padding only is zero. ValueError for an id outside the table, and for padding before an id.
         """
-        check_ids("ids", ids, len(self.table))
-        if ids.shape[1] == 0:  # a GRU takes at least one step
-            ids = np.zeros((len(ids), 1), ids.dtype)
-        real = ids != 0
-        check_right_padded("ids", real)
-        # From the right, the padding is read first and leaves the state at zero.
-        states = self.gru.forward(self.table[ids], real)
+        # A GRU takes at least one step.
+        ids, real = right_padded_ids(ids, len(self.table), minimum_length=1)  # (batch, time)
+        vectors = self.table[ids]  # (batch, time, embedding_dim)
+        # Right to left, the GRU reads the padding first: its mask keeps the state at zero.
+        states = self.gru.forward(vectors, real)  # (batch, hidden)
         return states if self.projection is None else self.projection.forward(states)

@@ -1,9 +1,13 @@
-"""Ragged sequences of ids, padded with id 0 on the right, to one vector each.
+"""Sequence encoder: ragged sequences of token ids to one vector each, the last state of a GRU.
 
     h_t = GRU(dropout(table[id_t]), h_{t−1}), from h_0 = 0
-    y   = h_n·W + b, or h_n itself, after the n real ids of the sequence
+    y   = h_n·W + b, or h_n itself, for a sequence of n ids
 
-Sources: Cho et al. 2014 (gated recurrent units); seed topic, who's afraid of the recurrent wolf.
+The rows of a batch are padded with id 0 on the right, and keep their order. Padding changes no
+state. The same encoder can read each sequence from its last id to its first.
+
+Sources: Cho et al. (2014), arXiv 1406.1078 (gated recurrent units); a tutorial on batches of ragged
+sequences in PyTorch, which classifies subtitles by an embedding, a GRU and a linear layer.
 """
 
 from __future__ import annotations
@@ -12,24 +16,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytorch_impl.layers.recurrent import last_states, make_gru
-from pytorch_impl.support.checks import (
-    check_count,
-    check_flag,
-    check_ids,
-    check_number,
-    check_right_padded,
-)
+from pytorch_impl.support.checks import check_count, check_flag, check_rate
 from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.ids import right_padded_ids
 from pytorch_impl.support.initializers import embedding_table, generator
 from pytorch_impl.support.linear import make_linear
 
 
 class SequenceEncoder(ConfiguredModule):
-    """The last real state of a GRU over each sequence of a batch, in the batch's order.
+    """The last state of a GRU over each sequence of ids, with or without a projection.
 
-    vocabulary_size counts the padding's row 0. out_features: a projection follows, of that width.
-    dropout: the share of the embeddings' entries that are zero in training. reverse: from the
-    last real id to the first. sparse asks for a sparse gradient of the table.
+    Args:
+        vocabulary_size: rows of the table, the padding's row 0 included.
+        embedding_dim: width of the table.
+        hidden: width of the GRU's state.
+        out_features: width of the projection, or None for no projection.
+        dropout: the share of the embeddings' entries that is set to zero in training, 0 ≤ p < 1.
+        reverse: whether each sequence is read from its last id to its first.
+        sparse: whether the table's gradient is sparse, with the rows of the batch's ids only.
+        seed: of the initial weights.
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+    Example:
+        >>> import torch
+        >>> encoder = SequenceEncoder(vocabulary_size=9, embedding_dim=5, hidden=3)
+        >>> encoder(torch.tensor([[3, 1, 2], [7, 0, 0]])).shape
+        torch.Size([2, 3])
     """
 
     def __init__(
@@ -50,11 +62,9 @@ class SequenceEncoder(ConfiguredModule):
         hidden = check_count("hidden", hidden)
         if out_features is not None:
             out_features = check_count("out_features", out_features)
+        dropout = check_rate("dropout", dropout)
         reverse = check_flag("reverse", reverse)
-        sparse = check_flag("sparse", sparse)
-        dropout = check_number("dropout", dropout, least=0)
-        if dropout >= 1:
-            raise ValueError(f"dropout: expected a number below 1, got {dropout}")
+        self.sparse = check_flag("sparse", sparse)
         self.config = {
             "vocabulary_size": vocabulary_size,
             "embedding_dim": embedding_dim,
@@ -64,7 +74,6 @@ class SequenceEncoder(ConfiguredModule):
             "reverse": reverse,
         }
         self.reverse = reverse
-        self.sparse = sparse
         start = generator(seed)
         self.table = embedding_table(vocabulary_size, embedding_dim, generator=start)
         self.dropout = nn.Dropout(dropout)
@@ -74,16 +83,14 @@ class SequenceEncoder(ConfiguredModule):
             self.projection = make_linear(hidden, out_features, generator=start)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids: (batch, longest) integers in 0..vocabulary_size−1, 0 behind the real ones alone.
+        """ids: (batch, longest) integers in 0..vocabulary_size−1, padded on the right with 0.
 
-        Returns (batch, hidden) or (batch, out_features); a row of padding only has the state
-        zero. ValueError for an id outside the table, and for padding before an id.
+        Returns (batch, hidden), or (batch, out_features) after a projection. The state of a row of
+        padding only is zero. ValueError for an id outside the table, and for padding before an id.
         """
-        check_ids("ids", ids, self.table.shape[0])
-        if ids.shape[1] == 0:  # a GRU takes at least one step
-            ids = ids.new_zeros(ids.shape[0], 1)
-        real = ids != 0
-        check_right_padded("ids", real)
-        vectors = self.dropout(F.embedding(ids.long(), self.table, sparse=self.sparse))
+        # A GRU takes at least one step.
+        ids, real = right_padded_ids(ids, self.table.shape[0], minimum_length=1)  # (batch, time)
+        vectors = F.embedding(ids, self.table, sparse=self.sparse)  # (batch, time, embedding_dim)
+        vectors = self.dropout(vectors)
         states = last_states(self.gru, vectors, real.sum(1), reverse=self.reverse)
         return states if self.projection is None else self.projection(states)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_infer.layers.activations import Sigmoid
 from numpy_infer.support.checks import (
     check_choice,
     check_dtype,
@@ -26,6 +27,7 @@ from numpy_infer.support.checks import (
 from numpy_infer.support.layer import Layer
 
 DIRECTIONS = ("forward", "backward", "both")
+SIGMOID = Sigmoid().forward
 
 
 def gru(
@@ -89,6 +91,30 @@ def gru(
                 np.copyto(new, state, where=still[t])
             state = new
     return states.swapaxes(0, 1)
+
+
+def next_state(x_gates: np.ndarray, h_gates: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """The state after one step of a GRU, (batch, hidden).
+
+    x_gates, h_gates: (batch, 3·hidden), x·W + b and h·U + c in the order reset, update, candidate.
+    h: (batch, hidden), the state before the step.
+    """
+    x_reset, x_update, x_candidate = np.split(x_gates, 3, axis=1)
+    h_reset, h_update, h_candidate = np.split(h_gates, 3, axis=1)
+    reset = SIGMOID(x_reset + h_reset)
+    update = SIGMOID(x_update + h_update)
+    candidate = np.tanh(x_candidate + reset * h_candidate)
+    return (1 - update) * candidate + update * h
+
+
+def gru_shapes(in_features: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """The arrays of a component's GRU in a model file, of one direction: `gru.input_weight` etc."""
+    return {
+        "gru.input_weight": (in_features, 3 * hidden),
+        "gru.hidden_weight": (hidden, 3 * hidden),
+        "gru.input_bias": (3 * hidden,),
+        "gru.hidden_bias": (3 * hidden,),
+    }
 
 
 class GRU(Layer):

@@ -85,17 +85,28 @@ def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(states, dim=-1), torch.stack(last)
 
 
-def next_state(given: Tensor, kept: Tensor, state: Tensor) -> Tensor:
-    """A step of a GRU, (batch, hidden), from the products of its input and of its state.
+def input_gates(gru: nn.GRU, x: Tensor) -> Tensor:
+    """x·W + b, (batch, 3·hidden), in the order reset, update, candidate. x: (batch, in)."""
+    return F.linear(x, gru.weight_ih_l0, gru.bias_ih_l0)
 
-    given, kept: (batch, 3 · hidden), x·W + b and h·U + c in the order reset, update, candidate.
+
+def hidden_gates(gru: nn.GRU, h: Tensor) -> Tensor:
+    """h·U + c, (batch, 3·hidden), in the order reset, update, candidate. h: (batch, hidden)."""
+    return F.linear(h, gru.weight_hh_l0, gru.bias_hh_l0)
+
+
+def next_state(x_gates: Tensor, h_gates: Tensor, h: Tensor) -> Tensor:
+    """The state after one step of a GRU, (batch, hidden).
+
+    x_gates, h_gates: (batch, 3·hidden), x·W + b and h·U + c in the order reset, update, candidate.
+    h: (batch, hidden), the state before the step.
     """
-    reset, update, candidate = given.chunk(3, dim=1)
-    kept_reset, kept_update, kept_candidate = kept.chunk(3, dim=1)
-    reset = (reset + kept_reset).sigmoid()
-    update = (update + kept_update).sigmoid()
-    candidate = (candidate + reset * kept_candidate).tanh()
-    return (1 - update) * candidate + update * state
+    x_reset, x_update, x_candidate = x_gates.chunk(3, dim=1)
+    h_reset, h_update, h_candidate = h_gates.chunk(3, dim=1)
+    reset = (x_reset + h_reset).sigmoid()
+    update = (x_update + h_update).sigmoid()
+    candidate = (x_candidate + reset * h_candidate).tanh()
+    return (1 - update) * candidate + update * h
 
 
 def differentiable_kernels(gru: nn.GRU, x: Tensor) -> AbstractContextManager[None]:

@@ -154,7 +154,7 @@ DEFINITION = Definition(
                 "pytorch_impl": ("real.sum(1)", "(ids == ids).sum(1)"),
                 "tf2_impl": ("tf.math.count_nonzero(real,", "tf.math.count_nonzero(ids == ids,"),
                 "theano_impl": ("mask=real", "mask=None"),
-                "numpy_infer": ("self.table[ids], real)", "self.table[ids])"),
+                "numpy_infer": ("(vectors, real)", "(vectors)"),
             },
         ),
         Mutant(
@@ -182,7 +182,7 @@ DEFINITION = Definition(
                     "self.gru(vectors[:, ::-1])",
                 ),
                 "theano_impl": ("mask=real", "mask=None"),
-                "numpy_infer": ("self.table[ids], real)", "self.table[ids])"),
+                "numpy_infer": ("(vectors, real)", "(vectors)"),
             },
         ),
         Mutant(
@@ -194,8 +194,8 @@ DEFINITION = Definition(
                 "tf2_impl": ("vectors, lengths,", "vectors, tf.maximum(lengths, 1),"),
                 "theano_impl": ("mask=real", "mask=real | T.eq(T.arange(ids.shape[1]), 0)"),
                 "numpy_infer": (
-                    "self.table[ids], real)",
-                    "self.table[ids], real | (np.arange(ids.shape[1]) == 0))",
+                    "(vectors, real)",
+                    "(vectors, real | (np.arange(ids.shape[1]) == 0))",
                 ),
             },
         ),
@@ -204,8 +204,8 @@ DEFINITION = Definition(
             "SequenceEncoder",
             "ragged",
             {
-                "pytorch_impl": ("self.dropout(F", "self.dropout.train()(F"),
-                "tf2_impl": ("training=training)\n", "training=True)\n"),
+                "pytorch_impl": ("self.dropout(vec", "self.dropout.train()(vec"),
+                "tf2_impl": ("training=training)  #", "training=True)  #"),
                 "theano_impl": ("training=training", "training=True"),
             },
         ),

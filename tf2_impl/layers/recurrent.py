@@ -51,6 +51,32 @@ def last_states(
     return tf.where((lengths > 0)[:, None], states, tf.zeros_like(states))
 
 
+def input_gates(gru: keras.layers.GRU, x: tf.Tensor) -> tf.Tensor:
+    """x·W + b, (batch, 3·hidden), in Keras's order update, reset, candidate. x: (batch, in)."""
+    kernel, bias = (tf.cast(one, x.dtype) for one in (gru.cell.kernel, gru.cell.bias))
+    return tf.matmul(x, kernel) + bias[0]
+
+
+def hidden_gates(gru: keras.layers.GRU, h: tf.Tensor) -> tf.Tensor:
+    """h·U + c, (batch, 3·hidden), in Keras's order update, reset, candidate. h: (batch, hidden)."""
+    kernel, bias = (tf.cast(one, h.dtype) for one in (gru.cell.recurrent_kernel, gru.cell.bias))
+    return tf.matmul(h, kernel) + bias[1]
+
+
+def next_state(x_gates: tf.Tensor, h_gates: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
+    """The state after one step of a GRU, (batch, hidden).
+
+    x_gates, h_gates: (batch, 3·hidden), x·W + b and h·U + c in the order update, reset, candidate.
+    h: (batch, hidden), the state before the step.
+    """
+    x_update, x_reset, x_candidate = tf.split(x_gates, 3, axis=1)
+    h_update, h_reset, h_candidate = tf.split(h_gates, 3, axis=1)
+    reset = tf.sigmoid(x_reset + h_reset)
+    update = tf.sigmoid(x_update + h_update)
+    candidate = tf.tanh(x_candidate + reset * h_candidate)
+    return (1 - update) * candidate + update * h
+
+
 @keras.saving.register_keras_serializable("fourfold")
 class BackwardGRU(keras.layers.GRU):
     """A GRU from right to left whose every state stands at the input that it has just read.

@@ -1,4 +1,4 @@
-"""How padded ids come to a layer: as integers, from any Keras model, ragged or filled up."""
+"""Padded ids, as layers read them: integers from any Keras model, ragged or filled up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_count, check_integers, check_values
+from tf2_impl.support.checks import (
+    check_count,
+    check_ids,
+    check_integers,
+    check_right_padded,
+    check_values,
+)
 from tf2_impl.support.layer import Layer
 
 
@@ -37,6 +43,31 @@ class IdLayer(Layer):
 def filled_up(ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
     """Ragged ids with the padding 0 behind each row, other ids as they are."""
     return ids.to_tensor() if isinstance(ids, tf.RaggedTensor) else ids
+
+
+def right_padded_ids(
+    ids: tf.Tensor | tf.RaggedTensor, vocabulary_size: int, *, minimum_length: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The ids, checked and padded to a minimum length, and which of them are no padding.
+
+    Args:
+        ids: (batch, longest) integers in 0..vocabulary_size−1, ragged, or each row padded on the
+            right with 0.
+        vocabulary_size: rows of the embedding table.
+        minimum_length: shorter rows are padded to this length.
+    Returns:
+        ids (batch, length) int64, and real (batch, length) bool, False for padding.
+    Raises:
+        TypeError: ids that are not integers.
+        ValueError: other than two axes, an id outside the table, or padding before an id.
+    """
+    ids = filled_up(ids)
+    check_ids("ids", ids, vocabulary_size)
+    missing = tf.maximum(minimum_length - tf.shape(ids)[1], 0)
+    ids = tf.pad(tf.cast(ids, tf.int64), [[0, 0], [0, missing]])  # tf.gather needs int32 or int64
+    real = ids != 0
+    check_right_padded("ids", real)
+    return ids, real
 
 
 def padded_ragged(token_lists: tf.RaggedTensor, padding_id: int) -> tf.Tensor:

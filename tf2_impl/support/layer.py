@@ -18,6 +18,7 @@ class Layer(keras.layers.Layer):
     which wrappers such as `keras.layers.TimeDistributed` ask for. Here both come from tracing.
     """
 
+    config: dict[str, Any]
     symbolic_dtype: str | None = None  # of the input; the compute dtype when None
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:

@@ -61,13 +61,8 @@ def gru(
         still = T.eq(mask, 0).dimshuffle(1, 0, "x") & T.eq(T.arange(3 * h) // h, 1)
         given = T.switch(still, np.asarray(math.inf, x.dtype), given)
 
-    def step(given, state, hidden_weight, *hidden_bias):
-        h = hidden_weight.shape[0]
-        kept = sum(hidden_bias, T.dot(state, hidden_weight))
-        gates = T.nnet.sigmoid(given[:, : 2 * h] + kept[:, : 2 * h])
-        reset, update = gates[:, :h], gates[:, h:]
-        candidate = T.tanh(given[:, 2 * h :] + reset * kept[:, 2 * h :])
-        return (1 - update) * candidate + update * state
+    def step(x_gates, h, hidden_weight, *hidden_bias):
+        return next_state(x_gates, sum(hidden_bias, T.dot(h, hidden_weight)), h)
 
     states, _ = theano.scan(
         step,
@@ -79,6 +74,21 @@ def gru(
     )
     states = states.dimshuffle(1, 0, 2)
     return states[:, ::-1] if backward else states
+
+
+def next_state(
+    x_gates: TensorVariable, h_gates: TensorVariable, h: TensorVariable
+) -> TensorVariable:
+    """The state after one step of a GRU, (batch, hidden).
+
+    x_gates, h_gates: (batch, 3·hidden), x·W + b and h·U + c in the order reset, update, candidate.
+    h: (batch, hidden), the state before the step.
+    """
+    n = h.shape[1]
+    gates = T.nnet.sigmoid(x_gates[:, : 2 * n] + h_gates[:, : 2 * n])
+    reset, update = gates[:, :n], gates[:, n:]
+    candidate = T.tanh(x_gates[:, 2 * n :] + reset * h_gates[:, 2 * n :])
+    return (1 - update) * candidate + update * h
 
 
 def initial_arrays(
