@@ -281,8 +281,8 @@ DEFINITION = Definition(
                     " dilation=[1])",
                 ),
                 "numpy_infer": (
-                    "            convolution_weight,\n            convolution_bias,",
-                    "            convolution_weight[:, :, ::-1],\n            convolution_bias,",
+                    "convolution_weight, convolution_bias, **window",
+                    "convolution_weight[:, :, ::-1], convolution_bias, **window",
                 ),
             },
         ),
@@ -318,12 +318,12 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".max(2).values", ".amax(2)"),
                 "tf2_impl": (
-                    "tf.gather(tf.transpose(found, (0, 2, 1)), first, batch_dims=2)",
-                    "tf.reduce_max(found, axis=1)",
+                    "max_over_time(c)",
+                    "tf.reduce_max(c, axis=1)",
                 ),
                 "theano_impl": (
-                    "found[words, T.arange(n_filters), first]",
-                    "T.max(found, axis=2)",
+                    "max_over_time(c)",
+                    "T.max(c, axis=2)",
                 ),
             },
         ),

@@ -66,6 +66,17 @@ def max_unpool(
     return tf.reshape(tf.scatter_nd(places[..., None], values, total[None]), shape)
 
 
+def max_over_time(x: tf.Tensor) -> tf.Tensor:
+    """The maximum of each channel over time; the first of equal entries gets the gradient.
+
+    x: (batch, time, channels), at least one time step. Returns (batch, channels), NaN where there
+    is a NaN. `tf.reduce_max` divides the gradient among equal entries.
+    """
+    nan = tf.math.is_nan(x)
+    first = tf.argmax(tf.where(nan, tf.constant(math.inf, x.dtype), x), axis=1)
+    return tf.gather(tf.transpose(x, (0, 2, 1)), first, batch_dims=2)
+
+
 def space_of(x: tf.Tensor) -> list[int | tf.Tensor]:
     """The sizes of the spatial axes, each a number where it is known while tracing."""
     return [size(x, axis) for axis in range(1, x.shape.rank - 1)]
