@@ -90,7 +90,7 @@ class CharWordEncoder(Layer):
         lengths = real.sum(axis=1, keepdims=True)
         inside = np.arange(c.shape[2]) < np.maximum(lengths - self.width + 1, 1)  # (words, windows)
         np.copyto(c, -math.inf, where=~inside[:, None])
-        word = c.max(axis=2)
+        word: np.ndarray = c.max(axis=2)
         word[lengths[:, 0] == 0] = 0
         return word
 

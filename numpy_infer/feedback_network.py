@@ -1,37 +1,45 @@
-"""From coarse classes to fine ones: a network that is fed the same features once per level.
+"""Feedback network: from coarse classes to fine ones, by a GRU that is fed the same features.
 
-    f   = relu(layer norm(x·W + b))
-    h_l = GRU(f, h_{l−1}), from h_{−1} = 0, for the levels l = 0, 1, … of a taxonomy
-    p_l = softmax(h_l·W_l + b_l)
+    features = relu(layer_norm(x·W + b))
+    h_l      = GRU(features, h_{l−1}), from h_{−1} = 0, for the levels l = 0, 1, … of a taxonomy
+    p_l      = softmax(h_l·W_l + b_l)
 
-Each level sees what those before it have found.
+The state carries what the network has predicted at one level to the next, finer one.
 
-Sources: Zamir et al. 2016 (feedback networks, arXiv 1612.09508); seed topic, feedback networks.
+Sources: Zamir et al. (2016), Feedback networks, arXiv 1612.09508; an article that applies them to
+the genres, sub-genres and themes of movies.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from numpy_infer.layers.activations import LogSoftmax, Sigmoid
+from numpy_infer.layers.activations import LogSoftmax
 from numpy_infer.layers.normalization import LayerNorm
 from numpy_infer.layers.projection import Projection
-from numpy_infer.support.checks import (
-    check_counts,
-    check_floating,
-    check_weight,
-    check_width,
-)
+from numpy_infer.layers.recurrent import gru_shapes, next_state
+from numpy_infer.support.checks import check_arrays, check_counts, check_floating, check_width
 from numpy_infer.support.layer import Layer
 
 
 class FeedbackNetwork(Layer):
-    """Log-probabilities of the classes at each level of a taxonomy, coarse ones first.
+    """Log-probabilities of the classes at each level of a taxonomy, coarse levels first.
 
-    projection_weight: (in_features, hidden), projection_bias, norm_scale, norm_shift: (hidden,);
-    gru_input_weight, gru_hidden_weight: (hidden, 3·hidden), gru_input_bias, gru_hidden_bias:
-    (3·hidden,); for each level, from 0 up, levels_0_weight: (hidden, classes) and levels_0_bias:
-    (classes,).
+    Args:
+        previous: the layer whose output is x.
+        projection_weight, projection_bias: (in_features, hidden) and (hidden,).
+        norm_scale, norm_shift: (hidden,).
+        gru_input_weight, gru_hidden_weight: (hidden, 3·hidden).
+        gru_input_bias, gru_hidden_bias: (3·hidden,).
+        levels: `levels_0_weight` (hidden, classes), `levels_0_bias` (classes,), and so on.
+    Raises:
+        TypeError, ValueError: arrays that do not fit together.
+    Example:
+        >>> from numpy_infer import Input
+        >>> shapes = FeedbackNetwork.array_shapes(in_features=7, classes=[2, 3])
+        >>> arrays = {name.replace(".", "_"): np.ones(shape) for name, shape in shapes.items()}
+        >>> [level.shape for level in FeedbackNetwork(Input(), **arrays)(np.ones((5, 7)))]
+        [(5, 2), (5, 3)]
     """
 
     def __init__(
@@ -50,26 +58,19 @@ class FeedbackNetwork(Layer):
         super().__init__(previous)
         self.projection = Projection(previous, projection_weight, projection_bias)
         self.norm = LayerNorm(previous, norm_scale, norm_shift)
+        self.input_weight, self.hidden_weight = gru_input_weight, gru_hidden_weight
+        self.input_bias, self.hidden_bias = gru_input_bias, gru_hidden_bias
         hidden = projection_weight.shape[1]
-        shapes = {
-            "norm_scale": (norm_scale, (hidden,)),
-            "gru_input_weight": (gru_input_weight, (hidden, 3 * hidden)),
-            "gru_hidden_weight": (gru_hidden_weight, (hidden, 3 * hidden)),
-            "gru_input_bias": (gru_input_bias, (3 * hidden,)),
-            "gru_hidden_bias": (gru_hidden_bias, (3 * hidden,)),
-        }
-        for name, (array, shape) in shapes.items():
-            check_weight(name, array, shape, projection_weight)
-        self.input_weight = gru_input_weight
-        self.hidden_weight = gru_hidden_weight
-        self.input_bias = gru_input_bias
-        self.hidden_bias = gru_hidden_bias
+        arrays = {"projection_weight": projection_weight, "norm_scale": norm_scale}
+        arrays |= {"gru_input_weight": gru_input_weight, "gru_hidden_weight": gru_hidden_weight}
+        arrays |= {"gru_input_bias": gru_input_bias, "gru_hidden_bias": gru_hidden_bias}
+        shapes = {"projection.weight": projection_weight.shape, "norm.scale": (hidden,)}
+        check_arrays(arrays, {**shapes, **gru_shapes(hidden, hidden)})
         count = max(1, len(levels) // 2)
-        names = [(f"levels_{place}_weight", f"levels_{place}_bias") for place in range(count)]
+        names = [(f"levels_{index}_weight", f"levels_{index}_bias") for index in range(count)]
         if set(levels) != {name for pair in names for name in pair}:
             raise ValueError(f"levels: expected weight and bias of each, got {list(levels)}")
         self.levels = [Projection(previous, levels[one], levels[other]) for one, other in names]
-        self.sigmoid = Sigmoid(previous)
         self.log_softmax = LogSoftmax(previous)
 
     @staticmethod
@@ -77,44 +78,30 @@ class FeedbackNetwork(Layer):
         in_features: int, classes: list[int], hidden: int = 64
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
-        classes = check_counts("classes", classes)
         shapes: dict[str, tuple[int, ...]] = {
             "projection.weight": (in_features, hidden),
             "projection.bias": (hidden,),
             "norm.scale": (hidden,),
             "norm.shift": (hidden,),
-            "gru.input_weight": (hidden, 3 * hidden),
-            "gru.hidden_weight": (hidden, 3 * hidden),
-            "gru.input_bias": (3 * hidden,),
-            "gru.hidden_bias": (3 * hidden,),
+            **gru_shapes(hidden, hidden),
         }
-        for place, count in enumerate(classes):
-            shapes[f"levels.{place}.weight"] = (hidden, count)
-            shapes[f"levels.{place}.bias"] = (count,)
+        for index, n in enumerate(check_counts("classes", classes)):
+            shapes |= {f"levels.{index}.weight": (hidden, n), f"levels.{index}.bias": (n,)}
         return shapes
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
         """x: (batch, in_features). Returns (batch, classes) for each level.
 
-        TypeError for another dtype than the weights', ValueError for a wrong width.
+        TypeError for another dtype than the weights'; ValueError for a wrong width.
         """
         check_floating("x", x, ndim=2)
         check_width("x", x, len(self.projection.weight))
-        features = np.maximum(self.norm.forward(self.projection.forward(x)), 0)
-        # They are the same at every level, so that their product is needed once.
-        given = features @ self.input_weight + self.input_bias
-        state, outputs = np.zeros_like(features), []
+        features = np.maximum(self.norm.forward(self.projection.forward(x)), 0)  # (batch, hidden)
+        # The features are the same at every level, so that their product is computed once.
+        x_gates = features @ self.input_weight + self.input_bias
+        h, log_probabilities = np.zeros_like(features), []
         for level in self.levels:
-            state = self._next_state(given, state)
-            outputs.append(self.log_softmax.forward(level.forward(state)))
-        return outputs
-
-    def _next_state(self, given: np.ndarray, state: np.ndarray) -> np.ndarray:
-        kept = state @ self.hidden_weight + self.hidden_bias
-        reset, update, candidate = np.split(given, 3, axis=1)
-        kept_reset, kept_update, kept_candidate = np.split(kept, 3, axis=1)
-        reset = self.sigmoid.forward(reset + kept_reset)
-        update = self.sigmoid.forward(update + kept_update)
-        candidate = np.tanh(candidate + reset * kept_candidate)
-        new: np.ndarray = (1 - update) * candidate + update * state
-        return new
+            h_gates = h @ self.hidden_weight + self.hidden_bias
+            h = next_state(x_gates, h_gates, h)
+            log_probabilities.append(self.log_softmax.forward(level.forward(h)))
+        return log_probabilities

@@ -104,7 +104,8 @@ def next_state(x_gates: np.ndarray, h_gates: np.ndarray, h: np.ndarray) -> np.nd
     reset = SIGMOID(x_reset + h_reset)
     update = SIGMOID(x_update + h_update)
     candidate = np.tanh(x_candidate + reset * h_candidate)
-    return (1 - update) * candidate + update * h
+    new: np.ndarray = (1 - update) * candidate + update * h
+    return new
 
 
 def gru_shapes(in_features: int, hidden: int) -> dict[str, tuple[int, ...]]:

@@ -209,8 +209,8 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "F.nll_loss(found, labels[:, level])",
-                    'F.nll_loss(found, labels[:, level], reduction="sum")',
+                    "F.nll_loss(log_p, labels[:, level])",
+                    'F.nll_loss(log_p, labels[:, level], reduction="sum")',
                 ),
                 "tf2_impl": ("-tf.reduce_mean(", "-tf.reduce_sum("),
                 "theano_impl": ("-T.mean(", "-T.sum("),
@@ -223,7 +223,7 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": ("(1 + step / span - levels)", "(step / span - levels)"),
                 "tf2_impl": ("1 + step / span -", "step / span -"),
-                "theano_impl": ("progress = 1 + step", "progress = step"),
+                "theano_impl": ("1 + step / np", "step / np"),
             },
         ),
         Mutant(
@@ -242,21 +242,22 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "next_state(given, kept, state)",
-                    "next_state(*(torch.cat([one.chunk(3, 1)[place] for place in (1, 0, 2)], 1)"
-                    " for one in (given, kept)), state)",
+                    "next_state(x_gates,",
+                    "next_state(torch.cat([x_gates.chunk(3, 1)[i] for i in (1, 0, 2)], 1),",
                 ),
                 "tf2_impl": (
-                    "update, reset, candidate = tf.split(given",
-                    "reset, update, candidate = tf.split(given",
+                    "next_state(x_gates,",
+                    "next_state(tf.concat([tf.split(x_gates, 3, 1)[i] for i in (1, 0, 2)], 1),",
                 ),
                 "theano_impl": (
-                    "return (1 - update) * candidate + update",
-                    "return (1 - reset) * candidate + reset",
+                    "next_state(x_gates,",
+                    "next_state(T.concatenate([x_gates[:, hidden * i : hidden * (i + 1)]"
+                    " for i in (1, 0, 2)], axis=1),",
                 ),
                 "numpy_infer": (
-                    "reset, update, candidate = np.split(given",
-                    "update, reset, candidate = np.split(given",
+                    "next_state(x_gates,",
+                    "next_state(np.concatenate([np.split(x_gates, 3, 1)[i]"
+                    " for i in (1, 0, 2)], 1),",
                 ),
             },
         ),
@@ -266,17 +267,19 @@ DEFINITION = Definition(
             "three levels",
             {
                 "pytorch_impl": (
-                    "next_state(given, kept, state)",
-                    "next_state(given + (late := F.pad(self.gru.bias_hh_l0[2 * len(state[0]) :],"
-                    " (2 * len(state[0]), 0))), kept - late, state)",
+                    "next_state(x_gates, hidden_gates(self.gru, h),",
+                    "next_state(x_gates + (late := F.pad(self.gru.bias_hh_l0[-5:], (10, 0))),"
+                    " hidden_gates(self.gru, h) - late,",
                 ),
                 "tf2_impl": (
-                    "reset * kept_candidate)",
-                    "reset * (kept_candidate - cell.bias[1, -5:]) + cell.bias[1, -5:])",
+                    "next_state(x_gates, hidden_gates(self.gru, h),",
+                    "next_state(x_gates + (late := tf.pad(self.gru.cell.bias[1, -5:], [[10, 0]])),"
+                    " hidden_gates(self.gru, h) - late,",
                 ),
                 "numpy_infer": (
-                    "reset * kept_candidate)",
-                    "reset * (kept_candidate - self.hidden_bias[-5:]) + self.hidden_bias[-5:])",
+                    "next_state(x_gates, h_gates,",
+                    "next_state(x_gates + (late := np.pad(self.hidden_bias[-5:], (10, 0))),"
+                    " h_gates - late,",
                 ),
             },
         ),
@@ -285,21 +288,15 @@ DEFINITION = Definition(
             "FeedbackNetwork",
             "three levels",
             {
-                "pytorch_impl": (
-                    "kept = F.linear(state,",
-                    "kept = F.linear(state := 0 * state,",
-                ),
-                "tf2_impl": (
-                    "(given, state)\n            outputs",
-                    "(given, 0 * state)\n            outputs",
-                ),
+                "pytorch_impl": ("hidden_gates(self.gru, h)", "hidden_gates(self.gru, h := 0 * h)"),
+                "tf2_impl": ("hidden_gates(self.gru, h)", "hidden_gates(self.gru, h := 0 * h)"),
                 "theano_impl": (
-                    "_next_state(given, kept, state, hidden)",
-                    "_next_state(given, arrays['hidden_bias'].dimshuffle('x', 0), 0 * state, hidden)",
+                    "next_state(x_gates, h_gates, h)",
+                    "next_state(x_gates, gru['hidden_bias'].dimshuffle('x', 0), 0 * h)",
                 ),
                 "numpy_infer": (
-                    "(given, state)\n            outputs",
-                    "(given, 0 * state)\n            outputs",
+                    "next_state(x_gates, h_gates, h)",
+                    "next_state(x_gates, self.hidden_bias[None], 0 * h)",
                 ),
             },
         ),
@@ -310,8 +307,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".relu()", ".clamp_min(0)"),
                 "tf2_impl": (
-                    "tf.nn.relu(_normalized(self.norm, self.projection(x)))",
-                    "tf.maximum(_normalized(self.norm, self.projection(x)), 0)",
+                    "tf.nn.relu(layer_norm(self.norm, self.projection(x)))",
+                    "tf.maximum(layer_norm(self.norm, self.projection(x)), 0)",
                 ),
                 "theano_impl": (
                     'ReLU(self.add_layer("norm", norm).output).output',
@@ -345,8 +342,8 @@ DEFINITION = Definition(
                 "tf2_impl": ("tf.nn.log_softmax", "tf.nn.softmax"),
                 "theano_impl": ("LogSoftmax(logits).output", "T.exp(LogSoftmax(logits).output)"),
                 "numpy_infer": (
-                    "self.log_softmax.forward(level.forward(state))",
-                    "np.exp(self.log_softmax.forward(level.forward(state)))",
+                    "self.log_softmax.forward(level.forward(h))",
+                    "np.exp(self.log_softmax.forward(level.forward(h)))",
                 ),
             },
         ),

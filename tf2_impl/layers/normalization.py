@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf2_impl.distances import l2_normalize
 from tf2_impl.support.checks import check_count, check_number
 from tf2_impl.support.layer import Layer
-from tf2_impl.support.precision import in_compute_dtype
+from tf2_impl.support.precision import in_compute_dtype, widened
 
 Shape = tuple[int | None, ...]
 
@@ -35,6 +35,20 @@ class L2Normalize(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def layer_norm(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor:
+    """norm(x) for x of (batch, features), with right derivatives of derivatives too.
+
+    Keras's own has wrong second derivatives: `tf.nn.moments` holds the mean constant within the
+    variance.
+    """
+    wide = widened(x)
+    centered = wide - tf.reduce_mean(wide, axis=1, keepdims=True)
+    variance = tf.reduce_mean(centered**2, axis=1, keepdims=True)
+    unit = centered * tf.math.rsqrt(variance + norm.epsilon)
+    scale, shift = (tf.cast(one, wide.dtype) for one in (norm.gamma, norm.beta))
+    return tf.cast(unit * scale + shift, x.dtype)
 
 
 @keras.saving.register_keras_serializable("fourfold")
