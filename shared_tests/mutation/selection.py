@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from fourfold.definition import INFERENCE_ONLY
@@ -23,9 +24,9 @@ PRECISELY = ("test_derivatives.py", "test_half_precision.py")  # of a framework'
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
 
 
-# Rooms that tests enter by the functions of a module alone: chains of layers go through all of it.
-ENTRANCES = {"interchange": "interchange", "format": "model_file"}
+CHAINED = ("interchange", "format")  # rooms that chains of layers go through
 MAX_COMPONENTS = 3  # whose cases are tried for a file that several share
+MAX_ENTRANCES = 3  # modules at the top of the package, whose tests are tried for such a file
 
 
 def components_of(backend: str, file: str, name: str = "") -> list[str]:
@@ -38,7 +39,7 @@ def components_of(backend: str, file: str, name: str = "") -> list[str]:
     room, stem = module.parent.as_posix(), module.name
     if stem in defined and room in (".", "fast"):
         return [stem]
-    if room in ENTRANCES:
+    if room in CHAINED:
         return [CHAIN]
     full = f"{PACKAGES[backend]}.{module.as_posix().replace('/', '.')}"
     trees_of = trees(PACKAGES[backend])
@@ -48,6 +49,29 @@ def components_of(backend: str, file: str, name: str = "") -> list[str]:
             if tree and any(f"{used}.".startswith(f"{full}.") for used in imports(tree)):
                 reads[one] = reads.get(one, False) or name in words(tree) - {""}
     return sorted(reads, key=lambda one: not reads[one])[:MAX_COMPONENTS]
+
+
+@cache
+def entrances(package: str, module: str) -> list[str]:
+    """The modules at the top of a package that import a module, or what imports it; nearest first.
+
+    Tests read the names of these.
+    """
+    used_by = {
+        name: {one for one in imports(tree) if one.startswith(f"{package}.")}
+        for name, tree in trees(package).items()
+    }
+    reached, found = [module], []
+    for name in reached:
+        full = f"{package}.{name}"
+        users = [
+            user
+            for user, used in used_by.items()
+            if user not in reached and any(f"{one}.".startswith(f"{full}.") for one in used)
+        ]
+        reached += users
+        found += [user for user in users if "." not in user and user[0] != "_"]
+    return found[:MAX_ENTRANCES]
 
 
 def own_tests(backend: str, file: str, name: str = "", *, quick: bool = False) -> list[list[str]]:
@@ -68,15 +92,12 @@ def own_tests(backend: str, file: str, name: str = "", *, quick: bool = False) -
         runs.append([*named, f"--backend={backend}", f"-k={component}"])
         precisely = [TESTS / backend / name for name in PRECISELY]
         runs += [[str(path), *common] for path in precisely if path.exists()]
+    modules = [module, *entrances(PACKAGES[backend], module)]
     fast: list[str] = []
     slow: list[str] = []
     for path in sorted(TESTS.glob("*/test_*.py")):
         if belongs(path, backend):
-            read = list(tests_that_read(path, backend, module))
-            entrance = ENTRANCES.get(module.partition(".")[0])
-            if entrance:
-                through = tests_that_read(path, backend, entrance)
-                read += [name for name in through if name not in read]
+            read = {one: None for name in modules for one in tests_that_read(path, backend, name)}
             found = [f"{path}::{name}" for name in read]
             (slow if any(one in path.stem for one in LAST) else fast).extend(found)
     if fast:
