@@ -22,10 +22,11 @@ import numpy as np
 
 from numpy_infer.layers.convolution import convolution, transposed_convolution
 from numpy_infer.layers.pooling import max_pool, max_unpool
-from numpy_infer.layers.windows import check_space, minimum_length
+from numpy_infer.layers.windows import check_space
 from numpy_infer.support.checks import check_arrays, check_count, check_counts, check_dtype
 from numpy_infer.support.convolution_arrays import convolution_shapes, convolution_weights
 from numpy_infer.support.layer import Layer
+from numpy_infer.support.plain_checks import minimum_length
 
 
 class Encoding(NamedTuple):

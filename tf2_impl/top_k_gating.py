@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from numpy_infer.support.plain_checks import LARGEST
 from tf2_impl.support.checks import (
-    LARGEST,
     check_count,
     check_flag,
     check_floating,

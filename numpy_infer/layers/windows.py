@@ -26,17 +26,6 @@ def check_space(x: np.ndarray, *, rank: int | None = None, least: int = 1) -> No
         )
 
 
-def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
-    """The shortest axis from which n convolutions with a pool between each two leave length 1.
-
-    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
-    """
-    length = kernel_size
-    for _ in range(n_convolutions - 1):
-        length = length * pool_size + kernel_size - 1
-    return length
-
-
 def window_counts(
     x: np.ndarray,
     size: Sequence[int],

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
+from numpy_infer.support.plain_checks import (
+    check_choice,
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+    check_padding,
+    check_sizes,
+)
+
+# The checks of plain values are the same in every package.
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_counts",
+    "check_flag",
+    "check_number",
+    "check_padding",
+    "check_sizes",
+]
 
 
 def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None:
@@ -77,112 +94,6 @@ def check_like(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> 
         raise ValueError(
             f"{name}: expected the shape of {other_name}, {other.shape}, got {x.shape}"
         )
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if not (isinstance(value, str) and value in choices):
-        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
-
-
-def check_number(
-    name: str,
-    value: float,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    finite: bool = True,
-) -> float:
-    """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
-
-    ValueError unless it is greater than `above`, at least `least` and, with `finite`, finite; for
-    NaN always.
-    """
-    plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, int | float):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    try:
-        number = float(plain)
-    except OverflowError:  # a whole number beyond the largest float
-        number = math.nan
-    allowed = math.isfinite(number) or (math.isinf(number) and not finite)
-    if not (allowed and number >= least and (number > above or above == -math.inf)):
-        limit = f" of at least {least}" if least > -math.inf else ""
-        kind = "a finite number" if finite else "a number"
-        wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
-        raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
-    return number
-
-
-def check_flag(name: str, value: bool) -> bool:
-    """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
-    plain = _plain(value)
-    if not isinstance(plain, bool):
-        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
-    return plain
-
-
-def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
-    """`value` as an int. A NumPy integer and an integer array without axes are whole numbers.
-
-    ValueError unless it is in least..most.
-    """
-    plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, int):
-        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
-    if not least <= plain <= most:
-        bounded = most < LARGEST or plain > most
-        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(plain)}")
-    return plain
-
-
-def check_counts(name: str, values: Sequence[int]) -> list[int]:
-    """`values` as a list of at least one int, each at least 1."""
-    plain = _plain(values)
-    if not isinstance(plain, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if not plain:
-        raise ValueError(f"{name}: expected at least one whole number, got none")
-    return [check_count(name, value) for value in plain]
-
-
-def _plain(value: Any) -> Any:
-    """What an array holds, as Python's numbers: itself without axes, else lists of them."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _shown(number: float) -> str:
-    """A number for a message: Python prints no integer of more than 4,300 digits."""
-    if isinstance(number, int) and number.bit_length() > 128:
-        return f"a number of {number.bit_length()} bits"
-    return str(number)
-
-
-def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
-    """One size, stride or dilation for each spatial axis, each at least 1."""
-    return [check_count(name, value) for value in _list(name, values, rank)]
-
-
-def check_padding(
-    name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
-) -> list[list[int]]:
-    """[before, after] for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
-    least = -LARGEST if extends else 0
-    split = [_list(name, pair, 2) for pair in _list(name, pairs, rank)]
-    return [
-        [check_count(name, before, least=0), check_count(name, after, least=least)]
-        for before, after in split
-    ]
-
-
-def _list(name: str, values: Sequence[Any], length: int) -> Sequence[Any]:
-    plain = _plain(values)
-    if not isinstance(plain, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if len(plain) != length:
-        raise ValueError(f"{name}: expected {length} entries, got {len(plain)}")
-    return plain
 
 
 def check_ids(name: str, ids: np.ndarray, vocabulary_size: int, *, ndim: int | None = 2) -> None:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
+from numpy_infer.support.plain_checks import (
+    check_choice,
+    check_count,
+    check_counts,
+    check_flag,
+    check_number,
+    check_rate,
+    check_seed,
+    minimum_length,
+)
 from pytorch_impl.support.transforms import check_range, check_values
 
-LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
-NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
+# The checks of plain values are the same in every package.
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_counts",
+    "check_flag",
+    "check_number",
+    "check_rate",
+    "check_seed",
+    "minimum_length",
+]
+
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all
 
 
@@ -93,49 +108,6 @@ def check_labels(name: str, labels: Tensor, n_rows: int) -> None:
         raise ValueError(f"{name}: expected {n_rows} labels, got {labels.shape[0]}")
 
 
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if not (isinstance(value, str) and value in choices):
-        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
-
-
-def check_number(
-    name: str,
-    value: float,
-    *,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    finite: bool = True,
-) -> float:
-    """`value` as a float. A NumPy number and an array without axes are numbers, text is none.
-
-    ValueError unless it is greater than `above`, at least `least` and, with `finite`, finite; for
-    NaN always.
-    """
-    plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, int | float):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    try:
-        number = float(plain)
-    except OverflowError:  # a whole number beyond the largest float
-        number = math.nan
-    allowed = math.isfinite(number) or (math.isinf(number) and not finite)
-    if not (allowed and number >= least and (number > above or above == -math.inf)):
-        limit = f" of at least {least}" if least > -math.inf else ""
-        kind = "a finite number" if finite else "a number"
-        wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
-        raise ValueError(f"{name}: expected {wanted}, got {_shown(plain)}")
-    return number
-
-
-def check_rate(name: str, value: float) -> float:
-    """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
-    rate = check_number(name, value, least=0)
-    if rate >= 1:
-        raise ValueError(f"{name}: expected a number below 1, got {rate}")
-    return rate
-
-
 def check_positive(name: str, value: float | Tensor, like: Tensor) -> Tensor:
     """`value`, a number or a scalar tensor above 0, as a scalar tensor with the dtype of `like`."""
     if not isinstance(value, Tensor):
@@ -151,58 +123,6 @@ def check_positive(name: str, value: float | Tensor, like: Tensor) -> Tensor:
 
     check_values(check, value.detach())
     return value.to(like.device)
-
-
-def check_flag(name: str, value: bool) -> bool:
-    """`value` as True or False: what is merely true or false, as "no" is true, is neither."""
-    plain = _plain(value)
-    if not isinstance(plain, bool):
-        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
-    return plain
-
-
-def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
-    """`value` as an int. A NumPy integer and an integer array without axes are whole numbers.
-
-    ValueError unless it is in least..most.
-    """
-    plain = _plain(value)
-    if isinstance(plain, bool) or not isinstance(plain, int):
-        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
-    if not least <= plain <= most:
-        bounded = most < LARGEST or plain > most
-        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
-        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(plain)}")
-    return plain
-
-
-def check_counts(name: str, values: Sequence[int]) -> list[int]:
-    """`values` as a list of at least one int, each at least 1."""
-    plain = _plain(values)
-    if not isinstance(plain, list | tuple):
-        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
-    if not plain:
-        raise ValueError(f"{name}: expected at least one whole number, got none")
-    return [check_count(name, value) for value in plain]
-
-
-def check_seed(name: str, value: int | None) -> int | None:
-    """`value` as an int that every generator takes, or None."""
-    return None if value is None else check_count(name, value, least=0, most=2**32 - 1)
-
-
-def _plain(value: Any) -> Any:
-    """What an array holds, as Python's numbers: itself without axes, else lists of them."""
-    if isinstance(value, Tensor):
-        return value if value.requires_grad else value.tolist()  # a number has no gradient
-    return value.tolist() if isinstance(value, NUMPY) else value
-
-
-def _shown(number: float) -> str:
-    """A number for a message: Python prints no integer of more than 4,300 digits."""
-    if isinstance(number, int) and number.bit_length() > 128:
-        return f"a number of {number.bit_length()} bits"
-    return str(number)
 
 
 def check_ids(name: str, ids: Tensor, vocabulary_size: int) -> None:
@@ -235,14 +155,3 @@ def check_space(name: str, x: Tensor, *, rank: int, least: int = 1) -> None:
 
 def check_channels(name: str, x: Tensor, channels: int) -> None:
     check_size(name, x, 1, channels, "channels")
-
-
-def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
-    """The shortest axis from which n convolutions with a pool between each two leave length 1.
-
-    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
-    """
-    length = kernel_size
-    for _ in range(n_convolutions - 1):
-        length = length * pool_size + kernel_size - 1
-    return length

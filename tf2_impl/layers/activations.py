@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import LARGEST, check_count, check_number
+from numpy_infer.support.plain_checks import LARGEST
+from tf2_impl.support.checks import check_count, check_number
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype
 from tf2_impl.top_k_gating import top_k_gating

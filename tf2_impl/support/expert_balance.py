@@ -12,8 +12,8 @@ import math
 
 import tensorflow as tf
 
+from numpy_infer.support.plain_checks import LARGEST
 from tf2_impl.support.checks import (
-    LARGEST,
     check_count,
     check_floating,
     check_like,

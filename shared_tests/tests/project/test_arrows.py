@@ -22,6 +22,7 @@ SHARED = {
     "numpy_infer.support.gradient_reach",
     "numpy_infer.support.index_draws",
     "numpy_infer.support.layer_names",
+    "numpy_infer.support.plain_checks",
     "numpy_infer.support.sanity_verdicts",
     "numpy_infer.text",
 }

@@ -34,7 +34,7 @@ THRESHOLDS = {
 NO_CHOICE = {
     "layers.activations.SELU_ALPHA",
     "layers.activations.SELU_SCALE",
-    "support.checks.LARGEST",
+    "support.plain_checks.LARGEST",
     "interchange.convolution_records.ONE",
     "interchange.records.SOFTPLUS_THRESHOLD",
     "format.growth.ROOM",

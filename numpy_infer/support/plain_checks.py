@@ -1,0 +1,156 @@
+"""Checks of plain values: text, numbers, flags and counts, the same in every package.
+
+Every message names the argument, what it wanted and what it got. NumPy's numbers, and arrays and
+tensors without axes, are plain values too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
+NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """ValueError unless `value` is one of these texts."""
+    if not (isinstance(value, str) and value in choices):
+        got = f"{value!r:.99}" if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    finite: bool = True,
+) -> float:
+    """`value` as a float. NumPy's numbers and arrays without axes are numbers too, text is not.
+
+    ValueError unless it is greater than `above`, at least `least` and, with `finite`, finite; NaN
+    is always an error.
+    """
+    given = plain(value)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    try:
+        number = float(given)
+    except OverflowError:  # a whole number beyond the largest float
+        number = math.nan
+    allowed = math.isfinite(number) or (math.isinf(number) and not finite)
+    if not (allowed and number >= least and (number > above or above == -math.inf)):
+        limit = f" of at least {least}" if least > -math.inf else ""
+        kind = "a finite number" if finite else "a number"
+        wanted = f"a number above {above}" if above > -math.inf else f"{kind}{limit}"
+        raise ValueError(f"{name}: expected {wanted}, got {_shown(given)}")
+    return number
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """`value` as a bool. Nothing else has a truth value here: the text "no" would be true."""
+    given = plain(value)
+    if not isinstance(given, bool):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__}")
+    return given
+
+
+def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
+    """`value` as an int. NumPy's integers and integer arrays without axes are whole numbers too.
+
+    ValueError unless it is in least..most.
+    """
+    given = plain(value)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}")
+    if not least <= given <= most:
+        bounded = most < LARGEST or given > most
+        limit = f"in {least}..{most}" if bounded else f"of at least {least}"
+        raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(given)}")
+    return given
+
+
+def check_counts(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of at least one int, each at least 1."""
+    given = plain(values)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if not given:
+        raise ValueError(f"{name}: expected at least one whole number, got none")
+    return [check_count(name, value) for value in given]
+
+
+def check_rate(name: str, value: float) -> float:
+    """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
+    rate = check_number(name, value, least=0)
+    if rate >= 1:
+        raise ValueError(f"{name}: expected a number below 1, got {rate}")
+    return rate
+
+
+def check_seed(name: str, value: int | None) -> int | None:
+    """`value` as an int that every generator takes, or None."""
+    return None if value is None else check_count(name, value, least=0, most=2**32 - 1)
+
+
+def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
+    """One size, stride or dilation for each spatial axis, each at least 1."""
+    return [check_count(name, value) for value in _list(name, values, rank)]
+
+
+def check_padding(
+    name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
+) -> list[list[int]]:
+    """[before, after] for each spatial axis, from 0 up; with `extends`, "after" may be negative."""
+    least = -LARGEST if extends else 0
+    split = [_list(name, pair, 2) for pair in _list(name, pairs, rank)]
+    return [
+        [check_count(name, before, least=0), check_count(name, after, least=least)]
+        for before, after in split
+    ]
+
+
+def _list(name: str, values: Sequence[Any], length: int) -> Sequence[Any]:
+    """`values` as a list of this length."""
+    given = plain(values)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    if len(given) != length:
+        raise ValueError(f"{name}: expected {length} entries, got {len(given)}")
+    return given
+
+
+def minimum_length(n_convolutions: int, kernel_size: int, pool_size: int) -> int:
+    """The shortest axis from which n convolutions with a pool between each two leave length 1.
+
+    A convolution without padding shortens an axis by kernel_size − 1, a pool divides its length.
+    """
+    length = kernel_size
+    for _ in range(n_convolutions - 1):
+        length = length * pool_size + kernel_size - 1
+    return length
+
+
+def plain(value: Any) -> Any:
+    """The number in an array or tensor without axes, and the lists of numbers in one with axes.
+
+    Anything else is returned as it is. So is a tensor that requires a gradient, because a number
+    has none, and a symbolic variable, because it has no value yet.
+    """
+    if isinstance(value, NUMPY):
+        return value.tolist()
+    if not hasattr(value, "numpy") or getattr(value, "requires_grad", False):
+        return value
+    return plain(value.numpy()) if not hasattr(value, "tolist") else value.tolist()
+
+
+def _shown(number: float) -> str:
+    """A number for a message: Python prints no integer of more than 4,300 digits."""
+    if isinstance(number, int) and number.bit_length() > 128:
+        return f"a number of {number.bit_length()} bits"
+    return str(number)
