@@ -6,26 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from numpy_infer.support.plain_checks import (
-    check_choice,
-    check_count,
-    check_counts,
-    check_flag,
-    check_number,
-    check_padding,
-    check_sizes,
-)
+from numpy_infer.support import plain_checks
 
 # The checks of plain values are the same in every package.
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_counts",
-    "check_flag",
-    "check_number",
-    "check_padding",
-    "check_sizes",
-]
+check_choice = plain_checks.check_choice
+check_count = plain_checks.check_count
+check_counts = plain_checks.check_counts
+check_flag = plain_checks.check_flag
+check_number = plain_checks.check_number
+check_padding = plain_checks.check_padding
+check_sizes = plain_checks.check_sizes
 
 
 def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None:

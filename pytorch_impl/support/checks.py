@@ -5,29 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from numpy_infer.support.plain_checks import (
-    check_choice,
-    check_count,
-    check_counts,
-    check_flag,
-    check_number,
-    check_rate,
-    check_seed,
-    minimum_length,
-)
+from numpy_infer.support import plain_checks
 from pytorch_impl.support.transforms import check_range, check_values
 
 # The checks of plain values are the same in every package.
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_counts",
-    "check_flag",
-    "check_number",
-    "check_rate",
-    "check_seed",
-    "minimum_length",
-]
+check_choice = plain_checks.check_choice
+check_count = plain_checks.check_count
+check_counts = plain_checks.check_counts
+check_flag = plain_checks.check_flag
+check_number = plain_checks.check_number
+check_rate = plain_checks.check_rate
+check_seed = plain_checks.check_seed
+minimum_length = plain_checks.minimum_length
 
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all
 

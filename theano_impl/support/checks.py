@@ -11,32 +11,19 @@ from theano.graph.basic import Variable
 from theano.tensor.opt import Assert
 from theano.tensor.var import TensorVariable
 
-from numpy_infer.support.plain_checks import (
-    check_choice,
-    check_count,
-    check_counts,
-    check_flag,
-    check_number,
-    check_padding,
-    check_rate,
-    check_seed,
-    check_sizes,
-    minimum_length,
-)
+from numpy_infer.support import plain_checks
 
 # The checks of plain values are the same in every package.
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_counts",
-    "check_flag",
-    "check_number",
-    "check_padding",
-    "check_rate",
-    "check_seed",
-    "check_sizes",
-    "minimum_length",
-]
+check_choice = plain_checks.check_choice
+check_count = plain_checks.check_count
+check_counts = plain_checks.check_counts
+check_flag = plain_checks.check_flag
+check_number = plain_checks.check_number
+check_padding = plain_checks.check_padding
+check_rate = plain_checks.check_rate
+check_seed = plain_checks.check_seed
+check_sizes = plain_checks.check_sizes
+minimum_length = plain_checks.minimum_length
 
 FLOATS = ("float32", "float64")
 

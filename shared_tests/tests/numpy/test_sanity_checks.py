@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_infer.sanity_checks import check_loss_moves
+from numpy_infer.support import sanity_verdicts
 from numpy_infer.support.embedding_spread import spread_verdict
 from numpy_infer.support.gradient_reach import reach_verdict, why_zero
 from shared_tests.fixtures import normal
@@ -165,3 +166,68 @@ def test_one_parameter_that_is_reached_is_enough():
     assert reach([0.5, 0.0]).ok is False
     assert reach([0.0], change=1e-15).ok is False  # nothing is learned
     assert reach([]).ok is False
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_the_loss_of_equal_chances(classes):
+    expected = float(np.log(classes))
+    for share, ok in ((0.9001, True), (0.8999, False), (1.0999, True), (1.1001, False)):
+        verdict = sanity_verdicts.initial_loss(share * expected, classes, 0.1)
+        assert verdict.ok is ok, share
+        assert verdict.details == pytest.approx({"found": share * expected, "expected": expected})
+    assert sanity_verdicts.initial_loss(expected, classes, 0.0).ok is True
+    assert sanity_verdicts.initial_loss(np.nan, classes, 0.1).ok is False
+
+
+def overfits(losses, steps=9, share=0.25, lower_bound=0.0):
+    following = iter(losses)
+    return sanity_verdicts.overfits(lambda: next(following), steps, share, lower_bound)
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept", "ok"),
+    [
+        ([1.0, 0.5, 0.25, 7.0], 3, True),  # the target itself
+        ([1.0, 0.5, 0.26, 0.26], 3, False),  # two steps
+        ([1.0, np.nan, 0.0], 2, False),
+        ([np.inf, 0.0], 1, False),
+        ([0.0, 0.0], 1, False),
+        ([-1.0, -2.0], 1, False),
+        ([1.0, -0.25], 2, True),  # below 0 by no more than the target is above it
+        ([1.0, -0.26], 2, False),
+    ],
+)
+@pytest.mark.parametrize("bound", [0.0, 2.0])
+def test_overfitting_ends_at_its_target(losses, kept, ok, bound):
+    verdict = overfits([bound + one for one in losses], steps=2, lower_bound=bound)
+    assert verdict.ok is ok
+    assert len(verdict.details["losses"]) == kept
+    assert verdict.details["target"] == pytest.approx(bound + 0.25 * losses[0])
+
+
+def test_overfitting_needs_parameters_and_a_share_below_one():
+    verdict = sanity_verdicts.overfits(None, 9, 0.25, 0.0)
+    assert verdict.ok is False
+    assert verdict.details["losses"] == []
+    assert np.isnan(verdict.details["target"])
+    for options in ({"share": 1.0}, {"share": 0.0}, {"steps": 0}, {"lower_bound": np.nan}):
+        with pytest.raises(ValueError, match=f"^{next(iter(options))}: expected .*, got "):
+            overfits([1.0], **options)
+
+
+def test_where_nan_begins():
+    weights = [("weight", np.ones(2)), ("bias", np.inf)]
+    gradients = [("weight", np.nan), ("bias", 0.0)]
+
+    def finite(x):
+        return bool(np.isfinite(x).all())
+
+    verdict = sanity_verdicts.finite(finite, [1.0, np.nan], weights, np.nan, gradients)
+    assert verdict.ok is False
+    assert verdict.details == {
+        "batch": ["batch[1]"],
+        "weights": ["bias"],
+        "loss": ["the loss"],
+        "gradients": ["the gradient of weight"],
+    }
+    assert sanity_verdicts.finite(finite, [1.0], weights[:1], 1.0, gradients[1:]).ok is True
