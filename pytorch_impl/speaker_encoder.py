@@ -1,13 +1,14 @@
-"""Log-mel frames to a vector of unit norm: who speaks.
+"""Speaker encoder: the log-mel frames of an utterance to a vector of length 1.
 
-    h₁ = relu(conv₁(x)),  h_i = relu(conv_i(pool(h_{i−1})))
-    y  = l2_normalize(mean of h_L over time · W)
+    h_1 = relu(conv_1(x)),    h_i = relu(conv_i(pool(h_{i−1})))
+    y   = l2_normalize((mean of h_L over time)·W)
 
-One convolution of 3 frames for each number of channels, over time, with the mel bands as its
-channels and without padding, and between two of them a max-pool of 2 frames. The projection has no
-bias.
+Every convolution runs over time, with the mel bands as the input channels of the first one, spans
+KERNEL_SIZE frames and has no padding. The max-pools between them span POOL_SIZE frames. An input of
+any length is taken, if the pools leave at least one frame of it.
 
-Source: seed topic, audio and speaker representations, whose sketch leaves the activations out.
+Source: an article that tags a speaker's voice in the sound track of a movie. It trains such vectors
+with the cosine `triplet_loss`, and leaves out the activations, which are relu here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pytorch_impl.support.checks import (
     check_count,
     check_counts,
     check_space,
+    minimum_length,
 )
 from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.initializers import generator
@@ -36,9 +38,18 @@ POOL_SIZE = 2
 
 
 class SpeakerEncoder(ConfiguredModule):
-    """(batch, n_mels, time) to (batch, dim), for any time that the pools leave frames of.
+    """Log-mel frames to vectors of length 1 that are close for frames of the same speaker.
 
-    channels: of each convolution.
+    Args:
+        n_mels: the number of mel bands.
+        channels: output channels of each convolution.
+        dim: width of the result.
+        seed: of the initial weights.
+    Raises:
+        TypeError, ValueError: a size that is not a whole number of at least 1.
+    Example:
+        >>> SpeakerEncoder(n_mels=7)(torch.ones(5, 7, 11)).shape
+        torch.Size([5, 16])
     """
 
     def __init__(
@@ -53,30 +64,27 @@ class SpeakerEncoder(ConfiguredModule):
         n_mels = check_count("n_mels", n_mels)
         channels = check_counts("channels", channels)
         dim = check_count("dim", dim)
-        self.config = {"n_mels": n_mels, "channels": list(channels), "dim": dim}
-        self.n_mels = n_mels
-        self.least = KERNEL_SIZE  # the frames of which one is left
-        for _ in channels[1:]:
-            self.least = self.least * POOL_SIZE + KERNEL_SIZE - 1
+        self.config = {"n_mels": n_mels, "channels": channels, "dim": dim}
+        self.minimum_length = minimum_length(len(channels), KERNEL_SIZE, POOL_SIZE)
         start = generator(seed)
-        self.convolutions = nn.ModuleList()
-        for pair in pairwise([n_mels, *channels]):
-            layer = make_convolution(nn.Conv1d, *pair, KERNEL_SIZE, generator=start)
-            self.convolutions.append(layer)
+        self.convolutions = nn.ModuleList(
+            make_convolution(nn.Conv1d, before, after, KERNEL_SIZE, generator=start)
+            for before, after in pairwise([n_mels, *channels])
+        )
         self.projection = make_linear(channels[-1], dim, bias=False, generator=start)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, n_mels, time). Returns (batch, dim), of unit norm or zero.
+        """x: (batch, n_mels, time). Returns (batch, dim), of length 1 or zero.
 
-        Of equal frames of a pool the first gets the gradient. TypeError for another dtype than the
-        weights' (under autocast halves and float32 may meet), ValueError for another
-        number of mel bands and too few frames.
+        Of equal frames in a pool's window, the first gets the gradient. TypeError for another dtype
+        than the weights' (under autocast halves and float32 may meet); ValueError for another
+        number of mel bands, and for too few frames.
         """
-        check_space("x", x, rank=1, least=self.least)
+        check_space("x", x, rank=1, least=self.minimum_length)
         check_layer_dtype("x", x, self.projection.weight.dtype)
-        check_channels("x", x, self.n_mels)
+        check_channels("x", x, self.config["n_mels"])
         h = torch.relu(self.convolutions[0](x))
         for convolution in self.convolutions[1:]:
-            h = torch.relu(convolution(F.max_pool1d(h, POOL_SIZE)))
+            h = torch.relu(convolution(F.max_pool1d(h, POOL_SIZE)))  # (batch, channels, time)
         y = self.projection(h.mean(2))
         return l2_normalize(y).to(y.dtype)

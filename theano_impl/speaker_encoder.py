@@ -1,13 +1,14 @@
-"""Log-mel frames to a vector of unit norm: who speaks.
+"""Speaker encoder: the log-mel frames of an utterance to a vector of length 1.
 
-    h₁ = relu(conv₁(x)),  h_i = relu(conv_i(pool(h_{i−1})))
-    y  = l2_normalize(mean of h_L over time · W)
+    h_1 = relu(conv_1(x)),    h_i = relu(conv_i(pool(h_{i−1})))
+    y   = l2_normalize((mean of h_L over time)·W)
 
-One convolution of 3 frames for each number of channels, over time, with the mel bands as its
-channels and without padding, and between two of them a max-pool of 2 frames. The projection has no
-bias.
+Every convolution runs over time, with the mel bands as the input channels of the first one, spans
+KERNEL_SIZE frames and has no padding. The max-pools between them span POOL_SIZE frames. An input of
+any length is taken, if the pools leave at least one frame of it.
 
-Source: seed topic, audio and speaker representations, whose sketch leaves the activations out.
+Source: an article that tags a speaker's voice in the sound track of a movie. It trains such vectors
+with the cosine `triplet_loss`, and leaves out the activations, which are relu here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from theano_impl.support.checks import (
     check_counts,
     check_seed,
     check_space,
+    minimum_length,
 )
 from theano_impl.support.layer import Layer
 
@@ -38,11 +40,24 @@ POOL_SIZE = 2
 
 
 class SpeakerEncoder(Layer):
-    """(batch, n_mels, time) to (batch, dim), for any time that the pools leave frames of.
+    """Log-mel frames to vectors of length 1 that are close for frames of the same speaker.
 
-    channels: of each convolution. `.output` is of unit norm or zero. Of equal frames of a pool the
-    first gets the gradient. TypeError for another dtype than the weights'; AssertionError, when it
-    runs, for another number of mel bands and too few frames.
+    `.output` is (batch, dim), of length 1 or zero. Of equal frames in a pool's window, the first
+    gets the gradient.
+
+    Args:
+        x: (batch, n_mels, time).
+        n_mels: the number of mel bands.
+        channels: output channels of each convolution.
+        dim: width of the result.
+        seed: of the initial weights.
+    Raises:
+        TypeError, ValueError: a size that is not a whole number of at least 1.
+        TypeError: another dtype than the weights'.
+        AssertionError: when it runs, for another number of mel bands, or too few frames.
+    Example:
+        >>> SpeakerEncoder(T.ones((5, 7, 11)), n_mels=7).output.eval().shape
+        (5, 16)
     """
 
     def __init__(
@@ -57,21 +72,18 @@ class SpeakerEncoder(Layer):
         n_mels = check_count("n_mels", n_mels)
         channels = check_counts("channels", channels)
         dim = check_count("dim", dim)
-        seed = check_seed("seed", seed)
-        super().__init__(x, config={"n_mels": n_mels, "channels": list(channels), "dim": dim})
-        least = KERNEL_SIZE  # the frames of which one is left
-        for _ in channels[1:]:
-            least = least * POOL_SIZE + KERNEL_SIZE - 1
-        seeds = np.random.default_rng(seed).integers(2**31, size=len(channels) + 1).tolist()
+        super().__init__(x, config={"n_mels": n_mels, "channels": channels, "dim": dim})
+        rng = np.random.default_rng(check_seed("seed", seed))
+        seeds = rng.integers(2**31, size=len(channels) + 1).tolist()
 
-        x = check_space("x", x, rank=1, least=least)
+        x = check_space("x", x, rank=1, least=minimum_length(len(channels), KERNEL_SIZE, POOL_SIZE))
         h = check_channels("x", x, n_mels)
-        for place, (before, after) in enumerate(pairwise([n_mels, *channels])):
-            if place > 0:
+        for index, (before, after) in enumerate(pairwise([n_mels, *channels])):
+            if index > 0:
                 h = MaxPool(h, [POOL_SIZE]).output
-            convolution = Convolution(h, before, after, [KERNEL_SIZE], seed=seeds[place])
-            h = ReLU(self.add_layer(f"convolutions.{place}", convolution).output).output
-        mean = T.mean(h, axis=2)
+            convolution = Convolution(h, before, after, [KERNEL_SIZE], seed=seeds[index])
+            h = ReLU(self.add_layer(f"convolutions.{index}", convolution).output).output
+        mean = T.mean(h, axis=2)  # (batch, channels)
         projection = Projection(mean, channels[-1], dim, bias=False, seed=seeds[-1])
         self.output = l2_normalize(self.add_layer("projection", projection).output)
 

@@ -150,13 +150,16 @@ DEFINITION = Definition(
                     "torch.relu(self.convolutions[0](x))",
                     "self.convolutions[0](x)",
                 ),
-                "tf2_impl": ("_relu(on_rows(self.convolutions[0], x))", "self.convolutions[0](x)"),
+                "tf2_impl": ("relu(on_rows(self.convolutions[0], x))", "self.convolutions[0](x)"),
                 "theano_impl": (
-                    'h = ReLU(self.add_layer(f"convolutions.{place}", convolution).output).output',
-                    'h = self.add_layer(f"convolutions.{place}", convolution).output\n'
-                    "            h = ReLU(h).output if place else h",
+                    'h = ReLU(self.add_layer(f"convolutions.{index}", convolution).output).output',
+                    'h = self.add_layer(f"convolutions.{index}", convolution).output\n'
+                    "            h = ReLU(h).output if index else h",
                 ),
-                "numpy_infer": ("np.maximum(y, 0)", "y if y.shape[1] == 3 else np.maximum(y, 0)"),
+                "numpy_infer": (
+                    "np.maximum(convolution(x, *self.convolutions[0]), 0)",
+                    "convolution(x, *self.convolutions[0])",
+                ),
             },
         ),
         Mutant(

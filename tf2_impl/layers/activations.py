@@ -31,6 +31,11 @@ def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
     return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def relu(x: tf.Tensor) -> tf.Tensor:
+    """max(x, 0). Graphs fuse tf.nn.relu with a float32 layer, and so fused it turns NaN to 0."""
+    return tf.where(x <= 0, tf.zeros_like(x), x)
+
+
 @keras.saving.register_keras_serializable("fourfold")
 class LeakyReLU(Layer):
     """x where it is positive, slope · x elsewhere.
