@@ -59,9 +59,16 @@ def keep_top_k(logits: np.ndarray, k: int, *, fill_value: float = float("-inf"))
 def top_k_gating(logits: np.ndarray, k: int) -> np.ndarray:
     """Softmax over the k largest logits of each vector, exactly 0 elsewhere.
 
-    Arguments, ties and errors are those of `keep_top_k`. Returns the shape of logits; each vector
-    sums to 1, and a vector with a NaN is NaN.
+        gate_e = exp(l_e) / Σ_{j in top k} exp(l_j)
 
+    Args:
+        logits: (..., n), floating. Of equal logits the one with the lower index is kept.
+        k: how many logits are kept, in 1..n.
+    Returns:
+        The shape of logits. Each vector sums to 1; a vector with a NaN is NaN.
+    Raises:
+        TypeError: logits are not floating, or k is not an integer.
+        ValueError: k is outside 1..n.
     Example:
         >>> top_k_gating(np.array([1.0, 1.0, 0.0]), k=2)
         array([0.5, 0.5, 0. ])
@@ -76,14 +83,25 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class TopKGating(Layer):
-    """`top_k_gating` as a layer."""
+    """`top_k_gating` as a layer.
+
+    Args:
+        previous: the layer whose output is the logits.
+        k: how many logits are kept, at least 1.
+    Raises:
+        TypeError: k is not an integer. ValueError: k is below 1.
+    Example:
+        >>> from numpy_infer import Input
+        >>> TopKGating(Input(), k=2)(np.array([[1.0, 1.0, 0.0]]))
+        array([[0.5, 0.5, 0. ]])
+    """
 
     def __init__(self, previous: Layer, *, k: int) -> None:
         super().__init__(previous)
-        k = check_count("k", k)
-        self.k = k
+        self.k = check_count("k", k)
 
     def forward(self, logits: np.ndarray) -> np.ndarray:
+        """logits: (..., n), floating, n at least k. Returns the same shape."""
         return top_k_gating(logits, self.k)
 
 

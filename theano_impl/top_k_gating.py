@@ -62,9 +62,18 @@ def keep_top_k(
 def top_k_gating(logits: TensorVariable, k: int) -> TensorVariable:
     """Softmax over the k largest logits of each vector, exactly 0 elsewhere.
 
-    Arguments, ties and errors are those of `keep_top_k`. Returns the shape of logits; each vector
-    sums to 1, and a vector with a NaN is NaN.
+        gate_e = exp(l_e) / Σ_{j in top k} exp(l_j)
 
+    Args:
+        logits: (..., n), floating. Of equal logits the one with the lower index is kept.
+        k: how many logits are kept, in 1..n.
+    Returns:
+        The shape of logits. Each vector sums to 1; a vector with a NaN is NaN. Only the kept
+        logits get a gradient.
+    Raises:
+        TypeError: logits are not floating, or k is not an integer.
+        ValueError: k is below 1.
+        AssertionError: when the function runs, for k above n.
     Example:
         >>> top_k_gating(T.constant([1.0, 1.0, 0.0]), k=2).eval()
         array([0.5, 0.5, 0. ])
