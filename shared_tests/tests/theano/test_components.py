@@ -3,6 +3,7 @@
 import theano_impl  # noqa: F401  (prepares what the first import of theano needs)
 
 # isort: split
+import importlib
 import subprocess
 import sys
 
@@ -14,9 +15,12 @@ import theano
 import theano.sparse
 import theano.tensor as T
 
+from fourfold.project import definitions
+from shared_tests.backends.theano_tools import TOOLS
 from shared_tests.components import conv_autoencoder
 from shared_tests.components.sparse_projection import REPEATED, repeated
 from shared_tests.fixtures import normal
+from shared_tests.repository import CHAIN
 from theano_impl import interchange
 from theano_impl.feedback_network import curriculum_loss
 from theano_impl.layers.convolution import convolution, transposed_convolution
@@ -29,6 +33,15 @@ from theano_impl.support import bracketing, greedy_tree
 from theano_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
 from theano_impl.triplet_loss import triplet_loss
 
+FUNCTIONS = {
+    operation.name: (definition.component, operation)
+    for definition in definitions()
+    for operation in definition.operations
+    if "theano" in operation.backends()
+    and definition.component != CHAIN
+    and operation.name[0].islower()
+    and operation.name not in TOOLS
+}
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], []])
 
 
@@ -40,6 +53,20 @@ def test_model_makes_its_own_inputs():
     )
     function = theano.function(model.inputs, model.output)
     np.testing.assert_allclose(function(IDS)[1], table[7], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_take_arrays(name):
+    """What is no symbol becomes a constant."""
+    component, operation = FUNCTIONS[name]
+    case = operation.cases[0].cast("float64")
+    function = getattr(importlib.import_module(f"theano_impl.{component}"), name)
+    found = function(*case.inputs.values(), **case.options)
+    wanted = operation.reference(**case.inputs, **case.options)
+    found = found if isinstance(found, tuple) else (found,)
+    wanted = wanted.values() if isinstance(wanted, dict) else (wanted,)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(T.as_tensor_variable(one).eval(), other, rtol=0, atol=1e-10)
 
 
 def test_parameters_take_updates():
