@@ -25,6 +25,7 @@ from pytorch_impl.support.checks import (
     check_integers,
     check_not_empty,
     check_number,
+    check_size,
     check_width,
 )
 from pytorch_impl.support.precision import in_single_precision, matrix_product
@@ -45,7 +46,7 @@ def bag_of_titles(vectors: Tensor) -> Tensor:
         [[0.5, 0.5]]
     """
     check_floating("vectors", vectors, ndim=3)
-    vectors, real = _titles(vectors)
+    vectors, real = _without_padding(vectors)
     return vectors.sum(1) / real.sum(1, keepdim=True).clamp_min(1)
 
 
@@ -77,19 +78,19 @@ def leave_one_out_loss(vectors: Tensor, negatives: Tensor, *, margin: float = 0.
     check_floating("negatives", negatives, ndim=3)
     check_dtype("negatives", negatives, vectors.dtype)
     check_width("negatives", negatives, vectors.shape[2])
-    if len(negatives) != len(vectors):
-        raise ValueError(f"negatives: expected {len(vectors)} groups, got {len(negatives)}")
-    vectors, real = _titles(vectors)
-    negatives, usable = _titles(negatives)
-    # The sum without each title, as a product: a difference of sums would keep rounding errors.
+    check_size("negatives", negatives, 0, len(vectors), "groups")
+    vectors, real = _without_padding(vectors)
+    negatives, usable = _without_padding(negatives)
+    # The sum of the other titles, by a product with 1 − I: what is left of the sum of all titles,
+    # after one is subtracted, keeps that one's rounding error.
     others = 1 - torch.eye(vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
     others = others.expand(len(vectors), -1, -1)
     bags = l2_normalize(matrix_product(others, vectors))
-    near = (bags * l2_normalize(vectors)).sum(2, keepdim=True)
-    far = matrix_product(bags, l2_normalize(negatives).mT)
+    positive = (bags * l2_normalize(vectors)).sum(2, keepdim=True)  # (groups, titles, 1)
+    negative = matrix_product(bags, l2_normalize(negatives).mT)  # (groups, titles, m)
     left_out = real & (real.sum(1, keepdim=True) > 1)
     counted = left_out[:, :, None] & usable[:, None]
-    hinges = (margin - near + far).relu().masked_fill(~counted, 0)
+    hinges = (margin - positive + negative).relu().masked_fill(~counted, 0)
     return hinges.sum() / counted.sum().clamp_min(1)
 
 
@@ -139,7 +140,7 @@ class TitleEncoder(PaddedEmbedding):
         return self(titles).unflatten(0, ids.shape[:2])
 
 
-def _titles(vectors: Tensor) -> tuple[Tensor, Tensor]:
+def _without_padding(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The vectors with constant zeros for padding, and which of them are real titles."""
     real = (vectors != 0).any(-1)
     return vectors.masked_fill(~real[..., None], 0), real

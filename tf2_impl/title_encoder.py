@@ -27,7 +27,7 @@ from tf2_impl.support.checks import (
     check_integers,
     check_not_empty,
     check_number,
-    check_values,
+    check_size,
     check_width,
     size,
 )
@@ -51,7 +51,7 @@ def bag_of_titles(vectors: tf.Tensor) -> tf.Tensor:
     """
     vectors = tf.convert_to_tensor(vectors)
     check_floating("vectors", vectors, ndim=3)
-    vectors, real = _titles(vectors)
+    vectors, real = _without_padding(vectors)
     count = tf.math.count_nonzero(real, axis=1, keepdims=True, dtype=vectors.dtype)
     return tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1)
 
@@ -87,17 +87,20 @@ def leave_one_out_loss(
     check_floating("negatives", negatives, ndim=3)
     check_dtype("negatives", negatives, vectors.dtype)
     check_width("negatives", negatives, size(vectors, 2))
-    _check_groups(negatives, vectors)
-    vectors, real = _titles(vectors)
-    negatives, usable = _titles(negatives)
-    # The sum without each title, as a product: a difference of sums would keep rounding errors.
+    check_size("negatives", negatives, 0, size(vectors, 0), "groups")
+    vectors, real = _without_padding(vectors)
+    negatives, usable = _without_padding(negatives)
+    # The sum of the other titles, by a product with 1 − I: what is left of the sum of all titles,
+    # after one is subtracted, keeps that one's rounding error.
     others = 1 - tf.eye(tf.shape(vectors)[1], dtype=vectors.dtype)
     bags = l2_normalize(tf.matmul(others, vectors))
-    near = tf.reduce_sum(bags * l2_normalize(vectors), axis=2, keepdims=True)
-    far = tf.matmul(bags, l2_normalize(negatives), transpose_b=True)
+    positive = tf.reduce_sum(bags * l2_normalize(vectors), axis=2, keepdims=True)
+    negative = tf.matmul(bags, l2_normalize(negatives), transpose_b=True)  # (groups, titles, m)
     left_out = real & (tf.math.count_nonzero(real, axis=1, keepdims=True) > 1)
     counted = left_out[:, :, None] & usable[:, None]
-    hinges = tf.where(counted, tf.nn.relu(margin - near + far), tf.zeros((), vectors.dtype))
+    hinges = tf.where(
+        counted, tf.nn.relu(margin - positive + negative), tf.zeros((), vectors.dtype)
+    )
     count = tf.math.count_nonzero(counted, dtype=vectors.dtype)
     return tf.reduce_sum(hinges) / tf.maximum(count, 1)
 
@@ -148,15 +151,7 @@ class TitleEncoder(PaddedEmbedding):
         return tf.reshape(self(rows), (groups, titles, self.table.shape[1]))
 
 
-def _titles(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _without_padding(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The vectors with constant zeros for padding, and which of them are real titles."""
     real = tf.reduce_any(vectors != 0, axis=-1)
     return tf.where(real[..., None], vectors, tf.zeros_like(vectors)), real
-
-
-def _check_groups(negatives: tf.Tensor, vectors: tf.Tensor) -> None:
-    got, wanted = size(negatives, 0), size(vectors, 0)
-    if not (isinstance(got, int) and isinstance(wanted, int)):
-        check_values(got == wanted, "negatives", "as many groups as vectors", got)
-    elif got != wanted:
-        raise ValueError(f"negatives: expected {wanted} groups, got {got}")

@@ -27,7 +27,7 @@ from theano_impl.support.checks import (
     check_not_empty,
     check_number,
     check_seed,
-    check_values,
+    check_size,
     check_width,
 )
 from theano_impl.support.initializers import embedding_table
@@ -49,7 +49,7 @@ def bag_of_titles(vectors: TensorVariable) -> TensorVariable:
     """
     vectors = T.as_tensor_variable(vectors)
     check_floating("vectors", vectors, ndim=3)
-    vectors, real = _titles(vectors)
+    vectors, real = _without_padding(vectors)
     count = T.maximum(T.sum(real, axis=1, keepdims=True), 1)
     return T.sum(vectors, axis=1) / T.cast(count, vectors.dtype)
 
@@ -83,20 +83,20 @@ def leave_one_out_loss(
     check_floating("negatives", negatives, ndim=3)
     check_dtype("negatives", negatives, vectors.dtype)
     negatives = check_width("negatives", negatives, vectors.shape[2])
-    same = T.eq(negatives.shape[0], vectors.shape[0])
-    negatives = check_values(negatives, same, "negatives", "as many groups as vectors")
-    vectors, real = _titles(vectors)
-    negatives, usable = _titles(negatives)
-    # The sum without each title, as a product: a difference of sums would keep rounding errors.
+    negatives = check_size("negatives", negatives, 0, vectors.shape[0], "groups")
+    vectors, real = _without_padding(vectors)
+    negatives, usable = _without_padding(negatives)
+    # The sum of the other titles, by a product with 1 − I: what is left of the sum of all titles,
+    # after one is subtracted, keeps that one's rounding error.
     titles = vectors.shape[1]
     others = np.asarray(1, vectors.dtype) - T.eye(titles, titles, 0, dtype=vectors.dtype)
     bags = l2_normalize(T.dot(others, vectors).dimshuffle(1, 0, 2))
-    near = T.sum(bags * l2_normalize(vectors), axis=2, keepdims=True)
+    positive = T.sum(bags * l2_normalize(vectors), axis=2, keepdims=True)  # (groups, titles, 1)
     # T.batched_dot in C calls a BLAS, and `setup` links none.
-    far = T.sum(bags[:, :, None, :] * l2_normalize(negatives)[:, None, :, :], axis=3)
+    negative = T.sum(bags[:, :, None, :] * l2_normalize(negatives)[:, None, :, :], axis=3)
     left_out = real & (T.sum(real, axis=1, keepdims=True) > 1)
     counted = left_out[:, :, None] & usable[:, None, :]
-    violation = np.asarray(margin, vectors.dtype) - near + far
+    violation = np.asarray(margin, vectors.dtype) - positive + negative
     idle = T.eq(counted, 0) | (violation <= 0)
     hinges = T.switch(idle, T.zeros_like(violation), violation)
     return T.sum(hinges) / T.cast(T.maximum(T.sum(counted), 1), hinges.dtype)
@@ -165,7 +165,7 @@ class TitleEncoder(Layer):
         return [T.lmatrix("ids")]
 
 
-def _titles(vectors: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+def _without_padding(vectors: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
     """The vectors with constant zeros for padding, and which of them are real titles."""
     real = T.any(T.neq(vectors, 0), axis=2)
     return T.switch(real[:, :, None], vectors, T.zeros_like(vectors)), real

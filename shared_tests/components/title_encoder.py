@@ -286,8 +286,8 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (".relu()", ".clamp_min(0)"),
                 "tf2_impl": (
-                    "tf.nn.relu(margin - near + far)",
-                    "tf.maximum(margin - near + far, 0)",
+                    "tf.nn.relu(margin - positive + negative)",
+                    "tf.maximum(margin - positive + negative, 0)",
                 ),
                 "theano_impl": ("(violation <= 0)", "(violation < 0)"),
             },
