@@ -13,7 +13,6 @@ from typing import Any
 from numpy_infer.format.options import check_options
 from numpy_infer.format.row import Row
 from numpy_infer.format.vocabulary import LAYERS
-from numpy_infer.support.checks import check_count
 
 # The kinds of what a layer keeps for training alone: no constructor here looks at the values.
 IS_RIGHT: dict[str, Callable[[Any], bool]] = {
@@ -111,8 +110,6 @@ def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:
         if type(value) not in KINDS[kind]:
             raise ValueError(f"{key}: expected {kind}, got {value!r:.99}")
     check_options(config)
-    if "n_experts" in config:
-        check_count("k", config["k"], most=config["n_experts"])
 
 
 def _check_names(
