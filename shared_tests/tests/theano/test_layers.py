@@ -16,7 +16,7 @@ from theano_impl.layers.convolution import Convolution
 from theano_impl.layers.normalization import BatchNorm
 from theano_impl.layers.pooling import AveragePool, GlobalMaxPool, MaxPool, MaxUnpool
 from theano_impl.layers.recurrent import GRU, gru
-from theano_impl.layers.shape import Flatten
+from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 from theano_impl.support.layer import Layer
 
 PLANES = normal(2, 3, 13, 11, seed=1)
@@ -149,3 +149,9 @@ def test_layers_of_a_component_have_its_name():
     assert [param.name for param in model.params] == wanted
     assert [*interchange.to_arrays(model)] == [*wanted, "encoder.0.mean", "encoder.0.variance"]
     assert [shared.name for shared, _ in model.updates] == ["encoder.0.mean", "encoder.0.variance"]
+
+
+@pytest.mark.parametrize("kind", [ChannelsFirst, ChannelsLast])
+def test_channels_are_an_axis_of_their_own(kind):
+    with pytest.raises(ValueError, match=r"^x\.ndim: expected .* 2.*, got 1"):
+        kind(T.dvector("x"))
