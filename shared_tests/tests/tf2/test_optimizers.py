@@ -95,19 +95,27 @@ def test_xla_gives_what_the_graph_gives(make):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_saved_model_goes_on_bit_for_bit(make, tmp_path):
+def test_a_saved_model_goes_on(make, tmp_path):
+    """From the same weights and state, bit for bit, and the same way.
+
+    TensorFlow traces the loaded model anew. After other trainings in the process it was seen to
+    round the new graph's sums otherwise: the losses differed by 4e-16, the optimizer's memory,
+    which is up to 15, by 5e-14.
+    """
     net = model(make())
     fit(net, 2)
     net.save(tmp_path / "model.keras")
     other = keras.models.load_model(tmp_path / "model.keras")
     assert other.optimizer.get_config() == net.optimizer.get_config()
     assert same(arrays(net), arrays(other))
-    assert fit(net) == fit(other)
-    assert same(arrays(net), arrays(other))
+    np.testing.assert_allclose(fit(net), fit(other), rtol=0, atol=1e-13)
+    for got, wanted in zip(arrays(net), arrays(other), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
     forgetful = keras.models.load_model(tmp_path / "model.keras", compile=False)
     forgetful.compile(make(), "mse")
     fit(forgetful)
-    assert not same(forgetful.get_weights(), net.get_weights())
+    moved = zip(forgetful.get_weights(), net.get_weights(), strict=True)
+    assert max(abs(one - other).max() for one, other in moved) > 1e-3
 
 
 def test_a_checkpoint_restores_the_state_of_both(tmp_path):
