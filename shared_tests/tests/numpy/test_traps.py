@@ -31,11 +31,10 @@ def test_hinge_of_nan():
 
 
 def test_pairwise_distance():
-    x = FAR_ROWS.astype(np.float32)
+    x = (FAR_ROWS + 900).astype(np.float32)
     true = np.linalg.norm(x[:, None].astype(float) - x, axis=-1)
     square = (x * x).sum(1)
-    naive = square[:, None] + square - 2 * x @ x.T
-    assert naive.min() < 0
+    naive = square[:, None] + square - 2 * x @ x.T  # how wrong it is depends on the BLAS
     assert largest_error(np.sqrt(np.maximum(naive, 0)), true) > 0.05
     assert largest_error(pairwise_distances(x, x, distance="euclidean"), true) < 1e-5
 
