@@ -371,3 +371,16 @@ def test_kinds_are_learnt_in_any_order(order):
 
     for found, wanted in zip(trained(together), trained(by_hand), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_optimizer_keeps_its_own_list_of_parameters():
+    """What the caller does to the list afterwards does not matter."""
+    weight = theano.shared(np.ones(3), "weight")
+    params = [weight]
+    optimizer = SMORMS3(params)
+    params.clear()
+    assert optimizer.params == [weight]
+    gradients = [T.ones(3)]
+    found = optimizer.gradients(gradients)
+    gradients.clear()
+    assert len(found) == 1
