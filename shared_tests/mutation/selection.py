@@ -22,8 +22,6 @@ AGREEMENT = ("all/test_agreement.py", "all/test_plain_ways.py", "all/test_bad_in
 INTERCHANGE, TRAINING = "frameworks/test_interchange.py", "frameworks/test_training.py"
 PRECISELY = ("test_derivatives.py", "test_half_precision.py")  # of a framework's folder
 BY_NAME = ("all/test_defaults.py", "all/test_golden.py")
-
-
 CHAINED = ("interchange", "format")  # rooms that chains of layers go through
 MAX_COMPONENTS = 3  # whose cases are tried for a file that several share
 MAX_ENTRANCES = 3  # modules at the top of the package, whose tests are tried for such a file
