@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -81,3 +82,15 @@ def trainer(name: str) -> Trainer:
 def versions(*packages: str) -> dict[str, str]:
     """The versions of installed packages."""
     return {name: importlib.metadata.version(name) for name in packages}
+
+
+def call_by_kind(target: Callable[..., Any], inputs: Mapping[str, Any], case: Case) -> Any:
+    """target(*inputs, **options of the case); what it takes by keyword alone is given by name."""
+    parameters = inspect.signature(target).parameters
+    keyword = {
+        name: value
+        for name, value in inputs.items()
+        if name in parameters and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    positional = [value for name, value in inputs.items() if name not in keyword]
+    return target(*positional, **keyword, **case.options)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fourfold.backends import FileRun, Run, versions
+from fourfold.backends import FileRun, Run, call_by_kind, versions
 from fourfold.definition import Case, SparseInput, upstream
 from fourfold.project import model_name, package_module, registered, tools
 
@@ -89,7 +89,7 @@ def build(component: str, name: str, case: Case) -> Any:
         return lambda *inputs: call_loss(target, case.options, inputs)
     if isinstance(target, type):
         return target(**case.options)
-    return lambda *inputs: target(*inputs, **case.options)
+    return lambda *inputs: call_by_kind(target, dict(zip(case.inputs, inputs, strict=True)), case)
 
 
 def call_loss(

@@ -17,7 +17,7 @@ import theano.sparse
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from fourfold.backends import FileRun, Run, versions
+from fourfold.backends import FileRun, Run, call_by_kind, versions
 from fourfold.definition import Case, SparseInput
 from fourfold.project import model_name, package_module, registered, tools
 
@@ -81,7 +81,7 @@ def build_graph(
 ) -> tuple[Any, dict[str, Variable]]:
     """The model, if there is one, and the named outputs."""
     if case.weights is None:
-        result = getattr(module, name)(*symbols.values(), **case.options)
+        result = call_by_kind(getattr(module, name), symbols, case)
         return None, named(layer_output(result))
     # What a layer may be built without, it takes by name.
     accepted = (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fourfold.backends import FileRun, Run, versions
+from fourfold.backends import FileRun, Run, call_by_kind, versions
 from fourfold.definition import Case, SparseInput, upstream
 from fourfold.project import model_name, package_module, tools
 
@@ -67,7 +67,7 @@ def build(component: str, name: str, case: Case) -> Any:
     target = getattr(package_module("torch", component), name)
     if isinstance(target, type):
         return target(**case.options)
-    return lambda *inputs: target(*inputs, **case.options)
+    return lambda *inputs: call_by_kind(target, dict(zip(case.inputs, inputs, strict=True)), case)
 
 
 def to_native(value: Any) -> Any:

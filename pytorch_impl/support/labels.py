@@ -1,0 +1,73 @@
+"""Which rows are of one class, as the losses and minings of labelled rows are told.
+
+    labels (n,), integers        two rows are of one class when their labels are equal
+    labels (n, classes), bool    when they share at least one label
+    same (n, m), bool            as the caller has compared them
+
+The last two need not be transitive, and a row without any label is not of its own class. So
+nothing may sort their rows by class: whoever uses them compares pairs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pytorch_impl.support.checks import check_dtype, check_labels, check_rank, check_size
+
+
+def same_label(labels: Tensor, reference_labels: Tensor) -> Tensor:
+    """Whether each row is of the class of each row of a reference, by their labels: (n, m), bool.
+
+    Both are integers, (n,) and (m,), or both bool, (n, classes) and (m, classes).
+    """
+    if labels.dtype is torch.bool:  # the number of shared labels, by one matrix product
+        return labels.float() @ reference_labels.float().T > 0
+    return labels[:, None] == reference_labels
+
+
+def checked_relation(
+    labels: Tensor | None,
+    same: Tensor | None,
+    n_rows: int,
+    reference_labels: Tensor | None = None,
+    n_reference: int | None = None,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Labels of n_rows rows and of the reference, or `same` in their place, as they are checked.
+
+    Without a reference the rows are compared with each other. Returns (labels, labels of the
+    reference, same): two labels and None, or None, None and same.
+    """
+    n_reference = n_rows if n_reference is None else n_reference
+    if same is not None:
+        if labels is not None:
+            raise ValueError("same: expected labels=None beside it, got both")
+        _check_bool("same", same)
+        check_rank("same", same, ndim=2)
+        check_size("same", same, 0, n_rows, "rows")
+        check_size("same", same, 1, n_reference, "columns")
+        return None, None, same
+    if labels is None:
+        raise ValueError("labels: expected labels, or same in their place, got None")
+    check_class_labels("labels", labels, n_rows)
+    if reference_labels is None:
+        return labels, labels, None
+    check_class_labels("reference_labels", reference_labels, n_reference)
+    check_dtype("reference_labels", reference_labels, labels.dtype)
+    if labels.dtype is torch.bool:
+        check_size("reference_labels", reference_labels, 1, labels.shape[1], "classes")
+    return labels, reference_labels, None
+
+
+def check_class_labels(name: str, labels: Tensor, n_rows: int) -> None:
+    """A label for each of n_rows rows, (n,) integers, or several, (n, classes) bool."""
+    if isinstance(labels, Tensor) and labels.dtype is torch.bool and labels.ndim == 2:
+        check_size(name, labels, 0, n_rows, "rows")
+    else:
+        check_labels(name, labels, n_rows)
+
+
+def _check_bool(name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
+    check_dtype(name, x, torch.bool)
