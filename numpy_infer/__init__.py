@@ -1,6 +1,7 @@
 """Inference with NumPy alone: chains of layers that are called with a value.
 
-The chain's layers are here, with `load_model` and `predict`; components have their own modules.
+The chain's layers are here, with `load_model`, `read_metadata`
+and `predict`; components have their own modules.
 Each layer's file is read when it is first asked for: a program starts with what it needs. Which
 layers there are, and in which files, is in `format.vocabulary`.
 """
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from numpy_infer.layers.recurrent import *
     from numpy_infer.layers.shape import *
     from numpy_infer.model_file import load_model as load_model
+    from numpy_infer.model_file import read_metadata as read_metadata
     from numpy_infer.prediction import predict as predict
     from numpy_infer.top_k_gating import TopKGating as TopKGating
 
-FUNCTIONS = {"load_model": "model_file", "predict": "prediction"}
+FUNCTIONS = {
+    "load_model": "model_file",
+    "read_metadata": "model_file",
+    "predict": "prediction",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -126,7 +126,13 @@ def _page(found: Mapping[str, Any]) -> str:
             f"{layer['parameters']:,}" if layer["parameters"] else "",
         ]
         rows.append([_harmless(cell) for cell in cells])
-    return "\n".join([_summary(found), "", *_table(rows)])
+    return "\n".join([_summary(found), "", *_table(rows), *_metadata(found["metadata"])])
+
+
+def _metadata(values: Mapping[str, Any]) -> list[str]:
+    """A line for each of the user's values, cut where it is long."""
+    lines = [f"  {name}: {json.dumps(value):.80}" for name, value in values.items()]
+    return ["", "metadata", *map(_harmless, lines)] if lines else []
 
 
 def _index_table(found: Mapping[str, Any]) -> list[str]:
@@ -178,9 +184,8 @@ def _predict(options: argparse.Namespace) -> int:
     if os.path.lexists(options.output) and not options.force:
         raise Failure(f"{options.output}: is there already; --force replaces it")
     net = model_file.load_model(options.model)[-1]
-    dtype = next(
-        (str(array.dtype) for array in model_file.read_arrays(options.model).values()), "float32"
-    )
+    arrays = model_file.read_model(options.model).arrays
+    dtype = next((str(array.dtype) for array in arrays.values()), "float32")
     x = _sparse(options.input) if options.input.endswith(".npz") else _mapped(options.input)
     try:
         done = predict(

@@ -1,7 +1,7 @@
 """Model files: a model's arrays and what to build of them, in one safetensors file.
 
-The metadata's entry `fourfold` is a JSON string: format version, component, configuration, and a
-checksum of all of it. docs/model_files.md is the description.
+The metadata's entry `fourfold` is a JSON string: format version, component, configuration, the
+user's own metadata, and a checksum of all of it. docs/model_files.md is the description.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 KEY = "fourfold"
+METADATA = "metadata."  # begins the names of the arrays that are the user's own
 DTYPES = ("float32", "float64")
 UNFIT = (TypeError, ValueError, RecursionError)  # the last where nesting is too deep to look into
 
@@ -69,11 +71,8 @@ def load_model(path: str | os.PathLike[str]) -> list[Layer]:
     """
     from numpy_infer.format.network import build
 
-    model = _read(path)
-    try:
-        return build(*model)
-    except UNFIT as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
+    with _naming(path):
+        return build(*_read(path))
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
@@ -98,11 +97,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     """
     from numpy_infer.format.network import check
 
-    model = _read(path)
-    try:
+    with _naming(path):
+        model = _read(path)
         check(*model)
-    except UNFIT as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
     return model
 
 
@@ -125,11 +122,32 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ...     read_arrays(f"{folder}/m")["weight"].tolist()
         [[3.0], [5.0]]
     """
-    try:
-        _, arrays = safetensors_file.read(path)
-    except UNFIT as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}") from error
-    return arrays
+    with _naming(path):
+        return safetensors_file.read(path)[1]
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what `save_model` or `write_model` was given as metadata: labels, settings, thresholds.
+
+    Args:
+        path: of a model file.
+    Returns:
+        {name: value}: what JSON can say, and arrays as read-only views of the file; empty when
+        the file was written without metadata.
+    Raises:
+        ModelFileError: anything but a whole model file.
+        OSError: the file cannot be opened.
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> config = {"layers": [{"layer": "Input", "previous": [], "config": {}},
+        ...                      {"layer": "ReLU", "previous": [0], "config": {}}]}
+        >>> with TemporaryDirectory() as folder:
+        ...     write_model(f"{folder}/m", "chain", config, {}, {"labels": ["cat", "dog"]})
+        ...     read_metadata(f"{folder}/m")
+        {'labels': ['cat', 'dog']}
+    """
+    with _naming(path):
+        return _contents(path)[1]
 
 
 def write_model(
@@ -137,6 +155,7 @@ def write_model(
     component: str,
     config: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model file: at every moment the path holds the old file or the new one, whole.
 
@@ -145,8 +164,10 @@ def write_model(
         component: `file.Class` of a component, or "chain".
         config: the constructor arguments that all packages share, as JSON can say them.
         arrays: {name: array} in the canonical layout, all float32 or all float64.
+        metadata: {name: value} of the user's own, for `read_metadata`: what JSON can say, and
+            arrays of any numbers.
     Raises:
-        TypeError: a configuration that JSON cannot say, or arrays of another dtype.
+        TypeError: a configuration or metadata that JSON cannot say, or arrays of another dtype.
         ValueError: what `read_model` would refuse.
         OSError: the file cannot be written.
     Example:
@@ -163,10 +184,36 @@ def write_model(
     _check_arrays(arrays)
     _check_json(component, config)
     description = {"version": VERSION, "component": component, "config": dict(config)}
-    description["checksum"] = checksum(description, arrays)
+    values, own = _parted(metadata or {})
+    if values:
+        description["metadata"] = values
+    everything = {**arrays, **own}
+    description["checksum"] = checksum(description, everything)
     text = json.dumps(description, allow_nan=False)
     check(component, json.loads(text)["config"], arrays)
-    safetensors_file.write(path, {KEY: text}, arrays, read_model)
+    safetensors_file.write(path, {KEY: text}, everything, read_model)
+
+
+def _parted(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The user's metadata as what stands in the header, and as arrays under their names."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
+        raise TypeError(f"metadata: expected values by their names, got {metadata!r:.99}")
+    values, arrays = {}, {}
+    for name, value in metadata.items():
+        if isinstance(value, np.ndarray):
+            if value.dtype not in safetensors_file.NAMES:
+                raise TypeError(f"metadata[{name!r:.99}]: expected numbers, got {value.dtype}")
+            arrays[METADATA + name] = value
+            continue
+        wanted = f"metadata[{name!r:.99}]: expected an array or what JSON can say"
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except UNFIT as error:
+            raise type(error)(f"{wanted}, got: {error}") from error
+        if not same:  # a tuple comes back as a list, a number as a key comes back as text
+            raise TypeError(f"{wanted} and gives back unchanged, got {value!r:.99}")
+        values[name] = value
+    return values, arrays
 
 
 def _check_json(component: str, config: Mapping[str, Any]) -> None:
@@ -183,34 +230,58 @@ def _check_json(component: str, config: Mapping[str, Any]) -> None:
             raise type(error)(f"{where}config: expected what JSON can say, got: {error}") from error
 
 
-def _read(path: str | os.PathLike[str]) -> Model:
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What does not fit becomes a ModelFileError that names the file."""
     try:
-        metadata, arrays = safetensors_file.read(path)
-        if KEY not in metadata:
-            raise ValueError(f"expected {KEY!r} in the metadata: the file holds arrays, no model")
-        description = safetensors_file.parse_json(metadata[KEY], f"the metadata's {KEY!r}")
-        model = _checked(description, arrays)
-        return Model(model.component, *todays(*model))
+        yield
+    except ModelFileError:
+        raise
     except UNFIT as error:
         raise ModelFileError(f"{os.fspath(path)}: {error}") from error
 
 
-def _checked(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
+def _read(path: str | os.PathLike[str]) -> Model:
+    model, _ = _contents(path)
+    return Model(model.component, *todays(*model))
+
+
+def _contents(path: str | os.PathLike[str]) -> tuple[Model, dict[str, Any]]:
+    """The model, as the version that wrote it says it, and the user's metadata."""
+    metadata, arrays = safetensors_file.read(path)
+    if KEY not in metadata:
+        raise ValueError(f"expected {KEY!r} in the metadata: the file holds arrays, no model")
+    description = safetensors_file.parse_json(metadata[KEY], f"the metadata's {KEY!r}")
+    return _checked(description, arrays)
+
+
+def _checked(
+    description: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> tuple[Model, dict[str, Any]]:
     version = description.get("version")
     if version != VERSION or type(version) is not int:
         raise ValueError(f"version: expected {VERSION}, got {version!r:.99}")
-    if description.keys() - {"checksum"} != {"version", "component", "config"}:
+    if description.keys() - {"checksum", "metadata"} != {"version", "component", "config"}:
         keys = ", ".join(map(repr, description))
         raise ValueError(f"metadata: expected version, component and config, got {keys:.99}")
     component, config = description["component"], description["config"]
     if not isinstance(component, str) or not isinstance(config, dict):
         raise ValueError("metadata: expected the component as text and its config as an object")
-    _check_arrays(arrays)
+    own = {name: array for name, array in arrays.items() if not name.startswith(METADATA)}
+    _check_arrays(own)
+    values = description.get("metadata", {})
+    if not isinstance(values, dict):
+        raise ValueError(f"metadata: expected values by their names, got {values!r:.99}")
+    others = {
+        name.removeprefix(METADATA): array for name, array in arrays.items() if name not in own
+    }
+    if twice := values.keys() & others.keys():
+        raise ValueError(f"metadata: expected each name once, got {min(twice)!r:.99} twice")
     if "checksum" in description:
         stated = description.pop("checksum")
         if stated != (found := checksum(description, arrays)):
             raise ValueError(f"checksum: expected {found}, got {stated!r:.99}: the file is damaged")
-    return Model(component, config, arrays)
+    return Model(component, config, own), {**values, **others}
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
@@ -227,7 +298,7 @@ def checksum(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
     """CRC-32 of the description and, by name, each array's name, type, shape and bytes.
 
     Args:
-        description: version, component and config, as in the file's metadata.
+        description: version, component, config and the user's metadata, as in the file's header.
         arrays: {name: array}, of any dtype.
     Returns:
         Eight hexadecimal digits.

@@ -38,6 +38,7 @@ def describe(
     if input_shape is not None:
         outputs = _output_shapes(component, config, arrays, input_shape)
         layers = [one | {"output": shape} for one, shape in zip(layers, outputs, strict=True)]
+    own = model_file.read_metadata(path)
     return {
         "file": os.fspath(path),
         "version": header["version"],
@@ -48,7 +49,17 @@ def describe(
         "parameters": sum(array.size for array in arrays.values()),
         "bytes": sum(array.nbytes for array in arrays.values()),
         "checksum": "right" if "checksum" in header else "none",
+        "metadata": {name: _value(value) for name, value in own.items()},
     }
+
+
+def _value(value: Any) -> Any:
+    """A value of the user's metadata; of an array its shape and dtype."""
+    return _about(value) if isinstance(value, np.ndarray) else value
+
+
+def _about(array: np.ndarray) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype)}
 
 
 def _holds_index(path: str | os.PathLike[str]) -> bool:
@@ -78,10 +89,7 @@ def _index(path: str | os.PathLike[str]) -> dict[str, Any]:
         "index": kind,
         "vectors": len(loaded),
         "config": header["config"],
-        "arrays": {
-            name: {"shape": list(array.shape), "dtype": str(array.dtype)}
-            for name, array in arrays.items()
-        },
+        "arrays": {name: _about(array) for name, array in arrays.items()},
         "bytes": sum(array.nbytes for array in arrays.values()),
         "checksum": "right",
     }

@@ -106,7 +106,12 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
             weight.view.copy_(torch.tensor(np.asarray(arrays[name], order="C")))
 
 
-def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def save_model(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
@@ -117,11 +122,13 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
             model that `torch.compile`, `DataParallel`, `DistributedDataParallel` or `AveragedModel`
             has wrapped is saved as the model inside, an averaged one with its averages.
         path: of the file.
+        metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
+            arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
-        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
-            model; a layer that model files do not have; what runs but is in no file, as a
-            forward patched on an instance, forward hooks, parametrizations, an option or part of a
-            component that is not as its config says.
+        TypeError: weights that are not all float32 or all float64; metadata of other types.
+        ValueError: another kind of model; a layer that model files do not have; what runs but is
+            in no file, as a forward patched on an instance, forward hooks, parametrizations, an
+            option or part of a component that is not as its config says.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -146,7 +153,7 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
     _dtype("model", [weight.view for weight in own.values()])
     arrays = _arrays(own)
     _check_fixed("model", own, arrays)
-    model_file.write_model(path, component, config, arrays)
+    model_file.write_model(path, component, config, arrays, metadata)
 
 
 def load_model(path: str | os.PathLike[str]) -> nn.Module:

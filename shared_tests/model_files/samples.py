@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from numpy_infer.format import safetensors_file
-from numpy_infer.model_file import KEY, VERSION, checksum, write_model
+from numpy_infer.model_file import KEY, METADATA, VERSION, checksum, write_model
 from shared_tests.fixtures import normal
 
-NAMES = {"F32": "float32", "F64": "float64"}
+NAMES = {"F32": "float32", "F64": "float64", "U16": "uint16"}
 
 
 def chain(*entries: tuple[Any, ...]) -> dict[str, Any]:
@@ -55,13 +55,24 @@ class Sample:
     """A model and an input for it."""
 
     def __init__(
-        self, component: str, config: Mapping[str, Any], weights: Mapping[str, Any], x: np.ndarray
+        self,
+        component: str,
+        config: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        x: np.ndarray,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.component, self.config, self.arrays, self.x = component, config, weights, x
+        self.metadata = metadata or {}
+
+    def arrays_in_file(self) -> dict[str, np.ndarray]:
+        """The model's arrays and those of its metadata, by their names in the file."""
+        own = {f"{METADATA}{name}": value for name, value in self.metadata.items()}
+        return {**self.arrays, **{k: v for k, v in own.items() if isinstance(v, np.ndarray)}}
 
     def write(self, path: Path) -> bytes:
         """The bytes of its file."""
-        write_model(path, self.component, self.config, self.arrays)
+        write_model(path, self.component, self.config, self.arrays, self.metadata)
         return path.read_bytes()
 
 
@@ -106,7 +117,18 @@ def _samples() -> dict[str, Sample]:
     shapes |= {"hidden_bias": (6,)} | {f"backward.{name}": shape for name, shape in shapes.items()}
     shapes["backward.hidden_bias"] = (6,)
     return {
-        "perceptron": Sample("chain", perceptron, weights, normal(4, 5, seed=9).astype("float32")),
+        "perceptron": Sample(
+            "chain",
+            perceptron,
+            weights,
+            normal(4, 5, seed=9).astype("float32"),
+            {
+                "classes": ["Ärger", "joy"],
+                "mel": {"bands": 40, "rate": 16e3, "log": True, "top": None},
+                "vectors": normal(3, 2, seed=7),
+                "counts": np.arange(5, dtype=np.uint16),
+            },
+        ),
         "mixture": Sample("top_k_gating.MixtureOfExperts", sizes, mixture, normal(4, 5, seed=9)),
         "padded embedding": Sample(
             "padded_embedding.PaddedEmbedding",

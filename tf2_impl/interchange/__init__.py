@@ -109,7 +109,12 @@ def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         weight.write(arrays[name])
 
 
-def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
+def save_model(
+    model: keras.Layer,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
@@ -118,11 +123,13 @@ def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
     Args:
         model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
         path: of the file.
+        metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
+            arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
-        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
-            model; a layer that model files do not have; what runs but is in no file, as a
-            call patched on an instance, an option or part of a component that is not as its config
-            says.
+        TypeError: weights that are not all float32 or all float64; metadata of other types.
+        ValueError: another kind of model; a layer that model files do not have; what runs but is
+            in no file, as a call patched on an instance, an option or part of a component that is
+            not as its config says.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -148,7 +155,7 @@ def save_model(model: keras.Layer, path: str | os.PathLike[str]) -> None:
     arrays = _arrays(own)
     _dtype("model", arrays.values())
     _check_fixed("model", own, arrays)
-    model_file.write_model(path, component, config, arrays)
+    model_file.write_model(path, component, config, arrays, metadata)
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Layer:

@@ -121,7 +121,12 @@ def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]
         weight.set_value(np.array(arrays[name]))
 
 
-def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> None:
+def save_model(
+    model: Layer | Sequence[Layer],
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a component or a chain to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
@@ -132,10 +137,12 @@ def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> 
             computed before a chain's first layer, as x / 10 in `Projection(x / 10, 7, 5)`, is not
             in the file.
         path: of the file.
+        metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
+            arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
-        TypeError: weights that are not all float32 or all float64. ValueError: another kind of
-            model; a layer that model files do not have; a component that was changed
-            after it was built.
+        TypeError: weights that are not all float32 or all float64; metadata of other types.
+        ValueError: another kind of model; a layer that model files do not have; a component that
+            was changed after it was built.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -158,7 +165,7 @@ def save_model(model: Layer | Sequence[Layer], path: str | os.PathLike[str]) -> 
     arrays = to_arrays(model)
     _dtype("model", arrays)
     _check_padding("model", _weights(model), arrays)
-    model_file.write_model(path, component, config, arrays)
+    model_file.write_model(path, component, config, arrays, metadata)
 
 
 def load_model(

@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
+import numpy_infer
 from fourfold.project import model_name
 from shared_tests.fixtures import normal
 from shared_tests.repository import CHAIN, PACKAGES
@@ -90,3 +91,18 @@ def test_the_only_model_of_a_file_needs_no_class_name(interchange):
     config = {"vocabulary_size": 3, "dim": 2}
     model = interchange.from_arrays("padded_embedding", config, {"table": table})
     assert list(interchange.to_arrays(model)) == ["table"]
+
+
+def test_metadata_travels_beside_the_model(interchange, tmp_path):
+    weights = {"weight": normal(3, 2, seed=1), "bias": normal(2, seed=2)}
+    config = {"in_features": 3, "out_features": 2}
+    model = interchange.from_arrays("sparse_projection", config, weights)
+    vectors = normal(5, 2, seed=3).astype("float32")
+    metadata = {"classes": ["cat", "dog"], "threshold": 0.25, "vectors": vectors}
+    interchange.save_model(model, tmp_path / "model", metadata=metadata)
+    arrays = interchange.to_arrays(interchange.load_model(tmp_path / "model"))
+    for name, array in weights.items():
+        np.testing.assert_array_equal(arrays[name], array)
+    found = numpy_infer.read_metadata(tmp_path / "model")
+    np.testing.assert_array_equal(found.pop("vectors"), vectors)
+    assert found == {"classes": ["cat", "dog"], "threshold": 0.25}

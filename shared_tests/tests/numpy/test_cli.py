@@ -75,6 +75,12 @@ scale (3,), shift (3,), mean (3,), variance (3,)  (n, 3)  12
 weight (3, 2)                                     (n, 2)  6
 6      Softmax     5     axis=-1                      \
                                                   (n, 2)
+
+metadata
+  classes: ["\\u00c4rger", "joy"]
+  mel: {"bands": 40, "rate": 16000.0, "log": true, "top": null}
+  vectors: {"shape": [3, 2], "dtype": "float64"}
+  counts: {"shape": [5], "dtype": "uint16"}
 """
 
 

@@ -17,7 +17,14 @@ import pytest
 from numpy_infer import AveragePool, Input, MaxPool, MaxUnpool
 from numpy_infer.format import atomic_file
 from numpy_infer.layers import activations
-from numpy_infer.model_file import ModelFileError, load_model, read_arrays, read_model, write_model
+from numpy_infer.model_file import (
+    ModelFileError,
+    load_model,
+    read_arrays,
+    read_metadata,
+    read_model,
+    write_model,
+)
 from shared_tests.fixtures import normal
 from shared_tests.model_files.samples import (
     SAMPLES,
@@ -74,6 +81,81 @@ def test_what_is_written_is_read(name, path):
     net = load_model(path)
     assert net[0](sample.x) is sample.x
     net[-1](sample.x)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_metadata_comes_back(name, path):
+    sample = SAMPLES[name]
+    sample.write(path)
+    found = read_metadata(path)
+    assert found.keys() == sample.metadata.keys()
+    for key, value in sample.metadata.items():
+        if isinstance(value, np.ndarray):
+            assert found[key].dtype == value.dtype
+            np.testing.assert_array_equal(found[key], value)
+            assert not found[key].flags.writeable
+        else:
+            assert found[key] == value
+    assert any(isinstance(one, np.ndarray) for one in SAMPLES["perceptron"].metadata.values())
+
+
+def test_metadata_changes_nothing_of_the_model(path, tmp_path):
+    arguments = (SMALL.component, SMALL.config, SMALL.arrays)
+    write_model(path, *arguments)
+    write_model(tmp_path / "empty", *arguments, {})
+    assert path.read_bytes() == (tmp_path / "empty").read_bytes()
+    assert read_metadata(path) == {}
+    wanted = load_model(path)[-1](SMALL.x)
+    # Float64 vectors beside float32 weights, and a name that is an array of the model's too.
+    own = {"1.weight": normal(9, 5, seed=1), "x": [], "nothing": np.zeros((0, 3))}
+    write_model(path, *arguments, own)
+    np.testing.assert_array_equal(load_model(path)[-1](SMALL.x), wanted)
+    assert read_model(path).arrays.keys() == SMALL.arrays.keys()
+    assert read_metadata(path)["nothing"].shape == (0, 3)
+    assert read_metadata(path)["x"] == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"mel": {1: 2}}, "'mel'"),  # JSON would make a text of the key
+        ({"sizes": (1, 2)}, "'sizes'"),  # and a list of the tuple
+        ({"threshold": np.float32(0.5)}, "'threshold'"),
+        ({"threshold": float("nan")}, "'threshold'"),
+        ({"made": {1, 2}}, "'made'"),
+        ({"names": np.array(["a"])}, "'names'"),
+        ({"objects": np.array([None])}, "'objects'"),
+        ({"wide": np.zeros(2, complex)}, "'wide'"),
+        ({"swapped": np.zeros(2, ">f4")}, "'swapped'"),
+        ({3: "x"}, "by their names"),
+        ([("a", 1)], "by their names"),
+    ],
+)
+def test_metadata_that_would_not_come_back_is_refused(metadata, message, path):
+    SMALL.write(path)
+    before = path.read_bytes()
+    with pytest.raises((TypeError, ValueError), match=message):
+        write_model(path, SMALL.component, SMALL.config, SMALL.arrays, metadata)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [[], "x", 3, None, {"vectors": 1}])
+def test_damaged_metadata_is_refused(value, path):
+    write_model(path, SMALL.component, SMALL.config, SMALL.arrays, {"vectors": np.eye(2)})
+    header, description, body = unpack(path.read_bytes())
+    description["metadata"] = value
+    path.write_bytes(pack(header, seal(header, description, body), body))
+    for load in (load_model, read_model, read_metadata):
+        refused(path, "metadata: expected", load)
+
+
+def test_changed_metadata_is_refused(path):
+    write_model(path, SMALL.component, SMALL.config, SMALL.arrays, {"threshold": 0.5})
+    header, description, body = unpack(path.read_bytes())
+    description["metadata"]["threshold"] = 0.25
+    path.write_bytes(pack(header, description, body))
+    for load in (load_model, read_model, read_metadata):
+        refused(path, "checksum", load)
 
 
 def test_the_parts_of_a_file_make_the_same_file(path, parts):
