@@ -1,0 +1,1 @@
+"""Whole programs on real input, one folder each: `python -m examples.stems`."""

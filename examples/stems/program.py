@@ -1,0 +1,67 @@
+"""The program: load words, train, save one file, measure what NumPy serves from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import numpy_infer
+from examples.stems import data
+from examples.stems.data import Split, Words
+from examples.support.options import Options, Report
+from examples.support.plots import curves, gradient_flow
+from numpy_infer.evaluation import recall_at_k
+
+LANGUAGE = "en"
+
+
+def run(options: Options, report: Report) -> dict[str, dict[str, float]]:
+    """Bring words of one stem close together, and find the nearest words of unseen stems.
+
+    An encoder reads each word from right to left and is trained with cosine triplets. The words are
+    the most frequent English ones, with the stems of the Snowball stemmer.
+    """
+    count = 2000 if options.quick else 20000
+    split = data.load(options.data, language=LANGUAGE, count=count, seed=options.seed)
+    print(f"{split.source}: {len(split.training.words)} words to train on")
+    alphabet = data.alphabet_of(split.training.words)
+    directions = {"left to right": False, "right to left": True}
+    if options.start:  # that encoder reads right to left, and knows this alphabet
+        alphabet = numpy_infer.read_metadata(options.start)["alphabet"]
+        del directions["left to right"]
+    quality = {"trigram bag": {"recall@1": recall(data.trigram_bags(split.unseen.words), split)}}
+    for name, reverse in directions.items():
+        trained = options.training("stems").train(
+            split,
+            alphabet,
+            reverse=reverse,
+            start=options.start,
+            seed=options.seed,
+            epochs=2 if options.quick else 10,
+            report=report,
+        )
+        trained.save(options.model_file, metadata=metadata(split, alphabet))
+        vectors = embed(options.model_file, split.unseen)
+        quality[name] = {"recall@1": recall(vectors, split), "epochs": len(trained.history)}
+    if options.plots:
+        curves(options.output / "training.png", trained.history)
+        gradient_flow(options.output / "gradient_flow.png", trained.flows)
+    return quality
+
+
+def metadata(split: Split, alphabet: list[str]) -> dict[str, object]:
+    """What serving needs beside the encoder."""
+    return {"alphabet": alphabet, "words": split.training.words + split.unseen.words}
+
+
+def embed(model_file: Path, words: Words) -> np.ndarray:
+    """The vectors of words, (words, dim), computed with NumPy from the model file."""
+    alphabet = numpy_infer.read_metadata(model_file)["alphabet"]
+    vectors: np.ndarray = numpy_infer.load_model(model_file)[-1](data.encode(words.words, alphabet))
+    return vectors
+
+
+def recall(vectors: np.ndarray, split: Split) -> float:
+    """The share of unseen words whose nearest other unseen word has the same stem."""
+    return recall_at_k(vectors, split.unseen.stems, 1)

@@ -1,0 +1,80 @@
+"""Stems in PyTorch: batches of two words for each of 64 stems, and all of their triplets."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from examples.stems.data import Split, encode
+from examples.support.options import Report
+from examples.support.training import Training
+from numpy_infer.evaluation import recall_at_k
+from numpy_infer.sampling import BalancedBatches
+from pytorch_impl.gradient_flow import gradient_flow
+from pytorch_impl.interchange import load_model, save_model
+from pytorch_impl.sanity_checks import check_spread
+from pytorch_impl.sequence_encoder import SequenceEncoder
+from pytorch_impl.smorms3 import SMORMS3
+from pytorch_impl.triplet_loss import all_triplets_loss
+
+MARGIN = 0.3
+PATIENCE = 3  # epochs without a better recall, and the training stops
+
+
+def train(
+    split: Split,
+    alphabet: list[str],
+    *,
+    reverse: bool,
+    start: Path | None,
+    seed: int,
+    epochs: int,
+    report: Report,
+) -> Training:
+    """Train the encoder, or go on with the one in `start`; the best of all epochs is kept."""
+    model: nn.Module = SequenceEncoder(
+        vocabulary_size=len(alphabet) + 2,
+        embedding_dim=32,
+        hidden=96,
+        dropout=0.0,
+        reverse=reverse,
+        seed=seed,
+    )
+    if start:
+        model = load_model(start)
+    words = torch.tensor(encode(split.training.words, alphabet))  # (words, longest)
+    stems = torch.tensor(split.training.stems)
+    held_out = torch.tensor(encode(split.validation.words, alphabet))
+    batches = BalancedBatches(split.training.stems, classes=64, samples=2, seed=seed)
+    optimizer = SMORMS3(model.parameters(), lr=0.005)
+    training = Training(copy.deepcopy(model), save_model)
+    with torch.no_grad():
+        untrained = model(held_out)
+    best, best_epoch = -1.0, 0
+    for epoch in range(1, epochs + 1):
+        losses = []
+        for index in batches:
+            vectors = model(words[index])  # (128, hidden)
+            loss = all_triplets_loss(vectors, stems[index], margin=MARGIN, reduction="active")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        training.flows.append(gradient_flow(model))
+        with torch.no_grad():
+            vectors = model(held_out)
+        spread = check_spread(vectors, start=untrained)
+        if not spread:
+            raise ValueError(f"the embeddings have collapsed: {spread.message}")
+        recall = recall_at_k(vectors.numpy(), split.validation.stems, 1)
+        training.history.append({"loss": float(np.mean(losses)), "recall@1": recall})
+        report(epoch, epochs, **training.history[-1])
+        if recall > best:
+            best, best_epoch, training.model = recall, epoch, copy.deepcopy(model)
+        elif epoch - best_epoch >= PATIENCE:
+            break
+    return training
