@@ -17,6 +17,7 @@ from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distanc
 from pytorch_impl.fast import triplet_loss as fast
 from pytorch_impl.support.checks import (
     check_choice,
+    check_flag,
     check_floating,
     check_labels,
     check_like,
@@ -24,7 +25,9 @@ from pytorch_impl.support.checks import (
     check_number,
 )
 from pytorch_impl.support.configured import ConfiguredModule
+from pytorch_impl.support.labels import positives_and_negatives, same_label
 from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.soft_margin import soft_margin_sums, softplus
 from pytorch_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -41,24 +44,31 @@ def triplet_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> Tensor:
     """The hinge of the triplet in each row.
 
         max(0, margin + d(anchor, positive) − d(anchor, negative))
 
-    The gradient is zero where the margin is met exactly. Half precision computes in float32.
+    With a soft margin log(1 + exp(v)) stands in the place of each hinge max(0, v): a triplet that
+    meets its margin still learns a little. Its authors use it with margin 0.
+
+    The gradient of a hinge is zero where the margin is met exactly. Half precision computes in
+    float32.
 
     Args:
         anchor, positive, negative: (batch, features), of one floating dtype.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
         TypeError: for integers and for dtypes that differ.
         ValueError: for an empty batch, shapes that differ or a negative margin.
-    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
+        (2017), section 2.
     Example:
         >>> x = torch.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).item()  # both distances are 1
@@ -67,6 +77,7 @@ def triplet_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     check_floating("anchor", anchor, ndim=2)
     check_not_empty("anchor", anchor)
     check_like("positive", positive, "anchor", anchor)
@@ -77,10 +88,11 @@ def triplet_loss(
         by_rows = fast.row_distances
     near = by_rows(anchor, positive, distance=distance)  # (batch,)
     far = by_rows(anchor, negative, distance=distance)
-    hinge = torch.relu(margin + near - far)
+    violation = margin + near - far
+    losses = softplus(violation) if soft_margin else torch.relu(violation)
     if reduction == "none":
-        return hinge
-    return hinge.mean() if reduction == "mean" else hinge.sum()
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 @in_single_precision
@@ -91,6 +103,7 @@ def all_triplets_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> Tensor:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
@@ -107,6 +120,8 @@ def all_triplets_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
+            triplet is active then, and all n³ are formed, in blocks of anchors.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
@@ -120,29 +135,40 @@ def all_triplets_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, embeddings.shape[0])
+    related = same_label(labels, labels)
+    positive, negative = positives_and_negatives(related, of_the_batch=True)
     distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
-    constant = distances.detach()
-    tolerance = rounding_error(constant, distance)
-    if fast.applies(constant):  # more than a few rows, and no torch.func transform
-        counts, active = fast.count_active(constant, labels, margin, tolerance)
+    valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
+    if soft_margin:
+        sums, active = soft_margin_sums(distances, positive, negative, margin), valid
     else:
-        counts, active = _count_active(constant, labels, margin, tolerance)
-    sums = (counts * distances).sum(1) + margin * active  # the hinges of each anchor, (n,)
+        counts, active = _active(distances, positive, negative, margin, distance)
+        sums = (counts * distances).sum(1) + margin * active  # the hinges of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return sums.sum()
-    n_positives = (labels[:, None] == labels).sum(1) - 1
-    valid = n_positives * (len(labels) - 1 - n_positives)
     count = (active if reduction == "active" else valid).sum()
     return sums.sum() / count.clamp_min(1)
 
 
+def _active(
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, distance: str
+) -> tuple[Tensor, Tensor]:
+    """The active triplets, counted by the faster way where that applies."""
+    distances = distances.detach()
+    tolerance = rounding_error(distances, distance)
+    if fast.applies(distances):  # more than a few rows, and no torch.func transform
+        return fast.count_active(distances, positive, negative, margin, tolerance)
+    return _count_active(distances, positive, negative, margin, tolerance)
+
+
 def _count_active(
-    distances: Tensor, labels: Tensor, margin: float, tolerance: Tensor
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Count the active triplets, those that violate the margin, by comparing all of them.
 
@@ -154,10 +180,8 @@ def _count_active(
     for a gradient, so that memory is ANCHORS · n² bytes at a time instead of n³.
     Returns #A_p and −#A_n, (n, n), and #A, (n,).
     """
-    same = labels[:, None] == labels
-    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     counts = []
-    blocks = (x.split(ANCHORS) for x in (distances, positive, ~same))
+    blocks = (x.split(ANCHORS) for x in (distances, positive, negative))
     for d, p, n in zip(*blocks, strict=True):
         violates = d[:, None, :] < (d + margin - tolerance)[:, :, None]
         active = p[:, :, None] & n[:, None, :] & violates  # (anchors, positives, negatives)
@@ -170,7 +194,7 @@ class TripletLoss(ConfiguredModule):
     """`triplet_loss` as a module, called with (anchor, positive, negative).
 
     Args:
-        margin, distance, reduction: as of `triplet_loss`.
+        margin, distance, reduction, soft_margin: as of `triplet_loss`.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
     Example:
@@ -180,13 +204,20 @@ class TripletLoss(ConfiguredModule):
     """
 
     def __init__(
-        self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"
+        self,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        soft_margin: bool = False,
     ) -> None:
         super().__init__()
         margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
+        soft_margin = check_flag("soft_margin", soft_margin)
         self.config = {"margin": margin, "distance": distance, "reduction": reduction}
+        self.config |= {"soft_margin": soft_margin}
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return triplet_loss(anchor, positive, negative, **self.config)

@@ -17,6 +17,7 @@ from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.fast import triplet_loss as fast
 from tf2_impl.support.checks import (
     check_choice,
+    check_flag,
     check_floating,
     check_labels,
     check_like,
@@ -25,7 +26,9 @@ from tf2_impl.support.checks import (
     size,
 )
 from tf2_impl.support.keras_loss import FloatingLoss
+from tf2_impl.support.labels import positives_and_negatives, same_label
 from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.soft_margin import soft_margin_sums, softplus
 from tf2_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -41,24 +44,31 @@ def triplet_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> tf.Tensor:
     """The hinge of the triplet in each row.
 
         max(0, margin + d(anchor, positive) − d(anchor, negative))
 
-    The gradient is zero where the margin is met exactly. Half precision computes in float32.
+    With a soft margin log(1 + exp(v)) stands in the place of each hinge max(0, v): a triplet that
+    meets its margin still learns a little. Its authors use it with margin 0.
+
+    The gradient of a hinge is zero where the margin is met exactly. Half precision computes in
+    float32.
 
     Args:
         anchor, positive, negative: (batch, features), of one floating dtype.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
         TypeError: for integers and for dtypes that differ.
         ValueError: for an empty batch, shapes that differ or a negative margin.
-    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
+        (2017), section 2.
     Example:
         >>> x = tf.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).numpy().item()  # both distances are 1
@@ -67,6 +77,7 @@ def triplet_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     anchor = tf.convert_to_tensor(anchor)
     positive = tf.convert_to_tensor(positive)
     negative = tf.convert_to_tensor(negative)
@@ -76,10 +87,11 @@ def triplet_loss(
     check_like("negative", negative, "anchor", anchor)
     near = paired_distances(anchor, positive, distance=distance)  # (batch,)
     far = paired_distances(anchor, negative, distance=distance)
-    hinge = tf.nn.relu(margin + near - far)
+    violation = margin + near - far
+    losses = softplus(violation) if soft_margin else tf.nn.relu(violation)
     if reduction == "none":
-        return hinge
-    return tf.reduce_mean(hinge) if reduction == "mean" else tf.reduce_sum(hinge)
+        return losses
+    return tf.reduce_mean(losses) if reduction == "mean" else tf.reduce_sum(losses)
 
 
 @in_single_precision
@@ -90,6 +102,7 @@ def all_triplets_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> tf.Tensor:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
@@ -106,6 +119,8 @@ def all_triplets_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
+            triplet is active then, and all n³ are formed, in blocks of anchors.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
@@ -119,31 +134,46 @@ def all_triplets_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
     check_labels("labels", labels, size(embeddings, 0))
+    related = same_label(labels, labels)
+    positive, negative = positives_and_negatives(related, of_the_batch=True)
     distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
-    constant = tf.stop_gradient(distances)
-    tolerance = rounding_error(constant, distance)
-    if fast.applies():  # where XLA does not compile: its search compares all with all
-        counts, active = fast.count_active(constant, labels, margin, tolerance)
+    n_negatives = tf.math.count_nonzero(negative, axis=1, dtype=distances.dtype)
+    valid = tf.math.count_nonzero(positive, axis=1, dtype=distances.dtype) * n_negatives  # (n,)
+    if soft_margin:
+        sums, active = soft_margin_sums(distances, positive, negative, margin), valid
     else:
-        counts, active = _count_active(constant, labels, margin, tolerance)
-    sums = tf.reduce_sum(counts * distances, axis=1) + margin * active  # of each anchor, (n,)
+        counts, active = _active(distances, positive, negative, margin, distance)
+        sums = tf.reduce_sum(counts * distances, axis=1) + margin * active  # of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return tf.reduce_sum(sums)
-    same = labels[:, None] == labels
-    n_negatives = tf.math.count_nonzero(~same, axis=1, dtype=sums.dtype)
-    valid = (tf.math.count_nonzero(same, axis=1, dtype=sums.dtype) - 1) * n_negatives
     count = tf.reduce_sum(active if reduction == "active" else valid)
     return tf.reduce_sum(sums) / tf.maximum(count, 1)
 
 
+def _active(
+    distances: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, margin: float, distance: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The active triplets, counted by the faster way where that applies."""
+    distances = tf.stop_gradient(distances)
+    tolerance = rounding_error(distances, distance)
+    if fast.applies():  # where XLA does not compile: its search compares all with all
+        return fast.count_active(distances, positive, negative, margin, tolerance)
+    return _count_active(distances, positive, negative, margin, tolerance)
+
+
 def _count_active(
-    distances: tf.Tensor, labels: tf.Tensor, margin: float, tolerance: tf.Tensor
+    distances: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    margin: float,
+    tolerance: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Count the active triplets, those that violate the margin, by comparing all of them.
 
@@ -155,8 +185,6 @@ def _count_active(
     for a gradient, so that memory is n² bytes for each anchor instead of n³.
     Returns #A_p and −#A_n, (n, n), and #A, (n,).
     """
-    same = labels[:, None] == labels
-    positive = same & ~tf.eye(tf.shape(labels)[0], dtype=tf.bool)
 
     def count(anchor: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         d, p, n = anchor  # its distances, its positives and its negatives, (n,)
@@ -164,7 +192,7 @@ def _count_active(
         active = tf.cast(active, d.dtype)
         return tf.reduce_sum(active, axis=1) - tf.reduce_sum(active, axis=0)
 
-    counts = tf.map_fn(count, (distances, positive, ~same), fn_output_signature=distances.dtype)
+    counts = tf.map_fn(count, (distances, positive, negative), fn_output_signature=distances.dtype)
     return counts, tf.reduce_sum(tf.nn.relu(counts), axis=1)
 
 
@@ -175,7 +203,7 @@ class TripletLoss(FloatingLoss):
     The three rows of an example are anchor, positive and negative.
 
     Args:
-        margin, distance, reduction: as of `triplet_loss`.
+        margin, distance, reduction, soft_margin: as of `triplet_loss`.
         name, dtype: as of any Keras loss.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
@@ -192,12 +220,15 @@ class TripletLoss(FloatingLoss):
         reduction: str = "mean",
         name: str = "triplet_loss",
         dtype: str | None = None,
+        soft_margin: bool = False,
     ) -> None:
         margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
+        soft_margin = check_flag("soft_margin", soft_margin)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.config: dict[str, Any] = {"margin": margin, "distance": distance}
+        self.config |= {"soft_margin": soft_margin}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         check_floating("y_pred", y_pred, ndim=3)

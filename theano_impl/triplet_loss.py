@@ -18,13 +18,16 @@ from theano_impl.distances import DISTANCES, paired_distances, pairwise_distance
 from theano_impl.fast import triplet_loss as fast
 from theano_impl.support.checks import (
     check_choice,
+    check_flag,
     check_floating,
     check_labels,
     check_like,
     check_not_empty,
     check_number,
 )
+from theano_impl.support.labels import positives_and_negatives, same_label
 from theano_impl.support.layer import Layer
+from theano_impl.support.soft_margin import soft_margin_sums, softplus
 from theano_impl.support.ties import rounding_error
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -39,25 +42,31 @@ def triplet_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> TensorVariable:
     """The hinge of the triplet in each row.
 
         max(0, margin + d(anchor, positive) − d(anchor, negative))
 
-    The gradient is zero where the margin is met exactly.
+    With a soft margin log(1 + exp(v)) stands in the place of each hinge max(0, v): a triplet that
+    meets its margin still learns a little. Its authors use it with margin 0.
+
+    The gradient of a hinge is zero where the margin is met exactly.
 
     Args:
         anchor, positive, negative: (batch, features), float32 or float64.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
         TypeError: for integers and for dtypes that differ.
         ValueError: for a negative margin.
         AssertionError: when it runs, for an empty batch or shapes that differ.
-    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
+        (2017), section 2.
     Example:
         >>> x = T.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).eval().item()  # both distances are 1
@@ -66,6 +75,7 @@ def triplet_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     anchor = T.as_tensor_variable(anchor)
     positive = T.as_tensor_variable(positive)
     negative = T.as_tensor_variable(negative)
@@ -78,9 +88,10 @@ def triplet_loss(
     violation = np.asarray(margin, anchor.dtype) + near - far
     # nnet.relu has gradient 0.5 at exactly 0; a switch the other way round would hide NaN.
     hinge = T.switch(violation <= 0, T.zeros_like(violation), violation)
+    losses = softplus(violation) if soft_margin else hinge
     if reduction == "none":
-        return hinge
-    return T.mean(hinge) if reduction == "mean" else T.sum(hinge)
+        return losses
+    return T.mean(losses) if reduction == "mean" else T.sum(losses)
 
 
 def all_triplets_loss(
@@ -90,6 +101,7 @@ def all_triplets_loss(
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
+    soft_margin: bool = False,
 ) -> TensorVariable:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
@@ -105,6 +117,8 @@ def all_triplets_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
+        soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
+            triplet is active then, and all n³ are formed, in blocks of anchors.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
@@ -119,31 +133,50 @@ def all_triplets_loss(
     margin = check_number("margin", margin, least=0)
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+    soft_margin = check_flag("soft_margin", soft_margin)
     embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
     labels = check_labels("labels", labels, embeddings.shape[0])
+    related = same_label(labels, labels)
+    positive, negative = positives_and_negatives(related, of_the_batch=True)
     distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
-    constant = disconnected_grad(distances)
-    tolerance = rounding_error(constant, distance)
+    valid = T.cast(T.sum(positive, axis=1) * T.sum(negative, axis=1), distances.dtype)  # (n,)
     typed_margin = np.asarray(margin, embeddings.dtype)  # a Python float would upcast float32
-    if fast.applies():  # to any number of rows, which is not known here
-        counts, active = fast.count_active(constant, labels, typed_margin, tolerance)
+    if soft_margin:
+        sums, active = soft_margin_sums(distances, positive, negative, typed_margin), valid
     else:
-        counts, active = _count_active(constant, labels, typed_margin, tolerance)
-    sums = T.sum(counts * distances, axis=1) + typed_margin * active  # of each anchor, (n,)
+        counts, active = _active(distances, positive, negative, typed_margin, distance)
+        sums = T.sum(counts * distances, axis=1) + typed_margin * active  # of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return T.sum(sums)
-    n_positives = T.sum(T.eq(labels[:, None], labels), axis=1) - 1
-    valid = T.cast(n_positives * (labels.shape[0] - 1 - n_positives), sums.dtype)
     count = T.sum(active if reduction == "active" else valid)
     return T.sum(sums) / T.maximum(count, 1)
 
 
+def _active(
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    margin: np.ndarray,
+    distance: str,
+) -> tuple[TensorVariable, TensorVariable]:
+    """The active triplets, counted by the faster way where that applies."""
+    distances = disconnected_grad(distances)
+    tolerance = rounding_error(distances, distance)
+    if fast.applies():  # to any number of rows, which is not known here
+        return fast.count_active(distances, positive, negative, margin, tolerance)
+    return _count_active(distances, positive, negative, margin, tolerance)
+
+
 def _count_active(
-    distances: TensorVariable, labels: TensorVariable, margin: np.ndarray, tolerance: TensorVariable
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    margin: np.ndarray,
+    tolerance: TensorVariable,
 ) -> tuple[TensorVariable, TensorVariable]:
     """Count the active triplets, those that violate the margin, by comparing all of them.
 
@@ -155,8 +188,6 @@ def _count_active(
     for a gradient, so that memory is n² bytes for each anchor instead of n³.
     Returns #A_p and −#A_n, (n, n), and #A, (n,).
     """
-    same = T.eq(labels[:, None], labels)
-    positive, negative = same & T.eq(T.eye(labels.shape[0]), 0), T.eq(same, 0)
 
     def count(d, p, n, tolerance):
         """Of one anchor: its distances, its positives and its negatives, (n,)."""
@@ -173,7 +204,7 @@ class TripletLoss(Layer):
     """`triplet_loss` as a layer: `.output` is the loss; it has no `.params`.
 
     Args:
-        anchor, positive, negative, margin, distance, reduction: as of `triplet_loss`.
+        anchor, positive, negative, margin, distance, reduction, soft_margin: as of `triplet_loss`.
     Raises:
         As `triplet_loss` does.
     Example:
@@ -191,7 +222,9 @@ class TripletLoss(Layer):
         margin: float = 0.3,
         distance: str = "cosine",
         reduction: str = "mean",
+        soft_margin: bool = False,
     ) -> None:
         config = {"margin": margin, "distance": distance, "reduction": reduction}
+        config |= {"soft_margin": soft_margin}
         super().__init__(anchor, positive, negative, config=config)
         self.output = triplet_loss(anchor, positive, negative, **self.config)

@@ -24,22 +24,21 @@ def applies(distances: Tensor) -> bool:
 
 
 def count_active(
-    distances: Tensor, labels: Tensor, margin: float, tolerance: Tensor
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
-    positives, is_positive = _positives(labels)  # (n, size of the largest class)
+    positives, is_positive = _positives(positive)  # (n, most positives of an anchor)
     width = positives.shape[1]
     reach = distances.gather(1, positives) + margin - tolerance
     reaches, order = reach.masked_fill(~is_positive, -math.inf).sort(dim=1)
     # Each distance is within the reach of the sorted positives from this index on.
     index = torch.searchsorted(reaches, distances, right=True)
-    same = labels[:, None] == labels
-    counts = (index - width).to(distances.dtype).masked_fill_(same, 0)
-    negatives_at = index.new_zeros(len(labels), width + 1)
-    negatives_at.scatter_add_(1, index, (~same).to(torch.int64))
+    counts = (index - width).to(distances.dtype).masked_fill_(~negative, 0)
+    negatives_at = index.new_zeros(len(distances), width + 1)
+    negatives_at.scatter_add_(1, index, negative.to(torch.int64))
     reached = negatives_at.cumsum(1)[:, :width]
-    # Padding is the anchor itself, which reaches nothing: -inf is sorted before every distance.
-    counts = counts.scatter(1, positives.gather(1, order), reached.to(distances.dtype))
+    # Padding reaches nothing: -inf is sorted before every distance.
+    counts.scatter_add_(1, positives.gather(1, order), reached.to(distances.dtype))
     return counts, reached.sum(1).to(distances.dtype)
 
 
@@ -57,16 +56,15 @@ def row_distances(x: Tensor, y: Tensor, *, distance: str) -> Tensor:
     return norm.masked_fill(zero[:, 0], 0)
 
 
-def _positives(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row the other rows of its class, ascending, and which of these are not padding.
+def _positives(positive: Tensor) -> tuple[Tensor, Tensor]:
+    """For each anchor the columns of its positives, ascending, and which of these are no padding.
 
-    Both are (n, size of the largest class), int64 and bool. A row is padded with its own index.
+    Both are (n, most positives of an anchor), int64 and bool. A row is padded with column 0.
     """
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    by_class = classes.argsort(stable=True)
-    first = (sizes.cumsum(0) - sizes)[:, None]  # of each class in `by_class`
-    column = torch.arange(int(sizes.max()), device=labels.device)
-    members = by_class[(first + column).clamp_max(len(labels) - 1)][classes]
-    itself = torch.arange(len(labels), device=labels.device)[:, None]
-    is_positive = (column < sizes[:, None])[classes] & (members != itself)
-    return torch.where(is_positive, members, itself), is_positive
+    rows, columns = positive.nonzero(as_tuple=True)
+    sizes = positive.sum(1)
+    rank = torch.arange(len(rows), device=rows.device) - (sizes.cumsum(0) - sizes)[rows]
+    positives = rows.new_zeros(len(positive), int(sizes.max()))
+    positives[rows, rank] = columns
+    width = torch.arange(positives.shape[1], device=rows.device)
+    return positives, width < sizes[:, None]

@@ -26,6 +26,17 @@ def same_label(labels: Tensor, reference_labels: Tensor) -> Tensor:
     return labels[:, None] == reference_labels
 
 
+def positives_and_negatives(related: Tensor, *, of_the_batch: bool) -> tuple[Tensor, Tensor]:
+    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+
+    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    """
+    if not of_the_batch:
+        return related, ~related
+    others = ~torch.eye(related.shape[0], dtype=torch.bool, device=related.device)
+    return related & others, ~related & others
+
+
 def checked_relation(
     labels: Tensor | None,
     same: Tensor | None,

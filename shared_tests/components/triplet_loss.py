@@ -9,21 +9,35 @@ from shared_tests.components.distances import paired_distances, pairwise_distanc
 from shared_tests.fixtures import digits, normal
 
 
-def triplet_loss(anchor, positive, negative, margin=0.3, distance="cosine", reduction="mean"):
+def hinge(violation, soft_margin):
+    return np.logaddexp(0, violation) if soft_margin else np.maximum(0, violation)
+
+
+def triplet_loss(
+    anchor,
+    positive,
+    negative,
+    margin=0.3,
+    distance="cosine",
+    reduction="mean",
+    soft_margin=False,
+):
     near = paired_distances(anchor, positive, distance)
     far = paired_distances(anchor, negative, distance)
-    hinge = np.maximum(0, margin + near - far)
-    return {"mean": hinge.mean(), "sum": hinge.sum(), "none": hinge}[reduction]
+    losses = hinge(margin + near - far, soft_margin)
+    return {"mean": losses.mean(), "sum": losses.sum(), "none": losses}[reduction]
 
 
-def all_triplets_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
+def all_triplets_loss(
+    embeddings, labels, margin=0.3, distance="cosine", reduction="mean", soft_margin=False
+):
     distances = pairwise_distances(embeddings, embeddings, distance)
     same = labels[:, None] == labels
     positive = same & ~np.eye(len(labels), dtype=bool)
     valid = positive[:, :, None] & ~same[:, None, :]
     violation = margin + distances[:, :, None] - distances[:, None, :]
-    active = valid & (violation > 0)
-    sums = np.where(active, violation, 0).sum(axis=(1, 2))
+    active = valid & (soft_margin | (violation > 0))
+    sums = np.where(valid, hinge(violation, soft_margin), 0).sum(axis=(1, 2))
     return {
         "mean": sums.sum() / max(valid.sum(), 1),
         "active": sums.sum() / max(active.sum(), 1),
@@ -32,6 +46,7 @@ def all_triplets_loss(embeddings, labels, margin=0.3, distance="cosine", reducti
     }[reduction]
 
 
+DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 TRIPLET = {
     name: normal(5, 7, seed=seed) for seed, name in enumerate(("anchor", "positive", "negative"))
 }
@@ -40,6 +55,11 @@ KINK = {
     "anchor": np.zeros((3, 2)),
     "positive": np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]),
     "negative": np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 1.0]]),
+}
+FAR = {
+    "anchor": np.zeros((3, 2)),
+    "positive": np.array([[50.0, 50.0], [1.0, 0.0], [5.0, 2.0]]),
+    "negative": np.array([[1.0, 0.0], [50.0, 50.0], [1.0, 3.0]]),
 }
 EQUAL = dict.fromkeys(("anchor", "positive", "negative"), normal(3, 5, seed=4))
 PIXELS, NUMBERS = digits(33)
@@ -69,11 +89,39 @@ def each(distances, reductions, inputs):
     )
 
 
-DISTANCES = ("cosine", "sqeuclidean", "euclidean")
 TRIPLET_CASES = (
     *each(DISTANCES, ("mean", "sum", "none"), TRIPLET),
     Case("digits", DIGITS, {"distance": "sqeuclidean", "margin": 5.0}),
     Case("margin zero", TRIPLET, {"margin": 0.0}),
+    *(
+        Case(
+            f"soft margin, {distance}",
+            TRIPLET,
+            {"distance": distance, "margin": 0.0, "reduction": "none", "soft_margin": True},
+        )
+        for distance in DISTANCES
+    ),
+    # v from −5000 to 5000: exp(v) overflows, and log(1 + exp(v)) is v, or nothing.
+    Case(
+        "soft margin, far apart",
+        FAR,
+        {"distance": "sqeuclidean", "margin": 0.25, "reduction": "none", "soft_margin": True},
+    ),
+    # v from 20.25 to 22.25, where log(1 + exp(v)) is nearly v.
+    Case(
+        "soft margin, nearly linear",
+        {
+            "anchor": np.zeros((3, 2)),
+            "positive": np.array([[5.0, 1.0], [5.0, 2.0], [3.0, 4.0]]),
+            "negative": np.array([[2.0, 1.0], [1.0, 2.5], [1.0, 2.0]]),
+        },
+        {"distance": "sqeuclidean", "margin": 0.25, "reduction": "none", "soft_margin": True},
+    ),
+    Case(
+        "soft margin met exactly",
+        KINK,
+        {"distance": "sqeuclidean", "margin": 1.0, "reduction": "none", "soft_margin": True},
+    ),
     Case("batch of one", {name: value[:1] for name, value in TRIPLET.items()}),
     Case(
         "margin met exactly",
@@ -102,6 +150,7 @@ BAD_OPTIONS = (
     BadInput({"margin": float("inf")}),
     BadInput({"distance": "manhattan"}),
     BadInput({"reduction": "median"}),
+    BadInput({"soft_margin": "no"}, TypeError),
 )
 
 DEFINITION = Definition(
@@ -158,6 +207,31 @@ DEFINITION = Definition(
                     {"distance": "sqeuclidean", "margin": 2.0, "reduction": "active"},
                     differentiate=False,
                 ),
+                *(
+                    Case(
+                        f"soft margin, {distance}",
+                        BATCH,
+                        {"distance": distance, "margin": 0.0, "soft_margin": True},
+                    )
+                    for distance in DISTANCES
+                ),
+                # Every triplet is active.
+                Case(
+                    "soft margin, active",
+                    BATCH,
+                    {"distance": "euclidean", "reduction": "active", "soft_margin": True},
+                ),
+                Case(
+                    "soft margin, many rows",
+                    MANY,
+                    {"distance": "euclidean", "reduction": "none", "soft_margin": True},
+                ),
+                Case(
+                    "soft margin, no negative",
+                    ONE_CLASS,
+                    {"soft_margin": True},
+                    flat={"embeddings": ...},
+                ),
                 Case("no positive", SINGLETONS, flat={"embeddings": ...}),
                 Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
             ),
@@ -179,12 +253,12 @@ DEFINITION = Definition(
             "margin met exactly",
             {
                 "pytorch_impl": (
-                    "torch.relu(margin + near - far)",
-                    "(margin + near - far).clamp_min(0)",
+                    "torch.relu(violation)",
+                    "violation.clamp_min(0)",
                 ),
                 "tf2_impl": (
-                    "tf.nn.relu(margin + near - far)",
-                    "tf.maximum(margin + near - far, 0)",
+                    "tf.nn.relu(violation)",
+                    "tf.maximum(violation, 0)",
                 ),
                 "theano_impl": (
                     "T.switch(violation <= 0, T.zeros_like(violation), violation)",
@@ -208,13 +282,60 @@ DEFINITION = Definition(
             "many rows",
             {
                 "pytorch_impl": (
+                    "related & others, ~related & others",
+                    "related, ~related & others",
+                ),
+                "tf2_impl": (
+                    "related & others, ~related & others",
+                    "related, ~related & others",
+                ),
+                "theano_impl": (
+                    "related & others, unrelated & others",
+                    "related, unrelated & others",
+                ),
+            },
+            file="support.labels",
+        ),
+        Mutant(
+            "padding as a positive",
+            "all_triplets_loss",
+            "many rows",
+            {
+                "pytorch_impl": (
                     "masked_fill(~is_positive, -math.inf)",
                     "masked_fill(positives < 0, -math.inf)",
-                ),
-                "tf2_impl": ("same & ~tf.eye(n, dtype=tf.bool)", "same"),
-                "theano_impl": ("same & T.eq(T.eye(n), 0)", "same"),
+                )
             },
             file="fast.triplet_loss",
+        ),
+        Mutant(
+            "a soft margin that overflows",
+            "triplet_loss",
+            "soft margin, far apart",
+            {
+                "pytorch_impl": ("F.softplus(v, threshold=40)", "v.exp().log1p()"),
+                "tf2_impl": ("tf.math.softplus(v)", "tf.math.log1p(tf.exp(v))"),
+                "theano_impl": ("T.nnet.softplus(v)", "T.log(T.sqr(T.exp(v / 2)) + 1)"),
+            },
+            file="support.soft_margin",
+        ),
+        Mutant(
+            "softplus linear too early",
+            "triplet_loss",
+            "soft margin, nearly linear",
+            {"pytorch_impl": (", threshold=40", "")},
+            file="support.soft_margin",
+        ),
+        Mutant(
+            "a soft margin over all pairs of rows",
+            "all_triplets_loss",
+            "soft margin, many rows",
+            {
+                "pytorch_impl": ("p[:, :, None] & n[:, None, :]", "n[:, None, :]"),
+                "tf2_impl": ("p[:, :, None] & n[:, None, :]", "n[:, None, :]"),
+                "theano_impl": ("p[:, :, None] & n[:, None, :]", "n[:, None, :]"),
+            },
+            file="support.soft_margin",
         ),
         Mutant(
             "ties decided by rounding",
@@ -228,17 +349,6 @@ DEFINITION = Definition(
             file="fast.triplet_loss",
         ),
         Mutant(  # few rows: the other packages sort these too
-            "an anchor as its own positive among few rows",
-            "all_triplets_loss",
-            "cosine, active",
-            {
-                "pytorch_impl": (
-                    "same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)",
-                    "same",
-                )
-            },
-        ),
-        Mutant(
             "ties decided by rounding among few rows",
             "all_triplets_loss",
             "margins met exactly",

@@ -20,18 +20,20 @@ def applies() -> bool:
 
 
 def count_active(
-    distances: tf.Tensor, labels: tf.Tensor, margin: float, tolerance: tf.Tensor
+    distances: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    margin: float,
+    tolerance: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
-    n = tf.shape(labels)[0]
+    n = tf.shape(distances)[1]
     infinity = tf.constant(math.inf, distances.dtype)
-    same = labels[:, None] == labels
-    positive = same & ~tf.eye(n, dtype=tf.bool)
     reach = distances + margin - tolerance
-    negatives = tf.sort(tf.where(same, infinity, distances), axis=1)
+    negatives = tf.sort(tf.where(negative, distances, infinity), axis=1)
     reaches = tf.sort(tf.where(positive, reach, -infinity), axis=1)
     reached = tf.searchsorted(negatives, reach)
     reaching = n - tf.searchsorted(reaches, distances, side="right")
-    counts = tf.where(positive, reached, tf.where(same, 0, -reaching))
+    counts = tf.where(positive, reached, tf.where(negative, -reaching, 0))
     active = tf.reduce_sum(tf.where(positive, reached, 0), axis=1)
     return tf.cast(counts, distances.dtype), tf.cast(active, distances.dtype)

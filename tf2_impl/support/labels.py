@@ -26,6 +26,19 @@ def same_label(labels: tf.Tensor, reference_labels: tf.Tensor) -> tf.Tensor:
     return labels[:, None] == reference_labels
 
 
+def positives_and_negatives(
+    related: tf.Tensor, *, of_the_batch: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+
+    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    """
+    if not of_the_batch:
+        return related, ~related
+    others = ~tf.eye(tf.shape(related)[0], dtype=tf.bool)
+    return related & others, ~related & others
+
+
 def checked_relation(
     labels: tf.Tensor | None,
     same: tf.Tensor | None,

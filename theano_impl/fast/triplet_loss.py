@@ -18,25 +18,26 @@ def applies() -> bool:
 
 
 def count_active(
-    distances: TensorVariable, labels: TensorVariable, margin: np.ndarray, tolerance: TensorVariable
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    margin: np.ndarray,
+    tolerance: TensorVariable,
 ) -> tuple[TensorVariable, TensorVariable]:
     """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
-    n = labels.shape[0]
-    same = T.eq(labels[:, None], labels)
-    positive = same & T.eq(T.eye(n), 0)
-    negative = T.eq(same, 0)
+    n = distances.shape[1]
     reach = distances + margin - tolerance
     # Theano searches in one sorted row, not in many: sort reaches and distances together and
     # count. A reach comes before the distance that equals it: that negative is out of reach.
     order = T.argsort(T.concatenate([reach, distances], axis=1), axis=1, kind="mergesort")
     rank = T.argsort(order, axis=1, kind="mergesort")
-    rows = T.arange(n)[:, None]
+    rows = T.arange(distances.shape[0])[:, None]
     is_reach = order < n
     counted = T.cast(T.concatenate([positive, negative], axis=1), "int64")[rows, order]
     negatives_before = T.cumsum(T.switch(is_reach, 0, counted), axis=1)
     positives_before = T.cumsum(T.switch(is_reach, counted, 0), axis=1)
     reached = negatives_before[rows, rank[:, :n]]
     reaching = T.sum(positive, axis=1, keepdims=True) - positives_before[rows, rank[:, n:]]
-    counts = T.switch(positive, reached, T.switch(same, 0, -reaching))
+    counts = T.switch(positive, reached, T.switch(negative, -reaching, 0))
     active = T.sum(reached * positive, axis=1)
     return T.cast(counts, distances.dtype), T.cast(active, distances.dtype)

@@ -27,6 +27,20 @@ def same_label(labels: TensorVariable, reference_labels: TensorVariable) -> Tens
     return T.eq(labels[:, None], reference_labels)
 
 
+def positives_and_negatives(
+    related: TensorVariable, *, of_the_batch: bool
+) -> tuple[TensorVariable, TensorVariable]:
+    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+
+    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    """
+    unrelated = T.eq(related, 0)
+    if not of_the_batch:
+        return related, unrelated
+    others = T.eq(T.eye(related.shape[0]), 0)
+    return related & others, unrelated & others
+
+
 def checked_relation(
     labels: TensorVariable | None,
     same: TensorVariable | None,

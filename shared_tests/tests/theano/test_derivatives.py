@@ -38,7 +38,7 @@ STEP, BOUND = 1e-5, 1e-6
 
 
 def smooth_cells() -> list[Cell]:
-    """The first case of each operation, and of each of its distances.
+    """The first case of each operation, of each of its distances, and of those with a soft margin.
 
     Of those whose derivatives the definition does not give by hand.
     """
@@ -47,10 +47,11 @@ def smooth_cells() -> list[Cell]:
         for operation in definition.operations:
             if "theano" not in operation.backends() or not operation.differentiable:
                 continue
-            first: dict[str | None, Case] = {}
+            first: dict[tuple[str | None, bool], Case] = {}
             for case in () if operation.name in TOOLS else operation.cases:
                 if case.differentiate and not case.flat and case.gradients is None:
-                    first.setdefault(case.options.get("distance"), case)
+                    soft = case.options.get("soft_margin", False)
+                    first.setdefault((case.options.get("distance"), soft), case)
             found += [
                 Cell(definition.component, operation, case, "float64") for case in first.values()
             ]
