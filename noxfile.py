@@ -183,12 +183,7 @@ def tests_numpy(session: nox.Session) -> None:
         ]
         for name, interpreter in made.items()
     }
-    results = side_by_side(session, commands, {**os.environ, **ONE_THREAD})
-    for name, (_, output) in results.items():
-        print(f"{name}:\n{output}")
-    failed = [name for name, (status, _) in results.items() if status]
-    if failed:
-        session.error(f"failed with {', '.join(failed)}")
+    show(session, side_by_side(session, commands, {**os.environ, **ONE_THREAD}))
 
 
 def side_by_side(
@@ -204,6 +199,15 @@ def side_by_side(
         return dict(zip(commands, pool.map(run, commands.values()), strict=True))
 
 
+def show(session: nox.Session, results: dict[str, tuple[int, str]]) -> None:
+    """Print what each command has printed; an error when one has failed."""
+    for name, (_, output) in results.items():
+        print(f"{name}:\n{output}")
+    failed = [name for name, (status, _) in results.items() if status]
+    if failed:
+        session.error(f"failed with {', '.join(failed)}")
+
+
 @nox.session(name="tests-theano-c")
 def tests_theano_c(session: nox.Session) -> None:
     """Theano's C mode: the first case of every component (the report runs all), and the traps."""
@@ -211,6 +215,22 @@ def tests_theano_c(session: nox.Session) -> None:
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
     pytest(session, "theano", *selected, THEANO_FLAGS=flags)
+
+
+@nox.session(name="tests-examples")
+def tests_examples(session: nox.Session) -> None:
+    """The programs of examples/: each learns in every framework, and serves with NumPy."""
+    made = pythons(session, "examples", "tf2", "theano")
+    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'examples'}"
+    env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
+    report = {name: f"--junit-xml={REPORTS / f'{session.name}-{name}.xml'}" for name in made}
+    commands = {
+        name: [interpreter, "-m", "pytest", "-q", "examples", report[name], *session.posargs]
+        for name, interpreter in made.items()
+    }
+    for name in ("tf2", "theano"):  # the programs' training files; `examples` holds PyTorch
+        commands[name].append(f"--framework={name}")
+    show(session, side_by_side(session, commands, env))
 
 
 @nox.session(default=False)

@@ -46,7 +46,7 @@ def load(path: Path | None, *, language: str, count: int, seed: int) -> Split:
     else:
         try:
             pairs = frequent_pairs(language, count)
-            source = f"{count} most frequent words, {LANGUAGES[language]}"
+            source = LANGUAGES[language].title()
         except ImportError:
             pairs, source = made_up_pairs(count, seed), "words made up here"
     return split_by_stems(pairs, source, seed)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-import numpy_infer
 from examples.stems import data, serve
 from examples.stems.data import Split
 from examples.stems.program import embed, metadata, recall
@@ -15,7 +13,7 @@ from examples.support.training import Training
 
 @pytest.fixture
 def split() -> Split:
-    pairs = data.made_up_pairs(700, seed=1)
+    pairs = data.made_up_pairs(600, seed=1)
     return data.split_by_stems(pairs, "made up", seed=1)
 
 
@@ -49,14 +47,6 @@ def test_training_and_serving(split, framework, tmp_path, capsys):
     known = dict(zip(split.unseen.words, split.unseen.stems, strict=True))
     assert said[0] == f"{split.unseen.words[0]}:"
     assert known.get(nearest) == split.unseen.stems[0]
-
-    again = Options(framework, output=tmp_path / "again")
-    again.output.mkdir()
-    repeated = trained(split, again, epochs=2)
-    assert repeated.history == training.history
-    arrays = numpy_infer.model_file.read_arrays(again.model_file)
-    for name, array in numpy_infer.model_file.read_arrays(options.model_file).items():
-        np.testing.assert_array_equal(arrays[name], array)
 
     onward = Options(framework, output=tmp_path, start=options.model_file)
     assert trained(split, onward, epochs=1).history[0]["loss"] < losses[0]

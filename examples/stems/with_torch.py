@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from examples.support.training import Training
 from numpy_infer.evaluation import recall_at_k
 from numpy_infer.sampling import BalancedBatches
 from pytorch_impl.gradient_flow import gradient_flow
-from pytorch_impl.interchange import load_model, save_model
+from pytorch_impl.interchange import load_arrays, load_model, save_model, to_arrays
 from pytorch_impl.sanity_checks import check_spread
 from pytorch_impl.sequence_encoder import SequenceEncoder
 from pytorch_impl.smorms3 import SMORMS3
@@ -51,10 +50,10 @@ def train(
     held_out = torch.tensor(encode(split.validation.words, alphabet))
     batches = BalancedBatches(split.training.stems, classes=64, samples=2, seed=seed)
     optimizer = SMORMS3(model.parameters(), lr=0.005)
-    training = Training(copy.deepcopy(model), save_model)
+    training = Training(model, save_model)
     with torch.no_grad():
         untrained = model(held_out)
-    best, best_epoch = -1.0, 0
+    best, best_epoch, arrays = -1.0, 0, to_arrays(model)
     for epoch in range(1, epochs + 1):
         losses = []
         for index in batches:
@@ -74,7 +73,8 @@ def train(
         training.history.append({"loss": float(np.mean(losses)), "recall@1": recall})
         report(epoch, epochs, **training.history[-1])
         if recall > best:
-            best, best_epoch, training.model = recall, epoch, copy.deepcopy(model)
+            best, best_epoch, arrays = recall, epoch, to_arrays(model)
         elif epoch - best_epoch >= PATIENCE:
             break
+    load_arrays(model, arrays)
     return training

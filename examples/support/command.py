@@ -24,36 +24,29 @@ def command(
         program: the name of its folder.
         run: what it does with the options.
         data: what the user may give as data; None when the program takes none.
-        frameworks: those that it trains in; the first is the default.
+        frameworks: those that it trains in, the first is the default; none where NumPy does all.
     """
 
     def main(
-        framework: str,
         seed: int,
         output: Path,
         data: Path | None,
-        start: Path | None,
         quick: bool,
         plots: bool,
+        framework: str = "numpy",
+        start: Path | None = None,
     ) -> None:
         begin = time.monotonic()
         output.mkdir(parents=True, exist_ok=True)
         options = Options(framework, seed, output, data, start, quick, plots)
         with TrainingProgress(program) as progress:
             quality = run(options, progress)
-        results.show(f"{program}, trained with {framework}", quality)
+        results.show(f"{program}, {framework}", quality)
         results.write(output, quality)
         click.echo(f"{time.monotonic() - begin:.0f} s; wrote {', '.join(written(output))}")
 
     existing = click.Path(exists=True, path_type=Path)
     parameters: list[click.Parameter] = [
-        click.Option(
-            ["--framework"],
-            type=click.Choice(frameworks),
-            default=frameworks[0],
-            show_default=True,
-            help="What trains.",
-        ),
         click.Option(
             ["--seed"], type=click.IntRange(0), default=1, show_default=True, help="Of everything."
         ),
@@ -65,14 +58,17 @@ def command(
             help="Folder of the model file, the plots and results.json.",
         ),
         click.Option(["--data"], type=existing, help=data, hidden=data is None),
-        click.Option(
-            ["--start"],
-            type=existing,
-            help="A model file of an earlier run, of any framework, to go on from.",
-        ),
         click.Option(["--quick"], is_flag=True, help="Little data and few steps, to try it out."),
         click.Option(["--plots/--no-plots"], default=True, show_default=True, help="Draw."),
     ]
+    if frameworks:
+        choice = click.Choice(frameworks)
+        shown = {"default": frameworks[0], "show_default": True, "help": "What trains."}
+        again = "A model file of an earlier run, of any framework, to go on from."
+        parameters += [
+            click.Option(["--framework"], type=choice, **shown),
+            click.Option(["--start"], type=existing, help=again),
+        ]
     name, text = f"python -m examples.{program}", run.__doc__
     return click.Command(name, callback=guarded(main), params=parameters, help=text)
 

@@ -14,16 +14,18 @@ from numpy_infer.gradient_flow import plot_gradient_flow
 matplotlib.use("Agg")  # files alone: no display is needed
 
 
-def curves(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """What was measured in each epoch, a panel for each measure."""
-    names = list(history[0])
-    figure, panels = plt.subplots(
-        1, len(names), figsize=(4 * len(names), 3), squeeze=False, layout="constrained"
-    )
+def curves(path: Path, histories: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """What was measured in each epoch of each training: a panel for each measure, a line each."""
+    names = list(dict.fromkeys(name for one in histories.values() for name in one[0]))
+    size = (4 * len(names), 3)
+    figure, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
     for panel, name in zip(panels[0], names, strict=True):
-        panel.plot(range(1, len(history) + 1), [epoch[name] for epoch in history], marker="o")
+        for title, history in histories.items():
+            values = [epoch[name] for epoch in history]
+            panel.plot(range(1, len(history) + 1), values, marker="o", label=title)
         panel.set(xlabel="epoch", title=name)
         panel.grid(alpha=0.3)
+        panel.legend()
     save(figure, path)
 
 
