@@ -4,6 +4,12 @@
     reconstruction  [l'; r'] = h·Wd + bd
     score           ½ ‖[l; r] − [l'; r']‖² + score(l) + score(r), 0 for a leaf
 
+With unit_norm a parent is h / max(‖h‖, 1e-12). With weight_by_leaves the reconstruction counts
+
+    n_l / (n_l + n_r) · ‖l − l'‖² + n_r / (n_l + n_r) · ‖r − r'‖²
+
+for children of n_l and n_r leaves, which is the same where these are equal.
+
 The search is greedy: of all pairs of nodes, or of adjacent nodes only, the pair with the lowest
 score becomes one node in the place of its left child, until one node is left.
 
@@ -16,8 +22,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_infer.distances import l2_normalize
 from numpy_infer.layers.activations import ReLU, Sigmoid, Tanh
-from numpy_infer.support.checks import check_choice, check_floating, check_like, check_width
+from numpy_infer.support.checks import (
+    check_choice,
+    check_flag,
+    check_floating,
+    check_like,
+    check_width,
+)
 from numpy_infer.support.greedy_tree import check_vectors, greedy_merges
 from numpy_infer.support.layer import Layer
 
@@ -57,6 +70,8 @@ class RecursiveAutoencoder(Layer):
         decoder_weight, decoder_bias: Wd (dim, 2·dim) and bd (2·dim,).
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
+        unit_norm: whether parents are scaled to length 1.
+        weight_by_leaves: whether the errors of children are weighted by their numbers of leaves.
     Example:
         >>> from numpy_infer.support.layer import Input
         >>> weights = np.ones((4, 2)), np.zeros(2), np.ones((2, 4)), np.zeros(4)
@@ -74,6 +89,8 @@ class RecursiveAutoencoder(Layer):
         *,
         activation: str = "linear",
         pairs: str = "all",
+        unit_norm: bool = False,
+        weight_by_leaves: bool = False,
     ) -> None:
         super().__init__(previous)
         check_floating("encoder_weight", encoder_weight, ndim=2)
@@ -86,10 +103,16 @@ class RecursiveAutoencoder(Layer):
         self.encoder_weight, self.encoder_bias = encoder_weight, encoder_bias
         self.decoder_weight, self.decoder_bias = decoder_weight, decoder_bias
         self.activation, self.pairs = activation, pairs
+        self.unit_norm = check_flag("unit_norm", unit_norm)
+        self.weight_by_leaves = check_flag("weight_by_leaves", weight_by_leaves)
 
     @staticmethod
     def array_shapes(
-        dim: int, activation: str = "linear", pairs: str = "all"
+        dim: int,
+        activation: str = "linear",
+        pairs: str = "all",
+        unit_norm: bool = False,
+        weight_by_leaves: bool = False,
     ) -> dict[str, tuple[int, ...]]:
         """The arrays of a model file, for the configuration that the frameworks share."""
         return {
@@ -115,15 +138,28 @@ class RecursiveAutoencoder(Layer):
         n, dim = vectors.shape
         embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
         scores = np.zeros_like(embeddings[:, 0])
+        leaves = np.ones_like(scores)
         for node, (left, right) in enumerate(merges, n):
-            embeddings[node], error = self._merge(embeddings[left], embeddings[right])
+            counts = leaves[[left, right]]
+            embeddings[node], error = self._merge(embeddings[left], embeddings[right], counts)
             scores[node] = error + scores[left] + scores[right]
+            leaves[node] = counts.sum()
         return Tree(merges, embeddings, scores)
 
-    def _merge(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...)."""
+    def _merge(
+        self, left: np.ndarray, right: np.ndarray, leaves: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...).
+
+        leaves: (..., 2), the numbers of leaves of the children.
+        """
         children = np.concatenate([left, right], axis=-1)  # (..., 2·dim)
         encoded = children @ self.encoder_weight + self.encoder_bias
         parents = ACTIVATIONS[self.activation](encoded)
+        parents = l2_normalize(parents) if self.unit_norm else parents
         errors = children - (parents @ self.decoder_weight + self.decoder_bias)
-        return parents, (errors * errors).sum(axis=-1) / 2
+        if not self.weight_by_leaves:
+            return parents, (errors * errors).sum(axis=-1) / 2
+        shares = leaves / leaves.sum(axis=-1, keepdims=True)  # (..., 2)
+        squares = (errors * errors).reshape(*shares.shape, left.shape[-1]).sum(axis=-1)  # (..., 2)
+        return parents, (shares * squares).sum(axis=-1)

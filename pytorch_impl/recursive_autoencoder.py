@@ -4,6 +4,12 @@
     reconstruction  [l'; r'] = h·Wd + bd
     score           ½ ‖[l; r] − [l'; r']‖² + score(l) + score(r), 0 for a leaf
 
+With unit_norm a parent is h / max(‖h‖, 1e-12). With weight_by_leaves the reconstruction counts
+
+    n_l / (n_l + n_r) · ‖l − l'‖² + n_r / (n_l + n_r) · ‖r − r'‖²
+
+for children of n_l and n_r leaves, which is the same where these are equal.
+
 The search is greedy: of all pairs of nodes, or of adjacent nodes only, the pair with the lowest
 score becomes one node in the place of its left child, until one node is left.
 
@@ -17,8 +23,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pytorch_impl.distances import l2_normalize
 from pytorch_impl.fast import recursive_autoencoder as fast
-from pytorch_impl.support.checks import check_choice, check_count
+from pytorch_impl.support.bracketing import bracket_merges, check_brackets
+from pytorch_impl.support.checks import check_choice, check_count, check_flag
 from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.greedy_tree import check_vectors, greedy_merges
 from pytorch_impl.support.initializers import generator
@@ -59,6 +67,8 @@ class RecursiveAutoencoder(ConfiguredModule):
         dim: the width of a vector.
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
+        unit_norm: whether parents are scaled to length 1.
+        weight_by_leaves: whether the errors of children are weighted by their numbers of leaves.
         seed: of the initial weights.
     Example:
         >>> RecursiveAutoencoder(2, seed=1)(torch.eye(2)).merges.tolist()
@@ -66,47 +76,89 @@ class RecursiveAutoencoder(ConfiguredModule):
     """
 
     def __init__(
-        self, dim: int, *, activation: str = "linear", pairs: str = "all", seed: int | None = None
+        self,
+        dim: int,
+        *,
+        activation: str = "linear",
+        pairs: str = "all",
+        unit_norm: bool = False,
+        weight_by_leaves: bool = False,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.dim = check_count("dim", dim)
         self.activation, self.pairs = activation, pairs
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
-        self.config = {"dim": self.dim, "activation": activation, "pairs": pairs}
+        self.unit_norm = check_flag("unit_norm", unit_norm)
+        self.weight_by_leaves = check_flag("weight_by_leaves", weight_by_leaves)
+        self.config = {
+            "dim": self.dim,
+            "activation": activation,
+            "pairs": pairs,
+            "unit_norm": self.unit_norm,
+            "weight_by_leaves": self.weight_by_leaves,
+        }
         start = generator(seed)
         self.encoder = make_linear(2 * self.dim, self.dim, generator=start)
         self.decoder = make_linear(self.dim, 2 * self.dim, generator=start)
 
-    def forward(self, vectors: Tensor) -> Tree:
-        """The tree over vectors, (n, dim), n at least 1. Gradients hold the choice of merges fixed.
+    def forward(self, vectors: Tensor, brackets: Tensor | None = None) -> Tree:
+        """The greedy tree over vectors, or the tree that brackets describe.
 
-        Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN is
-        merged last. Of halves, and under autocast, scores are float32 and embeddings are halves.
+        Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied,
+        and the first of tied pairs is merged; NaN is merged last. Of halves, and under autocast,
+        scores are float32 and embeddings are halves.
 
+        Args:
+            vectors: (n, dim), n at least 1.
+            brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
+                tree, in any order. Nodes of fewer leaves are merged first, then from the left.
         Raises:
             TypeError: another dtype than the weights' (under autocast halves and float32 may meet).
-            ValueError: no vectors, or another width than dim.
+            ValueError: no vectors, another width than dim, or no binary tree.
         """
         check_vectors(vectors, self.dim, self.encoder.weight.dtype)
+        inputs = [vectors]
+        if brackets is not None:
+            check_brackets(brackets, len(vectors))
+            inputs.append(brackets)
         if fast.applies(vectors, self.encoder.weight):  # unless torch.func or torch.export runs it
-            return Tree(*fast.tree(vectors, self, ACTIVATIONS[self.activation]))
-        merges = search(self, self._search, vectors)
+            given = None if brackets is None else bracket_merges(brackets)
+            return Tree(*fast.tree(vectors, given, self, self._activate))
+        merges = search(self, self._search, *inputs)
         embeddings, scores = vectors, widened(vectors).new_zeros(len(vectors))
+        leaves = torch.ones_like(scores)
         for pair in merges.unbind():
-            parent, error = self._merge(*embeddings[pair].unbind())
+            left, right = embeddings[pair].unbind()
+            parent, error = self._merge(left, right, leaves[pair])
             embeddings = torch.cat([embeddings, parent[None]])
             scores = torch.cat([scores, (error + scores[pair].sum())[None]])
+            leaves = torch.cat([leaves, leaves[pair].sum()[None]])
         return Tree(merges, embeddings, scores)
 
     @in_single_precision
     @torch.no_grad()
-    def _search(self, vectors: Tensor) -> Tensor:
+    def _search(self, vectors: Tensor, brackets: Tensor | None = None) -> Tensor:
+        if brackets is not None:
+            return bracket_merges(brackets)
         return greedy_merges(vectors, self._merge, adjacent=self.pairs == "adjacent")
 
-    def _merge(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...)."""
+    def _merge(self, left: Tensor, right: Tensor, leaves: Tensor) -> tuple[Tensor, Tensor]:
+        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...).
+
+        leaves: (..., 2), the numbers of leaves of the children.
+        """
         children = torch.cat([left, right], dim=-1)  # (..., 2·dim)
-        parents = ACTIVATIONS[self.activation](linear(self.encoder, children))
+        parents = self._activate(linear(self.encoder, children))
         errors = widened(children) - widened(linear(self.decoder, parents))
-        return parents, errors.square().sum(-1) / 2
+        if not self.weight_by_leaves:
+            return parents, errors.square().sum(-1) / 2
+        shares = leaves / leaves.sum(-1, keepdim=True)  # (..., 2)
+        squares = errors.square().unflatten(-1, (2, self.dim)).sum(-1)  # (..., 2)
+        return parents, (shares * squares).sum(-1)
+
+    def _activate(self, encoded: Tensor) -> Tensor:
+        """The parents of what the encoder gives."""
+        parents = ACTIVATIONS[self.activation](encoded)
+        return l2_normalize(parents).to(parents.dtype) if self.unit_norm else parents

@@ -4,6 +4,12 @@
     reconstruction  [l'; r'] = h·Wd + bd
     score           ½ ‖[l; r] − [l'; r']‖² + score(l) + score(r), 0 for a leaf
 
+With unit_norm a parent is h / max(‖h‖, 1e-12). With weight_by_leaves the reconstruction counts
+
+    n_l / (n_l + n_r) · ‖l − l'‖² + n_r / (n_l + n_r) · ‖r − r'‖²
+
+for children of n_l and n_r leaves, which is the same where these are equal.
+
 The search is greedy: of all pairs of nodes, or of adjacent nodes only, the pair with the lowest
 score becomes one node in the place of its left child, until one node is left.
 
@@ -17,7 +23,9 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_choice, check_count, check_seed
+from tf2_impl.distances import l2_normalize
+from tf2_impl.support.bracketing import bracket_merges, check_brackets
+from tf2_impl.support.checks import check_choice, check_count, check_flag, check_seed
 from tf2_impl.support.greedy_tree import check_vectors, greedy_merges
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
@@ -58,6 +66,8 @@ class RecursiveAutoencoder(Layer):
         dim: the width of a vector.
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
+        unit_norm: whether parents are scaled to length 1.
+        weight_by_leaves: whether the errors of children are weighted by their numbers of leaves.
         seed: of the initial weights.
     Example:
         >>> RecursiveAutoencoder(2, seed=1)(tf.eye(2)).merges.numpy().tolist()
@@ -70,6 +80,8 @@ class RecursiveAutoencoder(Layer):
         *,
         activation: str = "linear",
         pairs: str = "all",
+        unit_norm: bool = False,
+        weight_by_leaves: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -79,24 +91,41 @@ class RecursiveAutoencoder(Layer):
         self.activation, self.pairs = activation, pairs
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
-        self.config = {"dim": dim, "activation": activation, "pairs": pairs}
+        self.unit_norm = unit_norm = check_flag("unit_norm", unit_norm)
+        self.weight_by_leaves = weight_by_leaves = check_flag("weight_by_leaves", weight_by_leaves)
+        self.config = {
+            "dim": dim,
+            "activation": activation,
+            "pairs": pairs,
+            "unit_norm": unit_norm,
+            "weight_by_leaves": weight_by_leaves,
+        }
         start = {"glorot": GlorotUniform(check_seed("seed", seed)), "dtype": self.dtype_policy}
         self.encoder = make_linear(2 * dim, dim, name="encoder", **start)
         self.decoder = make_linear(dim, 2 * dim, name="decoder", **start)
 
     @in_compute_dtype
-    def call(self, vectors: tf.Tensor) -> Tree:
-        """The tree over vectors, (n, dim), n at least 1. Gradients hold the choice of merges fixed.
+    def call(self, vectors: tf.Tensor, brackets: tf.Tensor | None = None) -> Tree:
+        """The greedy tree over vectors, or the tree that brackets describe.
 
-        Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN is
-        merged last. Under a policy of halves, scores are float32 and embeddings are halves.
+        Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied,
+        and the first of tied pairs is merged; NaN is merged last. Under a policy of halves, scores
+        are float32 and embeddings are halves.
 
+        Args:
+            vectors: (n, dim), n at least 1.
+            brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
+                tree, in any order. Nodes of fewer leaves are merged first, then from the left.
         Raises:
             TypeError: another dtype than the weights'.
-            ValueError: no vectors, or another width than dim.
+            ValueError: no vectors, another width than dim, or no binary tree.
         """
         vectors = check_vectors(vectors, self.dim, self.compute_dtype)
-        merges = self._search(tf.stop_gradient(widened(vectors)))
+        if brackets is None:
+            merges = self._search(tf.stop_gradient(widened(vectors)))
+        else:
+            n = tf.shape(vectors, out_type=tf.int64)[0]
+            merges = bracket_merges(check_brackets(brackets, n))
         return Tree(merges, *self._replay(vectors, merges))
 
     # Each is a graph of its own, so that eager callers do not pay for every step of the loop.
@@ -112,21 +141,37 @@ class RecursiveAutoencoder(Layer):
         embeddings = tf.TensorArray(vectors.dtype, **nodes, element_shape=(self.dim,))
         embeddings = embeddings.scatter(tf.range(n), vectors)
         scores = tf.TensorArray(single(vectors.dtype), **nodes, element_shape=())
-        scores = scores.scatter(tf.range(n), widened(tf.zeros_like(vectors[:, 0])))
+        zeros = widened(tf.zeros_like(vectors[:, 0]))
+        scores = scores.scatter(tf.range(n), zeros)
+        leaves = tf.concat([tf.ones_like(zeros), zeros[1:]], axis=0)  # of every node, (2n−1,)
 
-        def step(t, embeddings, scores):
+        def step(t, embeddings, scores, leaves):
             left, right = merges[t, 0], merges[t, 1]
-            parent, error = self._merge(embeddings.read(left)[None], embeddings.read(right)[None])
+            counts = tf.gather(leaves, merges[t : t + 1])  # (1, 2)
+            children = embeddings.read(left)[None], embeddings.read(right)[None]
+            parent, error = self._merge(*children, counts)
             score = error[0] + scores.read(left) + scores.read(right)
-            return t + 1, embeddings.write(n + t, parent[0]), scores.write(n + t, score)
+            leaves = tf.tensor_scatter_nd_update(leaves, [[n + t]], tf.reduce_sum(counts, axis=1))
+            return t + 1, embeddings.write(n + t, parent[0]), scores.write(n + t, score), leaves
 
-        start = (0, embeddings, scores)
-        _, embeddings, scores = tf.while_loop(lambda t, *_: t < n - 1, step, start)
+        start = (0, embeddings, scores, leaves)
+        _, embeddings, scores, _ = tf.while_loop(lambda t, *_: t < n - 1, step, start)
         return embeddings.stack(), scores.stack()
 
-    def _merge(self, left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Parents (k, dim) of children (k, dim), and their reconstruction errors (k,)."""
+    def _merge(
+        self, left: tf.Tensor, right: tf.Tensor, leaves: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Parents (k, dim) of children (k, dim), and their reconstruction errors (k,).
+
+        leaves: (k, 2), the numbers of leaves of the children.
+        """
         children = tf.concat([left, right], axis=1)  # (k, 2·dim)
         parents = ACTIVATIONS[self.activation](project(self.encoder, children))
+        if self.unit_norm:
+            parents = tf.cast(l2_normalize(parents), parents.dtype)
         errors = widened(children - project(self.decoder, parents))
-        return parents, tf.reduce_sum(errors**2, axis=1) / 2
+        if not self.weight_by_leaves:
+            return parents, tf.reduce_sum(errors**2, axis=1) / 2
+        shares = leaves / tf.reduce_sum(leaves, axis=1, keepdims=True)  # (k, 2)
+        squares = tf.reduce_sum(tf.reshape(errors**2, (-1, 2, self.dim)), axis=2)  # (k, 2)
+        return parents, tf.reduce_sum(shares * squares, axis=1)

@@ -4,6 +4,12 @@
     reconstruction  [l'; r'] = h·Wd + bd
     score           ½ ‖[l; r] − [l'; r']‖² + score(l) + score(r), 0 for a leaf
 
+With unit_norm a parent is h / max(‖h‖, 1e-12). With weight_by_leaves the reconstruction counts
+
+    n_l / (n_l + n_r) · ‖l − l'‖² + n_r / (n_l + n_r) · ‖r − r'‖²
+
+for children of n_l and n_r leaves, which is the same where these are equal.
+
 The search is greedy: of all pairs of nodes, or of adjacent nodes only, the pair with the lowest
 score becomes one node in the place of its left child, until one node is left.
 
@@ -20,7 +26,9 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.support.checks import check_choice, check_count, check_seed
+from theano_impl.distances import l2_normalize
+from theano_impl.support.bracketing import bracket_merges, check_brackets
+from theano_impl.support.checks import check_choice, check_count, check_flag, check_seed
 from theano_impl.support.greedy_tree import check_vectors, greedy_merges
 from theano_impl.support.layer import Layer
 from theano_impl.support.linear import make_linear
@@ -54,18 +62,23 @@ class Tree(NamedTuple):
 class RecursiveAutoencoder(Layer):
     """Vectors to the `Tree` over them, `.output`: at most (n−1)² pairs are scored, in n batches.
 
-    Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied, and
-    the first of tied pairs is merged; NaN is merged last.
+    With brackets `.output` is the tree that they describe. Gradients hold the choice of merges
+    fixed. Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN
+    is merged last.
 
     Args:
         vectors: (n, dim), n at least 1.
         dim: the width of a vector.
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
+        unit_norm: whether parents are scaled to length 1.
+        weight_by_leaves: whether the errors of children are weighted by their numbers of leaves.
+        brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
+            tree, in any order. Nodes of fewer leaves are merged first, then from the left.
         seed: of the initial weights.
     Raises:
         TypeError: another dtype than the weights'.
-        AssertionError: when it runs, no vectors, or another width than dim.
+        AssertionError: when it runs, no vectors, another width than dim, or no binary tree.
     Example:
         >>> vectors = T.eye(2, dtype=theano.config.floatX)
         >>> RecursiveAutoencoder(vectors, 2, seed=1).output.merges.eval().tolist()
@@ -79,14 +92,27 @@ class RecursiveAutoencoder(Layer):
         *,
         activation: str = "linear",
         pairs: str = "all",
+        unit_norm: bool = False,
+        weight_by_leaves: bool = False,
+        brackets: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
         dim = check_count("dim", dim)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         check_choice("pairs", pairs, PAIRS)
         rng = np.random.default_rng(check_seed("seed", seed))
-        super().__init__(vectors, config={"dim": dim, "activation": activation, "pairs": pairs})
+        unit_norm = check_flag("unit_norm", unit_norm)
+        weight_by_leaves = check_flag("weight_by_leaves", weight_by_leaves)
+        config = {
+            "dim": dim,
+            "activation": activation,
+            "pairs": pairs,
+            "unit_norm": unit_norm,
+            "weight_by_leaves": weight_by_leaves,
+        }
+        super().__init__(vectors, config=config)
         self.dim, self.activation, self.pairs = dim, activation, pairs
+        self.unit_norm, self.weight_by_leaves = unit_norm, weight_by_leaves
         self.encoder = make_linear(self, "encoder", 2 * dim, dim, rng=rng)
         self.decoder = make_linear(self, "decoder", dim, 2 * dim, rng=rng)
 
@@ -96,7 +122,13 @@ class RecursiveAutoencoder(Layer):
         leaves = T.zeros((T.maximum(n, 2), dim), vectors.dtype)
         leaves = T.set_subtensor(leaves[:n], vectors)
         # There is no fast file: PyTorch's saves eager operations, and a compiled function has none.
-        merges = greedy_merges(disconnected_grad(leaves), self._merge, adjacent=pairs == "adjacent")
+        if brackets is None:
+            adjacent = pairs == "adjacent"
+            merges = greedy_merges(disconnected_grad(leaves), self._merge, adjacent=adjacent)
+        else:
+            brackets = check_brackets(T.as_tensor_variable(brackets), n)
+            companion = T.concatenate([brackets, np.array([[0, 1]])])[: T.maximum(n, 2) - 1]
+            merges = bracket_merges(companion)
         embeddings, scores = self._replay(leaves, merges)
         self.output = Tree(merges[: n - 1], embeddings[: 2 * n - 1], scores[: 2 * n - 1])
 
@@ -107,29 +139,40 @@ class RecursiveAutoencoder(Layer):
         embeddings = T.zeros((2 * n - 1, self.dim), vectors.dtype)
         embeddings = T.set_subtensor(embeddings[:n], vectors)
         scores = T.zeros_like(embeddings[:, 0])
+        leaves = T.ones_like(scores)
 
-        def step(pair, node, embeddings, scores):
+        def step(pair, node, embeddings, scores, leaves):
             left, right = pair[0], pair[1]
-            parent, error = self._merge(embeddings[left], embeddings[right])
+            parent, error = self._merge(embeddings[left], embeddings[right], leaves[pair])
             embeddings = T.set_subtensor(embeddings[node], parent)
-            return embeddings, T.set_subtensor(scores[node], error + scores[left] + scores[right])
+            scores = T.set_subtensor(scores[node], error + scores[left] + scores[right])
+            return embeddings, scores, T.set_subtensor(leaves[node], T.sum(leaves[pair]))
 
-        (embeddings, scores), _ = theano.scan(
+        (embeddings, scores, _), _ = theano.scan(
             step,
             sequences=[merges, T.arange(n, 2 * n - 1)],
-            outputs_info=[embeddings, scores],
+            outputs_info=[embeddings, scores, leaves],
             n_steps=n - 1,
         )
         return embeddings[-1], scores[-1]
 
     def _merge(
-        self, left: TensorVariable, right: TensorVariable
+        self, left: TensorVariable, right: TensorVariable, leaves: TensorVariable
     ) -> tuple[TensorVariable, TensorVariable]:
-        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...)."""
+        """Parents (..., dim) of children (..., dim), and their reconstruction errors (...).
+
+        leaves: (..., 2), the numbers of leaves of the children.
+        """
         children = T.concatenate([left, right], axis=left.ndim - 1)  # (..., 2·dim)
         parents = ACTIVATIONS[self.activation](self.encoder(children))
+        parents = l2_normalize(parents) if self.unit_norm else parents
         errors = children - self.decoder(parents)
-        return parents, T.sum(errors**2, axis=-1) / np.asarray(2, errors.dtype)
+        if not self.weight_by_leaves:
+            return parents, T.sum(errors**2, axis=-1) / np.asarray(2, errors.dtype)
+        shares = leaves / T.sum(leaves, axis=-1, keepdims=True)  # (..., 2)
+        sides = errors[..., : self.dim], errors[..., self.dim :]
+        left, right = (T.sum(side**2, axis=-1) for side in sides)
+        return parents, shares[..., 0] * left + shares[..., 1] * right
 
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:

@@ -22,7 +22,15 @@ COUNTS = (
     *("in_features", "out_features", "in_channels", "kernel_size", "pool_size", "n_mels"),
     *("n_experts", "k", "size", "block_size"),
 )
-FLAGS = ("reverse", "unit_norm", "noisy", "renormalize", "bias", "learn_temperature")
+FLAGS = (
+    "reverse",
+    "unit_norm",
+    "noisy",
+    "renormalize",
+    "bias",
+    "learn_temperature",
+    "weight_by_leaves",
+)
 CHOICES = {
     "reduce": ("mean", "sum"),
     "rule": ("age", "circular", "average"),

@@ -11,7 +11,7 @@ from numpy_infer.support.ties import first_minimum
 
 TIED = 64  # two scores count as equal when they differ by at most so many roundings
 
-Merge = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Merge = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def check_vectors(vectors: np.ndarray, dim: int, dtype: np.dtype) -> None:
@@ -27,7 +27,8 @@ def greedy_merges(vectors: np.ndarray, merge: Merge, *, adjacent: bool) -> np.nd
 
     Args:
         vectors: (n, dim), the leaves: nodes 0..n−1. The t-th merge makes node n+t.
-        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each, and
+            of their numbers of leaves, (k, 2).
         adjacent: whether only neighboring nodes are merged.
     """
     n = len(vectors)
@@ -39,30 +40,38 @@ def greedy_merges(vectors: np.ndarray, merge: Merge, *, adjacent: bool) -> np.nd
         [*range(n)],
         [*range(n)],
     )
+    leaves = np.ones_like(scores)
     costs = np.full((n, n), np.inf, vectors.dtype)  # score of merging the nodes in slots i < j
     gap = np.arange(n) - np.arange(n)[:, None]
     i, j = np.nonzero((gap > 0) & (gap <= reach))
-    costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+    costs[i, j] = pair_scores(merge, nodes, scores, i, j, leaves)
     length, merges = largest_length(vectors), np.empty((n - 1, 2), np.int64)
     for t in range(n - 1):
         lowest = first_minimum(costs.ravel(), rounding_error(costs.min(), length))
         left, right = divmod(int(lowest), n)
         merges[t] = ids[left], ids[right]
-        nodes[left] = merge(nodes[left], nodes[right])[0]
+        nodes[left] = merge(nodes[left], nodes[right], leaves[[left, right]])[0]
+        leaves[left] += leaves[right]
         scores[left], ids[left] = costs[left, right], n + t
         costs[right], costs[:, right] = np.inf, np.inf
         slots.remove(right)
         partners = np.array(neighbors(slots, left, reach), np.int64)
         i, j = np.minimum(partners, left), np.maximum(partners, left)
-        costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+        costs[i, j] = pair_scores(merge, nodes, scores, i, j, leaves)
     return merges
 
 
 def pair_scores(
-    merge: Merge, nodes: np.ndarray, scores: np.ndarray, i: np.ndarray, j: np.ndarray
+    merge: Merge,
+    nodes: np.ndarray,
+    scores: np.ndarray,
+    i: np.ndarray,
+    j: np.ndarray,
+    leaves: np.ndarray,
 ) -> np.ndarray:
     """The scores of the parents of the nodes in slots i and j, (k,) each."""
-    found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
+    counts = np.stack([leaves[i], leaves[j]], axis=1)  # (k, 2)
+    found = merge(nodes[i], nodes[j], counts)[1] + scores[i] + scores[j]
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     largest = np.finfo(found.dtype).max / 2
     finite: np.ndarray = np.where(found < largest, found, largest)

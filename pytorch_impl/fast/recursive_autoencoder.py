@@ -31,6 +31,7 @@ class Autoencoder(Protocol):
 
     dim: int
     pairs: str
+    weight_by_leaves: bool
     encoder: nn.Linear
     decoder: nn.Linear
 
@@ -40,9 +41,11 @@ def applies(vectors: Tensor, weight: Tensor) -> bool:
     return not transformed(vectors, weight)
 
 
-def tree(vectors: Tensor, model: Autoencoder, f: Activation) -> tuple[Tensor, Tensor, Tensor]:
-    """Merges, embeddings and scores of the tree over vectors, (n, dim)."""
-    merges = _search(vectors, model, f)
+def tree(
+    vectors: Tensor, merges: Tensor | None, model: Autoencoder, f: Activation
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Merges, embeddings and scores of the tree over vectors, (n, dim), or of these merges."""
+    merges = _search(vectors, model, f) if merges is None else merges
     return merges, *_replay(vectors, merges, model, f)
 
 
@@ -58,8 +61,9 @@ def _search(vectors: Tensor, model: Autoencoder, f: Activation) -> Tensor:
     table = F.linear(torch.cat([vectors, vectors.new_zeros(n, 1)], dim=1), weight, bias)
     left, right = table.chunk(2, dim=1)  # (n, 3·dim + 1) each: a pair is left[i] + right[j]
     costs = vectors.new_full((n, n), math.inf)  # score of merging two slots, in either order
+    leaves = vectors.new_ones(n)
     lower, upper = torch.ones_like(costs).triu(1).tril(reach).nonzero(as_tuple=True)
-    scores = _pair_scores(left, right, lower, upper, model, f)
+    scores = _pair_scores(left, right, lower, upper, model, f, leaves)
     costs[lower, upper], costs[upper, lower] = scores, scores
     # Views of the rows are made once: making a view takes longer than filling a row.
     nodes, lefts, rights = table.unbind(), left.unbind(), right.unbind()
@@ -75,11 +79,12 @@ def _search(vectors: Tensor, model: Autoencoder, f: Activation) -> Tensor:
         torch.addmv(bias, weight, torch.cat([parent, rows[i][j : j + 1]]), out=nodes[i])
         ids[i] = node
         slots.remove(j)
+        leaves[i] += leaves[j]
         rows[j].fill_(math.inf)
         columns[j].fill_(math.inf)
         partners = lower.new_tensor(neighbors(slots, i, reach))
         lower, upper = partners.clamp(max=i), partners.clamp(min=i)
-        scores = _pair_scores(left, right, lower, upper, model, f)
+        scores = _pair_scores(left, right, lower, upper, model, f, leaves)
         rows[i].index_copy_(0, partners, scores)
         columns[i].index_copy_(0, partners, scores)
     return lower.new_tensor(merges).reshape(n - 1, 2)
@@ -104,7 +109,13 @@ def _packed_weights(model: Autoencoder) -> tuple[Tensor, Tensor]:
 
 
 def _pair_scores(
-    left: Tensor, right: Tensor, i: Tensor, j: Tensor, model: Autoencoder, f: Activation
+    left: Tensor,
+    right: Tensor,
+    i: Tensor,
+    j: Tensor,
+    model: Autoencoder,
+    f: Activation,
+    leaves: Tensor,
 ) -> Tensor:
     """The scores of the parents of the nodes in slots i and j."""
     dim = model.dim
@@ -112,7 +123,11 @@ def _pair_scores(
     parents, children, scores = f(pairs[:, :dim]), pairs[:, dim:-1], pairs[:, -1]
     decode = widened(model.decoder.weight)
     errors = torch.addmm(children, parents, decode.T, alpha=-1)
-    found = torch.add(scores, (errors * errors).sum(1), alpha=0.5)
+    if model.weight_by_leaves:
+        counts = torch.stack([leaves.index_select(0, i), leaves.index_select(0, j)], dim=1)
+        found = scores + _weighted(errors, counts)
+    else:
+        found = torch.add(scores, (errors * errors).sum(1), alpha=0.5)
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     return found.nan_to_num_(nan=torch.finfo(found.dtype).max)
 
@@ -137,10 +152,28 @@ def _replay(
         parents = f(model.encoder(_joined(embeddings, pairs)))
         embeddings = torch.cat([embeddings, parents])
     decoded = model.decoder(embeddings[n:])
-    errors = (widened(_joined(embeddings, children)) - widened(decoded)).square().sum(-1) / 2
+    errors = widened(_joined(embeddings, children)) - widened(decoded)
+    if model.weight_by_leaves:
+        errors = _weighted(errors, _leaf_counts(children, counts, scores))
+    else:
+        errors = errors.square().sum(-1) / 2
     for pairs, error in zip(children.split(counts), errors.split(counts), strict=True):
         scores = torch.cat([scores, error + _joined(scores, pairs).sum(1)])
     return embeddings.index_select(0, ranks), scores.index_select(0, ranks)
+
+
+def _weighted(errors: Tensor, counts: Tensor) -> Tensor:
+    """The squared errors of both children, (k, 2·dim), weighted by their leaves, (k, 2): (k,)."""
+    shares = counts / counts.sum(1, keepdim=True)
+    return (shares * errors.square().unflatten(1, (2, -1)).sum(-1)).sum(1)
+
+
+def _leaf_counts(children: Tensor, counts: list[int], scores: Tensor) -> Tensor:
+    """The numbers of leaves of both children of every inner node, (n−1, 2)."""
+    leaves = torch.ones_like(scores)
+    for pairs in children.split(counts):
+        leaves = torch.cat([leaves, _joined(leaves, pairs).sum(1)])
+    return _joined(leaves, children)
 
 
 def _by_height(merges: list[list[int]]) -> tuple[list[int], list[int]]:

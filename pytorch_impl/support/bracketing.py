@@ -100,3 +100,19 @@ def check_brackets(brackets: Tensor, n: int) -> None:
             raise ValueError(f"brackets: expected those of a binary tree, got {brackets.tolist()}")
 
     check_values(check, brackets)
+
+
+def bracket_merges(brackets: Tensor) -> Tensor:
+    """The merges of a bracketing, (n−1, 2): nodes of fewer leaves first, then from the left."""
+    n = len(brackets) + 1
+    first, last = brackets.long().unbind(1)
+    order = ((last - first) * n + first).argsort()
+    first, last = first[order], last[order]
+    leaves = torch.arange(n, device=brackets.device)
+    table = leaves.new_full((n + 1, n), -1)  # the node from its first to its last leaf, or −1
+    table[leaves, leaves] = leaves
+    table[first, last] = n + leaves[:-1]
+    # The children end and begin on both sides of the one gap where two nodes meet.
+    left, right = table[first], table[1:].T[last]  # (n−1, n)
+    gap = ((left >= 0) & (right >= 0)).int().argmax(1, keepdim=True)
+    return torch.cat([left.gather(1, gap), right.gather(1, gap)], dim=1)

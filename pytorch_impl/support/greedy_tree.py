@@ -14,7 +14,7 @@ from pytorch_impl.support.ties import first_minimum
 
 TIED = 64  # two scores count as equal when they differ by at most so many roundings
 
-Merge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Merge = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def check_vectors(vectors: Tensor, dim: int, dtype: torch.dtype) -> None:
@@ -30,7 +30,8 @@ def greedy_merges(vectors: Tensor, merge: Merge, *, adjacent: bool) -> Tensor:
 
     Args:
         vectors: (n, dim), the leaves: nodes 0..n−1. The t-th merge makes node n+t.
-        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each, and
+            of their numbers of leaves, (k, 2).
         adjacent: whether only neighboring nodes are merged.
     """
     n = len(vectors)
@@ -42,27 +43,32 @@ def greedy_merges(vectors: Tensor, merge: Merge, *, adjacent: bool) -> Tensor:
         list(range(n)),
         list(range(n)),
     )
+    leaves = torch.ones_like(scores)
     costs = vectors.new_full((n, n), math.inf)  # score of merging the nodes in slots i < j
     i, j = torch.ones_like(costs).triu(1).tril(reach).nonzero(as_tuple=True)
-    costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+    costs[i, j] = pair_scores(merge, nodes, scores, i, j, leaves)
     length, merges = largest_length(vectors), []
     for parent in range(n, 2 * n - 1):
         lowest = first_minimum(costs.flatten(), rounding_error(costs.min(), length))
         left, right = divmod(int(lowest), n)
         merges.append((ids[left], ids[right]))
-        nodes[left] = merge(nodes[left], nodes[right])[0]
+        nodes[left] = merge(nodes[left], nodes[right], leaves[[left, right]])[0]
+        leaves[left] += leaves[right]
         scores[left], ids[left] = costs[left, right], parent
         costs[right], costs[:, right] = math.inf, math.inf
         slots.remove(right)
         partners = i.new_tensor(neighbors(slots, left, reach))
         i, j = partners.clamp(max=left), partners.clamp(min=left)
-        costs[i, j] = pair_scores(merge, nodes, scores, i, j)
+        costs[i, j] = pair_scores(merge, nodes, scores, i, j, leaves)
     return i.new_tensor(merges).reshape(n - 1, 2)
 
 
-def pair_scores(merge: Merge, nodes: Tensor, scores: Tensor, i: Tensor, j: Tensor) -> Tensor:
+def pair_scores(
+    merge: Merge, nodes: Tensor, scores: Tensor, i: Tensor, j: Tensor, leaves: Tensor
+) -> Tensor:
     """The scores of the parents of the nodes in slots i and j, (k,) each."""
-    found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
+    counts = torch.stack([leaves[i], leaves[j]], dim=1)  # (k, 2)
+    found = merge(nodes[i], nodes[j], counts)[1] + scores[i] + scores[j]
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     return torch.nan_to_num(found, nan=torch.finfo(found.dtype).max / 2).clamp(
         max=torch.finfo(found.dtype).max / 2

@@ -18,24 +18,34 @@ ACTIVATIONS = {
 TIED = 64 * np.finfo(np.float64).eps
 
 
-def merge(weights, left, right, activation):
-    """The parent of two nodes, each an (embedding, score)."""
+def merge(weights, left, right, activation, unit_norm=False, weight_by_leaves=False):
+    """The parent of two nodes, each an (embedding, score, number of leaves)."""
     children = np.concatenate([left[0], right[0]])
     encoded = children @ weights["encoder.weight"] + weights["encoder.bias"]
     parent = ACTIVATIONS[activation](encoded)
+    if unit_norm:
+        parent = parent / max(np.sqrt((parent**2).sum()), 1e-12)
     error = children - (parent @ weights["decoder.weight"] + weights["decoder.bias"])
-    return parent, (error**2).sum() / 2 + left[1] + right[1]
+    leaves = left[2] + right[2]
+    shares = (left[2] / leaves, right[2] / leaves) if weight_by_leaves else (1 / 2, 1 / 2)
+    squares = [(half**2).sum() for half in np.split(error, 2)]
+    score = shares[0] * squares[0] + shares[1] * squares[1] + left[1] + right[1]
+    return parent, score, leaves
 
 
-def recursive_autoencoder(weights, vectors, dim, activation="linear", pairs="all"):
+def recursive_autoencoder(
+    weights, vectors, brackets=None, *, dim, activation="linear", pairs="all", **options
+):
+    if brackets is not None:
+        return replay(weights, vectors, merges_of(brackets), activation, **options)
     places = list(range(len(vectors)))
-    nodes = [(vector, 0.0) for vector in vectors]
+    nodes = [(vector, 0.0, 1) for vector in vectors]
     size = np.sqrt(max(square for square in (vectors**2).sum(axis=1) if np.isfinite(square)))
     merges = []
     while len(places) > 1:
         reach = 1 if pairs == "adjacent" else len(places)
         found = [
-            (merge(weights, nodes[places[i]], nodes[places[j]], activation), i, j)
+            (merge(weights, nodes[places[i]], nodes[places[j]], activation, **options), i, j)
             for i in range(len(places))
             for j in range(i + 1, min(i + reach + 1, len(places)))
         ]
@@ -53,19 +63,33 @@ def rounding_error(best, size):
     return TIED * (best + np.sqrt(best) * size + TIED * size**2) if np.isfinite(best) else 0
 
 
-def replay(weights, vectors, merges, activation="linear", **others):
+def merges_of(brackets):
+    """The merges of a bracketing: spans of fewer leaves first, then from the left."""
+    spans = sorted(((last - first, first, last) for first, last in brackets.tolist()))
+    n, merges = len(spans) + 1, []
+    nodes = {(leaf, leaf): leaf for leaf in range(n)}
+    for _, first, last in spans:
+        pairs = [((first, end), (end + 1, last)) for end in range(first, last)]
+        merges += [
+            (nodes[left], nodes[right]) for left, right in pairs if {left, right} <= {*nodes}
+        ]
+        nodes[first, last] = n + len(merges) - 1
+    return merges
+
+
+def replay(weights, vectors, merges, activation="linear", dim=None, pairs=None, **options):
     """The tree of the given merges."""
-    nodes = [(vector, 0.0) for vector in vectors]
+    nodes = [(vector, 0.0, 1) for vector in vectors]
     for left, right in merges:
-        nodes.append(merge(weights, nodes[left], nodes[right], activation))
+        nodes.append(merge(weights, nodes[left], nodes[right], activation, **options))
     return tree(merges, nodes)
 
 
 def tree(merges, nodes):
     return {
         "merges": np.array(merges, np.int64).reshape(-1, 2),
-        "embeddings": np.array([embedding for embedding, _ in nodes]),
-        "scores": np.array([score for _, score in nodes]),
+        "embeddings": np.array([embedding for embedding, _, _ in nodes]),
+        "scores": np.array([score for _, score, _ in nodes]),
     }
 
 
@@ -88,6 +112,11 @@ WEIGHTS = {
 }
 # Every parent's encoding is exactly zero, where relu has gradient zero.
 AT_ZERO = WEIGHTS | {"encoder.weight": np.zeros((2 * DIM, DIM)), "encoder.bias": np.zeros(DIM)}
+# Parents are shorter than 1e-12 and are not scaled to length 1.
+SMALL = WEIGHTS | {
+    "encoder.weight": 1e-13 * WEIGHTS["encoder.weight"],
+    "encoder.bias": 1e-13 * WEIGHTS["encoder.bias"],
+}
 VECTORS = normal(7, DIM, seed=5)
 DUPLICATES = normal(4, DIM, seed=6)[[0, 0, 1, 2, 0, 0, 1, 2, 3, 0, 0]]
 PIXELS = digits(11)[0][:, [26, 35, 50]]
@@ -105,6 +134,20 @@ EXACT = {
     "decoder.bias": np.zeros(2 * DIM),
 }
 EQUAL = np.tile(normal(3, DIM, seed=11), (3, 1))
+
+
+# ((0 1) ((2 3) 4)) (5 6)
+BRACKETS = np.array([[5, 6], [0, 1], [2, 4], [0, 4], [2, 3], [0, 6]])
+BOTH = {"unit_norm": True, "weight_by_leaves": True}
+
+
+def to_the_right(n):
+    return np.array([[first, n - 1] for first in range(n - 1)], np.int64).reshape(-1, 2)
+
+
+def bracketed(name, vectors, brackets, **options):
+    inputs = {"vectors": vectors, "brackets": brackets}
+    return Case(name, inputs, {"dim": DIM, **options}, WEIGHTS)
 
 
 def case(name, vectors, weights=WEIGHTS, differentiate=True, flat=None, gradients=None, **options):
@@ -157,6 +200,39 @@ DEFINITION = Definition(
                     flat={"encoder.weight": ..., "encoder.bias": ...},
                     activation="relu",
                 ),
+                case("unit norm", VECTORS, activation="tanh", unit_norm=True),
+                case("unit norm of small parents", VECTORS, SMALL, False, unit_norm=True),
+                case(
+                    "unit norm of zero",
+                    VECTORS[:3],
+                    AT_ZERO,
+                    flat={"encoder.weight": ..., "encoder.bias": ...},
+                    unit_norm=True,
+                ),
+                case(
+                    "unit norm of duplicates",
+                    DUPLICATES,
+                    unit_norm=True,
+                    gradients=on_the_tree,
+                ),
+                case("weighted by leaves", VECTORS, weight_by_leaves=True),
+                case(
+                    "weighted by leaves, adjacent",
+                    VECTORS,
+                    pairs="adjacent",
+                    weight_by_leaves=True,
+                ),
+                case(
+                    "weighted by leaves, duplicates",
+                    DUPLICATES,
+                    pairs="adjacent",
+                    weight_by_leaves=True,
+                    gradients=on_the_tree,
+                ),
+                case("both options", VECTORS, activation="sigmoid", **BOTH),
+                case(
+                    "digits, both options", PIXELS, pairs="adjacent", **BOTH, gradients=on_the_tree
+                ),
                 case(
                     "nan",
                     np.where(np.arange(7)[:, None] == 2, np.nan, VECTORS),
@@ -171,11 +247,34 @@ DEFINITION = Definition(
                 BadInput({"vectors": VECTORS[:, :2]}),
                 BadInput({"activation": "swish"}),
                 BadInput({"pairs": "some"}),
+                BadInput({"unit_norm": 1}, TypeError),
+                BadInput({"weight_by_leaves": "yes"}, TypeError),
                 BadInput({"dim": 0}, numpy=False),
                 BadInput({"dim": 2.0}, TypeError, numpy=False),
             ),
             kind="model",
             numpy=True,
+        ),
+        Operation(
+            "RecursiveAutoencoder",
+            recursive_autoencoder,
+            cases=(
+                bracketed("brackets", VECTORS, BRACKETS, activation="tanh"),
+                bracketed("brackets in another order", VECTORS, BRACKETS[::-1]),
+                bracketed("brackets, both options", VECTORS, BRACKETS, **BOTH),
+                bracketed("brackets to the right", VECTORS, to_the_right(7), pairs="adjacent"),
+                bracketed("brackets of one vector", VECTORS[:1], to_the_right(1)),
+                bracketed("brackets of two vectors", VECTORS[:2], to_the_right(2)),
+                bracketed("digits, brackets", PIXELS, to_the_right(11), activation="sigmoid"),
+            ),
+            bad_inputs=(
+                BadInput({"brackets": BRACKETS / 1.0}, TypeError),
+                BadInput({"brackets": BRACKETS[0]}),
+                BadInput({"brackets": BRACKETS[:5]}),
+                BadInput({"brackets": BRACKETS + 1}),
+                BadInput({"brackets": np.array([[0, 1], [2, 3], [4, 6], [2, 4], [0, 4], [0, 6]])}),
+            ),
+            kind="model",
         ),
     ),
     mutants=(
@@ -273,6 +372,84 @@ DEFINITION = Definition(
             )
         ),
         Mutant(
+            "parents not of length 1",
+            "RecursiveAutoencoder",
+            "unit norm",
+            {
+                "pytorch_impl": ("if self.unit_norm else parents", "if False else parents"),
+                "tf2_impl": ("if self.unit_norm:", "if False:"),
+                "theano_impl": ("if self.unit_norm else parents", "if False else parents"),
+                "numpy_infer": ("if self.unit_norm else parents", "if False else parents"),
+            },
+        ),
+        Mutant(
+            "the share of the other child",
+            "RecursiveAutoencoder",
+            "weighted by leaves",
+            {
+                "tf2_impl": ("shares * squares", "shares[:, ::-1] * squares"),
+                "theano_impl": (
+                    "sides = errors[..., : self",
+                    "sides = errors[..., ::-1][..., : self",
+                ),
+                "numpy_infer": ("(shares * squares)", "(shares[..., ::-1] * squares)"),
+            },
+        ),
+        Mutant(
+            "the share of the other child, fast",
+            "RecursiveAutoencoder",
+            "weighted by leaves",
+            {"pytorch_impl": ("(shares * errors", "(shares.flip(1) * errors")},
+            "fast.recursive_autoencoder",
+        ),
+        Mutant(
+            "the search counts a parent as one leaf",
+            "RecursiveAutoencoder",
+            "weighted by leaves, adjacent",
+            {
+                "tf2_impl": (
+                    "leaves = tf.tensor_scatter_nd_update(leaves, [[left]], ",
+                    "_ = tf.tensor_scatter_nd_update(leaves, [[left]], ",
+                ),
+                "theano_impl": ("leaves = T.set_subtensor(leaves[left], T.sum(counts))", ""),
+                "numpy_infer": ("leaves[left] += leaves[right]", ""),
+            },
+            "support.greedy_tree",
+        ),
+        Mutant(
+            "the search counts a parent as one leaf, fast",
+            "RecursiveAutoencoder",
+            "weighted by leaves, adjacent",
+            {"pytorch_impl": ("leaves[i] += leaves[j]", "")},
+            "fast.recursive_autoencoder",
+        ),
+        Mutant(
+            "brackets of equal length merged from the right",
+            "RecursiveAutoencoder",
+            "brackets",
+            {
+                "pytorch_impl": ("((last - first) * n + first)", "((last - first) * n - first)"),
+                "tf2_impl": (
+                    "(brackets[:, 1] - brackets[:, 0]) * n + brackets[:, 0]",
+                    "(brackets[:, 1] - brackets[:, 0]) * n - brackets[:, 0]",
+                ),
+                "theano_impl": (
+                    "(brackets[:, 1] - brackets[:, 0]) * n + brackets[:, 0]",
+                    "(brackets[:, 1] - brackets[:, 0]) * n - brackets[:, 0]",
+                ),
+            },
+            "support.bracketing",
+        ),
+        Mutant(
+            "brackets searched all the same",
+            "RecursiveAutoencoder",
+            "brackets",
+            {
+                "tf2_impl": ("if brackets is None:", "if True:"),
+                "theano_impl": ("if brackets is None:", "if True:"),
+            },
+        ),
+        Mutant(
             "no half",
             "RecursiveAutoencoder",
             "nan",
@@ -298,13 +475,13 @@ DEFINITION = Definition(
             "tanh",
             {
                 "tf2_impl": (
-                    "self._merge(embeddings.read(left)[None], embeddings.read(right)[None])",
-                    "self._merge(*(tf.stop_gradient(embeddings.read(one)[None]) "
-                    "for one in (left, right)))",
+                    "children = embeddings.read(left)[None], embeddings.read(right)[None]",
+                    "children = [tf.stop_gradient(embeddings.read(one)[None]) "
+                    "for one in (left, right)]",
                 ),
                 "theano_impl": (
-                    "self._merge(embeddings[left], embeddings[right])",
-                    "self._merge(*map(disconnected_grad, (embeddings[left], embeddings[right])))",
+                    "self._merge(embeddings[left], embeddings[right],",
+                    "self._merge(*map(disconnected_grad, (embeddings[left], embeddings[right])),",
                 ),
             },
         ),

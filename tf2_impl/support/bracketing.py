@@ -112,3 +112,19 @@ def check_brackets(brackets: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
     asserted = check_values(ok, "brackets", "those of a binary tree", brackets)
     with tf.control_dependencies([] if asserted is None else [asserted]):
         return tf.identity(brackets)
+
+
+def bracket_merges(brackets: tf.Tensor) -> tf.Tensor:
+    """The merges of a bracketing, (n−1, 2): nodes of fewer leaves first, then from the left."""
+    n = tf.shape(brackets, out_type=tf.int64)[0] + 1
+    order = tf.argsort((brackets[:, 1] - brackets[:, 0]) * n + brackets[:, 0])
+    brackets = tf.gather(brackets, order)
+    leaves = tf.range(n)
+    table = tf.fill((n + 1, n), tf.constant(-1, tf.int64))  # the node from its first to its last
+    table = tf.tensor_scatter_nd_update(table, tf.stack([leaves, leaves], axis=1), leaves)
+    table = tf.tensor_scatter_nd_update(table, brackets, n + leaves[:-1])
+    # The children end and begin on both sides of the one gap where two nodes meet.
+    left = tf.gather(table, brackets[:, 0])  # (n−1, n)
+    right = tf.gather(tf.transpose(table[1:]), brackets[:, 1])
+    gap = tf.argmax(tf.cast((left >= 0) & (right >= 0), tf.int32), axis=1)
+    return tf.stack([tf.gather(side, gap, batch_dims=1) for side in (left, right)], axis=1)

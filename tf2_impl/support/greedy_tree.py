@@ -12,7 +12,7 @@ from tf2_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # two scores count as equal when they differ by at most so many roundings
 
-Merge = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Merge = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def check_vectors(vectors: tf.Tensor, dim: int, dtype: str) -> tf.Tensor:
@@ -29,7 +29,8 @@ def greedy_merges(vectors: tf.Tensor, merge: Merge, *, adjacent: bool) -> tf.Ten
 
     Args:
         vectors: (n, dim), the leaves: nodes 0..n−1. The t-th merge makes node n+t.
-        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each, and
+            of their numbers of leaves, (k, 2).
         adjacent: whether only neighboring nodes are merged.
     """
     n = tf.shape(vectors, out_type=tf.int64)[0]
@@ -40,40 +41,49 @@ def greedy_merges(vectors: tf.Tensor, merge: Merge, *, adjacent: bool) -> tf.Ten
     ids = tf.range(n)
     is_open = tf.ones_like(ids, tf.bool)
     scores = tf.zeros_like(vectors[:, 0])
+    leaves = tf.ones_like(scores)
     gap = ids - ids[:, None]
     pairs = tf.where((gap > 0) & (gap <= reach))
-    found = pair_scores(merge, vectors, scores, pairs[:, 0], pairs[:, 1])
+    found = pair_scores(merge, vectors, scores, pairs[:, 0], pairs[:, 1], leaves)
     costs = tf.fill((n, n), infinity)  # score of merging the nodes in slots i < j
     costs = tf.tensor_scatter_nd_update(costs, pairs, found)
     merges = tf.TensorArray(tf.int64, size=tf.cast(n - 1, tf.int32), element_shape=(2,))
 
-    def step(t, nodes, scores, ids, is_open, costs, merges):
+    def step(t, nodes, scores, leaves, ids, is_open, costs, merges):
         flat = tf.reshape(costs, (-1,))
         lowest = first_minimum(flat, rounding_error(tf.reduce_min(flat), length))
         left, right = lowest // n, lowest % n
         merges = merges.write(tf.cast(t, tf.int32), tf.gather(ids, [left, right]))
-        parent, _ = merge(nodes[left][None], nodes[right][None])
+        counts = tf.gather(leaves, [[left, right]])  # (1, 2)
+        parent, _ = merge(nodes[left][None], nodes[right][None], counts)
         nodes = tf.tensor_scatter_nd_update(nodes, [[left]], parent)
         scores = tf.tensor_scatter_nd_update(scores, [[left]], [costs[left, right]])
+        leaves = tf.tensor_scatter_nd_update(leaves, [[left]], tf.reduce_sum(counts, axis=1))
         ids = tf.tensor_scatter_nd_update(ids, [[left]], [n + t])
         is_open = tf.tensor_scatter_nd_update(is_open, [[right]], [False])
         costs = tf.where(is_open[:, None] & is_open, costs, infinity)
         partners = neighbors(is_open, left, reach)
         i, j = tf.minimum(partners, left), tf.maximum(partners, left)
-        found = pair_scores(merge, nodes, scores, i, j)
+        found = pair_scores(merge, nodes, scores, i, j, leaves)
         costs = tf.tensor_scatter_nd_update(costs, tf.stack([i, j], axis=1), found)
-        return t + 1, nodes, scores, ids, is_open, costs, merges
+        return t + 1, nodes, scores, leaves, ids, is_open, costs, merges
 
-    start = (tf.constant(0, tf.int64), vectors, scores, ids, is_open, costs, merges)
+    start = (tf.constant(0, tf.int64), vectors, scores, leaves, ids, is_open, costs, merges)
     *_, merges = tf.while_loop(lambda t, *_: t < n - 1, step, start)
     return merges.stack()
 
 
 def pair_scores(
-    merge: Merge, nodes: tf.Tensor, scores: tf.Tensor, i: tf.Tensor, j: tf.Tensor
+    merge: Merge,
+    nodes: tf.Tensor,
+    scores: tf.Tensor,
+    i: tf.Tensor,
+    j: tf.Tensor,
+    leaves: tf.Tensor,
 ) -> tf.Tensor:
     """The scores of the parents of the nodes in slots i and j, (k,) each."""
-    _, errors = merge(tf.gather(nodes, i), tf.gather(nodes, j))
+    counts = tf.stack([tf.gather(leaves, i), tf.gather(leaves, j)], axis=1)  # (k, 2)
+    _, errors = merge(tf.gather(nodes, i), tf.gather(nodes, j), counts)
     found = errors + tf.gather(scores, i) + tf.gather(scores, j)
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     largest = found.dtype.max / 2

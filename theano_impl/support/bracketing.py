@@ -106,3 +106,18 @@ def check_brackets(brackets: TensorVariable, n: TensorVariable) -> TensorVariabl
     same = T.eq(first[:, None], first) & T.eq(last[:, None], last)
     ok = inside & T.eq(T.sum(same), n - 1) & T.eq(T.sum(crossing), 0)
     return check_values(brackets, ok, "brackets", "those of a binary tree")
+
+
+def bracket_merges(brackets: TensorVariable) -> TensorVariable:
+    """The merges of a bracketing, (n−1, 2): nodes of fewer leaves first, then from the left."""
+    n, brackets = brackets.shape[0] + 1, T.cast(brackets, "int64")
+    order = T.argsort((brackets[:, 1] - brackets[:, 0]) * n + brackets[:, 0])
+    first, last = brackets[order, 0], brackets[order, 1]
+    leaves = T.arange(n)
+    table = T.alloc(np.int64(-1), n + 1, n)  # the node from its first to its last leaf, or −1
+    table = T.set_subtensor(table[leaves, leaves], leaves)
+    table = T.set_subtensor(table[first, last], n + leaves[:-1])
+    # The children end and begin on both sides of the one gap where two nodes meet.
+    left, right = table[first], table[1:].T[last]  # (n−1, n)
+    gap = T.argmax((left >= 0) & (right >= 0), axis=1)
+    return T.stack([left[leaves[:-1], gap], right[leaves[:-1], gap]], axis=1)

@@ -15,7 +15,9 @@ from theano_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # two scores count as equal when they differ by at most so many roundings
 
-Merge = Callable[[TensorVariable, TensorVariable], tuple[TensorVariable, TensorVariable]]
+Merge = Callable[
+    [TensorVariable, TensorVariable, TensorVariable], tuple[TensorVariable, TensorVariable]
+]
 
 
 def check_vectors(vectors: TensorVariable, dim: int, dtype: str) -> TensorVariable:
@@ -31,7 +33,8 @@ def greedy_merges(vectors: TensorVariable, merge: Merge, *, adjacent: bool) -> T
 
     Args:
         vectors: (n, dim), n at least 2, the leaves: nodes 0..n−1. The t-th merge makes node n+t.
-        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each.
+        merge: parents (k, dim) and errors (k,) of left and of right children, (k, dim) each, and
+            of their numbers of leaves, (k, 2).
         adjacent: whether only neighboring nodes are merged.
     """
     n = vectors.shape[0]
@@ -42,30 +45,33 @@ def greedy_merges(vectors: TensorVariable, merge: Merge, *, adjacent: bool) -> T
     ids = T.arange(n)
     is_open = T.ones_like(ids, dtype="bool")
     scores = T.zeros_like(vectors[:, 0])
+    leaves = T.ones_like(scores)
     gap = ids - ids[:, None]
     i, j = T.nonzero((gap > 0) & (gap <= reach))
     costs = T.alloc(infinity, n, n)  # score of merging the nodes in slots i < j
-    costs = T.set_subtensor(costs[i, j], pair_scores(merge, vectors, scores, i, j))
+    costs = T.set_subtensor(costs[i, j], pair_scores(merge, vectors, scores, i, j, leaves))
 
-    def step(parent, nodes, scores, ids, is_open, costs):
+    def step(parent, nodes, scores, leaves, ids, is_open, costs):
         flat = costs.flatten()
         lowest = first_minimum(flat, rounding_error(T.min(flat), length))
         left, right = lowest // n, lowest % n
         pair = T.stack([ids[left], ids[right]])
-        nodes = T.set_subtensor(nodes[left], merge(nodes[left], nodes[right])[0])
+        counts = T.stack([leaves[left], leaves[right]])
+        nodes = T.set_subtensor(nodes[left], merge(nodes[left], nodes[right], counts)[0])
+        leaves = T.set_subtensor(leaves[left], T.sum(counts))
         scores = T.set_subtensor(scores[left], costs[left, right])
         ids = T.set_subtensor(ids[left], parent)
         is_open = T.set_subtensor(is_open[right], np.False_)
         costs = T.switch(is_open[:, None] & is_open, costs, infinity)
         partners = neighbors(is_open, left, reach)
         i, j = T.minimum(partners, left), T.maximum(partners, left)
-        costs = T.set_subtensor(costs[i, j], pair_scores(merge, nodes, scores, i, j))
-        return pair, nodes, scores, ids, is_open, costs
+        costs = T.set_subtensor(costs[i, j], pair_scores(merge, nodes, scores, i, j, leaves))
+        return pair, nodes, scores, leaves, ids, is_open, costs
 
     (merges, *_), _ = theano.scan(
         step,
         sequences=T.arange(n, 2 * n - 1),
-        outputs_info=[None, vectors, scores, ids, is_open, costs],
+        outputs_info=[None, vectors, scores, leaves, ids, is_open, costs],
     )
     return merges
 
@@ -76,9 +82,11 @@ def pair_scores(
     scores: TensorVariable,
     i: TensorVariable,
     j: TensorVariable,
+    leaves: TensorVariable,
 ) -> TensorVariable:
     """The scores of the parents of the nodes in slots i and j, (k,) each."""
-    found = merge(nodes[i], nodes[j])[1] + scores[i] + scores[j]
+    counts = T.stack([leaves[i], leaves[j]], axis=1)  # (k, 2)
+    found = merge(nodes[i], nodes[j], counts)[1] + scores[i] + scores[j]
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
     largest = np.asarray(np.finfo(found.dtype).max / 2, found.dtype)
     return T.switch(found < largest, found, largest)

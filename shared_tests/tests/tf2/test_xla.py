@@ -27,6 +27,7 @@ REFUSED = {
     "NeuralGrammar: seven": HEIGHTS,
     "NeuralGrammar: labelled": HEIGHTS,
     "RecursiveAutoencoder: linear": HEIGHTS,
+    "RecursiveAutoencoder: brackets": HEIGHTS,
     "MixtureOfExperts: two of seven": CHOICE,
     "MixtureOfExperts: noise": CHOICE,
     "margin_violators: cosine": GROWTH,

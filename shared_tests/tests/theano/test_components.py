@@ -132,7 +132,7 @@ def test_recursive_autoencoder_scores_each_pair_once(monkeypatch, pairs, most):
     monkeypatch.setattr(
         greedy_tree,
         "pair_scores",
-        lambda merge, nodes, scores, i, j: score(merge, nodes, scores, watch(i), j),
+        lambda merge, nodes, scores, i, *rest: score(merge, nodes, scores, watch(i), *rest),
     )
     vectors = T.dmatrix()
     model = RecursiveAutoencoder(vectors, 3, pairs=pairs, seed=1)

@@ -40,6 +40,7 @@ BREAKS = {
     "memory_loss: batch": CHECK,
     "updated_memory: jitter": CHECK,
     "RecursiveAutoencoder: linear": SEARCH,
+    "RecursiveAutoencoder: brackets": SEARCH,
     "SequenceEncoder: ragged": CHECK,
     "SoftNearestNeighborLoss: learned": SEARCH,
     "TitleEncoder: ragged": CHECK,
