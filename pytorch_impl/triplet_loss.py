@@ -45,6 +45,7 @@ def triplet_loss(
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    swap: bool = False,
 ) -> Tensor:
     """The hinge of the triplet in each row.
 
@@ -62,13 +63,15 @@ def triplet_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
+        swap: whether the smaller one of d(anchor, negative) and d(positive, negative) is pushed. Of
+            equal ones it is the anchor's.
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
         TypeError: for integers and for dtypes that differ.
         ValueError: for an empty batch, shapes that differ or a negative margin.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
-        (2017), section 2.
+        (2017), section 2; swap: Balntas, Riba, Ponsa, Mikolajczyk (2016), section 2.3.
     Example:
         >>> x = torch.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).item()  # both distances are 1
@@ -78,6 +81,7 @@ def triplet_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
+    swap = check_flag("swap", swap)
     check_floating("anchor", anchor, ndim=2)
     check_not_empty("anchor", anchor)
     check_like("positive", positive, "anchor", anchor)
@@ -88,6 +92,9 @@ def triplet_loss(
         by_rows = fast.row_distances
     near = by_rows(anchor, positive, distance=distance)  # (batch,)
     far = by_rows(anchor, negative, distance=distance)
+    if swap:
+        swapped = by_rows(positive, negative, distance=distance)
+        far = torch.where(swapped < far, swapped, far)  # torch.minimum would share a tie's gradient
     violation = margin + near - far
     losses = softplus(violation) if soft_margin else torch.relu(violation)
     if reduction == "none":
@@ -194,7 +201,7 @@ class TripletLoss(ConfiguredModule):
     """`triplet_loss` as a module, called with (anchor, positive, negative).
 
     Args:
-        margin, distance, reduction, soft_margin: as of `triplet_loss`.
+        margin, distance, reduction, soft_margin, swap: as of `triplet_loss`.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
     Example:
@@ -210,14 +217,16 @@ class TripletLoss(ConfiguredModule):
         distance: str = "cosine",
         reduction: str = "mean",
         soft_margin: bool = False,
+        swap: bool = False,
     ) -> None:
         super().__init__()
         margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         soft_margin = check_flag("soft_margin", soft_margin)
+        swap = check_flag("swap", swap)
         self.config = {"margin": margin, "distance": distance, "reduction": reduction}
-        self.config |= {"soft_margin": soft_margin}
+        self.config |= {"soft_margin": soft_margin, "swap": swap}
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return triplet_loss(anchor, positive, negative, **self.config)

@@ -45,6 +45,7 @@ def triplet_loss(
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    swap: bool = False,
 ) -> tf.Tensor:
     """The hinge of the triplet in each row.
 
@@ -62,13 +63,15 @@ def triplet_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
+        swap: whether the smaller one of d(anchor, negative) and d(positive, negative) is pushed. Of
+            equal ones it is the anchor's.
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
         TypeError: for integers and for dtypes that differ.
         ValueError: for an empty batch, shapes that differ or a negative margin.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
-        (2017), section 2.
+        (2017), section 2; swap: Balntas, Riba, Ponsa, Mikolajczyk (2016), section 2.3.
     Example:
         >>> x = tf.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).numpy().item()  # both distances are 1
@@ -78,6 +81,7 @@ def triplet_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
+    swap = check_flag("swap", swap)
     anchor = tf.convert_to_tensor(anchor)
     positive = tf.convert_to_tensor(positive)
     negative = tf.convert_to_tensor(negative)
@@ -87,6 +91,9 @@ def triplet_loss(
     check_like("negative", negative, "anchor", anchor)
     near = paired_distances(anchor, positive, distance=distance)  # (batch,)
     far = paired_distances(anchor, negative, distance=distance)
+    if swap:
+        swapped = paired_distances(positive, negative, distance=distance)
+        far = tf.where(swapped < far, swapped, far)
     violation = margin + near - far
     losses = softplus(violation) if soft_margin else tf.nn.relu(violation)
     if reduction == "none":
@@ -203,7 +210,7 @@ class TripletLoss(FloatingLoss):
     The three rows of an example are anchor, positive and negative.
 
     Args:
-        margin, distance, reduction, soft_margin: as of `triplet_loss`.
+        margin, distance, reduction, soft_margin, swap: as of `triplet_loss`.
         name, dtype: as of any Keras loss.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
@@ -221,14 +228,16 @@ class TripletLoss(FloatingLoss):
         name: str = "triplet_loss",
         dtype: str | None = None,
         soft_margin: bool = False,
+        swap: bool = False,
     ) -> None:
         margin = check_number("margin", margin, least=0)
         check_choice("distance", distance, DISTANCES)
         check_choice("reduction", reduction, REDUCTIONS)
         soft_margin = check_flag("soft_margin", soft_margin)
+        swap = check_flag("swap", swap)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.config: dict[str, Any] = {"margin": margin, "distance": distance}
-        self.config |= {"soft_margin": soft_margin}
+        self.config |= {"soft_margin": soft_margin, "swap": swap}
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         check_floating("y_pred", y_pred, ndim=3)

@@ -43,6 +43,7 @@ def triplet_loss(
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    swap: bool = False,
 ) -> TensorVariable:
     """The hinge of the triplet in each row.
 
@@ -59,6 +60,8 @@ def triplet_loss(
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean, sum or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of max(0, v).
+        swap: whether the smaller one of d(anchor, negative) and d(positive, negative) is pushed. Of
+            equal ones it is the anchor's.
     Returns:
         A scalar; with reduction none the losses of the rows, (batch,).
     Raises:
@@ -66,7 +69,7 @@ def triplet_loss(
         ValueError: for a negative margin.
         AssertionError: when it runs, for an empty batch or shapes that differ.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.1; soft margin: Hermans, Beyer, Leibe
-        (2017), section 2.
+        (2017), section 2; swap: Balntas, Riba, Ponsa, Mikolajczyk (2016), section 2.3.
     Example:
         >>> x = T.eye(3)
         >>> triplet_loss(x[:1], x[1:2], x[2:], margin=0.5).eval().item()  # both distances are 1
@@ -76,6 +79,7 @@ def triplet_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
+    swap = check_flag("swap", swap)
     anchor = T.as_tensor_variable(anchor)
     positive = T.as_tensor_variable(positive)
     negative = T.as_tensor_variable(negative)
@@ -85,6 +89,9 @@ def triplet_loss(
     negative = check_like("negative", negative, "anchor", anchor)
     near = paired_distances(anchor, positive, distance=distance)  # (batch,)
     far = paired_distances(anchor, negative, distance=distance)
+    if swap:
+        swapped = paired_distances(positive, negative, distance=distance)
+        far = T.switch(swapped < far, swapped, far)  # T.minimum would give a tie's gradient twice
     violation = np.asarray(margin, anchor.dtype) + near - far
     # nnet.relu has gradient 0.5 at exactly 0; a switch the other way round would hide NaN.
     hinge = T.switch(violation <= 0, T.zeros_like(violation), violation)
@@ -204,7 +211,8 @@ class TripletLoss(Layer):
     """`triplet_loss` as a layer: `.output` is the loss; it has no `.params`.
 
     Args:
-        anchor, positive, negative, margin, distance, reduction, soft_margin: as of `triplet_loss`.
+        anchor, positive, negative, margin, distance, reduction, soft_margin, swap: as of
+            `triplet_loss`.
     Raises:
         As `triplet_loss` does.
     Example:
@@ -223,8 +231,9 @@ class TripletLoss(Layer):
         distance: str = "cosine",
         reduction: str = "mean",
         soft_margin: bool = False,
+        swap: bool = False,
     ) -> None:
         config = {"margin": margin, "distance": distance, "reduction": reduction}
-        config |= {"soft_margin": soft_margin}
+        config |= {"soft_margin": soft_margin, "swap": swap}
         super().__init__(anchor, positive, negative, config=config)
         self.output = triplet_loss(anchor, positive, negative, **self.config)

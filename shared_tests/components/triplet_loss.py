@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
+from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, upstream
 from shared_tests.components.distances import paired_distances, pairwise_distances
 from shared_tests.fixtures import digits, normal
 
@@ -21,9 +21,12 @@ def triplet_loss(
     distance="cosine",
     reduction="mean",
     soft_margin=False,
+    swap=False,
 ):
     near = paired_distances(anchor, positive, distance)
     far = paired_distances(anchor, negative, distance)
+    if swap:
+        far = np.minimum(far, paired_distances(positive, negative, distance))
     losses = hinge(margin + near - far, soft_margin)
     return {"mean": losses.mean(), "sum": losses.sum(), "none": losses}[reduction]
 
@@ -61,6 +64,25 @@ FAR = {
     "positive": np.array([[50.0, 50.0], [1.0, 0.0], [5.0, 2.0]]),
     "negative": np.array([[1.0, 0.0], [50.0, 50.0], [1.0, 3.0]]),
 }
+# Each negative is as far from its anchor as from its positive.
+HALFWAY = {
+    "anchor": np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 3.0]]),
+    "positive": np.array([[2.0, 0.0], [1.0, 5.0], [4.0, 3.0]]),
+    "negative": np.array([[1.0, 1.0], [2.0, 3.0], [2.0, 4.0]]),
+}
+
+
+def from_the_anchor(case):
+    """The gradients of Σ w (margin + ‖a − p‖² − ‖a − n‖²)."""
+    anchor, positive, negative = case.inputs.values()
+    weights = 2 * upstream((len(anchor),))[:, None]
+    return {
+        "anchor": weights * (negative - positive),
+        "positive": weights * (positive - anchor),
+        "negative": weights * (anchor - negative),
+    }
+
+
 EQUAL = dict.fromkeys(("anchor", "positive", "negative"), normal(3, 5, seed=4))
 PIXELS, NUMBERS = digits(33)
 DIGITS = {"anchor": PIXELS[:11], "positive": PIXELS[11:22], "negative": PIXELS[22:]}
@@ -100,6 +122,21 @@ TRIPLET_CASES = (
             {"distance": distance, "margin": 0.0, "reduction": "none", "soft_margin": True},
         )
         for distance in DISTANCES
+    ),
+    *(
+        Case(
+            f"swap, {distance}",
+            TRIPLET,
+            {"distance": distance, "margin": 1.0, "reduction": "none", "swap": True},
+        )
+        for distance in DISTANCES
+    ),
+    Case("swap, soft margin", TRIPLET, {"margin": 0.0, "soft_margin": True, "swap": True}),
+    Case(
+        "swap, ties",
+        HALFWAY,
+        {"distance": "sqeuclidean", "margin": 1.0, "reduction": "none", "swap": True},
+        gradients=from_the_anchor,
     ),
     # v from −5000 to 5000: exp(v) overflows, and log(1 + exp(v)) is v, or nothing.
     Case(
@@ -152,6 +189,7 @@ BAD_OPTIONS = (
     BadInput({"reduction": "median"}),
     BadInput({"soft_margin": "no"}, TypeError),
 )
+BAD_ROW_OPTIONS = (*BAD_OPTIONS, BadInput({"swap": 1}, TypeError))
 
 DEFINITION = Definition(
     "triplet_loss",
@@ -161,7 +199,7 @@ DEFINITION = Definition(
             triplet_loss,
             TRIPLET_CASES,
             bad_inputs=(
-                *BAD_OPTIONS,
+                *BAD_ROW_OPTIONS,
                 BadInput({"anchor": np.ones((5, 7), int)}, TypeError),
                 BadInput({"anchor": np.ones(7)}),
                 BadInput(
@@ -176,7 +214,7 @@ DEFINITION = Definition(
                 BadInput({"negative": TRIPLET["negative"].astype("float16")}, TypeError),
             ),
         ),
-        Operation("TripletLoss", triplet_loss, TRIPLET_CASES, bad_inputs=BAD_OPTIONS),
+        Operation("TripletLoss", triplet_loss, TRIPLET_CASES, bad_inputs=BAD_ROW_OPTIONS),
         Operation(
             "all_triplets_loss",
             all_triplets_loss,
@@ -264,6 +302,29 @@ DEFINITION = Definition(
                     "T.switch(violation <= 0, T.zeros_like(violation), violation)",
                     "T.nnet.relu(violation)",
                 ),
+            },
+        ),
+        Mutant(
+            "the gradient of a tie not to the anchor's distance alone",
+            "triplet_loss",
+            "swap, ties",
+            {
+                "pytorch_impl": (
+                    "torch.where(swapped < far, swapped, far)",
+                    "torch.minimum(swapped, far)",
+                ),
+                "tf2_impl": ("swapped < far", "swapped <= far"),
+                "theano_impl": ("T.switch(swapped < far, swapped, far)", "T.minimum(swapped, far)"),
+            },
+        ),
+        Mutant(
+            "the distance of the positive from the anchor swapped in",
+            "triplet_loss",
+            "swap, cosine",
+            {
+                "pytorch_impl": ("(positive, negative, dist", "(positive, anchor, dist"),
+                "tf2_impl": ("(positive, negative, dist", "(positive, anchor, dist"),
+                "theano_impl": ("(positive, negative, dist", "(positive, anchor, dist"),
             },
         ),
         Mutant(
