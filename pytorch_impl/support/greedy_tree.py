@@ -70,9 +70,8 @@ def pair_scores(
     counts = torch.stack([leaves[i], leaves[j]], dim=1)  # (k, 2)
     found = merge(nodes[i], nodes[j], counts)[1] + scores[i] + scores[j]
     # NaN and infinite scores are merged last, but before a closed slot, which is infinite.
-    return torch.nan_to_num(found, nan=torch.finfo(found.dtype).max / 2).clamp(
-        max=torch.finfo(found.dtype).max / 2
-    )
+    largest = torch.finfo(found.dtype).max / 2
+    return torch.where(found < largest, found, largest)
 
 
 def largest_length(vectors: Tensor) -> Tensor:
