@@ -85,12 +85,14 @@ class Case:
 class BadInput:
     """Arguments that replace those of a good case, and the error that names the first.
 
-    numpy is False for a size that a layer of the NumPy package reads off its arrays.
+    numpy is False for a size that a layer of the NumPy package reads off its arrays. inputs: which
+    of the arguments are inputs, like those of the good case, where that has none of their names.
     """
 
     changes: Mapping[str, Any]
     error: type[Exception] = ValueError
     numpy: bool = True
+    inputs: Collection[str] = ()
 
     @property
     def argument(self) -> str:
@@ -100,7 +102,9 @@ class BadInput:
         """The case with these arguments in the place of its own."""
         inputs = {name: self.changes.get(name, value) for name, value in case.inputs.items()}
         added = {name: value for name, value in self.changes.items() if name not in inputs}
-        return replace(case, inputs=inputs, options={**case.options, **added})
+        more = {name: value for name, value in added.items() if name in self.inputs}
+        options = {name: value for name, value in added.items() if name not in more}
+        return replace(case, inputs=inputs | more, options={**case.options, **options})
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,12 @@ from pytorch_impl.support.checks import (
     check_choice,
     check_flag,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_number,
 )
 from pytorch_impl.support.configured import ConfiguredModule
-from pytorch_impl.support.labels import positives_and_negatives, same_label
+from pytorch_impl.support.labels import class_pairs
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.soft_margin import soft_margin_sums, softplus
 from pytorch_impl.support.ties import rounding_error
@@ -105,34 +104,46 @@ def triplet_loss(
 @in_single_precision
 def all_triplets_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> Tensor:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
         Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
 
     Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
-    counts as met. Half precision computes in float32. Work n² log n and memory n²; under
+    counts as met. Half precision computes in float32. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n; under
     torch.func, and for few rows, n³ comparisons.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
             triplet is active then, and all n³ are formed, in blocks of anchors.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, and
+            embeddings are anchors alone. No row is left out as the
+            anchor itself. Gradients flow into the reference; detach a memory bank.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes or a negative margin.
     Source: Hermans, Beyer, Leibe (2017), section 2 ("batch all").
     Example:
@@ -145,10 +156,10 @@ def all_triplets_loss(
     soft_margin = check_flag("soft_margin", soft_margin)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
-    related = same_label(labels, labels)
-    positive, negative = positives_and_negatives(related, of_the_batch=True)
-    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
+    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
     valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
     if soft_margin:
         sums, active = soft_margin_sums(distances, positive, negative, margin), valid
@@ -185,7 +196,7 @@ def _count_active(
 
     The counts are constants: this sum has derivatives of any order, and no comparison is kept
     for a gradient, so that memory is ANCHORS · n² bytes at a time instead of n³.
-    Returns #A_p and −#A_n, (n, n), and #A, (n,).
+    Returns #A_p and −#A_n, (n, m), and #A, (n,).
     """
     counts = []
     blocks = (x.split(ANCHORS) for x in (distances, positive, negative))

@@ -19,14 +19,12 @@ from tf2_impl.support.checks import (
     check_choice,
     check_flag,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_number,
-    size,
 )
 from tf2_impl.support.keras_loss import FloatingLoss
-from tf2_impl.support.labels import positives_and_negatives, same_label
+from tf2_impl.support.labels import class_pairs
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.soft_margin import soft_margin_sums, softplus
 from tf2_impl.support.ties import rounding_error
@@ -104,34 +102,47 @@ def triplet_loss(
 @in_single_precision
 def all_triplets_loss(
     embeddings: tf.Tensor,
-    labels: tf.Tensor,
+    labels: tf.Tensor | None,
     *,
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
         Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
 
     Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
-    counts as met. Half precision computes in float32. Work n² log n and memory n²; under
+    counts as met. Half precision computes in float32. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n; under
     XLA n³ comparisons.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
             triplet is active then, and all n³ are formed, in blocks of anchors.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, and
+            embeddings are anchors alone. No row is left out as the
+            anchor itself. Gradients flow into the reference; a memory bank wants
+            tf.stop_gradient.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes or a negative margin.
     Source: Hermans, Beyer, Leibe (2017), section 2 ("batch all").
     Example:
@@ -142,13 +153,13 @@ def all_triplets_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
-    embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
+    embeddings = tf.convert_to_tensor(embeddings)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, size(embeddings, 0))
-    related = same_label(labels, labels)
-    positive, negative = positives_and_negatives(related, of_the_batch=True)
-    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
+    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
     n_negatives = tf.math.count_nonzero(negative, axis=1, dtype=distances.dtype)
     valid = tf.math.count_nonzero(positive, axis=1, dtype=distances.dtype) * n_negatives  # (n,)
     if soft_margin:
@@ -190,7 +201,7 @@ def _count_active(
 
     The counts are constants: this sum has derivatives of any order, and no comparison is kept
     for a gradient, so that memory is n² bytes for each anchor instead of n³.
-    Returns #A_p and −#A_n, (n, n), and #A, (n,).
+    Returns #A_p and −#A_n, (n, m), and #A, (n,).
     """
 
     def count(anchor: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:

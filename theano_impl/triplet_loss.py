@@ -20,12 +20,11 @@ from theano_impl.support.checks import (
     check_choice,
     check_flag,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_number,
 )
-from theano_impl.support.labels import positives_and_negatives, same_label
+from theano_impl.support.labels import class_pairs
 from theano_impl.support.layer import Layer
 from theano_impl.support.soft_margin import soft_margin_sums, softplus
 from theano_impl.support.ties import rounding_error
@@ -103,33 +102,46 @@ def triplet_loss(
 
 def all_triplets_loss(
     embeddings: TensorVariable,
-    labels: TensorVariable,
+    labels: TensorVariable | None,
     *,
     margin: float = 0.3,
     distance: str = "cosine",
     reduction: str = "mean",
     soft_margin: bool = False,
+    reference: TensorVariable | None = None,
+    reference_labels: TensorVariable | None = None,
+    same: TensorVariable | None = None,
 ) -> TensorVariable:
     """The hinges of all triplets in a batch: p another row of a's class, n of another class.
 
         Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
 
     Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
-    counts as met. Work n² log n and memory n².
+    counts as met. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n.
 
     Args:
         embeddings: (n, features), float32 or float64.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
             triplet is active then, and all n³ are formed, in blocks of anchors.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, and
+            embeddings are anchors alone. No row is left out as the
+            anchor itself. Gradients flow into the reference; a memory bank wants
+            disconnected_grad.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         A scalar; with reduction none the sum of the hinges of each anchor, (n,).
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for a wrong number of axes or a negative margin.
         AssertionError: when it runs, for an empty batch or a wrong number of labels.
     Source: Hermans, Beyer, Leibe (2017), section 2 ("batch all").
@@ -141,13 +153,13 @@ def all_triplets_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
-    embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
+    embeddings = T.as_tensor_variable(embeddings)
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
-    labels = check_labels("labels", labels, embeddings.shape[0])
-    related = same_label(labels, labels)
-    positive, negative = positives_and_negatives(related, of_the_batch=True)
-    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
+    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
     valid = T.cast(T.sum(positive, axis=1) * T.sum(negative, axis=1), distances.dtype)  # (n,)
     typed_margin = np.asarray(margin, embeddings.dtype)  # a Python float would upcast float32
     if soft_margin:
@@ -193,7 +205,7 @@ def _count_active(
 
     The counts are constants: this sum has derivatives of any order, and no comparison is kept
     for a gradient, so that memory is n² bytes for each anchor instead of n³.
-    Returns #A_p and −#A_n, (n, n), and #A, (n,).
+    Returns #A_p and −#A_n, (n, m), and #A, (n,).
     """
 
     def count(d, p, n, tolerance):

@@ -106,8 +106,11 @@ def compile_graph(
     module: Any, component: str, name: str, case: Case, differentiate: bool
 ) -> tuple[Any, Any, list[str], list[str]]:
     """(function, model, names of the outputs, names of what is differentiated)"""
-    symbols = {key: symbol(key, value) for key, value in case.inputs.items()}
-    model, outputs = build_graph(module, component, name, case, symbols)
+    arguments = {
+        key: symbol(key, value) if is_array(value) else value for key, value in case.inputs.items()
+    }
+    symbols = {key: one for key, one in arguments.items() if isinstance(one, Variable)}
+    model, outputs = build_graph(module, component, name, case, arguments)
     sources = {}
     if differentiate:
         sources = {key: one for key, one in symbols.items() if is_dense_float(one)}
@@ -145,7 +148,10 @@ def named(result: Any) -> dict[str, Variable]:
 def signature(case: Case) -> tuple[Any, ...]:
     """What a compiled graph depends on, the options apart."""
     weights = {} if case.weights is None else case.weights
-    described = [(key, repr(symbol(key, value).type)) for key, value in case.inputs.items()]
+    described = [
+        (key, repr(symbol(key, value).type) if is_array(value) else repr(value))
+        for key, value in case.inputs.items()
+    ]
     return (*described, *((key, value.shape, str(value.dtype)) for key, value in weights.items()))
 
 

@@ -20,13 +20,13 @@ SMALL = 24  # rows: up to these the plain way is the faster one
 
 def applies(distances: Tensor) -> bool:
     """Whether there are many rows, and no torch.func transform: there no size depends on labels."""
-    return distances.shape[0] > SMALL and not transformed(distances)
+    return max(distances.shape) > SMALL and not transformed(distances)
 
 
 def count_active(
     distances: Tensor, positive: Tensor, negative: Tensor, margin: float, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
+    """The counts of `_count_active` in the component: (n, m) and (n,), in the distances' dtype."""
     positives, is_positive = _positives(positive)  # (n, most positives of an anchor)
     width = positives.shape[1]
     reach = distances.gather(1, positives) + margin - tolerance

@@ -13,7 +13,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytorch_impl.support.checks import check_dtype, check_labels, check_rank, check_size
+from pytorch_impl.support.checks import (
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_rank,
+    check_size,
+    check_width,
+)
 
 
 def same_label(labels: Tensor, reference_labels: Tensor) -> Tensor:
@@ -26,15 +34,43 @@ def same_label(labels: Tensor, reference_labels: Tensor) -> Tensor:
     return labels[:, None] == reference_labels
 
 
-def positives_and_negatives(related: Tensor, *, of_the_batch: bool) -> tuple[Tensor, Tensor]:
-    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+def class_pairs(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    reference: Tensor | None,
+    reference_labels: Tensor | None,
+    same: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows that anchors are compared with, and which are positives and which negatives.
 
-    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    Without a reference these are the rows of the batch, where an anchor is neither to itself.
+
+    Args:
+        embeddings: (n, features), the anchors, checked already.
+        labels, reference_labels, same: as above.
+        reference: (m, features) or None.
+    Returns:
+        The reference, (m, features), and what its rows are to each anchor, (n, m) bool twice.
     """
-    if not of_the_batch:
-        return related, ~related
-    others = ~torch.eye(related.shape[0], dtype=torch.bool, device=related.device)
-    return related & others, ~related & others
+    n = embeddings.shape[0]
+    if reference is None:
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None without a reference, got labels")
+        labels, reference_labels, same = checked_relation(labels, same, n)
+    else:
+        check_floating("reference", reference, ndim=2)
+        check_dtype("reference", reference, embeddings.dtype)
+        check_width("reference", reference, embeddings.shape[1])
+        check_not_empty("reference", reference)
+        m = reference.shape[0]
+        labels, reference_labels, same = checked_relation(labels, same, n, reference_labels, m)
+    if labels is not None and reference_labels is not None:
+        same = same_label(labels, reference_labels)
+    assert same is not None
+    if reference is not None:
+        return reference, same, ~same
+    others = ~torch.eye(n, dtype=torch.bool, device=same.device)
+    return embeddings, same & others, ~same & others
 
 
 def checked_relation(
@@ -49,10 +85,13 @@ def checked_relation(
     Without a reference the rows are compared with each other. Returns (labels, labels of the
     reference, same): two labels and None, or None, None and same.
     """
+    of_reference = n_reference is not None
     n_reference = n_rows if n_reference is None else n_reference
     if same is not None:
         if labels is not None:
             raise ValueError("same: expected labels=None beside it, got both")
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None beside same, got both")
         _check_bool("same", same)
         check_rank("same", same, ndim=2)
         check_size("same", same, 0, n_rows, "rows")
@@ -62,6 +101,8 @@ def checked_relation(
         raise ValueError("labels: expected labels, or same in their place, got None")
     check_class_labels("labels", labels, n_rows)
     if reference_labels is None:
+        if of_reference:
+            raise ValueError("reference_labels: expected labels of the reference, got None")
         return labels, labels, None
     check_class_labels("reference_labels", reference_labels, n_reference)
     check_dtype("reference_labels", reference_labels, labels.dtype)

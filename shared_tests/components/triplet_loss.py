@@ -31,13 +31,37 @@ def triplet_loss(
     return {"mean": losses.mean(), "sum": losses.sum(), "none": losses}[reduction]
 
 
+def class_pairs(labels, reference_labels, same):
+    """Whether each row of the reference is a positive of each anchor, and whether a negative.
+
+    Without labels of a reference, nor a comparison by the caller, of the batch itself.
+    """
+    if same is None:
+        others = labels if reference_labels is None else reference_labels
+        same = np.array(
+            [[(x & y).any() if labels.ndim == 2 else x == y for y in others] for x in labels]
+        )
+    return same, ~same
+
+
 def all_triplets_loss(
-    embeddings, labels, margin=0.3, distance="cosine", reduction="mean", soft_margin=False
+    embeddings,
+    labels,
+    margin=0.3,
+    distance="cosine",
+    reduction="mean",
+    soft_margin=False,
+    reference=None,
+    reference_labels=None,
+    same=None,
 ):
-    distances = pairwise_distances(embeddings, embeddings, distance)
-    same = labels[:, None] == labels
-    positive = same & ~np.eye(len(labels), dtype=bool)
-    valid = positive[:, :, None] & ~same[:, None, :]
+    positive, negative = class_pairs(labels, reference_labels, same)
+    if reference is None:
+        reference = embeddings
+        others = ~np.eye(len(embeddings), dtype=bool)
+        positive, negative = positive & others, negative & others
+    distances = pairwise_distances(embeddings, reference, distance)
+    valid = positive[:, :, None] & negative[:, None, :]
     violation = margin + distances[:, :, None] - distances[:, None, :]
     active = valid & (soft_margin | (violation > 0))
     sums = np.where(valid, hinge(violation, soft_margin), 0).sum(axis=(1, 2))
@@ -97,6 +121,34 @@ MANY = {"embeddings": normal(37, 3, seed=2134), "labels": np.arange(37) * 7 % 17
 MANY_ON_GRID = {
     "embeddings": np.random.default_rng(10).integers(0, 4, (37, 3)) / 1.0,
     "labels": np.arange(37) ** 2 % 7,
+}
+# Row 0 shares a label with row 1 and row 1 with row 2, but row 0 none with row 2; row 5 has none.
+SEVERAL = np.random.default_rng(11).random((11, 4)) < 0.35
+SEVERAL[:3] = [[1, 0, 0, 1], [1, 1, 0, 0], [0, 1, 1, 0]]
+SEVERAL[5] = False
+SAME = np.random.default_rng(12).random((11, 11)) < 0.4  # neither symmetric nor transitive
+REFERENCE = {
+    "embeddings": normal(7, 5, seed=13),
+    "labels": np.arange(7) % 4,
+    "reference": normal(13, 5, seed=14),
+    "reference_labels": np.arange(13) ** 2 % 5,
+}
+# More anchors than PyTorch's plain way takes, and a larger reference.
+MANY_ANCHORS = {
+    "embeddings": normal(29, 3, seed=15),
+    "labels": np.arange(29) % 6,
+    "reference": normal(7, 3, seed=16),
+    "reference_labels": np.arange(7) % 3,
+}
+LARGE_REFERENCE = {
+    "embeddings": normal(5, 3, seed=17),
+    "labels": np.arange(5) % 4,
+    "reference": normal(31, 3, seed=18),
+    "reference_labels": np.arange(31) ** 2 % 7,
+}
+MANY_SEVERAL = {
+    "embeddings": normal(26, 3, seed=19),
+    "labels": np.random.default_rng(20).random((26, 7)) < 0.15,
 }
 SINGLETONS = {"embeddings": normal(5, 3, seed=8), "labels": np.arange(5)}
 ONE_CLASS = {"embeddings": normal(5, 3, seed=8), "labels": np.zeros(5, int)}
@@ -190,6 +242,40 @@ BAD_OPTIONS = (
     BadInput({"soft_margin": "no"}, TypeError),
 )
 BAD_ROW_OPTIONS = (*BAD_OPTIONS, BadInput({"swap": 1}, TypeError))
+SEVEN = REFERENCE["reference"][:7]
+
+
+def bad_class(changes, error=ValueError):
+    """Bad input among which there may be arrays that a good case does without."""
+    return BadInput(changes, error, inputs=("reference", "reference_labels", "same"))
+
+
+BAD_CLASSES = (
+    bad_class({"labels": None}),
+    bad_class({"labels": SEVERAL[:10]}),
+    bad_class({"labels": SEVERAL[:, 0]}, TypeError),
+    bad_class({"same": SAME}),
+    bad_class({"same": SAME * 1.0, "labels": None}, TypeError),
+    bad_class({"same": SAME[0], "labels": None}),
+    bad_class({"same": SAME[:10], "labels": None}),
+    bad_class({"same": SAME[:, :7], "labels": None}),
+    bad_class({"reference": np.ones((7, 5), int), "reference_labels": np.arange(7)}, TypeError),
+    bad_class({"reference": np.ones(7), "reference_labels": np.arange(7)}),
+    bad_class({"reference": np.ones((0, 5)), "reference_labels": np.arange(0)}),
+    bad_class({"reference": np.ones((7, 3)), "reference_labels": np.arange(7)}),
+    bad_class(
+        {"reference": np.ones((7, 5), "float16"), "reference_labels": np.arange(7)}, TypeError
+    ),
+    bad_class({"reference_labels": np.arange(7)}),
+    bad_class({"reference_labels": None, "reference": SEVEN}),
+    bad_class({"reference_labels": np.arange(6), "reference": SEVEN}),
+    bad_class({"reference_labels": np.arange(7, dtype="int32"), "reference": SEVEN}, TypeError),
+    bad_class({"reference_labels": SEVERAL[:7], "reference": SEVEN}, TypeError),
+    bad_class(
+        {"reference_labels": np.arange(7), "same": SAME[:, :7], "reference": SEVEN}
+        | {"labels": None}
+    ),
+)
 
 DEFINITION = Definition(
     "triplet_loss",
@@ -270,6 +356,55 @@ DEFINITION = Definition(
                     {"soft_margin": True},
                     flat={"embeddings": ...},
                 ),
+                *(
+                    Case(
+                        f"reference, {distance}",
+                        REFERENCE,
+                        {"distance": distance, "reduction": reduction},
+                    )
+                    for distance, reduction in zip(
+                        DISTANCES, ("mean", "active", "none"), strict=True
+                    )
+                ),
+                Case("reference, many anchors", MANY_ANCHORS, {"distance": "euclidean"}),
+                Case("large reference", LARGE_REFERENCE, {"distance": "euclidean"}),
+                Case(
+                    "reference, soft margin",
+                    REFERENCE,
+                    {"distance": "euclidean", "margin": 0.0, "soft_margin": True},
+                ),
+                Case(
+                    "large reference without positives",
+                    LARGE_REFERENCE | {"reference_labels": np.arange(31) + 7},
+                    flat={"embeddings": ..., "reference": ...},
+                ),
+                Case("several labels", BATCH | {"labels": SEVERAL}, {"reduction": "none"}),
+                Case("several labels, many rows", MANY_SEVERAL, {"distance": "euclidean"}),
+                Case(
+                    "several labels, soft margin",
+                    BATCH | {"labels": SEVERAL},
+                    {"distance": "sqeuclidean", "soft_margin": True},
+                ),
+                Case(
+                    "several labels, reference",
+                    REFERENCE
+                    | {"labels": SEVERAL[:7], "reference_labels": SEVERAL[[*range(11), 0, 1]]},
+                    {"distance": "euclidean", "reduction": "active"},
+                ),
+                Case(
+                    "compared by the caller",
+                    {"embeddings": BATCH["embeddings"], "same": SAME},
+                    {"labels": None, "reduction": "none"},
+                ),
+                Case(
+                    "compared by the caller, reference",
+                    {
+                        "embeddings": BATCH["embeddings"],
+                        "reference": REFERENCE["reference"],
+                        "same": np.concatenate([SAME, ~SAME[:, 3:5]], axis=1),
+                    },
+                    {"labels": None, "distance": "euclidean"},
+                ),
                 Case("no positive", SINGLETONS, flat={"embeddings": ...}),
                 Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
             ),
@@ -281,6 +416,7 @@ DEFINITION = Definition(
                 BadInput({"labels": LABELS / 2}, TypeError),
                 BadInput({"labels": LABELS[:10]}),
                 BadInput({"labels": LABELS[:, None]}),
+                *BAD_CLASSES,
             ),
         ),
     ),
@@ -342,17 +478,53 @@ DEFINITION = Definition(
             "all_triplets_loss",
             "many rows",
             {
+                "pytorch_impl": ("same & others, ~same & others", "same, ~same & others"),
+                "tf2_impl": ("same & others, ~same & others", "same, ~same & others"),
+                "theano_impl": ("same & others, other & others", "same, other & others"),
+            },
+            file="support.labels",
+        ),
+        Mutant(
+            "an anchor as its own negative",
+            "all_triplets_loss",
+            "compared by the caller",
+            {
+                "pytorch_impl": ("same & others, ~same & others", "same & others, ~same"),
+                "tf2_impl": ("same & others, ~same & others", "same & others, ~same"),
+                "theano_impl": ("same & others, other & others", "same & others, other"),
+            },
+            file="support.labels",
+        ),
+        Mutant(
+            "two labels to be shared, not one",
+            "all_triplets_loss",
+            "several labels",
+            {
                 "pytorch_impl": (
-                    "related & others, ~related & others",
-                    "related, ~related & others",
+                    "reference_labels.float().T > 0",
+                    "reference_labels.float().T > 1",
+                ),
+                "tf2_impl": ("transpose_b=True) > 0", "transpose_b=True) > 1"),
+                "theano_impl": ("reference_labels.T) > 0", "reference_labels.T) > 1"),
+            },
+            file="support.labels",
+        ),
+        Mutant(
+            "the diagonal of a reference left out",
+            "all_triplets_loss",
+            "compared by the caller, reference",
+            {
+                "pytorch_impl": (
+                    "return reference, same, ~same",
+                    "return reference, same.clone().fill_diagonal_(False), ~same",
                 ),
                 "tf2_impl": (
-                    "related & others, ~related & others",
-                    "related, ~related & others",
+                    "return reference, same, ~same",
+                    "return reference, tf.linalg.band_part(same, 0, 0) ^ same, ~same",
                 ),
                 "theano_impl": (
-                    "related & others, unrelated & others",
-                    "related, unrelated & others",
+                    "return reference, same, other",
+                    "return reference, same & T.eq(T.eye(n, reference.shape[0]), 0), other",
                 ),
             },
             file="support.labels",

@@ -26,7 +26,7 @@ def count_active(
     margin: float,
     tolerance: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
+    """The counts of `_count_active` in the component: (n, m) and (n,), in the distances' dtype."""
     n = tf.shape(distances)[1]
     infinity = tf.constant(math.inf, distances.dtype)
     reach = distances + margin - tolerance

@@ -12,7 +12,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_dtype, check_labels, check_rank, check_size, size
+from tf2_impl.support.checks import (
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_rank,
+    check_size,
+    check_width,
+    size,
+)
 
 
 def same_label(labels: tf.Tensor, reference_labels: tf.Tensor) -> tf.Tensor:
@@ -26,17 +35,44 @@ def same_label(labels: tf.Tensor, reference_labels: tf.Tensor) -> tf.Tensor:
     return labels[:, None] == reference_labels
 
 
-def positives_and_negatives(
-    related: tf.Tensor, *, of_the_batch: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+def class_pairs(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor | None,
+    reference: tf.Tensor | None,
+    reference_labels: tf.Tensor | None,
+    same: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The rows that anchors are compared with, and which are positives and which negatives.
 
-    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    Without a reference these are the rows of the batch, where an anchor is neither to itself.
+
+    Args:
+        embeddings: (n, features), the anchors, checked already.
+        labels, reference_labels, same: as above.
+        reference: (m, features) or None.
+    Returns:
+        The reference, (m, features), and what its rows are to each anchor, (n, m) bool twice.
     """
-    if not of_the_batch:
-        return related, ~related
-    others = ~tf.eye(tf.shape(related)[0], dtype=tf.bool)
-    return related & others, ~related & others
+    n = size(embeddings, 0)
+    if reference is None:
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None without a reference, got labels")
+        labels, reference_labels, same = checked_relation(labels, same, n)
+    else:
+        reference = tf.convert_to_tensor(reference)
+        check_floating("reference", reference, ndim=2)
+        check_dtype("reference", reference, embeddings.dtype)
+        check_width("reference", reference, size(embeddings, 1))
+        check_not_empty("reference", reference)
+        m = size(reference, 0)
+        labels, reference_labels, same = checked_relation(labels, same, n, reference_labels, m)
+    if labels is not None:
+        same = same_label(labels, reference_labels)
+    assert same is not None
+    if reference is not None:
+        return reference, same, ~same
+    others = ~tf.eye(tf.shape(same)[0], dtype=tf.bool)
+    return embeddings, same & others, ~same & others
 
 
 def checked_relation(
@@ -51,10 +87,13 @@ def checked_relation(
     Without a reference the rows are compared with each other. Returns (labels, labels of the
     reference, same): two labels and None, or None, None and same.
     """
+    of_reference = n_reference is not None
     n_reference = n_rows if n_reference is None else n_reference
     if same is not None:
         if labels is not None:
             raise ValueError("same: expected labels=None beside it, got both")
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None beside same, got both")
         same = tf.convert_to_tensor(same)
         check_dtype("same", same, tf.bool)
         check_rank("same", same, ndim=2)
@@ -66,6 +105,8 @@ def checked_relation(
     labels = tf.convert_to_tensor(labels)
     check_class_labels("labels", labels, n_rows)
     if reference_labels is None:
+        if of_reference:
+            raise ValueError("reference_labels: expected labels of the reference, got None")
         return labels, labels, None
     reference_labels = tf.convert_to_tensor(reference_labels)
     check_class_labels("reference_labels", reference_labels, n_reference)

@@ -24,7 +24,7 @@ def count_active(
     margin: np.ndarray,
     tolerance: TensorVariable,
 ) -> tuple[TensorVariable, TensorVariable]:
-    """The counts of `_count_active` in the component: (n, n) and (n,), in the distances' dtype."""
+    """The counts of `_count_active` in the component: (n, m) and (n,), in the distances' dtype."""
     n = distances.shape[1]
     reach = distances + margin - tolerance
     # Theano searches in one sorted row, not in many: sort reaches and distances together and

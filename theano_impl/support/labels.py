@@ -13,7 +13,15 @@ from __future__ import annotations
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.support.checks import check_dtype, check_labels, check_rank, check_size
+from theano_impl.support.checks import (
+    check_dtype,
+    check_floating,
+    check_labels,
+    check_not_empty,
+    check_rank,
+    check_size,
+    check_width,
+)
 
 
 def same_label(labels: TensorVariable, reference_labels: TensorVariable) -> TensorVariable:
@@ -27,18 +35,45 @@ def same_label(labels: TensorVariable, reference_labels: TensorVariable) -> Tens
     return T.eq(labels[:, None], reference_labels)
 
 
-def positives_and_negatives(
-    related: TensorVariable, *, of_the_batch: bool
-) -> tuple[TensorVariable, TensorVariable]:
-    """Which rows are of each anchor's class and which of another one, (n, m) bool each.
+def class_pairs(
+    embeddings: TensorVariable,
+    labels: TensorVariable | None,
+    reference: TensorVariable | None,
+    reference_labels: TensorVariable | None,
+    same: TensorVariable | None,
+) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
+    """The rows that anchors are compared with, and which are positives and which negatives.
 
-    related: whether they are of one class. Of the batch itself, an anchor is neither to itself.
+    Without a reference these are the rows of the batch, where an anchor is neither to itself.
+
+    Args:
+        embeddings: (n, features), the anchors, checked already.
+        labels, reference_labels, same: as above.
+        reference: (m, features) or None.
+    Returns:
+        The reference, (m, features), and what its rows are to each anchor, (n, m) bool twice.
     """
-    unrelated = T.eq(related, 0)
-    if not of_the_batch:
-        return related, unrelated
-    others = T.eq(T.eye(related.shape[0]), 0)
-    return related & others, unrelated & others
+    n = embeddings.shape[0]
+    if reference is None:
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None without a reference, got labels")
+        labels, reference_labels, same = checked_relation(labels, same, n)
+    else:
+        reference = T.as_tensor_variable(reference)
+        check_floating("reference", reference, ndim=2)
+        check_dtype("reference", reference, embeddings.dtype)
+        reference = check_width("reference", reference, embeddings.shape[1])
+        reference = check_not_empty("reference", reference)
+        m = reference.shape[0]
+        labels, reference_labels, same = checked_relation(labels, same, n, reference_labels, m)
+    if labels is not None:
+        same = same_label(labels, reference_labels)
+    assert same is not None
+    other = T.eq(same, 0)
+    if reference is not None:
+        return reference, same, other
+    others = T.eq(T.eye(n), 0)
+    return embeddings, same & others, other & others
 
 
 def checked_relation(
@@ -53,10 +88,13 @@ def checked_relation(
     Without a reference the rows are compared with each other. Returns (labels, labels of the
     reference, same): two labels and None, or None, None and same.
     """
+    of_reference = n_reference is not None
     n_reference = n_rows if n_reference is None else n_reference
     if same is not None:
         if labels is not None:
             raise ValueError("same: expected labels=None beside it, got both")
+        if reference_labels is not None:
+            raise ValueError("reference_labels: expected None beside same, got both")
         same = T.as_tensor_variable(same)
         check_dtype("same", same, "bool")
         check_rank("same", same, ndim=2)
@@ -67,6 +105,8 @@ def checked_relation(
         raise ValueError("labels: expected labels, or same in their place, got None")
     labels = check_class_labels("labels", T.as_tensor_variable(labels), n_rows)
     if reference_labels is None:
+        if of_reference:
+            raise ValueError("reference_labels: expected labels of the reference, got None")
         return labels, labels, None
     reference_labels = T.as_tensor_variable(reference_labels)
     reference_labels = check_class_labels("reference_labels", reference_labels, n_reference)
