@@ -11,20 +11,24 @@ from functools import cached_property
 import numpy as np
 
 from numpy_infer.search.beam_search import Beam
+from numpy_infer.search.series import Series
 from numpy_infer.search.small_world_graph import SmallWorldGraph
 
 
 class Snapshot:
     """The points and the graph of an index between two additions. Nothing in it changes."""
 
-    def __init__(self, points: np.ndarray, graph: SmallWorldGraph) -> None:
-        self.points = points
+    def __init__(self, series: Series, graph: SmallWorldGraph) -> None:
+        self.series = series  # values (n, dim · channels)
+        self.points = series.values
         self.graph = graph
 
     @cached_property
     def duplicates(self) -> dict[int, np.ndarray]:
         """For each point that occurs more than once, all indices of equal points, ascending."""
         rows = np.ascontiguousarray(self.points + 0)  # −0 is 0
+        if (self.series.lengths != self.series.lengths[:1]).any():
+            rows = np.column_stack([rows, self.series.lengths.astype(rows.dtype)])
         keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
         _, kinds, counts = np.unique(keys, return_inverse=True, return_counts=True)
         if len(counts) == len(keys):

@@ -131,7 +131,7 @@ def test_every_point_is_found(name, degree):
     found, exact = index.search(points[:3], n), index.exact_search(points[:3], n)
     for got, wanted in zip(found, exact, strict=True):
         np.testing.assert_array_equal(got, wanted)
-    beam = index._beam(index._now, points[:3], n)
+    beam = index._beam(index._now, index._now.series[:3], n)
     assert (np.sort(beam.points) == np.arange(n)).all()
     assert (beam.evaluations == n).all()
 
