@@ -13,11 +13,10 @@ Source: `ReplicaContext.all_gather` of tf.distribute.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from tf2_impl.support.checks import check_rank
+from tf2_impl.support.dense_gradients import with_dense_gradient
 
 # The dtypes that the collectives of every strategy take.
 DTYPES = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
@@ -58,13 +57,8 @@ def _gather_rows(x: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tens
     """The rows of all replicas of one tensor."""
     # An identity: all_gather refuses a function's argument, which is on no device yet.
     whole = context.all_gather(tf.identity(x), axis=0)
-    return _with_dense_gradient(tf.ensure_shape(whole, [None, *x.shape[1:]]))
-
-
-@tf.custom_gradient
-def _with_dense_gradient(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """x itself; all_gather's gradient refuses the IndexedSlices that tf.gather sends back."""
-    return tf.identity(x), tf.convert_to_tensor
+    # all_gather's gradient refuses the IndexedSlices that tf.gather sends back.
+    return with_dense_gradient(tf.ensure_shape(whole, [None, *x.shape[1:]]))
 
 
 def _check_tensor(name: str, x: tf.Tensor) -> None:
