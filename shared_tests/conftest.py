@@ -127,6 +127,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for cell in cells(name, component)
             if cell.case.weights is not None
         ]
+    elif "first_model_cell" in names:
+        arguments = ("framework_name", "first_model_cell")
+        rows = [
+            (name, cell)
+            for name in frameworks(config)
+            for cell in first_models(cells(name, component))
+        ]
     elif "mutant" in names:
         arguments = ("backend_name", "definition", "mutant")
         rows = [
@@ -172,6 +179,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def first_of_each(chosen: list[Cell]) -> list[Cell]:
     """The first cell of each component."""
     return list({cell.component: cell for cell in reversed(chosen)}.values())
+
+
+def first_models(chosen: list[Cell]) -> list[Cell]:
+    """The first cell of each operation that has weights."""
+    models = [cell for cell in reversed(chosen) if cell.case.weights is not None]
+    return list({(cell.component, cell.operation.name): cell for cell in models}.values())
 
 
 def describe(value: Any) -> str:

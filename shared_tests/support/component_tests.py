@@ -17,7 +17,14 @@ COMPONENTS = sorted(
     path.stem for path in (ROOT / "shared_tests" / "components").glob("*.py") if path.stem[0] != "_"
 )
 # A test with one of these arguments is run for cases or definitions of the component alone.
-ASKED_BY_ARGUMENT = ("cell", "plain_cell", "batch_cell", "model_cell", "definition")
+ASKED_BY_ARGUMENT = (
+    "cell",
+    "plain_cell",
+    "batch_cell",
+    "model_cell",
+    "first_model_cell",
+    "definition",
+)
 
 
 def unknown(component: str) -> str:

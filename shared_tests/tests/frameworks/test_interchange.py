@@ -33,8 +33,8 @@ def test_round_trip_is_exact(interchange, model_cell):
         assert {key: model.config[key] for key in config} == config
 
 
-def test_arrays_are_copies(interchange, model_cell):
-    component, config, weights = names(model_cell)
+def test_arrays_are_copies(interchange, first_model_cell):
+    component, config, weights = names(first_model_cell)
     model = interchange.from_arrays(component, config, weights)
     for array in interchange.to_arrays(model).values():
         array += 1
@@ -43,8 +43,8 @@ def test_arrays_are_copies(interchange, model_cell):
 
 
 @pytest.mark.parametrize("what", ["missing", "extra", "shape"])
-def test_arrays_that_do_not_fit_are_refused(interchange, model_cell, what):
-    component, config, weights = names(model_cell)
+def test_arrays_that_do_not_fit_are_refused(interchange, first_model_cell, what):
+    component, config, weights = names(first_model_cell)
     name, array = next(iter(weights.items()))
     rest = {key: value for key, value in weights.items() if key != name}
     wrong = {
