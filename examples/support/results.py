@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 Quality = Mapping[str, Mapping[str, float]]  # {method: {measure: value}}
 
 
 def show(title: str, quality: Quality) -> None:
     """Print a table: a row for each method, a column for each measure."""
+    from rich.console import Console  # the tests of a training run without rich
+    from rich.table import Table
+
     table = Table(title=title)
     table.add_column("method")
     measures = list(dict.fromkeys(name for row in quality.values() for name in row))

@@ -1,0 +1,86 @@
+"""Titles in TensorFlow: each title of a group is predicted from the others of its group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from examples.support.options import Report
+from examples.support.training import Training
+from examples.title_search.data import Split, encode
+from numpy_infer.evaluation import mean_average_precision
+from numpy_infer.sampling import LeaveOneOutGroups
+from numpy_infer.text import Vocabulary
+from tf2_impl.frequency_scaling import inverse_frequency_weights, scale_updates_by_frequency
+from tf2_impl.gradient_flow import gradient_flow
+from tf2_impl.interchange import load_arrays, load_model, save_model, to_arrays
+from tf2_impl.sanity_checks import check_spread
+from tf2_impl.smorms3 import SMORMS3
+from tf2_impl.title_encoder import TitleEncoder
+
+MARGIN = 0.8  # the 0.2 of StarSpace is met too soon here: see README.md
+PATIENCE = 4  # epochs without a better precision, and the training stops
+
+
+def train(
+    split: Split,
+    vocabulary: Vocabulary,
+    *,
+    scaled: bool,
+    start: Path | None,
+    seed: int,
+    epochs: int,
+    report: Report,
+) -> Training:
+    """Train the encoder, or go on with the one in `start`; the best of all epochs is kept."""
+    model = TitleEncoder(len(vocabulary), dim=64, seed=seed)
+    if start:
+        model = load_model(start)
+    titles = tf.constant(encode(split.training.titles, vocabulary))  # (titles, longest)
+    held_out = tf.constant(encode(split.validation.titles, vocabulary))
+    batches = LeaveOneOutGroups(
+        split.training.labels, size=5, negatives=10, batch_size=64, batches=16, seed=seed
+    )
+    optimizer = SMORMS3(learning_rate=0.005)
+    if scaled:  # SMORMS3 divides a gradient by its size, so that the step is what can be scaled
+        weights = inverse_frequency_weights(tf.constant(vocabulary.counts))
+        scale_updates_by_frequency(optimizer, model.table, weights)
+    training = Training(model, save_model)
+    untrained = model(held_out)
+
+    @tf.function
+    def step(positives: tf.Tensor, negatives: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            ids, others = tf.gather(titles, positives), tf.gather(titles, negatives)
+            loss = model.loss(ids, others, margin=MARGIN)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss, gradient_flow(gradients, model.trainable_variables)
+
+    best, best_epoch, arrays = -1.0, 0, to_arrays(model)
+    for epoch in range(1, epochs + 1):
+        losses = []
+        for positives, negatives in batches:  # (64, 5) and (64, 10) rows of the titles
+            loss, flow = step(tf.constant(positives), tf.constant(negatives))
+            losses.append(float(loss))
+        training.flows.append({name: float(value) for name, value in flow.items()})
+        references, vectors = model(titles), model(held_out)
+        spread = check_spread(vectors, start=untrained)
+        if not spread:
+            raise ValueError(f"the embeddings have collapsed: {spread.message}")
+        precision = mean_average_precision(
+            vectors.numpy(),
+            split.validation.labels,
+            references=references.numpy(),
+            reference_labels=split.training.labels,
+        )
+        training.history.append({"loss": float(np.mean(losses)), "MAP": precision})
+        report(epoch, epochs, **training.history[-1])
+        if precision > best:
+            best, best_epoch, arrays = precision, epoch, to_arrays(model)
+        elif epoch - best_epoch >= PATIENCE:
+            break
+    load_arrays(model, arrays)
+    return training
