@@ -241,3 +241,34 @@ class TripletLoss(ConfiguredModule):
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return triplet_loss(anchor, positive, negative, **self.config)
+
+
+class AllTripletsLoss(ConfiguredModule):
+    """`all_triplets_loss` as a module, called with (embeddings, labels).
+
+    Args:
+        margin, distance, reduction, soft_margin: as of `all_triplets_loss`.
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Example:
+        >>> AllTripletsLoss(margin=0.5)(torch.eye(3), torch.tensor([0, 0, 1])).item()
+        0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        soft_margin: bool = False,
+    ) -> None:
+        super().__init__()
+        margin = check_number("margin", margin, least=0)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+        self.config = {"margin": margin, "distance": distance, "reduction": reduction}
+        self.config["soft_margin"] = check_flag("soft_margin", soft_margin)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return all_triplets_loss(embeddings, labels, **self.config)

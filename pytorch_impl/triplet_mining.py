@@ -14,7 +14,7 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from pytorch_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from pytorch_impl.fast import triplet_mining as fast
 from pytorch_impl.support.checks import check_choice, check_count, check_finite, check_number
+from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import first_minimum, rounding_error
 from pytorch_impl.support.triplet_search import (
@@ -33,6 +34,7 @@ from pytorch_impl.support.triplet_search import (
     search_batch,
 )
 
+REDUCTIONS = ("mean", "sum", "none")
 ANCHORS = 32  # of which all triplets are formed at a time
 
 
@@ -79,12 +81,18 @@ def batch_hard_triplets(
         >>> [index.tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
+    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    (anchors,) = has_both.nonzero(as_tuple=True)
+    return Triplets(anchors, farthest[anchors], nearest[anchors])
+
+
+def _hardest(embeddings: Tensor, labels: Tensor, distance: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     farthest = first_minimum(torch.where(positive, -distances, math.inf), tolerance)  # (n,)
     nearest = first_minimum(torch.where(negative, distances, math.inf), tolerance)
-    (anchors,) = (positive.any(1) & negative.any(1)).nonzero(as_tuple=True)
-    return Triplets(anchors, farthest[anchors], nearest[anchors])
+    return farthest, nearest, positive.any(1) & negative.any(1)
 
 
 @in_single_precision
@@ -118,6 +126,18 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
+    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    anchors, positives = found.nonzero(as_tuple=True)
+    return Triplets(anchors, positives, nearest[anchors, positives])
+
+
+def _semi_hard(
+    embeddings: Tensor, labels: Tensor, margin: float, distance: str
+) -> tuple[Tensor, Tensor]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, n) int64 and bool.
+    """
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies(distances):  # more than a few rows
@@ -127,8 +147,7 @@ def semi_hard_triplets(
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = distances.gather(1, nearest) < reach
-    anchors, positives = (positive & exists & within).nonzero(as_tuple=True)
-    return Triplets(anchors, positives, nearest[anchors, positives])
+    return nearest, positive & exists & within
 
 
 def _nearest_farther(
@@ -206,3 +225,105 @@ def margin_violators(
     if limit is not None and limit < len(pool):
         violates &= among_nearest(distances.masked_fill(~violates, math.inf), limit, tolerance)
     return Violators(*violates.nonzero(as_tuple=True))
+
+
+class BatchHardTripletLoss(ConfiguredModule):
+    """The triplet loss of `batch_hard_triplets`, as a module called with (embeddings, labels).
+
+        Σ max(0, margin + max_p d(a, p) − min_n d(a, n)) / number of anchors that have both
+
+    Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
+    counts as met. Half precision computes in float32.
+
+    Args:
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the hinge of each anchor, (n,), which is 0
+            for an anchor without a triplet.
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x, labels = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
+        >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(x, labels).item()  # 1 and 2
+        1.5
+    """
+
+    def __init__(
+        self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"
+    ) -> None:
+        super().__init__()
+        self.config = _checked_options(margin, distance, reduction)
+
+    @in_single_precision
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            farthest, nearest, found = _hardest(embeddings, labels, self.config["distance"])
+        columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
+        return _loss_of_found(embeddings, *columns, **self.config)
+
+
+class SemiHardTripletLoss(ConfiguredModule):
+    """The triplet loss of `semi_hard_triplets`, as a module called with (embeddings, labels).
+
+        Σ (margin + d(a, p) − d(a, n)) / number of semi-hard triplets (a, p, n)
+
+    Zero, with zero gradient, when there is no triplet. Half precision computes in float32.
+
+    Args:
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the sum of the hinges of each anchor, (n,).
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x, labels = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
+        >>> SemiHardTripletLoss(margin=3.0, distance="euclidean")(x, labels).item()  # 1 and 2
+        1.5
+    """
+
+    def __init__(
+        self, *, margin: float = 0.3, distance: str = "cosine", reduction: str = "mean"
+    ) -> None:
+        super().__init__()
+        self.config = _checked_options(margin, distance, reduction)
+
+    @in_single_precision
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            margin, distance = self.config["margin"], self.config["distance"]
+            nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+        positives = torch.arange(len(labels), device=found.device).expand_as(found)
+        return _loss_of_found(embeddings, positives, nearest, found, **self.config)
+
+
+def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, Any]:
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    return {"margin": margin, "distance": distance, "reduction": reduction}
+
+
+def _loss_of_found(
+    embeddings: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    found: Tensor,
+    *,
+    margin: float,
+    distance: str,
+    reduction: str,
+) -> Tensor:
+    """The hinges of the triplets of each anchor: rows by index, and which of them count, (n, k).
+
+    The distances are computed again, for their gradient: the mining compares squares.
+    """
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    violation = margin + distances.gather(1, positives) - distances.gather(1, negatives)
+    active = found & (violation.detach() > rounding_error(distances.detach(), distance))
+    sums = torch.where(active, violation, 0).sum(1)  # of each anchor, (n,)
+    if reduction == "none":
+        return sums
+    total = sums.sum()
+    return total / found.sum().clamp_min(1) if reduction == "mean" else total

@@ -18,6 +18,7 @@ from tf2_impl.distances import DISTANCES, pairwise_distances
 from tf2_impl.fast import soft_nearest_neighbor_loss as fast
 from tf2_impl.support import checks
 from tf2_impl.support.blocks import by_blocks
+from tf2_impl.support.keras_loss import LabelLoss
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_single_precision, single
 
@@ -110,10 +111,15 @@ def _reduce(losses: tf.Tensor, labels: tf.Tensor, reduction: str) -> tf.Tensor:
         return losses
     if reduction == "sum":
         return tf.reduce_sum(losses)
+    n_anchors = _count_anchors(labels, losses.dtype)
+    return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)  # of the anchors with positives
+
+
+def _count_anchors(labels: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """How many rows share their label with another one."""
     ordered = tf.sort(labels)  # equal labels are adjacent; XLA has no unique
     repeats = tf.pad(ordered[1:] == ordered[:-1], [[1, 1]])
-    n_anchors = tf.math.count_nonzero(repeats[1:] | repeats[:-1], dtype=losses.dtype)
-    return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)  # of the anchors with positives
+    return tf.math.count_nonzero(repeats[1:] | repeats[:-1], dtype=dtype)
 
 
 def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:
@@ -126,7 +132,8 @@ def _check_options(distance: str, reduction: str, block_size: int | None) -> int
 class SoftNearestNeighborLoss(Layer):
     """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
 
-    It is no Keras loss: Keras losses have no weights, and cast labels to floating point numbers.
+    It is no Keras loss, since these have no weights; `SoftNearestNeighborKerasLoss` is one, with a
+    temperature that stays.
 
     With learn_temperature, T is trained too. The weight is `log_inverse_temperature`, −log T: T
     stays positive after any step of an optimizer, and stays in e^±32.
@@ -200,3 +207,47 @@ class SoftNearestNeighborLoss(Layer):
         """1/T when it is learned: positive whatever the weight is."""
         logarithm = tf.convert_to_tensor(self.log_inverse_temperature)
         return tf.exp(tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG))
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SoftNearestNeighborKerasLoss(LabelLoss):
+    """`soft_nearest_neighbor_loss` as a Keras loss: y_pred are the embeddings, y_true the labels.
+
+    Args:
+        temperature: T, a positive number.
+        distance, reduction, block_size: as in `soft_nearest_neighbor_loss`. Sample weights weigh
+            anchors, and not the number of anchors that the mean divides by.
+        name, dtype: as of any Keras loss.
+    Raises:
+        ValueError: an option out of range, and, when it is called, labels that are neither (n,) nor
+            (n, 1).
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0]])
+        >>> round(float(SoftNearestNeighborKerasLoss()([0, 0, 1], x)), 4)
+        0.0245
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        distance: str = "sqeuclidean",
+        reduction: str = "mean",
+        block_size: int | None = None,
+        name: str = "soft_nearest_neighbor_loss",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            dtype=dtype,
+            temperature=checks.check_number("temperature", temperature, above=0),
+            distance=distance,
+            reduction=reduction,
+            block_size=_check_options(distance, reduction, block_size),
+        )
+
+    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        losses = soft_nearest_neighbor_loss(
+            embeddings, labels, **{**self.config, "reduction": "none"}
+        )
+        return losses, _count_anchors(labels, losses.dtype)

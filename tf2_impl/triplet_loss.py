@@ -23,7 +23,7 @@ from tf2_impl.support.checks import (
     check_not_empty,
     check_number,
 )
-from tf2_impl.support.keras_loss import FloatingLoss
+from tf2_impl.support.keras_loss import FloatingLoss, LabelLoss
 from tf2_impl.support.labels import class_pairs
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.soft_margin import soft_margin_sums, softplus
@@ -153,6 +153,28 @@ def all_triplets_loss(
     check_choice("distance", distance, DISTANCES)
     check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
     soft_margin = check_flag("soft_margin", soft_margin)
+    sums, active, valid = _anchor_sums(
+        embeddings, labels, margin, distance, soft_margin, reference, reference_labels, same
+    )
+    if reduction == "none":
+        return sums
+    if reduction == "sum":
+        return tf.reduce_sum(sums)
+    count = tf.reduce_sum(active if reduction == "active" else valid)
+    return tf.reduce_sum(sums) / tf.maximum(count, 1)
+
+
+def _anchor_sums(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor | None,
+    margin: float,
+    distance: str,
+    soft_margin: bool,
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of each anchor the sum of its hinges, its active triplets and all of them, (n,) each."""
     embeddings = tf.convert_to_tensor(embeddings)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
@@ -167,12 +189,7 @@ def all_triplets_loss(
     else:
         counts, active = _active(distances, positive, negative, margin, distance)
         sums = tf.reduce_sum(counts * distances, axis=1) + margin * active  # of each anchor, (n,)
-    if reduction == "none":
-        return sums
-    if reduction == "sum":
-        return tf.reduce_sum(sums)
-    count = tf.reduce_sum(active if reduction == "active" else valid)
-    return tf.reduce_sum(sums) / tf.maximum(count, 1)
+    return sums, active, valid
 
 
 def _active(
@@ -254,3 +271,48 @@ class TripletLoss(FloatingLoss):
         check_floating("y_pred", y_pred, ndim=3)
         anchor, positive, negative = tf.unstack(y_pred, num=3, axis=1)
         return triplet_loss(anchor, positive, negative, reduction="none", **self.config)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class AllTripletsLoss(LabelLoss):
+    """`all_triplets_loss` as a Keras loss: y_pred are the embeddings, y_true the labels.
+
+    Args:
+        margin, distance, reduction, soft_margin: as of `all_triplets_loss`. Sample weights weigh
+            anchors, and not the count of triplets that the mean divides by.
+        name, dtype: as of any Keras loss.
+    Raises:
+        ValueError: for a negative margin, for a distance or a reduction that is not known, and,
+            when it is called, for labels that are neither (n,) nor (n, 1).
+    Example:
+        >>> AllTripletsLoss(margin=0.5)([0, 0, 1], tf.eye(3)).numpy().item()
+        0.5
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        soft_margin: bool = False,
+        name: str = "all_triplets_loss",
+        dtype: str | None = None,
+    ) -> None:
+        margin = check_number("margin", margin, least=0)
+        check_choice("distance", distance, DISTANCES)
+        check_choice("reduction", reduction, ALL_TRIPLETS_REDUCTIONS)
+        super().__init__(
+            name=name,
+            dtype=dtype,
+            margin=margin,
+            distance=distance,
+            reduction=reduction,
+            soft_margin=check_flag("soft_margin", soft_margin),
+        )
+
+    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        options = dict(self.config)
+        reduction = options.pop("reduction")
+        sums, active, valid = _anchor_sums(embeddings, labels, **options)
+        return sums, tf.reduce_sum(valid if reduction != "active" else active)

@@ -14,13 +14,15 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.fast import triplet_mining as fast
 from tf2_impl.support.checks import check_choice, check_count, check_finite, check_number
+from tf2_impl.support.keras_loss import LabelLoss
 from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.ties import first_minimum, rounding_error
 from tf2_impl.support.triplet_search import (
@@ -31,6 +33,8 @@ from tf2_impl.support.triplet_search import (
     pool_rounding_error,
     search_batch,
 )
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class Triplets(NamedTuple):
@@ -75,14 +79,21 @@ def batch_hard_triplets(
         >>> [index.numpy().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
+    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    anchors = tf.where(has_both)[:, 0]
+    return Triplets(anchors, tf.gather(farthest, anchors), tf.gather(nearest, anchors))
+
+
+def _hardest(
+    embeddings: tf.Tensor, labels: tf.Tensor, distance: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = tf.constant(math.inf, distances.dtype)
     farthest = first_minimum(tf.where(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(tf.where(negative, distances, infinity), tolerance)
-    has_both = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
-    anchors = tf.where(has_both)[:, 0]
-    return Triplets(anchors, tf.gather(farthest, anchors), tf.gather(nearest, anchors))
+    return farthest, nearest, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
 
 
 @in_single_precision
@@ -115,6 +126,18 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
+    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    pairs = tf.where(found)
+    return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
+
+
+def _semi_hard(
+    embeddings: tf.Tensor, labels: tf.Tensor, margin: float, distance: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, n) int64 and bool.
+    """
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # where XLA does not compile: its search compares all with all
@@ -124,8 +147,7 @@ def semi_hard_triplets(
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = tf.gather(distances, nearest, batch_dims=1) < reach
-    pairs = tf.where(positive & exists & within)
-    return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
+    return nearest, positive & exists & within
 
 
 def _nearest_farther(
@@ -205,3 +227,121 @@ def margin_violators(
         violates &= among_nearest(tf.where(violates, distances, infinity), limit, tolerance)
     pairs = tf.where(violates)
     return Violators(pairs[:, 0], pairs[:, 1])
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BatchHardTripletLoss(LabelLoss):
+    """The triplet loss of `batch_hard_triplets`, as a Keras loss of embeddings and their labels.
+
+        Σ max(0, margin + max_p d(a, p) − min_n d(a, n)) / number of anchors that have both
+
+    Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
+    counts as met. Half precision computes in float32.
+
+    Args:
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the hinge of each anchor, (n,), which is 0
+            for an anchor without a triplet. Sample weights weigh anchors, and not the count of
+            triplets that the mean divides by.
+        name, dtype: as of any Keras loss.
+    Raises:
+        ValueError: for a negative margin, for a distance or a reduction that is not known, and,
+            when it is called, for labels that are neither (n,) nor (n, 1).
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x, labels = tf.constant([[0.0], [1.0], [3.0]]), [0, 0, 1]
+        >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(labels, x).numpy().item()
+        1.5
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        name: str = "batch_hard_triplet_loss",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **_checked_options(margin, distance, reduction))
+
+    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        margin, distance = self.config["margin"], self.config["distance"]
+        farthest, nearest, found = _hardest(embeddings, labels, distance)
+        columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
+        return _hinges_of_found(embeddings, *columns, margin=margin, distance=distance)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class SemiHardTripletLoss(LabelLoss):
+    """The triplet loss of `semi_hard_triplets`, as a Keras loss of embeddings and their labels.
+
+        Σ (margin + d(a, p) − d(a, n)) / number of semi-hard triplets (a, p, n)
+
+    Zero, with zero gradient, when there is no triplet. Half precision computes in float32.
+
+    Args:
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the sum of the hinges of each anchor, (n,).
+            Sample weights weigh anchors, and not the count of triplets that the mean divides by.
+        name, dtype: as of any Keras loss.
+    Raises:
+        ValueError: for a negative margin, for a distance or a reduction that is not known, and,
+            when it is called, for labels that are neither (n,) nor (n, 1).
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x, labels = tf.constant([[0.0], [1.0], [3.0]]), [0, 0, 1]
+        >>> SemiHardTripletLoss(margin=3.0, distance="euclidean")(labels, x).numpy().item()
+        1.5
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        name: str = "semi_hard_triplet_loss",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **_checked_options(margin, distance, reduction))
+
+    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        margin, distance = self.config["margin"], self.config["distance"]
+        nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+        positives = tf.broadcast_to(tf.range(tf.shape(found)[0]), tf.shape(found))
+        return _hinges_of_found(
+            embeddings, positives, nearest, found, margin=margin, distance=distance
+        )
+
+
+def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, Any]:
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    return {"margin": margin, "distance": distance, "reduction": reduction}
+
+
+def _hinges_of_found(
+    embeddings: tf.Tensor,
+    positives: tf.Tensor,
+    negatives: tf.Tensor,
+    found: tf.Tensor,
+    *,
+    margin: float,
+    distance: str,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The hinges of the triplets of each anchor: rows by index, and which of them count, (n, k).
+
+    The distances are computed again, for their gradient: the mining compares squares.
+    Returns the sums, (n,), and the number of triplets.
+    """
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    near = tf.gather(distances, positives, batch_dims=1)
+    violation = margin + near - tf.gather(distances, negatives, batch_dims=1)
+    tolerance = rounding_error(tf.stop_gradient(distances), distance)
+    active = found & (tf.stop_gradient(violation) > tolerance)
+    sums = tf.reduce_sum(tf.where(active, violation, tf.zeros_like(violation)), axis=1)
+    return sums, tf.math.count_nonzero(found)

@@ -249,3 +249,32 @@ class TripletLoss(Layer):
         config |= {"soft_margin": soft_margin, "swap": swap}
         super().__init__(anchor, positive, negative, config=config)
         self.output = triplet_loss(anchor, positive, negative, **self.config)
+
+
+class AllTripletsLoss(Layer):
+    """`all_triplets_loss` as a layer: `.output` is the loss; it has no `.params`.
+
+    Args:
+        embeddings, labels, margin, distance, reduction, soft_margin: as of `all_triplets_loss`.
+    Raises:
+        As `all_triplets_loss` does.
+    Example:
+        >>> loss = AllTripletsLoss(T.eye(3), T.constant([0, 0, 1]), margin=0.5)
+        >>> loss.output.eval().item()
+        0.5
+    """
+
+    def __init__(
+        self,
+        embeddings: TensorVariable,
+        labels: TensorVariable,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+        soft_margin: bool = False,
+    ) -> None:
+        config = {"margin": margin, "distance": distance, "reduction": reduction}
+        config |= {"soft_margin": soft_margin}
+        super().__init__(embeddings, labels, config=config)
+        self.output = all_triplets_loss(embeddings, labels, **self.config)

@@ -14,16 +14,18 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import theano
 import theano.tensor as T
+from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
 from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from theano_impl.fast import triplet_mining as fast
 from theano_impl.support.checks import check_choice, check_count, check_finite, check_number
+from theano_impl.support.layer import Layer
 from theano_impl.support.ties import first_minimum, rounding_error
 from theano_impl.support.triplet_search import (
     among_nearest,
@@ -33,6 +35,8 @@ from theano_impl.support.triplet_search import (
     pool_rounding_error,
     search_batch,
 )
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class Triplets(NamedTuple):
@@ -75,13 +79,21 @@ def batch_hard_triplets(
         >>> [index.eval().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
+    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    (anchors,) = has_both.nonzero()
+    return Triplets(anchors, farthest[anchors], nearest[anchors])
+
+
+def _hardest(
+    embeddings: TensorVariable, labels: TensorVariable, distance: str
+) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
+    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = np.asarray(math.inf, distances.dtype)
     farthest = first_minimum(T.switch(positive, -distances, infinity), tolerance)  # (n,)
     nearest = first_minimum(T.switch(negative, distances, infinity), tolerance)
-    (anchors,) = (T.any(positive, axis=1) & T.any(negative, axis=1)).nonzero()
-    return Triplets(anchors, farthest[anchors], nearest[anchors])
+    return farthest, nearest, T.any(positive, axis=1) & T.any(negative, axis=1)
 
 
 def semi_hard_triplets(
@@ -117,6 +129,18 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
+    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    anchors, positives = found.nonzero()
+    return Triplets(anchors, positives, nearest[anchors, positives])
+
+
+def _semi_hard(
+    embeddings: TensorVariable, labels: TensorVariable, margin: float, distance: str
+) -> tuple[TensorVariable, TensorVariable]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, n) int64 and bool.
+    """
     distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # to any number of rows, which is not known here
@@ -126,8 +150,7 @@ def semi_hard_triplets(
     # A root magnifies the rounding of a small square, so it is taken from the lower end.
     reach = margin_reach(distances - tolerance, margin, distance) - tolerance
     within = distances[T.arange(distances.shape[0])[:, None], nearest] < reach
-    anchors, positives = (positive & exists & within).nonzero()
-    return Triplets(anchors, positives, nearest[anchors, positives])
+    return nearest, positive & exists & within
 
 
 def _nearest_farther(
@@ -207,3 +230,116 @@ def margin_violators(
         infinity = np.asarray(math.inf, distances.dtype)
         violates &= among_nearest(T.switch(violates, distances, infinity), limit, tolerance)
     return Violators(*violates.nonzero())
+
+
+class BatchHardTripletLoss(Layer):
+    """The triplet loss of `batch_hard_triplets`, as a layer: `.output` is the loss.
+
+        Σ max(0, margin + max_p d(a, p) − min_n d(a, n)) / number of anchors that have both
+
+    Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
+    counts as met. It has no `.params`.
+
+    Args:
+        embeddings, labels: as of `batch_hard_triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the hinge of each anchor, (n,), which is 0
+            for an anchor without a triplet.
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Example:
+        >>> x, labels = T.constant([[0.0], [1.0], [3.0]]), T.constant([0, 0, 1])
+        >>> loss = BatchHardTripletLoss(x, labels, margin=3.0, distance="euclidean")
+        >>> loss.output.eval().item()  # of 1 and 2
+        1.5
+    """
+
+    def __init__(
+        self,
+        embeddings: TensorVariable,
+        labels: TensorVariable,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+    ) -> None:
+        config = _checked_options(margin, distance, reduction)
+        super().__init__(embeddings, labels, config=config)
+        farthest, nearest, found = _hardest(embeddings, labels, distance)
+        columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
+        self.output = _loss_of_found(embeddings, *columns, **self.config)
+
+
+class SemiHardTripletLoss(Layer):
+    """The triplet loss of `semi_hard_triplets`, as a layer: `.output` is the loss.
+
+        Σ (margin + d(a, p) − d(a, n)) / number of semi-hard triplets (a, p, n)
+
+    Zero, with zero gradient, when there is no triplet. It has no `.params`.
+
+    Args:
+        embeddings, labels: as of `semi_hard_triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reduction: mean over the triplets, sum, or none: the sum of the hinges of each anchor, (n,).
+    Raises:
+        ValueError: for a negative margin, and for a distance or a reduction that is not known.
+    Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
+    Example:
+        >>> x, labels = T.constant([[0.0], [1.0], [3.0]]), T.constant([0, 0, 1])
+        >>> loss = SemiHardTripletLoss(x, labels, margin=3.0, distance="euclidean")
+        >>> loss.output.eval().item()  # of 1 and 2
+        1.5
+    """
+
+    def __init__(
+        self,
+        embeddings: TensorVariable,
+        labels: TensorVariable,
+        *,
+        margin: float = 0.3,
+        distance: str = "cosine",
+        reduction: str = "mean",
+    ) -> None:
+        config = _checked_options(margin, distance, reduction)
+        super().__init__(embeddings, labels, config=config)
+        nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+        positives = T.arange(labels.shape[0])[None, :]
+        self.output = _loss_of_found(embeddings, positives, nearest, found, **self.config)
+
+
+def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, Any]:
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    check_choice("reduction", reduction, REDUCTIONS)
+    return {"margin": margin, "distance": distance, "reduction": reduction}
+
+
+def _loss_of_found(
+    embeddings: TensorVariable,
+    positives: TensorVariable,
+    negatives: TensorVariable,
+    found: TensorVariable,
+    *,
+    margin: float,
+    distance: str,
+    reduction: str,
+) -> TensorVariable:
+    """The hinges of the triplets of each anchor: rows by index, and which of them count, (n, k).
+
+    The distances are computed again, for their gradient: the mining compares squares.
+    """
+    distances = pairwise_distances(embeddings, embeddings, distance=distance)  # (n, n)
+    rows = T.arange(distances.shape[0])[:, None]
+    typed_margin = np.asarray(margin, distances.dtype)  # a Python float would upcast float32
+    violation = typed_margin + distances[rows, positives] - distances[rows, negatives]
+    tolerance = rounding_error(disconnected_grad(distances), distance)
+    active = found & (disconnected_grad(violation) > tolerance)
+    sums = T.sum(T.switch(active, violation, T.zeros_like(violation)), axis=1)  # of each anchor
+    if reduction == "none":
+        return sums
+    total = T.sum(sums)
+    count = T.cast(T.maximum(T.sum(found), 1), total.dtype)
+    return total / count if reduction == "mean" else total

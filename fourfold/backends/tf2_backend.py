@@ -95,10 +95,17 @@ def build(component: str, name: str, case: Case) -> Any:
 def call_loss(
     loss: type[keras.losses.Loss], options: Any, inputs: tuple[tf.Tensor, ...]
 ) -> tf.Tensor:
-    """A Keras loss takes (y_true, y_pred): several arrays go stacked, as its docstring says."""
-    y_pred = inputs[0] if len(inputs) == 1 else tf.stack(inputs, axis=1)
+    """A Keras loss takes (y_true, y_pred): integers that come last are y_true.
+
+    Several arrays go stacked, as the docstring of the loss says.
+    """
+    *arrays, last = inputs
+    labelled = bool(arrays) and last.dtype.is_integer
+    arrays = arrays if labelled else [*arrays, last]
+    y_pred = arrays[0] if len(arrays) == 1 else tf.stack(arrays, axis=1)
     dtype = y_pred.dtype.name if y_pred.dtype.is_floating else None
-    return loss(**options, dtype=dtype)(tf.zeros(len(y_pred)), y_pred)
+    y_true = last if labelled else tf.zeros(len(y_pred))
+    return loss(**options, dtype=dtype)(y_true, y_pred)
 
 
 def to_native(value: Any) -> Any:

@@ -31,7 +31,8 @@ def search_batch(
     distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
     check_finite("embeddings", distances.max())  # the squares of large numbers overflow
     same = labels[:, None] == labels
-    return distances, same.clone().fill_diagonal_(False), ~same
+    itself = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
+    return distances, same & ~itself, ~same
 
 
 def checked_pool(anchor: Tensor, positive: Tensor, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -276,6 +276,13 @@ BAD_CLASSES = (
         | {"labels": None}
     ),
 )
+DIGITS_CASE = Case(
+    "digits", {"embeddings": PIXELS[:17], "labels": NUMBERS[:17]}, {"distance": "euclidean"}
+)
+NO_TRIPLETS = (
+    Case("no positive", SINGLETONS, flat={"embeddings": ...}),
+    Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
+)
 
 DEFINITION = Definition(
     "triplet_loss",
@@ -302,15 +309,27 @@ DEFINITION = Definition(
         ),
         Operation("TripletLoss", triplet_loss, TRIPLET_CASES, bad_inputs=BAD_ROW_OPTIONS),
         Operation(
+            "AllTripletsLoss",
+            all_triplets_loss,
+            cases=(
+                *each(("cosine",), ("mean", "active", "sum", "none"), BATCH),
+                DIGITS_CASE,
+                Case("many rows", MANY, {"distance": "euclidean", "reduction": "active"}),
+                Case(
+                    "soft margin",
+                    BATCH,
+                    {"distance": "euclidean", "margin": 0.0, "soft_margin": True},
+                ),
+                *NO_TRIPLETS,
+            ),
+            bad_inputs=BAD_OPTIONS,
+        ),
+        Operation(
             "all_triplets_loss",
             all_triplets_loss,
             cases=(
                 *each(DISTANCES, ("mean", "active", "sum", "none"), BATCH),
-                Case(
-                    "digits",
-                    {"embeddings": PIXELS[:17], "labels": NUMBERS[:17]},
-                    {"distance": "euclidean"},
-                ),
+                DIGITS_CASE,
                 Case(
                     "margins met exactly",
                     GRID,
@@ -405,8 +424,7 @@ DEFINITION = Definition(
                     },
                     {"labels": None, "distance": "euclidean"},
                 ),
-                Case("no positive", SINGLETONS, flat={"embeddings": ...}),
-                Case("no negative", ONE_CLASS, {"reduction": "active"}, flat={"embeddings": ...}),
+                *NO_TRIPLETS,
             ),
             bad_inputs=(
                 *BAD_OPTIONS,

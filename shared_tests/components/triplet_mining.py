@@ -49,6 +49,29 @@ def semi_hard_triplets(embeddings, labels, margin=0.3, distance="cosine"):
     return indices(triplets, "anchors", "positives", "negatives")
 
 
+def loss_of_found(embeddings, found, margin, distance, reduction):
+    """The hinge of each triplet, added to those of its anchor."""
+    sums = np.zeros(len(embeddings))
+    for a, p, n in zip(found["anchors"], found["positives"], found["negatives"], strict=True):
+        rows = (embeddings[index : index + 1] for index in (a, p, n))
+        anchor, positive, negative = rows
+        (near,) = paired_distances(anchor, positive, distance)
+        (far,) = paired_distances(anchor, negative, distance)
+        sums[a] += max(0, margin + near - far)
+    mean = sums.sum() / max(len(found["anchors"]), 1)
+    return {"mean": mean, "sum": sums.sum(), "none": sums}[reduction]
+
+
+def batch_hard_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
+    found = batch_hard_triplets(embeddings, labels, distance)
+    return loss_of_found(embeddings, found, margin, distance, reduction)
+
+
+def semi_hard_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
+    found = semi_hard_triplets(embeddings, labels, margin, distance)
+    return loss_of_found(embeddings, found, margin, distance, reduction)
+
+
 def margin_violators(
     anchor, positive, pool, margin=0.3, distance="cosine", limit=None, block_size=4096
 ):
@@ -90,6 +113,10 @@ LINE = {
     "embeddings": np.array([0.0, 2.0, -1.0, -2.0, 1.0, 2.0, 7.0])[:, None],
     "labels": np.array([0, 1, 0, 0, 1, 2, 2]),
 }
+SINGLETONS = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
+ONE_CLASS = {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}
+ALONE = {"embeddings": normal(1, 3, seed=4), "labels": np.array([7])}
+ZERO_VECTORS = {"embeddings": np.zeros((11, 3)), "labels": LABELS}
 
 BATCH_CASES = (
     *(Case(distance, BATCH, {"distance": distance}) for distance in DISTANCES),
@@ -105,13 +132,13 @@ BATCH_CASES = (
         {"embeddings": GRID["embeddings"] + 1000.0, "labels": LABELS},
         {"distance": "sqeuclidean"},
     ),
-    Case("no positive", {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}),
-    Case("no negative", {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}),
-    Case("batch of one", {"embeddings": normal(1, 3, seed=4), "labels": np.array([7])}),
-    Case("zero vectors", {"embeddings": np.zeros((11, 3)), "labels": LABELS}),
+    Case("no positive", SINGLETONS),
+    Case("no negative", ONE_CLASS),
+    Case("batch of one", ALONE),
+    Case("zero vectors", ZERO_VECTORS),
     Case(
         "zero vectors, euclidean",
-        {"embeddings": np.zeros((11, 3)), "labels": LABELS},
+        ZERO_VECTORS,
         {"distance": "euclidean"},
     ),
 )
@@ -126,6 +153,17 @@ BAD_BATCHES = (
     BadInput({"labels": LABELS / 2}, TypeError),
     BadInput({"labels": LABELS[:10]}),
     BadInput({"labels": LABELS[:, None]}),
+)
+LOSS_CASES = (
+    *(Case(f"cosine, {name}", BATCH, {"reduction": name}) for name in ("mean", "sum", "none")),
+    Case("sqeuclidean", BATCH, {"distance": "sqeuclidean", "margin": 2.0, "reduction": "none"}),
+    Case("digits", DIGITS, {"distance": "euclidean", "margin": 3.0}),
+    Case("margin zero", BATCH, {"margin": 0.0}),
+    Case("no positive", SINGLETONS, flat={"embeddings": ...}),
+    Case("no negative", ONE_CLASS, {"reduction": "none"}, flat={"embeddings": ...}),
+    Case("zero vectors", ZERO_VECTORS, flat={"embeddings": ...}),
+    # Rows that tie: which of them is taken jumps with the next step.
+    Case("ties", GRID, {"distance": "sqeuclidean", "margin": 2.0}, differentiate=False),
 )
 BAD_MARGINS = (BadInput({"margin": -0.1}), BadInput({"margin": float("nan")}))
 
@@ -250,6 +288,22 @@ DEFINITION = Definition(
             bad_inputs=(*BAD_MARGINS, *BAD_BATCHES),
             differentiable=False,
         ),
+        *(
+            Operation(
+                name,
+                reference,
+                LOSS_CASES,
+                bad_inputs=(
+                    *BAD_MARGINS,
+                    BadInput({"distance": "manhattan"}),
+                    BadInput({"reduction": "active"}),
+                ),
+            )
+            for name, reference in (
+                ("BatchHardTripletLoss", batch_hard_loss),
+                ("SemiHardTripletLoss", semi_hard_loss),
+            )
+        ),
         Operation(
             "margin_violators",
             margin_violators,
@@ -290,11 +344,53 @@ DEFINITION = Definition(
             },
         ),
         Mutant(
+            "mean over all rows, with those that have no triplet",
+            "BatchHardTripletLoss",
+            "digits",
+            {
+                "pytorch_impl": ("total / found.sum().clamp_min(1)", "total / len(found)"),
+                "tf2_impl": ("tf.math.count_nonzero(found)", "tf.shape(found)[0]"),
+                "theano_impl": ("T.maximum(T.sum(found), 1)", "found.shape[0]"),
+            },
+        ),
+        Mutant(
+            "without the hinge",
+            "BatchHardTripletLoss",
+            "margin zero",
+            {
+                "pytorch_impl": (
+                    "found & (violation.detach() > rounding_error(distances.detach(), distance))",
+                    "found",
+                ),
+                "tf2_impl": ("found & (tf.stop_gradient(violation) > tolerance)", "found"),
+                "theano_impl": ("found & (disconnected_grad(violation) > tolerance)", "found"),
+            },
+        ),
+        Mutant(
+            "near and far swapped in the loss of what was found",
+            "SemiHardTripletLoss",
+            "cosine, mean",
+            {
+                "pytorch_impl": (
+                    "distances.gather(1, positives) - distances.gather(1, negatives)",
+                    "distances.gather(1, negatives) - distances.gather(1, positives)",
+                ),
+                "tf2_impl": (
+                    "margin + near - tf.gather(distances, negatives, batch_dims=1)",
+                    "margin - near + tf.gather(distances, negatives, batch_dims=1)",
+                ),
+                "theano_impl": (
+                    "distances[rows, positives] - distances[rows, negatives]",
+                    "distances[rows, negatives] - distances[rows, positives]",
+                ),
+            },
+        ),
+        Mutant(
             "an anchor as its own positive",
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("same.clone().fill_diagonal_(False)", "same"),
+                "pytorch_impl": ("same & ~itself", "same"),
                 "tf2_impl": ("same & ~itself", "same"),
                 "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
             },

@@ -34,6 +34,8 @@ OF_TRAINING = (
 )
 RENAMED = {"learning_rate": "lr"}  # what Keras calls it in every optimizer
 ABSENT = {"theano_impl": {"write_gradient_flow"}}  # TensorBoard has no writer of its own there
+# The name without "Keras" is a layer there, which learns its temperature, as no Keras loss can.
+ADDED = {"tf2_impl": {"SoftNearestNeighborKerasLoss"}}
 FIRST, *OTHERS = FRAMEWORK_PACKAGES
 
 
@@ -46,7 +48,9 @@ def test_same_files(package):
 @pytest.mark.parametrize("package", OTHERS)
 def test_same_names_in_the_same_order(package, component):
     ours, theirs = public(components(FIRST)[component]), public(components(package)[component])
-    assert list(theirs) == [name for name in ours if name not in ABSENT.get(package, ())]
+    shared = [name for name in theirs if name not in ADDED.get(package, ())]
+    assert shared == [name for name in ours if name not in ABSENT.get(package, ())]
+    assert ADDED.get(package, set()).isdisjoint(ours)
 
 
 def common_arguments(package: str, node: ast.FunctionDef | ast.ClassDef):
@@ -79,8 +83,9 @@ def symbolic_inputs(node: ast.ClassDef) -> list[str]:
 @pytest.mark.parametrize("package", OTHERS)
 def test_same_arguments(package, component):
     ours, theirs = public(components(FIRST)[component]), public(components(package)[component])
-    for name, node in theirs.items():
-        assert common_arguments(package, node) == common_arguments(FIRST, ours[name]), name
+    for name in theirs.keys() - ADDED.get(package, set()):
+        mine, wanted = common_arguments(package, theirs[name]), common_arguments(FIRST, ours[name])
+        assert mine == wanted, name
 
 
 def test_interchange_has_the_same_functions():

@@ -47,6 +47,8 @@ BREAKS = {
     "TitleEncoder: ragged": CHECK,
     "batch_hard_triplets: cosine": CHECK,
     "semi_hard_triplets: cosine": CHECK,
+    "BatchHardTripletLoss: cosine, mean": CHECK,
+    "SemiHardTripletLoss: cosine, mean": CHECK,
     "margin_violators: cosine": CHECK,
 }
 
