@@ -33,7 +33,7 @@ FRAMEWORKS = ("torch", "tf2", "theano")
 BACKENDS = (*FRAMEWORKS, "numpy")
 PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
 COMPONENTS = ROOT / "shared_tests" / "components"
-# Several environments at once share out the cores: none should use all of them for itself.
+# Several processes at once share out the cores: none should use all of them for itself.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
@@ -147,7 +147,7 @@ def types(session: nox.Session) -> None:
 @nox.session(name="tests-project")
 def tests_project(session: nox.Session) -> None:
     """Tests that need no framework: layout, signatures, definitions, the report."""
-    pytest(session, "project", "shared_tests/tests/project")
+    pytest(session, "project", "shared_tests/tests/project", *WORKERS, **ONE_THREAD)
 
 
 def tests(backend: str) -> None:
@@ -159,7 +159,7 @@ def tests(backend: str) -> None:
         # parity report have both.
         flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
         selected = ("shared_tests", f"--backend={backend}", *WORKERS)
-        pytest(session, backend, *selected, THEANO_FLAGS=flags)
+        pytest(session, backend, *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
     run.__doc__ = f"All tests of the {backend} backend."
     nox.session(name=f"tests-{backend}")(run)
@@ -214,7 +214,7 @@ def tests_theano_c(session: nox.Session) -> None:
     files = ("shared_tests/tests/all/test_agreement.py", "shared_tests/tests/theano/test_traps.py")
     flags = f"base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
-    pytest(session, "theano", *selected, THEANO_FLAGS=flags)
+    pytest(session, "theano", *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
 
 @nox.session(name="tests-examples")
