@@ -108,6 +108,44 @@ def test_ragged_ids_are_padded_ids(name):
     np.testing.assert_allclose(model.predict(ragged, verbose=0), wanted, rtol=0, atol=1e-6)
 
 
+# Embedding alone gives a vector for each id: a batch's targets are as long as its longest row.
+@pytest.mark.parametrize("name", [name for name in IDS if name != "Embedding"])
+def test_fit_on_ragged_batches(name):
+    """A tf.data.Dataset of ragged rows trains as the padded rows do, to the bit.
+
+    Each of its batches of two is as long as its longest row; one row has no id at all.
+    """
+    example = EXAMPLES[name]
+    ragged = {
+        2: tf.ragged.constant([[1, 2, 3], [4], [], [5, 6]]),
+        3: tf.ragged.constant([[[1, 2, 3], [4]], [[5]], [], [[6, 2]]]),
+    }[example.inputs[0].ndim]
+    inputs = keras.Input((None,) * (ragged.shape.rank - 1), dtype="int64", ragged=True)
+    weights = []
+    for ids in (ragged, ragged.to_tensor()):
+        layer = example.make()
+        model = keras.Model(inputs, layer(inputs))
+        model.compile(keras.optimizers.SGD(0.5), "mse")
+        targets = np.ones((4, model.output_shape[1]), "float32")
+        data = tf.data.Dataset.from_tensor_slices((ids, targets)).batch(2)
+        assert isinstance(data.element_spec[0], tf.RaggedTensorSpec) == (ids is ragged)
+        before = layer.get_weights()
+        model.fit(data, verbose=0)
+        weights.append(layer.get_weights())
+        assert any((x != y).any() for x, y in zip(before, weights[-1], strict=True))
+    for got, wanted in zip(*weights, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_ragged_ids_of_another_rank_are_refused(name):
+    layer, rank = EXAMPLES[name].make(), EXAMPLES[name].inputs[0].ndim
+    with pytest.raises(ValueError, match=f"ids: expected {rank} axes, got shape"):
+        layer(RAGGED[5 - rank])
+    with pytest.raises(TypeError, match="ids: expected integers, got float32"):
+        layer(tf.cast(RAGGED[rank], tf.float32))
+
+
 def test_ragged_titles_and_lists():
     model, (titles, others) = TitleEncoder(9, 4, seed=1), (RAGGED[3], RAGGED[3][::-1])
     padded = [titles.to_tensor(), others.to_tensor()]
