@@ -5,12 +5,14 @@
 Sessions share one environment per file in `requirements/`, kept under `.nox` and remade when its
 pins change. What follows `--` goes to pytest, or to the parity report.
 
-`nox -s component -- triplet_loss` runs what tests one component, in all environments.
+`nox -s component -- triplet_loss` runs what tests one component, in all environments, and
+`nox -s layer -- ReLU6` what tests one layer of model files.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -33,6 +35,7 @@ FRAMEWORKS = ("torch", "tf2", "theano")
 BACKENDS = (*FRAMEWORKS, "numpy")
 PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
 COMPONENTS = ROOT / "shared_tests" / "components"
+VOCABULARY = ROOT / "numpy_infer" / "format" / "vocabulary.py"
 # Several processes at once share out the cores: none should use all of them for itself.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
@@ -243,20 +246,42 @@ def component(session: nox.Session) -> None:
     name, *others = session.posargs or [""]
     if name not in known:
         session.error(f"component: expected one of {', '.join(known)}, got {name or 'none'}")
-    made = pythons(session, "project", *BACKENDS)
+    test_files = {"project": ["shared_tests/tests/project"]}
+    test_files |= {backend: ["shared_tests", f"--backend={backend}"] for backend in BACKENDS}
+    everywhere(session, name, test_files, f"--component={name}", *others)
+
+
+@nox.session(default=False)
+def layer(session: nox.Session) -> None:
+    """What tests one layer of model files, in all environments at once, and one summary.
+
+    nox -s layer -- ReLU6    what follows the name goes to pytest
+    """
+    known = re.findall(r'^    "(\w+)": ', VOCABULARY.read_text(encoding="utf-8"), re.MULTILINE)
+    name, *others = session.posargs or [""]
+    if name not in known:
+        session.error(f"layer: expected one of {', '.join(known)}, got {name or 'none'}")
+    tests = "shared_tests/tests"
+    test_files = {
+        "project": [f"{tests}/project/test_vocabulary.py"],
+        "numpy": [f"{tests}/numpy/test_layers.py", "--backend=numpy", "-k", name],
+    }
+    for framework in FRAMEWORKS:
+        chains = f"{tests}/{framework}/test_chains.py"
+        test_files[framework] = [chains, f"--backend={framework}", "-k", name]
+    everywhere(session, name, test_files, *others)
+
+
+def everywhere(
+    session: nox.Session, name: str, test_files: dict[str, list[str]], *arguments: str
+) -> None:
+    """Run tests in several environments at once, and say in one line each how they ended."""
+    made = pythons(session, *test_files)
     flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
-
     commands = {
-        environment: [
-            *(interpreter, "-m", "pytest", "-q", f"--component={name}", *others),
-            *(
-                ("shared_tests", f"--backend={environment}")
-                if environment in BACKENDS
-                else ("shared_tests/tests/project",)
-            ),
-        ]
-        for environment, interpreter in made.items()
+        environment: [made[environment], "-m", "pytest", "-q", *files, *arguments]
+        for environment, files in test_files.items()
     }
     start = time.monotonic()
     results = side_by_side(session, commands, env)

@@ -253,10 +253,17 @@ def trained(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def name_of(make) -> str:
+    """The classes of the layers, with their activations: `Dense_relu6`."""
     made = make()
     if isinstance(made, list):
-        return "-".join(type(one).__name__ for one in made)
-    return getattr(made, "__name__", type(made).__name__)
+        return "-".join(map(class_of, made))
+    return getattr(made, "__name__", class_of(made))
+
+
+def class_of(layer) -> str:
+    function = getattr(layer, "activation", None)
+    name = "" if function is None else getattr(function, "__name__", type(function).__name__)
+    return f"{type(layer).__name__}{f'_{name}' * (name not in ('', 'linear'))}"
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
