@@ -29,7 +29,9 @@ from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
+    check_dtype,
     check_floating,
+    check_not_empty,
     check_width,
 )
 
@@ -61,8 +63,9 @@ class SmallWorldIndex:
         seed: of the order in which points that are added together enter the graph.
         dtype: "float32" or "float64", of all points and queries.
         channels: of a series, for "dtw"; dim is then the largest number of steps.
-    For "dtw" points and queries may be series of different lengths up to dim: a list of (time,) or
-    (time, channels) arrays, or an array, (n, time) or (n, time, channels), with lengths.
+    For "dtw" points and queries may be series of different lengths: a list of (time,) or
+    (time, channels) arrays, or an array, (n, time) or (n, time, channels), with lengths. Those of
+    points are up to dim.
     Threads may search while others add: a search sees the index before or after an addition, and
     additions run one after the other. An addition that fails changes nothing.
     Example:
@@ -276,16 +279,17 @@ class SmallWorldIndex:
                 raise ValueError(f"{name}: expected {self.channels} channels, got {channels}")
             if isinstance(x, np.ndarray) and lengths is None:
                 check_width(name, series.values[:, :, 0], self._dim)
-            elif time > self._dim:
+            elif time > self._dim and name == "points":
                 raise ValueError(f"{name}: expected up to {self._dim} steps, got {time}")
+            check_dtype(name, series.values, self._now.points.dtype)
+            check_not_empty(name, series.values)
             series = self._padded(series)
-            check_points(name, series.values, self._now.points)
         check_magnitudes(name, series.values)
         return series
 
     def _padded(self, series: Series) -> Series:
-        """Series of (time, channels) as rows of dim · channels."""
-        values = longer(series.values, self._dim)
+        """Series of (time, channels) as rows of dim · channels, or more."""
+        values = longer(series.values, max(self._dim, series.values.shape[1]))
         return Series(values.reshape(len(values), -1), series.lengths)
 
     def _shaped(self, rows: np.ndarray) -> np.ndarray:
@@ -316,7 +320,9 @@ class SmallWorldIndex:
         """The distance of row i of x and row i of y."""
         if self.metric != "dtw":
             return row_distances(x.values, y.values)
-        whole = (x.lengths == self._dim).all() and (y.lengths == self._dim).all()
+        whole = x.values.shape == y.values.shape and all(
+            (one.lengths == self._dim).all() for one in (x, y)
+        )
         lengths = {} if whole else {"x_lengths": x.lengths, "y_lengths": y.lengths}
         rows = self._shaped(x.values), self._shaped(y.values)
         return time_warping_distances(*rows, **lengths, band=self.band)

@@ -88,23 +88,23 @@ def test_an_index_of_series(tmp_path, channels):
     points = series_of(lengths, None if channels == 1 else channels, 100)
     points[9] = points[3][:4]
     points.append(np.concatenate([points[9], 0 * points[9][:2]]))  # equal but for its length
-    queries = series_of(np.array([3, 8, 11]), None if channels == 1 else channels, 900)
+    queries = series_of(np.array([3, 8, 13]), None if channels == 1 else channels, 900)
     distances = [[warped_series(query, point, 2) for point in points] for query in queries]
     index = SmallWorldIndex.build(points, metric="dtw", band=2, degree=6)
     assert index.points.shape == ((61, 11) if channels == 1 else (61, 11, 3))
     assert index.lengths.tolist() == [len(one) for one in points]
     index.save(tmp_path / "index.safetensors")
     loaded = SmallWorldIndex.load(tmp_path / "index.safetensors")
-    lengths = np.array([3, 8, 11])
+    lengths = np.array([3, 8, 13])
     for one in (index, loaded):
         for search in (one.exact_search, one.search):
-            for found in (search(queries, 61), search(padded(queries, 11), 61, lengths=lengths)):
+            for found in (search(queries, 61), search(padded(queries, 13), 61, lengths=lengths)):
                 np.testing.assert_array_equal(found.indices, np.argsort(distances, kind="stable"))
                 np.testing.assert_allclose(found.distances, np.sort(distances), rtol=0, atol=1e-12)
     for one in (index, loaded):
-        one.add(queries)
+        one.add(queries[:2])
     found = loaded.search(queries, 2)
-    assert found.indices[:, 0].tolist() == [61, 62, 63]
+    assert found.indices[:2, 0].tolist() == [61, 62]
     for ours, theirs in zip(found, index.search(queries, 2), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -158,7 +158,7 @@ def series_index() -> SmallWorldIndex:
             "l",
         ),
         (lambda: series_index().search([X[0]], 1), ValueError, "queries"),
-        (lambda: series_index().search([normal(12, 2, seed=1)], 1), ValueError, "queries"),
+        (lambda: series_index().add([normal(12, 2, seed=1)]), ValueError, "points"),
         (
             lambda: series_index().search([normal(4, 2, seed=1).astype("float32")], 1),
             TypeError,
