@@ -117,6 +117,7 @@ SINGLETONS = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
 ONE_CLASS = {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}
 ALONE = {"embeddings": normal(1, 3, seed=4), "labels": np.array([7])}
 ZERO_VECTORS = {"embeddings": np.zeros((11, 3)), "labels": LABELS}
+APART = {"embeddings": BATCH["embeddings"] + 1.5 * LABELS[:, None], "labels": LABELS}
 
 BATCH_CASES = (
     *(Case(distance, BATCH, {"distance": distance}) for distance in DISTANCES),
@@ -159,6 +160,8 @@ LOSS_CASES = (
     Case("sqeuclidean", BATCH, {"distance": "sqeuclidean", "margin": 2.0, "reduction": "none"}),
     Case("digits", DIGITS, {"distance": "euclidean", "margin": 3.0}),
     Case("margin zero", BATCH, {"margin": 0.0}),
+    # Some anchors meet the margin.
+    Case("classes apart", APART, {"distance": "euclidean", "reduction": "none"}),
     Case("no positive", SINGLETONS, flat={"embeddings": ...}),
     Case("no negative", ONE_CLASS, {"reduction": "none"}, flat={"embeddings": ...}),
     Case("zero vectors", ZERO_VECTORS, flat={"embeddings": ...}),
@@ -346,7 +349,7 @@ DEFINITION = Definition(
         Mutant(
             "mean over all rows, with those that have no triplet",
             "BatchHardTripletLoss",
-            "digits",
+            "cosine, mean",
             {
                 "pytorch_impl": ("total / found.sum().clamp_min(1)", "total / len(found)"),
                 "tf2_impl": ("tf.math.count_nonzero(found)", "tf.shape(found)[0]"),
@@ -356,7 +359,7 @@ DEFINITION = Definition(
         Mutant(
             "without the hinge",
             "BatchHardTripletLoss",
-            "margin zero",
+            "classes apart",
             {
                 "pytorch_impl": (
                     "found & (violation.detach() > rounding_error(distances.detach(), distance))",
