@@ -1,0 +1,1 @@
+"""A taxonomy from coarse to fine: family, branch and language of a few words."""

@@ -1,0 +1,1 @@
+"""Short texts to classes by their characters: what a line about a film says."""
