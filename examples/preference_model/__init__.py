@@ -1,0 +1,1 @@
+"""What somebody likes, told by the nearest liked and disliked items: triplets within topics."""
