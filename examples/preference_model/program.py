@@ -29,12 +29,14 @@ def run(options: Options, report: Report) -> Quality:
     split = data.load(options.data, count=600 if options.quick else None, seed=options.seed)
     print(f"{split.source}: {len(split.training.texts)} items to train on")
     vocabulary = Vocabulary.count(map(data.words_of, split.training.texts), buckets=1)
-    if options.start:
+    if options.start:  # the parts of the items are those of that file
         vocabulary = data.vocabulary_of(numpy_infer.read_metadata(options.start))
     bags, topics, table = bags_topics_and_table(split, vocabulary, options.seed)
     quality = dict(baselines(split, bags, topics, table))
     everything = np.zeros_like(topics[0])
     trainings = {"triplets of all items": everything, "triplets within topics": topics[0]}
+    if options.start:
+        del trainings["triplets of all items"]
     histories = {}
     for name, groups in trainings.items():  # the file of the last one is kept
         trained = options.training("preference_model").train(
