@@ -211,6 +211,18 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     return {name: one.numpy() for name, one in outputs.items()}
 
 
+def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """What is held after batches of the sizes of the case."""
+    embeddings, labels = (tf.constant(case.inputs[name]) for name in ("embeddings", "labels"))
+    dtype = embeddings.dtype.name if embeddings.dtype.is_floating else None
+    queue = target(**case.options, dtype=dtype)
+    held, start = queue.held(), 0
+    for size in case.inputs["sizes"].tolist():
+        rows = slice(start, start + size)
+        held, start = queue(embeddings[rows], labels[rows]), start + size
+    return {name: one.numpy() for name, one in held._asdict().items()}
+
+
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
@@ -226,4 +238,5 @@ TOOLS: dict[str, Tool] = {
     "check_spread": check_spread,
     "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
+    "EmbeddingQueue": embedding_queue,
 }

@@ -206,6 +206,24 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     return {name: one.get_value() for name, one in outputs.items()}
 
 
+def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """What is held after batches of the sizes of the case."""
+    arrays = [case.inputs[name] for name in ("embeddings", "labels")]
+    symbols = [T.TensorType(str(one.dtype), (False,) * one.ndim)() for one in arrays]
+    floating = arrays[0].dtype.kind == "f"
+    with theano.config.change_flags(floatX=str(arrays[0].dtype) if floating else "float64"):
+        queue = target(*symbols, **case.options)
+    step = theano.function(symbols, list(queue.output), updates=queue.updates)
+    start = 0
+    for size in case.inputs["sizes"].tolist():
+        held = step(*(one[start : start + size] for one in arrays))
+        start += size
+    now = theano.function([], list(queue.held))()  # as the next batch finds it
+    for got, wanted in zip(now, held, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    return dict(zip(queue.output._fields, held, strict=True))
+
+
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
@@ -221,4 +239,5 @@ TOOLS: dict[str, Tool] = {
     "check_spread": check_spread,
     "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
+    "EmbeddingQueue": embedding_queue,
 }

@@ -205,6 +205,19 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     return {name: one.numpy() for name, one in outputs.items()}
 
 
+def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
+    """What is held after batches of the sizes of the case."""
+    embeddings, labels = (torch.from_numpy(case.inputs[name]) for name in ("embeddings", "labels"))
+    queue = target(**case.options)
+    if embeddings.is_floating_point():
+        queue = queue.to(embeddings.dtype)
+    held, start = queue.held(), 0
+    for size in case.inputs["sizes"].tolist():
+        rows = slice(start, start + size)
+        held, start = queue(embeddings[rows], labels[rows]), start + size
+    return {name: one.numpy() for name, one in held._asdict().items()}
+
+
 TOOLS: dict[str, Tool] = {
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
@@ -220,4 +233,5 @@ TOOLS: dict[str, Tool] = {
     "check_spread": check_spread,
     "check_loss_moves": check_loss_moves,
     "SparseDenseOptimizer": sparse_dense_optimizer,
+    "EmbeddingQueue": embedding_queue,
 }
