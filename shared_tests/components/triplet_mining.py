@@ -117,8 +117,8 @@ SINGLETONS = {"embeddings": normal(5, 3, seed=4), "labels": np.arange(5)}
 ONE_CLASS = {"embeddings": normal(5, 3, seed=4), "labels": np.zeros(5, int)}
 ALONE = {"embeddings": normal(1, 3, seed=4), "labels": np.array([7])}
 ZERO_VECTORS = {"embeddings": np.zeros((11, 3)), "labels": LABELS}
-# The middle of the images: every entry is moved for a difference of the reference.
-FEW_DIGITS = {"embeddings": PIXELS[:23, 26:31], "labels": NUMBERS[:23]}
+# Few features, for every entry is moved for a difference of the reference, and no two distances tie.
+FEW_DIGITS = {"embeddings": PIXELS[:23] @ normal(64, 5, seed=15) / 8, "labels": NUMBERS[:23]}
 APART = {"embeddings": BATCH["embeddings"] + 1.5 * LABELS[:, None], "labels": LABELS}
 
 BATCH_CASES = (
