@@ -39,7 +39,11 @@ ANCHORS = 32  # of which all triplets are formed at a time
 
 
 class Triplets(NamedTuple):
-    """Indices of rows of a batch, each (triplets,), int64."""
+    """Indices of rows, each (triplets,), int64.
+
+    Anchors are rows of the batch, positives and negatives of the reference, or without one of the
+    batch too.
+    """
 
     anchors: Tensor
     positives: Tensor
@@ -56,24 +60,41 @@ class Violators(NamedTuple):
 @in_single_precision
 @torch.no_grad()
 def batch_hard_triplets(
-    embeddings: Tensor, labels: Tensor, *, distance: str = "cosine"
+    embeddings: Tensor,
+    labels: Tensor | None,
+    *,
+    distance: str = "cosine",
+    positives: str = "hardest",
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-        argmax_p d(a, p),  argmin_n d(a, n)
+        argmax_p d(a, p),  argmin_n d(a, n);  with positives="easiest"  argmin_p d(a, p)
 
     Half precision computes in float32.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         distance: cosine, sqeuclidean or euclidean.
+        positives: hardest, or easiest for the nearest positive of every anchor: rows of one class
+            then need not all lie together.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes, NaN or infinity.
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x = torch.tensor([[0.0], [1.0], [3.0], [4.0]])
         >>> labels = torch.tensor([0, 0, 0, 1])
@@ -81,41 +102,63 @@ def batch_hard_triplets(
         >>> [index.tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    check_choice("positives", positives, ("hardest", "easiest"))
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    chosen, nearest, has_both = _hardest(*searched, distance, positives)  # (n,)
     (anchors,) = has_both.nonzero(as_tuple=True)
-    return Triplets(anchors, farthest[anchors], nearest[anchors])
+    return Triplets(anchors, chosen[anchors], nearest[anchors])
 
 
-def _hardest(embeddings: Tensor, labels: Tensor, distance: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+def _hardest(
+    distances: Tensor, positive: Tensor, negative: Tensor, distance: str, positives: str = "hardest"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,).
+    """
     tolerance = rounding_error(distances, comparable_distance(distance))
-    farthest = first_minimum(torch.where(positive, -distances, math.inf), tolerance)  # (n,)
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(torch.where(positive, order, math.inf), tolerance)  # (n,)
     nearest = first_minimum(torch.where(negative, distances, math.inf), tolerance)
-    return farthest, nearest, positive.any(1) & negative.any(1)
+    return chosen, nearest, positive.any(1) & negative.any(1)
 
 
 @in_single_precision
 @torch.no_grad()
 def semi_hard_triplets(
-    embeddings: Tensor, labels: Tensor, *, margin: float = 0.3, distance: str = "cosine"
+    embeddings: Tensor,
+    labels: Tensor | None,
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
         argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
 
-    A pair without such a negative is left out. Work n² log n, memory n². Half precision computes in
+    A pair without such a negative is left out. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n. Half precision computes in
     float32.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor, then by positive; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes, NaN or infinity, or a negative margin.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
     Example:
@@ -126,19 +169,19 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    nearest, found = _semi_hard(*searched, margin, distance)  # (n, m)
     anchors, positives = found.nonzero(as_tuple=True)
     return Triplets(anchors, positives, nearest[anchors, positives])
 
 
 def _semi_hard(
-    embeddings: Tensor, labels: Tensor, margin: float, distance: str
+    distances: Tensor, positive: Tensor, negative: Tensor, margin: float, distance: str
 ) -> tuple[Tensor, Tensor]:
     """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
 
-    (n, n) int64 and bool.
+    (n, m) int64 and bool.
     """
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies(distances):  # more than a few rows
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
@@ -155,7 +198,7 @@ def _nearest_farther(
 ) -> tuple[Tensor, Tensor]:
     """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
 
-    Every negative is compared with every row, for ANCHORS anchors at a time. (n, n) int64 and bool.
+    Every negative is compared with every row, for ANCHORS anchors at a time. (n, m) int64 and bool.
     """
     nearest, exists = [], []
     for d, n in zip(distances.split(ANCHORS), negative.split(ANCHORS), strict=True):
@@ -242,7 +285,8 @@ class BatchHardTripletLoss(ConfiguredModule):
             for an anchor without a triplet.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x, labels = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
         >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(x, labels).item()  # 1 and 2
@@ -258,7 +302,9 @@ class BatchHardTripletLoss(ConfiguredModule):
     @in_single_precision
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            farthest, nearest, found = _hardest(embeddings, labels, self.config["distance"])
+            distance = self.config["distance"]
+            searched = search_batch(embeddings, labels, distance)
+            farthest, nearest, found = _hardest(*searched, distance)
         columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
         return _loss_of_found(embeddings, *columns, **self.config)
 
@@ -293,7 +339,8 @@ class SemiHardTripletLoss(ConfiguredModule):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             margin, distance = self.config["margin"], self.config["distance"]
-            nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+            searched = search_batch(embeddings, labels, distance)
+            nearest, found = _semi_hard(*searched, margin, distance)  # (n, n)
         positives = torch.arange(len(labels), device=found.device).expand_as(found)
         return _loss_of_found(embeddings, positives, nearest, found, **self.config)
 

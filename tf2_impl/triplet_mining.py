@@ -38,7 +38,11 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class Triplets(NamedTuple):
-    """Indices of rows of a batch, each (triplets,), int64."""
+    """Indices of rows, each (triplets,), int64.
+
+    Anchors are rows of the batch, positives and negatives of the reference, or without one of the
+    batch too.
+    """
 
     anchors: tf.Tensor
     positives: tf.Tensor
@@ -54,24 +58,41 @@ class Violators(NamedTuple):
 
 @in_single_precision
 def batch_hard_triplets(
-    embeddings: tf.Tensor, labels: tf.Tensor, *, distance: str = "cosine"
+    embeddings: tf.Tensor,
+    labels: tf.Tensor | None,
+    *,
+    distance: str = "cosine",
+    positives: str = "hardest",
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-        argmax_p d(a, p),  argmin_n d(a, n)
+        argmax_p d(a, p),  argmin_n d(a, n);  with positives="easiest"  argmin_p d(a, p)
 
     Half precision computes in float32.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         distance: cosine, sqeuclidean or euclidean.
+        positives: hardest, or easiest for the nearest positive of every anchor: rows of one class
+            then need not all lie together.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes, NaN or infinity.
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x = tf.constant([[0.0], [1.0], [3.0], [4.0]])
         >>> labels = tf.constant([0, 0, 0, 1])
@@ -79,43 +100,67 @@ def batch_hard_triplets(
         >>> [index.numpy().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    check_choice("positives", positives, ("hardest", "easiest"))
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    chosen, nearest, has_both = _hardest(*searched, distance, positives)  # (n,)
     anchors = tf.where(has_both)[:, 0]
-    return Triplets(anchors, tf.gather(farthest, anchors), tf.gather(nearest, anchors))
+    return Triplets(anchors, tf.gather(chosen, anchors), tf.gather(nearest, anchors))
 
 
 def _hardest(
-    embeddings: tf.Tensor, labels: tf.Tensor, distance: str
+    distances: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    distance: str,
+    positives: str = "hardest",
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,).
+    """
     tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = tf.constant(math.inf, distances.dtype)
-    farthest = first_minimum(tf.where(positive, -distances, infinity), tolerance)  # (n,)
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(tf.where(positive, order, infinity), tolerance)  # (n,)
     nearest = first_minimum(tf.where(negative, distances, infinity), tolerance)
-    return farthest, nearest, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
+    return chosen, nearest, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
 
 
 @in_single_precision
 def semi_hard_triplets(
-    embeddings: tf.Tensor, labels: tf.Tensor, *, margin: float = 0.3, distance: str = "cosine"
+    embeddings: tf.Tensor,
+    labels: tf.Tensor | None,
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
         argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
 
-    A pair without such a negative is left out. Work n² log n, memory n². Half precision computes in
+    A pair without such a negative is left out. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n. Half precision computes in
     float32.
 
     Args:
         embeddings: (n, features), floating.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor, then by positive; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for an empty batch, wrong shapes, NaN or infinity, or a negative margin.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
     Example:
@@ -126,19 +171,19 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    nearest, found = _semi_hard(*searched, margin, distance)  # (n, m)
     pairs = tf.where(found)
     return Triplets(pairs[:, 0], pairs[:, 1], tf.gather_nd(nearest, pairs))
 
 
 def _semi_hard(
-    embeddings: tf.Tensor, labels: tf.Tensor, margin: float, distance: str
+    distances: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, margin: float, distance: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
 
-    (n, n) int64 and bool.
+    (n, m) int64 and bool.
     """
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # where XLA does not compile: its search compares all with all
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
@@ -155,7 +200,7 @@ def _nearest_farther(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
 
-    Every negative is compared with every row, for one anchor at a time. (n, n) int64 and bool.
+    Every negative is compared with every row, for one anchor at a time. (n, m) int64 and bool.
     """
 
     def search(anchor: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -248,7 +293,8 @@ class BatchHardTripletLoss(LabelLoss):
     Raises:
         ValueError: for a negative margin, for a distance or a reduction that is not known, and,
             when it is called, for labels that are neither (n,) nor (n, 1).
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x, labels = tf.constant([[0.0], [1.0], [3.0]]), [0, 0, 1]
         >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(labels, x).numpy().item()
@@ -268,7 +314,8 @@ class BatchHardTripletLoss(LabelLoss):
 
     def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         margin, distance = self.config["margin"], self.config["distance"]
-        farthest, nearest, found = _hardest(embeddings, labels, distance)
+        searched = search_batch(embeddings, labels, distance)
+        farthest, nearest, found = _hardest(*searched, distance)
         columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
         return _hinges_of_found(embeddings, *columns, margin=margin, distance=distance)
 
@@ -310,7 +357,8 @@ class SemiHardTripletLoss(LabelLoss):
 
     def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         margin, distance = self.config["margin"], self.config["distance"]
-        nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+        searched = search_batch(embeddings, labels, distance)
+        nearest, found = _semi_hard(*searched, margin, distance)  # (n, n)
         positives = tf.broadcast_to(tf.range(tf.shape(found)[0]), tf.shape(found))
         return _hinges_of_found(
             embeddings, positives, nearest, found, margin=margin, distance=distance

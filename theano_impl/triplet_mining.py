@@ -40,7 +40,11 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class Triplets(NamedTuple):
-    """Indices of rows of a batch, each (triplets,), int64."""
+    """Indices of rows, each (triplets,), int64.
+
+    Anchors are rows of the batch, positives and negatives of the reference, or without one of the
+    batch too.
+    """
 
     anchors: TensorVariable
     positives: TensorVariable
@@ -55,23 +59,40 @@ class Violators(NamedTuple):
 
 
 def batch_hard_triplets(
-    embeddings: TensorVariable, labels: TensorVariable, *, distance: str = "cosine"
+    embeddings: TensorVariable,
+    labels: TensorVariable | None,
+    *,
+    distance: str = "cosine",
+    positives: str = "hardest",
+    reference: TensorVariable | None = None,
+    reference_labels: TensorVariable | None = None,
+    same: TensorVariable | None = None,
 ) -> Triplets:
     """The farthest positive and the nearest negative of every anchor that has both.
 
-        argmax_p d(a, p),  argmin_n d(a, n)
+        argmax_p d(a, p),  argmin_n d(a, n);  with positives="easiest"  argmin_p d(a, p)
 
     Args:
         embeddings: (n, features), float32 or float64.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         distance: cosine, sqeuclidean or euclidean.
+        positives: hardest, or easiest for the nearest positive of every anchor: rows of one class
+            then need not all lie together.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for a wrong number of axes.
         AssertionError: when it runs, for an empty batch, a wrong number of labels, NaN or infinity.
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x = np.array([[0.0], [1.0], [3.0], [4.0]])
         >>> labels = np.array([0, 0, 0, 1])
@@ -79,45 +100,65 @@ def batch_hard_triplets(
         >>> [index.eval().tolist() for index in found]
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
-    farthest, nearest, has_both = _hardest(embeddings, labels, distance)  # (n,)
+    check_choice("positives", positives, ("hardest", "easiest"))
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    chosen, nearest, has_both = _hardest(*searched, distance, positives)  # (n,)
     (anchors,) = has_both.nonzero()
-    return Triplets(anchors, farthest[anchors], nearest[anchors])
+    return Triplets(anchors, chosen[anchors], nearest[anchors])
 
 
 def _hardest(
-    embeddings: TensorVariable, labels: TensorVariable, distance: str
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    distance: str,
+    positives: str = "hardest",
 ) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Of each anchor the farthest positive, the nearest negative, and if it has both; (n,)."""
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,).
+    """
     tolerance = rounding_error(distances, comparable_distance(distance))
     infinity = np.asarray(math.inf, distances.dtype)
-    farthest = first_minimum(T.switch(positive, -distances, infinity), tolerance)  # (n,)
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(T.switch(positive, order, infinity), tolerance)  # (n,)
     nearest = first_minimum(T.switch(negative, distances, infinity), tolerance)
-    return farthest, nearest, T.any(positive, axis=1) & T.any(negative, axis=1)
+    return chosen, nearest, T.any(positive, axis=1) & T.any(negative, axis=1)
 
 
 def semi_hard_triplets(
     embeddings: TensorVariable,
-    labels: TensorVariable,
+    labels: TensorVariable | None,
     *,
     margin: float = 0.3,
     distance: str = "cosine",
+    reference: TensorVariable | None = None,
+    reference_labels: TensorVariable | None = None,
+    same: TensorVariable | None = None,
 ) -> Triplets:
     """For each pair of a class the nearest negative farther than the positive, within the margin.
 
         argmin_n d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
 
-    A pair without such a negative is left out. Work n² log n, memory n².
+    A pair without such a negative is left out. Work n·m log m and memory n·m for a
+    reference of m rows, or m = n.
 
     Args:
         embeddings: (n, features), float32 or float64.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one, negatives when they share none.
         margin: at least 0, in the unit of the distance.
         distance: cosine, sqeuclidean or euclidean.
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: positives and negatives are rows of the reference, such as a memory bank, none
+            of which is left out as the anchor itself.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class.
     Returns:
         Triplets, ordered by anchor, then by positive; there may be none.
     Raises:
-        TypeError: for integer embeddings and for labels that are no integers.
+        TypeError: for integer embeddings, for labels that are neither integers nor several bool
+            for a row, and for dtypes that differ.
         ValueError: for a wrong number of axes or a negative margin.
         AssertionError: when it runs, for an empty batch, a wrong number of labels, NaN or infinity.
     Source: Schroff, Kalenichenko, Philbin (2015), section 3.2.
@@ -129,19 +170,23 @@ def semi_hard_triplets(
         [[0, 1], [1, 0], [2, 2]]
     """
     margin = check_number("margin", margin, least=0)
-    nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
+    nearest, found = _semi_hard(*searched, margin, distance)  # (n, m)
     anchors, positives = found.nonzero()
     return Triplets(anchors, positives, nearest[anchors, positives])
 
 
 def _semi_hard(
-    embeddings: TensorVariable, labels: TensorVariable, margin: float, distance: str
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    margin: float,
+    distance: str,
 ) -> tuple[TensorVariable, TensorVariable]:
     """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
 
-    (n, n) int64 and bool.
+    (n, m) int64 and bool.
     """
-    distances, positive, negative = search_batch(embeddings, labels, distance)  # (n, n)
     tolerance = rounding_error(distances, comparable_distance(distance))
     if fast.applies():  # to any number of rows, which is not known here
         nearest, exists = fast.nearest_farther(distances, negative, tolerance)
@@ -158,7 +203,7 @@ def _nearest_farther(
 ) -> tuple[TensorVariable, TensorVariable]:
     """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
 
-    Every negative is compared with every row, for one anchor at a time. (n, n) int64 and bool.
+    Every negative is compared with every row, for one anchor at a time. (n, m) int64 and bool.
     """
     infinity = np.asarray(math.inf, distances.dtype)
 
@@ -248,7 +293,8 @@ class BatchHardTripletLoss(Layer):
             for an anchor without a triplet.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
-    Source: Hermans, Beyer, Leibe (2017), equation 5.
+    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
+        Improved embeddings with easy positive triplet mining.
     Example:
         >>> x, labels = T.constant([[0.0], [1.0], [3.0]]), T.constant([0, 0, 1])
         >>> loss = BatchHardTripletLoss(x, labels, margin=3.0, distance="euclidean")
@@ -267,7 +313,8 @@ class BatchHardTripletLoss(Layer):
     ) -> None:
         config = _checked_options(margin, distance, reduction)
         super().__init__(embeddings, labels, config=config)
-        farthest, nearest, found = _hardest(embeddings, labels, distance)
+        searched = search_batch(embeddings, labels, distance)
+        farthest, nearest, found = _hardest(*searched, distance)
         columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
         self.output = _loss_of_found(embeddings, *columns, **self.config)
 
@@ -305,7 +352,8 @@ class SemiHardTripletLoss(Layer):
     ) -> None:
         config = _checked_options(margin, distance, reduction)
         super().__init__(embeddings, labels, config=config)
-        nearest, found = _semi_hard(embeddings, labels, margin, distance)  # (n, n)
+        searched = search_batch(embeddings, labels, distance)
+        nearest, found = _semi_hard(*searched, margin, distance)  # (n, n)
         positives = T.arange(labels.shape[0])[None, :]
         self.output = _loss_of_found(embeddings, positives, nearest, found, **self.config)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pytorch_impl.distances import pairwise_distances
 from pytorch_impl.support.ties import tied_ranks
@@ -22,21 +23,21 @@ SMALL = 24  # rows: up to these the plain way is the faster one
 
 def applies(distances: Tensor) -> bool:
     """Whether there are many rows."""
-    return distances.shape[0] > SMALL
+    return max(distances.shape) > SMALL
 
 
 def nearest_farther(
     distances: Tensor, negative: Tensor, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The result of `_nearest_farther` in the component: (n, n) int64 and (n, n) bool."""
-    n = distances.shape[0]
+    """The result of `_nearest_farther` in the component: (n, m) int64 and (n, m) bool."""
+    m = distances.shape[1]
     ranks = tied_ranks(distances, tolerance)
-    # A negative's key orders by distance, then by index: rank · n + index. Keys of n² fill the row:
-    # there is one at least, for the anchor itself, and it stands where no negative is farther.
-    keys = (ranks * n + torch.arange(n, device=ranks.device)).masked_fill(~negative, n * n)
-    keys = keys.sort(dim=1).values
-    key = keys.gather(1, torch.searchsorted(keys, (ranks + 1) * n))
-    return key % n, key < n * n
+    # A negative's key orders by distance, then by index: rank · m + index. A key of m² stands for
+    # each row that is none, and at the end: there no negative is farther.
+    keys = (ranks * m + torch.arange(m, device=ranks.device)).masked_fill(~negative, m * m)
+    keys = F.pad(keys.sort(dim=1).values, (0, 1), value=m * m)
+    key = keys.gather(1, torch.searchsorted(keys, (ranks + 1) * m))
+    return key % m, key < m * m
 
 
 def applies_to_pool(pool: Tensor, block_size: int) -> bool:

@@ -11,28 +11,38 @@ from pytorch_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_width,
 )
+from pytorch_impl.support.labels import class_pairs
 from pytorch_impl.support.ties import rounding_error
 
 
 def search_batch(
-    embeddings: Tensor, labels: Tensor, distance: str
+    embeddings: Tensor,
+    labels: Tensor | None,
+    distance: str,
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
+    """Comparable distances, and which pairs are positive and which negative; each (n, m).
+
+    From the m rows of the reference, or without one from the rows of the batch.
+    """
     check_choice("distance", distance, DISTANCES)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, embeddings.shape[0])
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
     check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
+    if reference is not embeddings:
+        check_finite("reference", reference)
+    distances = pairwise_distances(embeddings, reference, distance=comparable_distance(distance))
     check_finite("embeddings", distances.max())  # the squares of large numbers overflow
-    same = labels[:, None] == labels
-    itself = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
-    return distances, same & ~itself, ~same
+    return distances, positive, negative
 
 
 def checked_pool(anchor: Tensor, positive: Tensor, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:

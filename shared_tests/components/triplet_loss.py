@@ -38,9 +38,10 @@ def class_pairs(labels, reference_labels, same):
     """
     if same is None:
         others = labels if reference_labels is None else reference_labels
-        same = np.array(
-            [[(x & y).any() if labels.ndim == 2 else x == y for y in others] for x in labels]
-        )
+        if labels.ndim == 2:
+            same = (labels[:, None] & others).any(axis=2)
+        else:
+            same = labels[:, None] == others
     return same, ~same
 
 

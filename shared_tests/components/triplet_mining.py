@@ -6,6 +6,17 @@ import numpy as np
 
 from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.components.distances import paired_distances, pairwise_distances
+from shared_tests.components.triplet_loss import (
+    BAD_CLASSES,
+    LARGE_REFERENCE,
+    MANY_ANCHORS,
+    MANY_SEVERAL,
+    REFERENCE,
+    SAME,
+    SEVERAL,
+    bad_class,
+    class_pairs,
+)
 from shared_tests.fixtures import digits, normal
 
 TIE = 1e-9  # what differs by less is equal: only rounding brings about such differences
@@ -16,33 +27,55 @@ def indices(rows, *names):
     return dict(zip(names, np.array(rows, int).reshape(-1, len(names)).T, strict=True))
 
 
-def positives_and_negatives(labels, a):
-    positives = [j for j in range(len(labels)) if labels[j] == labels[a] and j != a]
-    negatives = [j for j in range(len(labels)) if labels[j] != labels[a]]
-    return positives, negatives
+def searched(embeddings, labels, distance, reference, reference_labels, same):
+    """Of each anchor its number, its distances, its positives and its negatives."""
+    positive, negative = class_pairs(labels, reference_labels, same)
+    pool = embeddings if reference is None else reference
+    for a, distances in enumerate(pairwise_distances(embeddings, pool, distance)):
+        rows = np.arange(len(pool))
+        rows = rows if reference is not None else rows[rows != a]
+        yield a, distances, rows[positive[a, rows]], rows[negative[a, rows]]
 
 
 def nearest(distances, rows):
     """Of these rows the nearest; of equally near ones the first."""
-    return next(j for j in rows if distances[j] <= min(distances[rows]) + TIE)
+    near = distances[rows]
+    return rows[np.argmax(near <= near.min() + TIE)]
 
 
-def batch_hard_triplets(embeddings, labels, distance="cosine"):
+def batch_hard_triplets(
+    embeddings,
+    labels,
+    distance="cosine",
+    positives="hardest",
+    reference=None,
+    reference_labels=None,
+    same=None,
+):
     triplets = []
-    for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
-        positives, negatives = positives_and_negatives(labels, a)
-        if positives and negatives:
-            triplets.append((a, nearest(-distances, positives), nearest(distances, negatives)))
+    sign = -1 if positives == "hardest" else 1
+    batch = searched(embeddings, labels, distance, reference, reference_labels, same)
+    for a, distances, own, others in batch:
+        if len(own) and len(others):
+            triplets.append((a, nearest(sign * distances, own), nearest(distances, others)))
     return indices(triplets, "anchors", "positives", "negatives")
 
 
-def semi_hard_triplets(embeddings, labels, margin=0.3, distance="cosine"):
+def semi_hard_triplets(
+    embeddings,
+    labels,
+    margin=0.3,
+    distance="cosine",
+    reference=None,
+    reference_labels=None,
+    same=None,
+):
     triplets = []
-    for a, distances in enumerate(pairwise_distances(embeddings, embeddings, distance)):
-        positives, negatives = positives_and_negatives(labels, a)
+    batch = searched(embeddings, labels, distance, reference, reference_labels, same)
+    for a, distances, positives, negatives in batch:
         for p in positives:
-            farther = [n for n in negatives if distances[n] > distances[p] + TIE]
-            if farther:
+            farther = negatives[distances[negatives] > distances[p] + TIE]
+            if len(farther):
                 n = nearest(distances, farther)
                 if distances[n] < distances[p] + margin - TIE:
                     triplets.append((a, p, n))
@@ -145,6 +178,45 @@ BATCH_CASES = (
         {"distance": "euclidean"},
     ),
 )
+# With ties: a matrix product rounds equal distances from a reference differently.
+REFERENCE_GRID = {
+    "embeddings": whole_numbers(5, 3, seed=15),
+    "labels": np.arange(5) % 3,
+    "reference": whole_numbers(31, 3, seed=16),
+    "reference_labels": np.arange(31) ** 2 % 7 % 4,
+}
+CLASS_CASES = (
+    *(Case(f"reference, {distance}", REFERENCE, {"distance": distance}) for distance in DISTANCES),
+    Case("reference, many anchors", MANY_ANCHORS, {"distance": "euclidean"}),
+    Case("large reference", LARGE_REFERENCE, {"distance": "euclidean"}),
+    Case("large reference, ties", REFERENCE_GRID, {"distance": "euclidean"}),
+    # All rows are negatives of all anchors, or none is.
+    Case("reference without positives", LARGE_REFERENCE | {"labels": np.arange(5) + 7}),
+    Case(
+        "reference of one class",
+        LARGE_REFERENCE | {"labels": np.zeros(5, int), "reference_labels": np.zeros(31, int)},
+    ),
+    Case("several labels", BATCH | {"labels": SEVERAL}, {"distance": "euclidean"}),
+    Case("several labels, many rows", MANY_SEVERAL, {"distance": "euclidean"}),
+    Case(
+        "several labels, reference",
+        REFERENCE | {"labels": SEVERAL[:7], "reference_labels": SEVERAL[[*range(11), 0, 1]]},
+    ),
+    Case(
+        "compared by the caller",
+        {"embeddings": BATCH["embeddings"], "same": SAME},
+        {"labels": None, "distance": "euclidean"},
+    ),
+    Case(
+        "compared by the caller, reference",
+        {
+            "embeddings": BATCH["embeddings"],
+            "reference": REFERENCE["reference"],
+            "same": np.concatenate([SAME, ~SAME[:, 3:5]], axis=1),
+        },
+        {"labels": None},
+    ),
+)
 BAD_BATCHES = (
     BadInput({"distance": "manhattan"}),
     BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
@@ -156,6 +228,8 @@ BAD_BATCHES = (
     BadInput({"labels": LABELS / 2}, TypeError),
     BadInput({"labels": LABELS[:10]}),
     BadInput({"labels": LABELS[:, None]}),
+    *BAD_CLASSES,
+    bad_class({"reference": np.full((7, 5), np.nan), "reference_labels": np.arange(7)}),
 )
 LOSS_CASES = (
     *(Case(f"cosine, {name}", BATCH, {"reduction": name}) for name in ("mean", "sum", "none")),
@@ -264,8 +338,21 @@ DEFINITION = Definition(
         Operation(
             "batch_hard_triplets",
             batch_hard_triplets,
-            BATCH_CASES,
-            bad_inputs=BAD_BATCHES,
+            cases=(
+                *BATCH_CASES,
+                *CLASS_CASES,
+                *(
+                    Case(f"easiest, {name}", batch, {"distance": distance, "positives": "easiest"})
+                    for name, batch, distance in (
+                        ("cosine", BATCH, "cosine"),
+                        ("ties", GRID, "sqeuclidean"),
+                        ("duplicates", DUPLICATES, "euclidean"),
+                        ("digits", DIGITS, "euclidean"),
+                        ("reference", REFERENCE_GRID, "sqeuclidean"),
+                    )
+                ),
+            ),
+            bad_inputs=(*BAD_BATCHES, BadInput({"positives": "easy"})),
             differentiable=False,
         ),
         Operation(
@@ -273,6 +360,7 @@ DEFINITION = Definition(
             semi_hard_triplets,
             cases=(
                 *BATCH_CASES,
+                *CLASS_CASES,
                 Case("margin zero", BATCH, {"margin": 0.0}),
                 Case("wide margin", BATCH, {"margin": 2.0}),
                 Case("wide grid", WIDE_GRID, {"distance": "euclidean", "margin": 1.5}),
@@ -343,9 +431,9 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("-distances, math.inf", "distances, math.inf"),
-                "tf2_impl": ("-distances, infinity", "distances, infinity"),
-                "theano_impl": ("-distances, infinity", "distances, infinity"),
+                "pytorch_impl": ("-distances if", "distances if"),
+                "tf2_impl": ("-distances if", "distances if"),
+                "theano_impl": ("-distances if", "distances if"),
             },
         ),
         Mutant(
@@ -395,11 +483,36 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("same & ~itself", "same"),
-                "tf2_impl": ("same & ~itself", "same"),
-                "theano_impl": ("same & T.eq(T.eye(labels.shape[0]), 0)", "same"),
+                "pytorch_impl": (
+                    "distances, positive, negative\n",
+                    "distances, ~negative, negative\n",
+                ),
+                "tf2_impl": ("distances, positive, negative\n", "distances, ~negative, negative\n"),
+                "theano_impl": (
+                    "distances, positive, negative\n",
+                    "distances, T.eq(negative, 0), negative\n",
+                ),
             },
             file="support.triplet_search",
+        ),
+        Mutant(
+            "the last of the nearest positives",
+            "batch_hard_triplets",
+            "easiest, ties",
+            {
+                "pytorch_impl": (
+                    "else distances\n",
+                    "else distances - 2 * tolerance * torch.arange(len(distances))\n",
+                ),
+                "tf2_impl": (
+                    "else distances\n",
+                    "else distances - 2 * tolerance * tf.range(11.0, dtype=distances.dtype)\n",
+                ),
+                "theano_impl": (
+                    "else distances\n",
+                    "else distances - 2 * tolerance * T.arange(distances.shape[1])\n",
+                ),
+            },
         ),
         Mutant(
             "equal negatives from the back",
@@ -407,11 +520,11 @@ DEFINITION = Definition(
             "many ties",
             {
                 "pytorch_impl": (
-                    "ranks * n + torch.arange(n, device=ranks.device)",
-                    "ranks * n + n - 1 - torch.arange(n)",
+                    "ranks * m + torch.arange(m, device=ranks.device)",
+                    "ranks * m + m - 1 - torch.arange(m)",
                 ),
-                "tf2_impl": ("ranks * n + tf.range(n)", "ranks * n + n - 1 - tf.range(n)"),
-                "theano_impl": ("ranks * n + T.arange(n)", "ranks * n + n - 1 - T.arange(n)"),
+                "tf2_impl": ("ranks * m + tf.range(m)", "ranks * m + m - 1 - tf.range(m)"),
+                "theano_impl": ("ranks * m + T.arange(m)", "ranks * m + m - 1 - T.arange(m)"),
             },
             file="fast.triplet_mining",
         ),
@@ -420,9 +533,9 @@ DEFINITION = Definition(
             "semi_hard_triplets",
             "many ties",
             {
-                "pytorch_impl": ("(keys, (ranks + 1) * n)", "(keys, ranks * n)"),
-                "tf2_impl": ("(keys, (ranks + 1) * n)", "(keys, ranks * n)"),
-                "theano_impl": ("(ranks + 1) * n", "ranks * n"),
+                "pytorch_impl": ("(keys, (ranks + 1) * m)", "(keys, ranks * m)"),
+                "tf2_impl": ("(keys, (ranks + 1) * m)", "(keys, ranks * m)"),
+                "theano_impl": ("(ranks + 1) * m", "ranks * m"),
             },
             file="fast.triplet_mining",
         ),

@@ -25,14 +25,15 @@ def applies() -> bool:
 def nearest_farther(
     distances: tf.Tensor, negative: tf.Tensor, tolerance: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The result of `_nearest_farther` in the component: (n, n) int64 and (n, n) bool."""
-    n = tf.shape(distances, out_type=tf.int64)[0]
+    """The result of `_nearest_farther` in the component: (n, m) int64 and (n, m) bool."""
+    m = tf.shape(distances, out_type=tf.int64)[1]
     ranks = tied_ranks(distances, tolerance)
-    # A negative's key orders by distance, then by index: rank · n + index. Keys of n² fill the row:
-    # there is one at least, for the anchor itself, and it stands where no negative is farther.
-    keys = tf.sort(tf.where(negative, ranks * n + tf.range(n), n * n), axis=1)
-    key = tf.gather(keys, tf.searchsorted(keys, (ranks + 1) * n), batch_dims=1)
-    return key % n, key < n * n
+    # A negative's key orders by distance, then by index: rank · m + index. A key of m² stands for
+    # each row that is none, and at the end: there no negative is farther.
+    keys = tf.sort(tf.where(negative, ranks * m + tf.range(m), m * m), axis=1)
+    keys = tf.pad(keys, [[0, 0], [0, 1]], constant_values=m * m)
+    key = tf.gather(keys, tf.searchsorted(keys, (ranks + 1) * m), batch_dims=1)
+    return key % m, key < m * m
 
 
 def applies_to_pool(pool: tf.Tensor, block_size: int) -> bool:

@@ -10,31 +10,42 @@ from tf2_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_width,
     size,
 )
+from tf2_impl.support.labels import class_pairs
 from tf2_impl.support.ties import rounding_error
 
 
 def search_batch(
-    embeddings: tf.Tensor, labels: tf.Tensor, distance: str
+    embeddings: tf.Tensor,
+    labels: tf.Tensor | None,
+    distance: str,
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
+    """Comparable distances, and which pairs are positive and which negative; each (n, m).
+
+    From the m rows of the reference, or without one from the rows of the batch.
+    """
     check_choice("distance", distance, DISTANCES)
     embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
-    labels = tf.convert_to_tensor(labels)
+    if reference is not None:
+        reference = tf.stop_gradient(tf.convert_to_tensor(reference))
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    check_labels("labels", labels, size(embeddings, 0))
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
     check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
+    if reference is not embeddings:
+        check_finite("reference", reference)
+    distances = pairwise_distances(embeddings, reference, distance=comparable_distance(distance))
     check_finite("embeddings", distances)  # the squares of large numbers overflow
-    same = labels[:, None] == labels
-    itself = tf.eye(tf.shape(labels)[0], dtype=tf.bool)
-    return distances, same & ~itself, ~same
+    return distances, positive, negative
 
 
 def checked_pool(

@@ -27,19 +27,20 @@ def applies() -> bool:
 def nearest_farther(
     distances: TensorVariable, negative: TensorVariable, tolerance: TensorVariable
 ) -> tuple[TensorVariable, TensorVariable]:
-    """The result of `_nearest_farther` in the component: (n, n) int64 and (n, n) bool."""
-    n = distances.shape[0]
-    rows = T.arange(n)[:, None]
+    """The result of `_nearest_farther` in the component: (n, m) int64 and (n, m) bool."""
+    m = distances.shape[1]
+    rows = T.arange(distances.shape[0])[:, None]
     ranks = tied_ranks(distances, tolerance)
-    # A negative's key orders by distance, then by index: rank · n + index. Keys of n² fill the row:
-    # there is one at least, for the anchor itself, and it stands where no negative is farther.
-    keys = T.sort(T.switch(negative, ranks * n + T.arange(n), n * n), axis=1)
+    # A negative's key orders by distance, then by index: rank · m + index. A key of m² stands for
+    # each row that is none, and at the end: there no negative is farther.
+    keys = T.sort(T.switch(negative, ranks * m + T.arange(m), m * m), axis=1)
+    keys = T.concatenate([keys, T.zeros_like(keys[:, :1]) + m * m], axis=1)
     # Theano searches in one sorted row, not in many: sort what is sought and the keys together
     # and count the keys before it.
-    order = T.argsort(T.concatenate([(ranks + 1) * n, keys], axis=1), axis=1, kind="mergesort")
-    keys_before = T.cumsum(T.cast(order >= n, "int64"), axis=1)
-    key = keys[rows, keys_before[rows, T.argsort(order, axis=1)[:, :n]]]
-    return key % n, key < n * n
+    order = T.argsort(T.concatenate([(ranks + 1) * m, keys], axis=1), axis=1, kind="mergesort")
+    keys_before = T.cumsum(T.cast(order >= m, "int64"), axis=1)
+    key = keys[rows, keys_before[rows, T.argsort(order, axis=1)[:, :m]]]
+    return key % m, key < m * m
 
 
 def applies_to_pool() -> bool:

@@ -13,29 +13,41 @@ from theano_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
-    check_labels,
     check_like,
     check_not_empty,
     check_width,
 )
+from theano_impl.support.labels import class_pairs
 from theano_impl.support.ties import rounding_error
 
 
 def search_batch(
-    embeddings: TensorVariable, labels: TensorVariable, distance: str
+    embeddings: TensorVariable,
+    labels: TensorVariable | None,
+    distance: str,
+    reference: TensorVariable | None = None,
+    reference_labels: TensorVariable | None = None,
+    same: TensorVariable | None = None,
 ) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, n)."""
+    """Comparable distances, and which pairs are positive and which negative; each (n, m).
+
+    From the m rows of the reference, or without one from the rows of the batch.
+    """
     check_choice("distance", distance, DISTANCES)
     embeddings = disconnected_grad(T.as_tensor_variable(embeddings))
-    labels = T.as_tensor_variable(labels)
+    if reference is not None:
+        reference = disconnected_grad(T.as_tensor_variable(reference))
     check_floating("embeddings", embeddings, ndim=2)
     embeddings = check_not_empty("embeddings", embeddings)
-    labels = check_labels("labels", labels, embeddings.shape[0])
     embeddings = check_finite("embeddings", embeddings)
-    distances = pairwise_distances(embeddings, embeddings, distance=comparable_distance(distance))
+    reference, positive, negative = class_pairs(
+        embeddings, labels, reference, reference_labels, same
+    )
+    if reference is not embeddings:
+        reference = check_finite("reference", reference)
+    distances = pairwise_distances(embeddings, reference, distance=comparable_distance(distance))
     distances = check_finite("embeddings", distances)  # the squares of large numbers overflow
-    same = T.eq(labels[:, None], labels)
-    return distances, same & T.eq(T.eye(labels.shape[0]), 0), T.eq(same, 0)
+    return distances, positive, negative
 
 
 def checked_pool(
