@@ -29,7 +29,7 @@ def run(options: Options, report: Report) -> dict[str, dict[str, float]]:
     of the same size, one for each level, and with a linear classifier of the finest level alone.
     The model file is that of the feedback network without a curriculum.
     """
-    split = data.load(options.data, count=300 if options.quick else 2400, seed=options.seed)
+    split = data.load(options.data, count=200 if options.quick else 2400, seed=options.seed)
     counts = [len(several) for several in split.classes]
     print(f"{split.source}: {len(split.training.texts)} to train on, classes {counts}")
     grams = data.frequent_n_grams(split.training.texts, GRAMS)

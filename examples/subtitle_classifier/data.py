@@ -154,11 +154,8 @@ def made_up_rows(count: int, seed: int) -> list[Row]:
     rows = []
     for language, several in endings.items():
         for _ in range(count):
-            names = []
-            for _ in range(rng.integers(1, 3)):
-                stem = "".join(rng.choice(syllables, size=rng.integers(1, 4)))
-                names.append(f"{stem}{rng.choice(several)}".capitalize())
-            rows.append((" ".join(names), language))
+            stem = "".join(rng.choice(syllables, size=rng.integers(1, 4)))
+            rows.append((f"{stem}{rng.choice(several)}".capitalize(), language))
     return rows
 
 

@@ -24,7 +24,7 @@ def run(options: Options, report: Report) -> dict[str, dict[str, float]]:
     A recurrent network reads each text character by character, and its last state is projected to
     the scores of the classes: a title, a person, a cast, genres, countries or languages.
     """
-    limit = 300 if options.quick else 5000
+    limit = 150 if options.quick else 5000
     split = data.load(options.data, limit=limit, seed=options.seed)
     print(f"{split.source}: {len(split.training.texts)} to train on, classes {len(split.classes)}")
     alphabet = data.alphabet_of(split.training.texts)

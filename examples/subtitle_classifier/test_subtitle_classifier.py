@@ -63,7 +63,7 @@ def test_texts_of_a_file(tmp_path):
     texts = [text for part in split[:3] for text in part.texts]
     assert len(texts) == len(set(texts)) == len({line.split("\t")[0] for line in lines})
     assert split.classes == ["east", "north", "south", "west"]
-    assert [len(part.texts) * 10 // len(texts) for part in split[:3]] == [7, 1, 2]
+    assert [round(10 * len(part.texts) / len(texts)) for part in split[:3]] == [7, 1, 2]
     (tmp_path / "texts.txt").write_text("ano\tsouth\nelli\n")
     with pytest.raises(ValueError, match="line 2: expected text<TAB>class, got 'elli'"):
         data.load(tmp_path / "texts.txt", limit=0, seed=1)
