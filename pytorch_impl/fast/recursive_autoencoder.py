@@ -79,7 +79,8 @@ def _search(vectors: Tensor, model: Autoencoder, f: Activation) -> Tensor:
         torch.addmv(bias, weight, torch.cat([parent, rows[i][j : j + 1]]), out=nodes[i])
         ids[i] = node
         slots.remove(j)
-        leaves[i] += leaves[j]
+        if model.weight_by_leaves:
+            leaves[i] += leaves[j]
         rows[j].fill_(math.inf)
         columns[j].fill_(math.inf)
         partners = lower.new_tensor(neighbors(slots, i, reach))

@@ -420,7 +420,7 @@ DEFINITION = Definition(
             "the search counts a parent as one leaf, fast",
             "RecursiveAutoencoder",
             "weighted by leaves, adjacent",
-            {"pytorch_impl": ("leaves[i] += leaves[j]", "")},
+            {"pytorch_impl": ("leaves[i] += leaves[j]", "pass")},
             "fast.recursive_autoencoder",
         ),
         Mutant(
