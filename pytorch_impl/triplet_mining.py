@@ -14,6 +14,7 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ from pytorch_impl.support.triplet_search import (
     margin_reach,
     pool_rounding_error,
     search_batch,
+    triplet_rows,
 )
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -48,6 +50,20 @@ class Triplets(NamedTuple):
     anchors: Tensor
     positives: Tensor
     negatives: Tensor
+
+
+class TripletStatistics(NamedTuple):
+    """How many triplets a mining has found, and how hard they are: numbers without axes.
+
+    count: of the triplets, int64. violating: the share of them that violates the margin.
+    positive_distance, negative_distance, hinge: means. Of no triplets, all but the count are NaN.
+    """
+
+    count: Tensor
+    violating: Tensor
+    positive_distance: Tensor
+    negative_distance: Tensor
+    hinge: Tensor
 
 
 class Violators(NamedTuple):
@@ -268,6 +284,55 @@ def margin_violators(
     if limit is not None and limit < len(pool):
         violates &= among_nearest(distances.masked_fill(~violates, math.inf), limit, tolerance)
     return Violators(*violates.nonzero(as_tuple=True))
+
+
+@in_single_precision
+@torch.no_grad()
+def triplet_statistics(
+    embeddings: Tensor,
+    triplets: Sequence[Tensor],
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: Tensor | None = None,
+) -> TripletStatistics:
+    """How hard the triplets are that a mining has found: numbers to watch while a model learns.
+
+        share with d(a, n) < d(a, p) + margin,  means of d(a, p), d(a, n) and the hinge
+
+    A margin that is met to within rounding is met. The numbers have no gradient. Half precision
+    computes in float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        triplets: indices of anchors, positives and negatives, (triplets,) integers each, such as
+            `Triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reference: (m, features), whose rows positives and negatives are; embeddings when None.
+    Returns:
+        TripletStatistics. Of no triplets the count is 0 and all else NaN: no mean exists.
+    Raises:
+        TypeError: for integer embeddings, indices that are no integers, and dtypes that differ.
+        ValueError: for an empty batch, wrong shapes, rows that do not exist, or a negative margin.
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> triplets = batch_hard_triplets(x, torch.tensor([0, 0, 1]), distance="euclidean")
+        >>> found = triplet_statistics(x, triplets, margin=1.5, distance="euclidean")
+        >>> [number.item() for number in found]  # 1 − 3 and 1 − 2, of which one violates 1.5
+        [2, 0.5, 1.0, 2.5, 0.25]
+    """
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    anchor, positive, negative = triplet_rows(embeddings, triplets, reference)
+    near = paired_distances(anchor, positive, distance=distance)  # (triplets,)
+    far = paired_distances(anchor, negative, distance=distance)
+    tolerance = rounding_error(torch.cat([near, far, near.new_zeros(1)]), distance)
+    violation = margin + near - far
+    violating = (violation > tolerance).to(near.dtype)
+    count = torch.tensor(len(near), device=near.device)
+    means = (x.mean() for x in (violating, near, far, torch.relu(violation)))
+    return TripletStatistics(count, *means)
 
 
 class BatchHardTripletLoss(ConfiguredModule):

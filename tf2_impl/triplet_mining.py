@@ -14,6 +14,7 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -32,6 +33,7 @@ from tf2_impl.support.triplet_search import (
     margin_reach,
     pool_rounding_error,
     search_batch,
+    triplet_rows,
 )
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -47,6 +49,20 @@ class Triplets(NamedTuple):
     anchors: tf.Tensor
     positives: tf.Tensor
     negatives: tf.Tensor
+
+
+class TripletStatistics(NamedTuple):
+    """How many triplets a mining has found, and how hard they are: numbers without axes.
+
+    count: of the triplets, int64. violating: the share of them that violates the margin.
+    positive_distance, negative_distance, hinge: means. Of no triplets, all but the count are NaN.
+    """
+
+    count: tf.Tensor
+    violating: tf.Tensor
+    positive_distance: tf.Tensor
+    negative_distance: tf.Tensor
+    hinge: tf.Tensor
 
 
 class Violators(NamedTuple):
@@ -272,6 +288,55 @@ def margin_violators(
         violates &= among_nearest(tf.where(violates, distances, infinity), limit, tolerance)
     pairs = tf.where(violates)
     return Violators(pairs[:, 0], pairs[:, 1])
+
+
+@in_single_precision
+def triplet_statistics(
+    embeddings: tf.Tensor,
+    triplets: Sequence[tf.Tensor],
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: tf.Tensor | None = None,
+) -> TripletStatistics:
+    """How hard the triplets are that a mining has found: numbers to watch while a model learns.
+
+        share with d(a, n) < d(a, p) + margin,  means of d(a, p), d(a, n) and the hinge
+
+    A margin that is met to within rounding is met. The numbers have no gradient. Half precision
+    computes in float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        triplets: indices of anchors, positives and negatives, (triplets,) integers each, such as
+            `Triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reference: (m, features), whose rows positives and negatives are; embeddings when None.
+    Returns:
+        TripletStatistics. Of no triplets the count is 0 and all else NaN: no mean exists.
+    Raises:
+        TypeError: for integer embeddings, indices that are no integers, and dtypes that differ.
+        ValueError: for an empty batch, wrong shapes, rows that do not exist, or a negative margin.
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0]])
+        >>> triplets = batch_hard_triplets(x, tf.constant([0, 0, 1]), distance="euclidean")
+        >>> found = triplet_statistics(x, triplets, margin=1.5, distance="euclidean")
+        >>> [number.numpy().item() for number in found]  # 1 − 3 and 1 − 2: one violates 1.5
+        [2, 0.5, 1.0, 2.5, 0.25]
+    """
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    anchor, positive, negative = triplet_rows(embeddings, triplets, reference)
+    near = paired_distances(anchor, positive, distance=distance)  # (triplets,)
+    far = paired_distances(anchor, negative, distance=distance)
+    zero = tf.zeros((1,), near.dtype)
+    tolerance = rounding_error(tf.concat([near, far, zero], axis=0), distance)
+    violation = margin + near - far
+    violating = tf.cast(violation > tolerance, near.dtype)
+    count = tf.shape(near, out_type=tf.int64)[0]
+    means = (tf.reduce_mean(x) for x in (violating, near, far, tf.nn.relu(violation)))
+    return TripletStatistics(count, *means)
 
 
 @keras.saving.register_keras_serializable("fourfold")

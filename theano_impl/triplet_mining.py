@@ -14,6 +14,7 @@ of the Triplet Loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from theano_impl.support.triplet_search import (
     margin_reach,
     pool_rounding_error,
     search_batch,
+    triplet_rows,
 )
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -49,6 +51,20 @@ class Triplets(NamedTuple):
     anchors: TensorVariable
     positives: TensorVariable
     negatives: TensorVariable
+
+
+class TripletStatistics(NamedTuple):
+    """How many triplets a mining has found, and how hard they are: numbers without axes.
+
+    count: of the triplets, int64. violating: the share of them that violates the margin.
+    positive_distance, negative_distance, hinge: means. Of no triplets, all but the count are NaN.
+    """
+
+    count: TensorVariable
+    violating: TensorVariable
+    positive_distance: TensorVariable
+    negative_distance: TensorVariable
+    hinge: TensorVariable
 
 
 class Violators(NamedTuple):
@@ -275,6 +291,57 @@ def margin_violators(
         infinity = np.asarray(math.inf, distances.dtype)
         violates &= among_nearest(T.switch(violates, distances, infinity), limit, tolerance)
     return Violators(*violates.nonzero())
+
+
+def triplet_statistics(
+    embeddings: TensorVariable,
+    triplets: Sequence[TensorVariable],
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: TensorVariable | None = None,
+) -> TripletStatistics:
+    """How hard the triplets are that a mining has found: numbers to watch while a model learns.
+
+        share with d(a, n) < d(a, p) + margin,  means of d(a, p), d(a, n) and the hinge
+
+    A margin that is met to within rounding is met. The numbers have no gradient.
+
+    Args:
+        embeddings: (n, features), float32 or float64.
+        triplets: indices of anchors, positives and negatives, (triplets,) integers each, such as
+            `Triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reference: (m, features), whose rows positives and negatives are; embeddings when None.
+    Returns:
+        TripletStatistics. Of no triplets the count is 0 and all else NaN: no mean exists.
+    Raises:
+        TypeError: for integer embeddings, indices that are no integers, and dtypes that differ.
+        ValueError: for a wrong number of axes or a negative margin.
+        AssertionError: when it runs, for an empty batch, wrong shapes or rows that do not exist.
+    Example:
+        >>> x = T.constant([[0.0], [1.0], [3.0]])
+        >>> triplets = batch_hard_triplets(x, np.array([0, 0, 1]), distance="euclidean")
+        >>> found = triplet_statistics(x, triplets, margin=1.5, distance="euclidean")
+        >>> [number.eval().item() for number in found]  # 1 − 3 and 1 − 2: one violates 1.5
+        [2, 0.5, 1.0, 2.5, 0.25]
+    """
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    anchor, positive, negative = triplet_rows(embeddings, triplets, reference)
+    near = paired_distances(anchor, positive, distance=distance)  # (triplets,)
+    far = paired_distances(anchor, negative, distance=distance)
+    zero = T.zeros((1,), dtype=near.dtype)
+    tolerance = rounding_error(T.concatenate([near, far, zero]), distance)
+    violation = np.asarray(margin, near.dtype) + near - far
+    violating = T.cast(violation > tolerance, near.dtype)
+    # The mean of nothing would be 0 / 0, of which NumPy warns.
+    count, nan = near.shape[0], np.asarray(math.nan, near.dtype)
+    some = T.cast(T.maximum(count, 1), near.dtype)
+    hinge = T.maximum(violation, 0)
+    means = (T.switch(count > 0, T.sum(x) / some, nan) for x in (violating, near, far, hinge))
+    return TripletStatistics(count, *means)
 
 
 class BatchHardTripletLoss(Layer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,15 @@ from pytorch_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
+    check_integers,
     check_like,
     check_not_empty,
+    check_size,
     check_width,
 )
 from pytorch_impl.support.labels import class_pairs
 from pytorch_impl.support.ties import rounding_error
+from pytorch_impl.support.transforms import check_range
 
 
 def search_batch(
@@ -89,3 +94,29 @@ def among_nearest(distances: Tensor, limit: int, tolerance: Tensor) -> Tensor:
     nearer = offset < -tolerance
     tied = offset.abs() <= tolerance
     return nearer | (tied & (tied.cumsum(1) <= limit - nearer.sum(1, keepdim=True)))
+
+
+def triplet_rows(
+    embeddings: Tensor, triplets: Sequence[Tensor], reference: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    pool = embeddings if reference is None else reference
+    check_floating("reference", pool, ndim=2)
+    check_not_empty("reference", pool)
+    check_dtype("reference", pool, embeddings.dtype)
+    check_width("reference", pool, embeddings.shape[1])
+    anchors, positives, negatives = triplets
+    found = []
+    for name, rows, x in (
+        ("anchors", anchors, embeddings),
+        ("positives", positives, pool),
+        ("negatives", negatives, pool),
+    ):
+        check_integers(name, rows, ndim=1)
+        check_size(name, rows, 0, anchors.shape[0], "indices")
+        check_range(name, rows, "rows", len(x) - 1)
+        found.append(x[rows.long()])
+    anchor, positive, negative = found
+    return anchor, positive, negative

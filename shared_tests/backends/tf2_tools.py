@@ -223,7 +223,15 @@ def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
     return {name: one.numpy() for name, one in held._asdict().items()}
 
 
+def triplet_statistics(target: Any, case: Case) -> dict[str, np.ndarray]:
+    inputs = {name: tf.constant(one) for name, one in case.inputs.items()}
+    triplets = [inputs.pop(name) for name in ("anchors", "positives", "negatives")]
+    found = target(inputs.pop("embeddings"), triplets, **inputs, **case.options)
+    return {name: one.numpy() for name, one in found._asdict().items()}
+
+
 TOOLS: dict[str, Tool] = {
+    "triplet_statistics": triplet_statistics,
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
     "scale_updates_by_frequency": scale_updates_by_frequency,

@@ -224,7 +224,15 @@ def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
     return dict(zip(queue.output._fields, held, strict=True))
 
 
+def triplet_statistics(target: Any, case: Case) -> dict[str, np.ndarray]:
+    inputs = {name: T.as_tensor_variable(one) for name, one in case.inputs.items()}
+    triplets = [inputs.pop(name) for name in ("anchors", "positives", "negatives")]
+    found = target(inputs.pop("embeddings"), triplets, **inputs, **case.options)
+    return dict(zip(found._fields, theano.function([], list(found))(), strict=True))
+
+
 TOOLS: dict[str, Tool] = {
+    "triplet_statistics": triplet_statistics,
     "inverse_frequency_weights": inverse_frequency_weights,
     "scale_gradients_by_frequency": scale_gradients_by_frequency,
     "scale_updates_by_frequency": scale_updates_by_frequency,

@@ -105,6 +105,23 @@ def semi_hard_loss(embeddings, labels, margin=0.3, distance="cosine", reduction=
     return loss_of_found(embeddings, found, margin, distance, reduction)
 
 
+def triplet_statistics(
+    embeddings, anchors, positives, negatives, margin=0.3, distance="cosine", reference=None
+):
+    pool = embeddings if reference is None else reference
+    near = paired_distances(embeddings[anchors], pool[positives], distance)
+    far = paired_distances(embeddings[anchors], pool[negatives], distance)
+    violation = margin + near - far
+    numbers = {
+        "violating": violation > TIE,
+        "positive_distance": near,
+        "negative_distance": far,
+        "hinge": np.maximum(violation, 0),
+    }
+    means = {name: one.sum() / len(one) if len(one) else np.nan for name, one in numbers.items()}
+    return {"count": np.array(len(anchors)), **means}
+
+
 def margin_violators(
     anchor, positive, pool, margin=0.3, distance="cosine", limit=None, block_size=4096
 ):
@@ -332,6 +349,20 @@ VIOLATOR_CASES = (
 )
 WITH_NAN = np.where(np.arange(35).reshape(5, 7) == 9, np.nan, 1.0)
 
+ROWS = ("anchors", "positives", "negatives")
+FOUND = {
+    "embeddings": BATCH["embeddings"],
+    "anchors": np.array([2, 0, 10, 7, 2]),
+    "positives": np.array([5, 10, 3, 4, 9]),
+    "negatives": np.array([1, 6, 0, 8, 1]),
+}
+# The second one meets the margin exactly, the others do not.
+TRIPLETS_OF_ONE = {
+    "anchors": np.zeros(3, int),
+    "positives": np.array([2, 1, 3]),
+    "negatives": np.array([1, 2, 3]),
+}
+
 DEFINITION = Definition(
     "triplet_mining",
     operations=(
@@ -396,6 +427,41 @@ DEFINITION = Definition(
                 ("BatchHardTripletLoss", batch_hard_loss),
                 ("SemiHardTripletLoss", semi_hard_loss),
             )
+        ),
+        Operation(
+            "triplet_statistics",
+            triplet_statistics,
+            cases=(
+                *(Case(distance, FOUND, {"distance": distance}) for distance in DISTANCES),
+                Case("margin zero", FOUND, {"margin": 0.0}),
+                Case(
+                    "margin met exactly",
+                    TRIPLETS_OF_ONE | {"embeddings": ANGLES},
+                    {"margin": 0.2},
+                ),
+                Case(
+                    "margin met exactly, euclidean",
+                    TRIPLETS_OF_ONE | {"embeddings": FIVE},
+                    {"distance": "euclidean", "margin": 2.0},
+                ),
+                Case("reference", FOUND | {"reference": normal(13, 5, seed=18)}),
+                Case("no triplets", FOUND | dict.fromkeys(ROWS, np.arange(0))),
+            ),
+            bad_inputs=(
+                *BAD_MARGINS,
+                BadInput({"distance": "manhattan"}),
+                BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
+                BadInput({"embeddings": np.ones(11)}),
+                BadInput({"anchors": FOUND["anchors"] / 2}, TypeError),
+                BadInput({"anchors": FOUND["anchors"][:, None]}),
+                BadInput({"anchors": FOUND["anchors"] + 1}),
+                BadInput({"positives": FOUND["positives"][:4]}),
+                BadInput({"negatives": FOUND["negatives"] - 1}),
+                bad_class({"reference": np.ones((11, 3))}),
+                bad_class({"reference": np.ones((0, 5))}),
+                bad_class({"reference": np.ones((11, 5), "float16")}, TypeError),
+            ),
+            differentiable=False,
         ),
         Operation(
             "margin_violators",
@@ -562,6 +628,16 @@ DEFINITION = Definition(
                     "margin_reach(distances - tolerance, margin, distance) - tolerance",
                     "margin_reach(distances + tolerance, margin, distance) + tolerance",
                 ),
+            },
+        ),
+        Mutant(
+            "a margin met exactly counts as violated",
+            "triplet_statistics",
+            "margin met exactly",
+            {
+                "pytorch_impl": ("violation > tolerance", "violation > -tolerance"),
+                "tf2_impl": ("tf.cast(violation > tolerance", "tf.cast(violation > -tolerance"),
+                "theano_impl": ("T.cast(violation > tolerance", "T.cast(violation > -tolerance"),
             },
         ),
         Mutant(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tf2_impl.distances import DISTANCES, pairwise_distances, squared_distances
@@ -10,8 +12,11 @@ from tf2_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
+    check_integers,
     check_like,
     check_not_empty,
+    check_size,
+    check_values,
     check_width,
     size,
 )
@@ -98,3 +103,33 @@ def among_nearest(distances: tf.Tensor, limit: int, tolerance: tf.Tensor) -> tf.
     tied = tf.abs(offset) <= tolerance
     quota = limit - tf.math.count_nonzero(nearer, axis=1, keepdims=True)
     return nearer | (tied & (tf.cumsum(tf.cast(tied, tf.int64), axis=1) <= quota))
+
+
+def triplet_rows(
+    embeddings: tf.Tensor, triplets: Sequence[tf.Tensor], reference: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
+    embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    pool = embeddings if reference is None else tf.stop_gradient(tf.convert_to_tensor(reference))
+    check_floating("reference", pool, ndim=2)
+    check_not_empty("reference", pool)
+    check_dtype("reference", pool, embeddings.dtype)
+    check_width("reference", pool, size(embeddings, 1))
+    anchors, positives, negatives = (tf.convert_to_tensor(rows) for rows in triplets)
+    found = []
+    for name, rows, x in (
+        ("anchors", anchors, embeddings),
+        ("positives", positives, pool),
+        ("negatives", negatives, pool),
+    ):
+        check_integers(name, rows, ndim=1)
+        check_size(name, rows, 0, size(anchors, 0), "indices")
+        rows = tf.cast(rows, tf.int64)  # a narrow dtype may not hold the number of rows
+        n = tf.shape(x, out_type=tf.int64)[0]
+        outside = tf.boolean_mask(rows, (rows < 0) | (rows >= n))
+        check_values(tf.size(outside) == 0, name, "rows that exist", outside)
+        found.append(tf.gather(x, rows))
+    anchor, positive, negative = found
+    return anchor, positive, negative

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import theano.tensor as T
 from theano.gradient import disconnected_grad
@@ -13,8 +15,11 @@ from theano_impl.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
+    check_integers,
     check_like,
     check_not_empty,
+    check_size,
+    check_values,
     check_width,
 )
 from theano_impl.support.labels import class_pairs
@@ -109,3 +114,35 @@ def among_nearest(
     tied = abs(offset) <= tolerance
     quota = limit - T.sum(nearer, axis=1, keepdims=True)
     return nearer | (tied & (T.cumsum(T.cast(tied, "int64"), axis=1) <= quota))
+
+
+def triplet_rows(
+    embeddings: TensorVariable,
+    triplets: Sequence[TensorVariable],
+    reference: TensorVariable | None,
+) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
+    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
+    embeddings = disconnected_grad(T.as_tensor_variable(embeddings))
+    check_floating("embeddings", embeddings, ndim=2)
+    embeddings = check_not_empty("embeddings", embeddings)
+    pool = embeddings
+    if reference is not None:
+        pool = disconnected_grad(T.as_tensor_variable(reference))
+    check_floating("reference", pool, ndim=2)
+    pool = check_not_empty("reference", pool)
+    check_dtype("reference", pool, embeddings.dtype)
+    pool = check_width("reference", pool, embeddings.shape[1])
+    anchors, positives, negatives = (T.as_tensor_variable(rows) for rows in triplets)
+    found = []
+    for name, rows, x in (
+        ("anchors", anchors, embeddings),
+        ("positives", positives, pool),
+        ("negatives", negatives, pool),
+    ):
+        check_integers(name, rows, ndim=1)
+        rows = check_size(name, rows, 0, anchors.shape[0], "indices")
+        rows = T.cast(rows, "int64")
+        inside = T.all((rows >= 0) & (rows < x.shape[0]))
+        found.append(x[check_values(rows, inside, name, "rows that exist")])
+    anchor, positive, negative = found
+    return anchor, positive, negative
