@@ -56,11 +56,17 @@ def test_bad_input(graph_bad_input):
     """What eager mode refuses, a graph refuses: while traced, by an assertion or by a kernel."""
     definition, operation, bad_input = graph_bad_input
     case = bad_input.applied(operation.cases[0])
-    native = [to_native(value) for value in case.inputs.values()]
+    inputs = {name: to_native(value) for name, value in case.inputs.items()}
+    native = {name: value for name, value in inputs.items() if value is not None}
 
     def run():
         function = build(definition.component, operation.name, case)
-        tf.function(function, input_signature=[unknown(value) for value in native])(*native)
+
+        def outputs(*values):
+            return function(*{**inputs, **dict(zip(native, values, strict=True))}.values())
+
+        signature = [unknown(value) for value in native.values()]
+        tf.function(outputs, input_signature=signature)(*native.values())
 
     with pytest.raises((bad_input.error, tf.errors.InvalidArgumentError)) as caught:
         run()
