@@ -20,6 +20,7 @@ from pytorch_impl.distances import DISTANCES, pairwise_distances
 from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
 from pytorch_impl.support import checks
 from pytorch_impl.support.blocks import by_blocks
+from pytorch_impl.support.labels import class_pairs
 from pytorch_impl.support.precision import FullPrecision, in_single_precision
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -29,12 +30,15 @@ LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up t
 @in_single_precision
 def soft_nearest_neighbor_loss(
     embeddings: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     temperature: float | Tensor = 1.0,
     distance: str = "sqeuclidean",
     reduction: str = "mean",
     block_size: int | None = None,
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> Tensor:
     """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
@@ -42,13 +46,20 @@ def soft_nearest_neighbor_loss(
 
     Args:
         embeddings: (n, features), floating. Halves compute in float32.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one.
         temperature: T, a positive number, or a scalar tensor, whose value is read: on CUDA the host
             waits for it.
         distance: D: sqeuclidean as in the paper, euclidean or cosine.
         reduction: mean over the anchors that share their label with another point, sum or none.
         block_size: rows that are computed at a time: memory is n · block_size instead of n² (under
             torch.func n² all the same).
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: the neighbors are rows of the reference, such as a memory bank, and none is left
+            out as the anchor itself. Gradients flow into the reference.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class. With a reference, several labels
+            or same there are n·m bools besides the blocks.
     Returns:
         A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
         gradient.
@@ -64,8 +75,20 @@ def soft_nearest_neighbor_loss(
     block_size = _check_options(distance, reduction, block_size)
     checks.check_floating("embeddings", embeddings, ndim=2)
     checks.check_not_empty("embeddings", embeddings)
-    checks.check_labels("labels", labels, embeddings.shape[0])
     temperature = checks.check_positive("temperature", temperature, embeddings)
+    several = not isinstance(labels, Tensor) or labels.dtype is torch.bool
+    if several or not (reference is None and reference_labels is None and same is None):
+        reference, positive, negative = class_pairs(
+            embeddings, labels, reference, reference_labels, same
+        )
+        pair_losses = partial(_pair_losses, distance=distance)
+        tensors = (embeddings, reference, positive, negative, temperature)
+        losses = by_blocks(pair_losses, block_size, *tensors)
+        if reduction == "mean":
+            return losses.sum() / positive.any(1).sum().clamp_min(1)
+        return losses if reduction == "none" else losses.sum()
+    assert labels is not None
+    checks.check_labels("labels", labels, embeddings.shape[0])
 
     def plain_loss(embeddings: Tensor, temperature: Tensor) -> Tensor:
         anchor_losses = partial(_anchor_losses, distance=distance)
@@ -85,6 +108,26 @@ def _anchor_losses(
     D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
     others = rows[:, None] != torch.arange(labels.shape[0], device=labels.device)
     positives = others & (labels[rows, None] == labels)
+    return _losses(D, others, positives, temperature)
+
+
+def _pair_losses(
+    rows: Tensor,
+    embeddings: Tensor,
+    reference: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    temperature: Tensor,
+    *,
+    distance: str,
+) -> Tensor:
+    """The same by which rows of the reference are positives and negatives, (n, m)."""
+    D = pairwise_distances(embeddings[rows], reference, distance=distance)  # (rows, m)
+    return _losses(D, positive[rows] | negative[rows], positive[rows], temperature)
+
+
+def _losses(D: Tensor, others: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
+    """Minus the log of the share of the positives in all others, of each row."""
     # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
     singletons = ~positives.any(1, keepdim=True)
     others, positives = others | singletons, positives | singletons

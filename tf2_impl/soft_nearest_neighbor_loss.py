@@ -19,6 +19,7 @@ from tf2_impl.fast import soft_nearest_neighbor_loss as fast
 from tf2_impl.support import checks
 from tf2_impl.support.blocks import by_blocks
 from tf2_impl.support.keras_loss import LabelLoss
+from tf2_impl.support.labels import class_pairs
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_single_precision, single
 
@@ -29,12 +30,15 @@ LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up t
 @in_single_precision
 def soft_nearest_neighbor_loss(
     embeddings: tf.Tensor,
-    labels: tf.Tensor,
+    labels: tf.Tensor | None,
     *,
     temperature: float | tf.Tensor = 1.0,
     distance: str = "sqeuclidean",
     reduction: str = "mean",
     block_size: int | None = None,
+    reference: tf.Tensor | None = None,
+    reference_labels: tf.Tensor | None = None,
+    same: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
@@ -42,12 +46,19 @@ def soft_nearest_neighbor_loss(
 
     Args:
         embeddings: (n, features), floating. Halves compute in float32.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one.
         temperature: T, a positive number, or a scalar tensor.
         distance: D: sqeuclidean as in the paper, euclidean or cosine.
         reduction: mean over the anchors that share their label with another point, sum or none.
         block_size: rows of a block, two of which are computed at a time: memory is n · block_size
             instead of n².
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: the neighbors are rows of the reference, such as a memory bank, and none is left
+            out as the anchor itself. Gradients flow into the reference.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class. With a reference, several labels
+            or same there are n·m bools besides the blocks.
     Returns:
         A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
         gradient.
@@ -61,11 +72,28 @@ def soft_nearest_neighbor_loss(
         0.0245
     """
     block_size = _check_options(distance, reduction, block_size)
-    embeddings, labels = tf.convert_to_tensor(embeddings), tf.convert_to_tensor(labels)
+    embeddings = tf.convert_to_tensor(embeddings)
+    labels = labels if labels is None else tf.convert_to_tensor(labels)
     checks.check_floating("embeddings", embeddings, ndim=2)
     checks.check_not_empty("embeddings", embeddings)
-    checks.check_labels("labels", labels, checks.size(embeddings, 0))
     temperature = checks.check_positive("temperature", temperature, embeddings)
+    several = labels is None or labels.dtype == tf.bool
+    if several or not (reference is None and reference_labels is None and same is None):
+        reference, positive, negative = class_pairs(
+            embeddings, labels, reference, reference_labels, same
+        )
+
+        def pair_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
+            return _pair_losses(rows, *tensors, distance=distance)
+
+        tensors = (embeddings, reference, positive, negative, temperature)
+        losses = by_blocks(pair_losses, block_size, *tensors, dtype=embeddings.dtype)
+        if reduction == "mean":
+            with_positives = tf.reduce_any(positive, axis=1)
+            n_anchors = tf.math.count_nonzero(with_positives, dtype=losses.dtype)
+            return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)
+        return losses if reduction == "none" else tf.reduce_sum(losses)
+    checks.check_labels("labels", labels, checks.size(embeddings, 0))
 
     def anchor_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
         return _anchor_losses(rows, *tensors, distance=distance)
@@ -92,6 +120,29 @@ def _anchor_losses(
     D = pairwise_distances(tf.gather(embeddings, rows), embeddings, distance=distance)  # (rows, n)
     others = rows[:, None] != tf.range(tf.shape(labels)[0])
     positives = others & (tf.gather(labels, rows)[:, None] == labels)
+    return _losses(D, others, positives, temperature)
+
+
+def _pair_losses(
+    rows: tf.Tensor,
+    embeddings: tf.Tensor,
+    reference: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    temperature: tf.Tensor,
+    *,
+    distance: str,
+) -> tf.Tensor:
+    """The same by which rows of the reference are positives and negatives, (n, m)."""
+    D = pairwise_distances(tf.gather(embeddings, rows), reference, distance=distance)  # (rows, m)
+    positives, negatives = tf.gather(positive, rows), tf.gather(negative, rows)
+    return _losses(D, positives | negatives, positives, temperature)
+
+
+def _losses(
+    D: tf.Tensor, others: tf.Tensor, positives: tf.Tensor, temperature: tf.Tensor
+) -> tf.Tensor:
+    """Minus the log of the share of the positives in all others, of each row."""
     # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
     singletons = ~tf.reduce_any(positives, axis=1, keepdims=True)
     others, positives = others | singletons, positives | singletons

@@ -21,6 +21,7 @@ from theano_impl.distances import DISTANCES, pairwise_distances
 from theano_impl.fast import soft_nearest_neighbor_loss as fast
 from theano_impl.support import checks
 from theano_impl.support.blocks import by_blocks
+from theano_impl.support.labels import class_pairs
 from theano_impl.support.layer import Layer
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -29,12 +30,15 @@ LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up t
 
 def soft_nearest_neighbor_loss(
     embeddings: TensorVariable,
-    labels: TensorVariable,
+    labels: TensorVariable | None,
     *,
     temperature: float | TensorVariable = 1.0,
     distance: str = "sqeuclidean",
     reduction: str = "mean",
     block_size: int | None = None,
+    reference: TensorVariable | None = None,
+    reference_labels: TensorVariable | None = None,
+    same: TensorVariable | None = None,
 ) -> TensorVariable:
     """Minus the log of the share that the anchor's class has of its soft neighborhood.
 
@@ -42,11 +46,18 @@ def soft_nearest_neighbor_loss(
 
     Args:
         embeddings: (n, features), float32 or float64.
-        labels: (n,), integers.
+        labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
+            positives when they share one.
         temperature: T, a positive number, or a scalar variable.
         distance: D: sqeuclidean as in the paper, euclidean or cosine.
         reduction: mean over the anchors that share their label with another point, sum or none.
         block_size: rows that are computed at a time: memory is n · block_size instead of n².
+        reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
+            labels: the neighbors are rows of the reference, such as a memory bank, and none is left
+            out as the anchor itself. Gradients flow into the reference.
+        same: (n, m), bool, in the place of the labels, which are None then: which rows of the
+            reference, or of the batch, are of the anchor's class. With a reference, several labels
+            or same there are n·m bools besides the blocks.
     Returns:
         A scalar; (n,) for reduction none. An anchor that is alone in its class has loss 0 and no
         gradient.
@@ -62,11 +73,29 @@ def soft_nearest_neighbor_loss(
         0.0245
     """
     block_size = _check_options(distance, reduction, block_size)
-    embeddings, labels = T.as_tensor_variable(embeddings), T.as_tensor_variable(labels)
+    embeddings = T.as_tensor_variable(embeddings)
+    labels = labels if labels is None else T.as_tensor_variable(labels)
     checks.check_floating("embeddings", embeddings, ndim=2)
     embeddings = checks.check_not_empty("embeddings", embeddings)
-    labels = checks.check_labels("labels", labels, embeddings.shape[0])
     temperature = checks.check_positive("temperature", temperature, embeddings)
+    several = labels is None or labels.dtype == "bool"
+    if several or not (reference is None and reference_labels is None and same is None):
+        neighbors, positive, negative = class_pairs(
+            embeddings, labels, reference, reference_labels, same
+        )
+
+        def pair_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
+            return _pair_losses(rows, *tensors, distance=distance)
+
+        tensors = [embeddings, positive, negative, temperature]
+        if neighbors is not embeddings:  # a scan takes no variable twice
+            tensors.append(neighbors)
+        losses = by_blocks(pair_losses, block_size, *tensors)
+        if reduction == "mean":
+            n_anchors = T.cast(T.sum(T.any(positive, axis=1)), losses.dtype)
+            return T.sum(losses) / T.maximum(n_anchors, 1)
+        return losses if reduction == "none" else T.sum(losses)
+    labels = checks.check_labels("labels", labels, embeddings.shape[0])
 
     def anchor_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
         return _anchor_losses(rows, *tensors, distance=distance)
@@ -93,6 +122,32 @@ def _anchor_losses(
     D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
     others = T.neq(rows[:, None], T.arange(labels.shape[0]))
     positives = others & T.eq(labels[rows][:, None], labels)
+    return _losses(D, others, positives, temperature)
+
+
+def _pair_losses(
+    rows: TensorVariable,
+    embeddings: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    temperature: TensorVariable,
+    reference: TensorVariable | None = None,
+    *,
+    distance: str,
+) -> TensorVariable:
+    """The same by which rows of the reference are positives and negatives, (n, m)."""
+    reference = embeddings if reference is None else reference
+    D = pairwise_distances(embeddings[rows], reference, distance=distance)  # (rows, m)
+    return _losses(D, positive[rows] | negative[rows], positive[rows], temperature)
+
+
+def _losses(
+    D: TensorVariable,
+    others: TensorVariable,
+    positives: TensorVariable,
+    temperature: TensorVariable,
+) -> TensorVariable:
+    """Minus the log of the share of the positives in all others, of each row."""
     # A singleton, an anchor without positives, gets two equal sums: loss 0, or NaN for a NaN.
     singletons = T.eq(T.any(positives, axis=1, keepdims=True), 0)
     others, positives = others | singletons, positives | singletons

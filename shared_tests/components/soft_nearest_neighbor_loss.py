@@ -16,12 +16,20 @@ def soft_nearest_neighbor_loss(
     distance="sqeuclidean",
     reduction="mean",
     block_size=None,
+    reference=None,
+    reference_labels=None,
+    same=None,
 ):
-    distances = pairwise_distances(embeddings, embeddings, distance)
-    losses, has_positives = np.zeros(len(labels)), np.zeros(len(labels), bool)
+    neighbors = embeddings if reference is None else reference
+    distances = pairwise_distances(embeddings, neighbors, distance)
+    if same is None:
+        known = labels if reference is None else reference_labels
+        several = labels.dtype == bool
+        same = (labels[:, None] & known).any(2) if several else labels[:, None] == known
+    losses, has_positives = np.zeros(len(embeddings)), np.zeros(len(embeddings), bool)
     for anchor, row in enumerate(distances):
-        others = np.arange(len(labels)) != anchor
-        positives = others & (labels == labels[anchor])
+        others = (np.arange(len(row)) != anchor) | (reference is not None)
+        positives = others & same[anchor]
         has_positives[anchor] = positives.any()
         if np.isnan(row).any():
             losses[anchor] = np.nan
@@ -173,6 +181,40 @@ LEARNED_CASES = (
         reduction="none",
     ).vanishes("gradient:embeddings"),
 )
+SEVEN = np.arange(7)
+SEVERAL = np.arange(44).reshape(11, 4) % 5 % 3 == 1  # some rows have no label
+SAME = np.arange(121).reshape(11, 11) % 7 % 3 == 0
+REFERENCE = BATCH | {"reference": normal(13, 5, seed=11), "reference_labels": np.arange(13) % 3}
+PAIR_CASES = (
+    Case("reference", REFERENCE),
+    Case(
+        "reference, the anchors themselves",
+        BATCH | {"reference": BATCH["embeddings"], "reference_labels": LABELS},
+        {"temperature": 3.0, "reduction": "sum"},
+        differentiate=False,
+    ),
+    Case(
+        "reference, blocks of 4",
+        REFERENCE,
+        {"distance": "euclidean", "reduction": "none", "block_size": 4},
+    ),
+    Case(
+        "reference without positives",
+        REFERENCE | {"reference_labels": np.arange(13) + 7},
+        flat={"embeddings": ..., "reference": ...},
+    ),
+    Case("several labels", BATCH | {"labels": SEVERAL}, {"distance": "cosine"}),
+    Case(
+        "several labels, reference",
+        REFERENCE | {"labels": SEVERAL, "reference_labels": SEVERAL[[*range(11), 0, 1]]},
+        {"block_size": 3, "reduction": "none"},
+    ),
+    Case(
+        "compared by the caller",
+        {"embeddings": BATCH["embeddings"], "same": SAME},
+        {"labels": None, "block_size": 11},
+    ),
+)
 BAD_OPTIONS = (
     BadInput({"temperature": 0.0}),
     BadInput({"temperature": -1.0}),
@@ -189,9 +231,21 @@ DEFINITION = Definition(
         Operation(
             "soft_nearest_neighbor_loss",
             soft_nearest_neighbor_loss,
-            CASES,
+            (*CASES, *PAIR_CASES),
             bad_inputs=(
                 *BAD_OPTIONS,
+                *(
+                    BadInput(changes, error, inputs=("reference", "reference_labels", "same"))
+                    for changes, error in (
+                        ({"labels": None}, ValueError),
+                        ({"same": SAME}, ValueError),
+                        ({"same": SAME[:, :7], "labels": None}, ValueError),
+                        ({"labels": SEVERAL[:10]}, ValueError),
+                        ({"reference": np.ones((7, 3)), "reference_labels": SEVEN}, ValueError),
+                        ({"reference": np.ones((7, 5), int), "reference_labels": SEVEN}, TypeError),
+                        ({"reference_labels": SEVEN}, ValueError),
+                    )
+                ),
                 BadInput({"embeddings": np.ones((11, 5), int)}, TypeError),
                 BadInput({"embeddings": np.ones(11)}),
                 BadInput({"embeddings": np.ones((0, 5)), "labels": LABELS[:0]}),
@@ -293,6 +347,25 @@ DEFINITION = Definition(
                 "theano_impl": (
                     "_log_sum_exp(T.switch(others, logits, -infinity))",
                     "T.log(T.sum(T.switch(others, T.exp(logits), 0), axis=1))",
+                ),
+            },
+        ),
+        Mutant(
+            "the anchor left out of a reference",
+            "soft_nearest_neighbor_loss",
+            "reference",
+            {
+                "pytorch_impl": (
+                    "positive[rows] | negative[rows]",
+                    "rows[:, None] != torch.arange(len(reference))",
+                ),
+                "tf2_impl": (
+                    "positives | negatives",
+                    "tf.linalg.set_diag(positives | negatives, tf.zeros(tf.shape(rows), tf.bool))",
+                ),
+                "theano_impl": (
+                    "positive[rows] | negative[rows]",
+                    "T.neq(rows[:, None], T.arange(reference.shape[0]))",
                 ),
             },
         ),
