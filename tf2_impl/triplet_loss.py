@@ -118,8 +118,7 @@ def all_triplets_loss(
 
     Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
     counts as met. Half precision computes in float32. Work n·m log m and memory n·m for a
-    reference of m rows, or m = n; under
-    XLA n³ comparisons.
+    reference of m rows, or m = n; under XLA n·m² comparisons.
 
     Args:
         embeddings: (n, features), floating.
@@ -130,12 +129,11 @@ def all_triplets_loss(
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
-            triplet is active then, and all n³ are formed, in blocks of anchors.
+            triplet is active then, and all of them are formed, in blocks of anchors.
         reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
             labels: positives and negatives are rows of the reference, such as a memory bank, and
-            embeddings are anchors alone. No row is left out as the
-            anchor itself. Gradients flow into the reference; a memory bank wants
-            tf.stop_gradient.
+            embeddings are anchors alone. No row is left out as the anchor itself. Gradients flow
+            into the reference; a memory bank wants tf.stop_gradient.
         same: (n, m), bool, in the place of the labels, which are None then: which rows of the
             reference, or of the batch, are of the anchor's class.
     Returns:

@@ -117,8 +117,7 @@ def all_triplets_loss(
         Σ max(0, margin + d(a, p) − d(a, n)) / number of triplets (a, p, n)
 
     Zero, with zero gradient, when there is no triplet. A margin that is met to within rounding
-    counts as met. Work n·m log m and memory n·m for a
-    reference of m rows, or m = n.
+    counts as met. Work n·m log m and memory n·m for a reference of m rows, or m = n.
 
     Args:
         embeddings: (n, features), float32 or float64.
@@ -129,12 +128,11 @@ def all_triplets_loss(
         reduction: mean over all triplets, active (mean over those that violate the margin), sum
             or none.
         soft_margin: whether log(1 + exp(v)) stands in the place of each hinge max(0, v). Every
-            triplet is active then, and all n³ are formed, in blocks of anchors.
+            triplet is active then, and all of them are formed, in blocks of anchors.
         reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
             labels: positives and negatives are rows of the reference, such as a memory bank, and
-            embeddings are anchors alone. No row is left out as the
-            anchor itself. Gradients flow into the reference; a memory bank wants
-            disconnected_grad.
+            embeddings are anchors alone. No row is left out as the anchor itself. Gradients flow
+            into the reference; a memory bank wants disconnected_grad.
         same: (n, m), bool, in the place of the labels, which are None then: which rows of the
             reference, or of the batch, are of the anchor's class.
     Returns:
