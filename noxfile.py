@@ -231,7 +231,8 @@ def tests_examples(session: nox.Session) -> None:
         name: [interpreter, "-m", "pytest", "-q", "examples", report[name], *session.posargs]
         for name, interpreter in made.items()
     }
-    for name in ("tf2", "theano"):  # the programs' training files; `examples` holds PyTorch
+    commands["examples"] += WORKERS  # it holds PyTorch, and runs the programs as commands too
+    for name in ("tf2", "theano"):
         commands[name].append(f"--framework={name}")
     show(session, side_by_side(session, commands, env))
 

@@ -13,10 +13,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--framework", choices=FRAMEWORKS, default="torch", help="what trains")
 
 
+# They run where click, rich and the data are, in the environment with PyTorch: the commands, and a
+# program that needs no framework.
+ONCE = ("test_programs.py", "test_time_series.py")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Commands run where click, rich and the data are: in the environment with PyTorch."""
+    """With another framework the tests of its trainings alone."""
     other = config.getoption("--framework") != "torch"
-    return True if other and collection_path.name == "test_programs.py" else None
+    return True if other and collection_path.name in ONCE else None
 
 
 @pytest.fixture

@@ -85,8 +85,7 @@ def test_files_of_series(folder, tmp_path):
 def test_the_published_accuracies(name, metric, accuracy):
     """As https://www.cs.ucr.edu/~eamonn/time_series_data_2018 states them."""
     folder = data.shipped()
-    if folder is None:
-        pytest.skip("the package sktime, which ships these series, is not installed")
+    assert folder is not None, "the package sktime ships these series"
     dataset = data.read(folder / name / f"{name}_TRAIN.ts")
     index = program.SmallWorldIndex.build(dataset.training.values, **metric)
     found = index.exact_search(dataset.unseen.values, 1).indices[:, 0]
