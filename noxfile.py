@@ -120,6 +120,14 @@ def pulse(session: nox.Session) -> Iterator[None]:
         thread.join()
 
 
+def theano_python(cache: str) -> str:
+    """Theano's flags for its Python mode, with few rewrites of its graphs.
+
+    cache: the folder of what it keeps, of its own for what runs beside another session.
+    """
+    return f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / cache}"
+
+
 def requirements(name: str) -> Path:
     return ROOT / "requirements" / f"{name}.txt"
 
@@ -160,7 +168,7 @@ def tests(backend: str) -> None:
         # Without a compiler Theano runs its Python mode, here with few rewrites of its graphs: C
         # code and all rewrites for every graph would take an hour. The session below and the
         # parity report have both.
-        flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
+        flags = theano_python("tests")
         selected = ("shared_tests", f"--backend={backend}", *WORKERS)
         pytest(session, backend, *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
@@ -224,7 +232,7 @@ def tests_theano_c(session: nox.Session) -> None:
 def tests_examples(session: nox.Session) -> None:
     """The programs of examples/: each learns in every framework, and serves with NumPy."""
     made = pythons(session, "examples", "tf2", "theano")
-    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'examples'}"
+    flags = theano_python("examples")
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
     report = {name: f"--junit-xml={REPORTS / f'{session.name}-{name}.xml'}" for name in made}
     commands = {
@@ -278,7 +286,7 @@ def everywhere(
 ) -> None:
     """Run tests in several environments at once, and say in one line each how they ended."""
     made = pythons(session, *test_files)
-    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'tests'}"
+    flags = theano_python("tests")
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": flags}
     commands = {
         environment: [made[environment], "-m", "pytest", "-q", *files, *arguments]
@@ -352,7 +360,7 @@ def mutation(session: nox.Session) -> None:
         place = arguments.index("--package")
         chosen = (arguments[place + 1],)
         del arguments[place : place + 2]
-    flags = f"cxx=,optimizer=fast_compile,base_compiledir={THEANO_CACHE / 'mutation'}"
+    flags = theano_python("mutation")
     # One thread: a process with more cannot be forked.
     env = {"THEANO_FLAGS": flags, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for name in chosen:

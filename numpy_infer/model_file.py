@@ -272,9 +272,7 @@ def _checked(
     values = description.get("metadata", {})
     if not isinstance(values, dict):
         raise ValueError(f"metadata: expected values by their names, got {values!r:.99}")
-    others = {
-        name.removeprefix(METADATA): array for name, array in arrays.items() if name not in own
-    }
+    others = metadata_arrays(arrays)
     if twice := values.keys() & others.keys():
         raise ValueError(f"metadata: expected each name once, got {min(twice)!r:.99} twice")
     if "checksum" in description:
@@ -282,6 +280,24 @@ def _checked(
         if stated != (found := checksum(description, arrays)):
             raise ValueError(f"checksum: expected {found}, got {stated!r:.99}: the file is damaged")
     return Model(component, config, own), {**values, **others}
+
+
+def metadata_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of a file's arrays those of the user's metadata, by the names that the user gave them.
+
+    Args:
+        arrays: {name in the file: array}.
+    Returns:
+        {name: array}, the same arrays.
+    Example:
+        >>> metadata_arrays({"1.weight": np.zeros(2), "metadata.vectors": np.ones(2)})
+        {'vectors': array([1., 1.])}
+    """
+    return {
+        name.removeprefix(METADATA): array
+        for name, array in arrays.items()
+        if name.startswith(METADATA)
+    }
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:

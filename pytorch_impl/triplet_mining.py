@@ -350,8 +350,7 @@ class BatchHardTripletLoss(ConfiguredModule):
             for an anchor without a triplet.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
-    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
-        Improved embeddings with easy positive triplet mining.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
     Example:
         >>> x, labels = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1])
         >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(x, labels).item()  # 1 and 2

@@ -358,8 +358,7 @@ class BatchHardTripletLoss(LabelLoss):
     Raises:
         ValueError: for a negative margin, for a distance or a reduction that is not known, and,
             when it is called, for labels that are neither (n,) nor (n, 1).
-    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
-        Improved embeddings with easy positive triplet mining.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
     Example:
         >>> x, labels = tf.constant([[0.0], [1.0], [3.0]]), [0, 0, 1]
         >>> BatchHardTripletLoss(margin=3.0, distance="euclidean")(labels, x).numpy().item()

@@ -360,8 +360,7 @@ class BatchHardTripletLoss(Layer):
             for an anchor without a triplet.
     Raises:
         ValueError: for a negative margin, and for a distance or a reduction that is not known.
-    Source: Hermans, Beyer, Leibe (2017), equation 5; easiest: Xuan, Stylianou, Pless (2020),
-        Improved embeddings with easy positive triplet mining.
+    Source: Hermans, Beyer, Leibe (2017), equation 5.
     Example:
         >>> x, labels = T.constant([[0.0], [1.0], [3.0]]), T.constant([0, 0, 1])
         >>> loss = BatchHardTripletLoss(x, labels, margin=3.0, distance="euclidean")

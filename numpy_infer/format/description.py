@@ -28,7 +28,7 @@ def describe(
             raise ValueError(f"input_shape: expected none for an index, got {[*input_shape]}")
         return _index(path)
     component, config, arrays = model_file.read_model(path)
-    metadata, _ = safetensors_file.read(path)
+    metadata, everything = safetensors_file.read(path)  # checked by the line above
     header = json.loads(metadata[model_file.KEY])
     if component == network.CHAIN:
         entries, owned = config["layers"], network.by_place(arrays, len(config["layers"]))
@@ -38,7 +38,7 @@ def describe(
     if input_shape is not None:
         outputs = _output_shapes(component, config, arrays, input_shape)
         layers = [one | {"output": shape} for one, shape in zip(layers, outputs, strict=True)]
-    own = model_file.read_metadata(path)
+    own = header.get("metadata", {}) | model_file.metadata_arrays(everything)
     return {
         "file": os.fspath(path),
         "version": header["version"],
