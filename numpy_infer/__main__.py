@@ -25,22 +25,22 @@ from numpy_infer.sparse_projection import SparseMatrix
 from numpy_infer.support.layer import Layer
 
 PROGRAM = "python -m numpy_infer"
-DESCRIBE = f"""example, a classifier of 8 x 8 digits:
+DESCRIBE = """example, a classifier of 8 x 8 digits:
 
-  {PROGRAM} describe digits.safetensors --input-shape 64
+  {program} describe digits.safetensors --input-shape 64
 """
-PREDICT = f"""example, images.npy holding one image in each row:
+PREDICT = """example, images.npy holding one image in each row:
 
-  {PROGRAM} predict digits.safetensors images.npy classes.npy --batch-size 256
+  {program} predict digits.safetensors images.npy classes.npy --batch-size 256
 
 words.npz holding the data, indices, indptr and shape of a CSR matrix (as scipy.sparse.save_npz
 writes it), of a model with several outputs:
 
-  {PROGRAM} predict topics.safetensors words.npz levels.npz
+  {program} predict topics.safetensors words.npz levels.npz
 """
-CHECK = f"""example, where the exit status is 1 if any of them is bad:
+CHECK = """example, where the exit status is 1 if any of them is bad:
 
-  {PROGRAM} check models/*.safetensors
+  {program} check models/*.safetensors
 """
 
 
@@ -62,13 +62,16 @@ class Converted(Layer):
         return self.previous[0](value.astype(self.dtype) if floating else value)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments ask for; the exit status."""
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command that the arguments ask for; the exit status.
+
+    program: what the user has called, as help and errors name it.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -79,16 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (Failure, model_file.ModelFileError, OSError, MemoryError) as error:
-        _complain(error)
+        _complain(error, program)
         return 1
 
 
-def _complain(error: Exception) -> None:
-    """One line on stderr."""
+def _complain(error: Exception, program: str) -> None:
+    """One line on stderr, which begins with the program's last word."""
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    print(f"numpy_infer: {_harmless(' '.join(text.split()))}", file=sys.stderr)
+    print(f"{program.split()[-1]}: {_harmless(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _harmless(text: str) -> str:
@@ -249,22 +252,24 @@ def _check(options: argparse.Namespace) -> int:
         try:
             print(f"good: {_summary(describe(path))}")
         except (model_file.ModelFileError, OSError) as error:
-            _complain(error)
+            _complain(error, options.program)
             status = 1
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        PROGRAM,
+        program,
         description="Look into model files, check them, and predict with them, with NumPy alone.",
-        epilog=f"`{PROGRAM} COMMAND --help` has an example of each.",
+        epilog=f"`{program} COMMAND --help` has an example of each.",
     )
+    parser.set_defaults(program=program)
     version = f"model files of version {model_file.VERSION}, NumPy {np.__version__}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = _command(commands, "describe", _describe, "show what is in a model file", DESCRIBE)
+    example = DESCRIBE.format(program=program)
+    command = _command(commands, "describe", _describe, "show what is in a model file", example)
     command.add_argument("model", metavar="MODEL")
     command.add_argument("--json", action="store_true", help="for other programs to read")
     command.add_argument(
@@ -274,9 +279,9 @@ def _parser() -> argparse.ArgumentParser:
         help="shape of one row of input, as 64 or 1,28,28: shows the shape after each layer",
     )
 
-    command = _command(
-        commands, "predict", _predict, "run a model on the rows of an array", PREDICT
-    )
+    example = PREDICT.format(program=program)
+    text = "run a model on the rows of an array"
+    command = _command(commands, "predict", _predict, text, example)
     command.add_argument("model", metavar="MODEL")
     command.add_argument(
         "input",
@@ -299,7 +304,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--force", action="store_true", help="replace OUTPUT if it is there")
 
-    command = _command(commands, "check", _check, "say whether files are good models", CHECK)
+    example = CHECK.format(program=program)
+    command = _command(commands, "check", _check, "say whether files are good models", example)
     command.add_argument("models", metavar="MODEL", nargs="+")
     return parser
 
