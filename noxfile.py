@@ -161,6 +161,12 @@ def tests_project(session: nox.Session) -> None:
     pytest(session, "project", "shared_tests/tests/project", *WORKERS, **ONE_THREAD)
 
 
+@nox.session(name="tests-ports")
+def tests_ports(session: nox.Session) -> None:
+    """Tests of the tool for other people's ports: PyTorch, Keras, TensorFlow, JAX and flax."""
+    pytest(session, "ports", "shared_tests/tests/ports", *WORKERS, **ONE_THREAD)
+
+
 def tests(backend: str) -> None:
     """Add the session with the tests of one backend."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
@@ -72,7 +73,9 @@ def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None
     if not frameworks(config):
         absent.add("frameworks")
     if config.getoption("--backend"):
-        absent.add("project")
+        absent |= {"project", "ports"}
+    if not all(map(importlib.util.find_spec, ("torch", "keras", "jax"))):
+        absent.add("ports")
     if collection_path.parent == TESTS and collection_path.name in absent:
         return True
     component = config.getoption("--component")

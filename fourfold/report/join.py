@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.compare import error, tolerance, unit
+from fourfold.agreement import error, tolerance, unit
 from fourfold.definition import INFERENCE_ONLY, Cell
 from fourfold.project import cells, defaults_module, travels, variants
 from fourfold.report.run import REFERENCE, defaults_key, travel

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fourfold.compare import TRAINING_TOLERANCE, error
+from fourfold.agreement import TRAINING_TOLERANCE, error
 from fourfold.definition import DTYPES, INFERENCE_ONLY, Arrays
 from fourfold.report.run import REFERENCE
 from fourfold.training import TrainingRun, training_runs

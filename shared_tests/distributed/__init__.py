@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fourfold.compare import error
+from fourfold.agreement import error
 from shared_tests.fixtures import digits, normal
 
 N, DIM = 24, 5

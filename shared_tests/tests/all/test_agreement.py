@@ -1,6 +1,6 @@
 """Every backend gives the values and the gradients of the definition, in every case and dtype."""
 
-from fourfold.compare import assert_close, assert_dtype, tolerance, unit
+from fourfold.agreement import assert_close, assert_dtype, tolerance, unit
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.measure import expected, expected_values, measured
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fourfold.compare import assert_dtype
+from fourfold.agreement import assert_dtype
 from fourfold.definition import INFERENCE_ONLY
 from fourfold.measure import measured, reference_outputs
 from shared_tests.support.batches import first_rows

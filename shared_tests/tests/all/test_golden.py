@@ -2,7 +2,7 @@
 
 import pytest
 
-from fourfold.compare import assert_close
+from fourfold.agreement import assert_close
 from numpy_infer.model_file import ModelFileError
 from shared_tests import golden
 from shared_tests.repository import PACKAGES

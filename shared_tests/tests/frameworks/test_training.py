@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from fourfold.agreement import TRAINING_TOLERANCE
 from fourfold.backends import trainer
-from fourfold.compare import TRAINING_TOLERANCE
 from fourfold.report.trained import worst_error
 from fourfold.training import TrainingRun
 from shared_tests.golden.trainings import DTYPE, golden_runs, outcome

@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.project import cells, model_name
 from numpy_infer import model_file
 from numpy_infer.format.loss_files import LOSSES

@@ -18,7 +18,7 @@ sys.path += sys.argv[1:]
 from importlib.metadata import distributions
 from shared_tests import golden
 from fourfold.backends.numpy_backend import BACKEND
-from fourfold.compare import assert_close
+from fourfold.agreement import assert_close
 
 print(*sorted(one.metadata["Name"] for one in distributions()))
 for path in golden.models():

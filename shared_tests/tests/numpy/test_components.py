@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import numpy_infer
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.backends.numpy_backend import build
-from fourfold.compare import VALUE_TOLERANCE, assert_close
 from fourfold.project import cells
 from numpy_infer import (
     BatchNorm,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, assert_close, assert_dtype
+from fourfold.agreement import VALUE_TOLERANCE, assert_close, assert_dtype
 from numpy_infer import (
     ELU,
     GELU,

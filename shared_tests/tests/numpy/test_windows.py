@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, assert_close, assert_dtype
+from fourfold.agreement import VALUE_TOLERANCE, assert_close, assert_dtype
 from numpy_infer import (
     AveragePool,
     ChannelsFirst,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from fourfold.measure import reference_outputs
 from shared_tests.components.chain import DEFINITION, padded
 

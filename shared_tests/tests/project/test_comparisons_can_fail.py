@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 import numpy as np
 import pytest
 
-from fourfold.compare import LARGE_ENOUGH, TRAINING_TOLERANCE, largest, tolerance
+from fourfold.agreement import LARGE_ENOUGH, TRAINING_TOLERANCE, largest, tolerance
 from fourfold.definition import DTYPES, Cell, Definition
 from fourfold.measure import expected
 from fourfold.project import cells

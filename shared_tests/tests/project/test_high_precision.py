@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from shared_tests.components import soft_nearest_neighbor_loss as soft
 
 mpmath.mp.dps = 50

@@ -17,7 +17,7 @@ import pytest
 from onnx import helper
 from onnx.backend.test.loader import load_model_tests
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from numpy_infer import (
     ELU,
     GELU,

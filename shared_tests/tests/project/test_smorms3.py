@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from shared_tests.components import smorms3
 from shared_tests.fixtures import normal
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers as k
 
 import numpy_infer
-from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.definition import DTYPES, upstream
 from fourfold.project import cells, model_name
 from numpy_infer.format.vocabulary import LAYERS

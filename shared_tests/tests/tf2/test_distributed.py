@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fourfold.compare import assert_close
+from fourfold.agreement import assert_close
 from shared_tests.distributed import LABELS, PIXELS, SPLITS, wrong
 from shared_tests.distributed.tf2_worker import (
     DTYPES,

@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from fourfold.agreement import assert_close, tolerance
 from fourfold.backends.tf2_backend import build, call, to_native
-from fourfold.compare import assert_close, tolerance
 from fourfold.definition import Cell
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.conftest import compilable, describe

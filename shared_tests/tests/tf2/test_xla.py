@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fourfold.agreement import assert_close, tolerance
 from fourfold.backends.tf2_backend import build, call, is_dense_float, to_native
-from fourfold.compare import assert_close, tolerance
 from fourfold.definition import Cell, upstream
 from fourfold.project import definitions
 from shared_tests.backends.tf2_tools import TOOLS

@@ -11,7 +11,7 @@ import theano
 import theano.tensor as T
 
 import numpy_infer.model_file
-from fourfold.compare import assert_close
+from fourfold.agreement import assert_close
 from shared_tests.fixtures import normal
 from theano_impl import interchange
 from theano_impl.interchange.records import RECORDS

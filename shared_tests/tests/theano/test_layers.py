@@ -8,7 +8,7 @@ import pytest
 import theano
 import theano.tensor as T
 
-from fourfold.compare import assert_close
+from fourfold.agreement import assert_close
 from shared_tests.fixtures import normal
 from theano_impl import interchange
 from theano_impl.layers.activations import Dropout, ReLU

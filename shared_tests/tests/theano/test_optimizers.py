@@ -11,7 +11,7 @@ import pytest
 import theano
 import theano.tensor as T
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from shared_tests.components.padded_embedding import pad_token_lists
 from shared_tests.components.smorms3 import smorms3
 from shared_tests.fixtures import normal

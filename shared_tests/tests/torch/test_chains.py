@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import numpy_infer
-from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.definition import DTYPES, upstream
 from fourfold.project import cells, model_name
 from numpy_infer.format.vocabulary import LAYERS

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from fourfold.agreement import assert_close, tolerance
 from fourfold.backends import torch_backend
-from fourfold.compare import assert_close, tolerance
 from fourfold.definition import Cell
 from fourfold.measure import measured
 from fourfold.project import definitions

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 import numpy_infer
 import numpy_infer.layers.recurrent
 import numpy_infer.sequence_encoder
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.backends.torch_backend import build
-from fourfold.compare import VALUE_TOLERANCE, assert_close
 from fourfold.distributions import assert_normal
 from numpy_infer.layers.convolution import convolution, transposed_convolution
 from numpy_infer.layers.pooling import max_pool, max_unpool

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from fourfold.backends import backend as load_backend
-from fourfold.compare import VALUE_TOLERANCE, assert_close
 from fourfold.project import cells
 from pytorch_impl.fast import top_k_gating as fast
 from pytorch_impl.interchange import from_arrays

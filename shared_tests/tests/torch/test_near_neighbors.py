@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from fourfold.compare import VALUE_TOLERANCE, assert_close
+from fourfold.agreement import VALUE_TOLERANCE, assert_close
 from pytorch_impl import soft_nearest_neighbor_loss as component
 from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
 from pytorch_impl.soft_nearest_neighbor_loss import (

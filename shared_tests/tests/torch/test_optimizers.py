@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fourfold.compare import VALUE_TOLERANCE, error
+from fourfold.agreement import VALUE_TOLERANCE, error
 from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer

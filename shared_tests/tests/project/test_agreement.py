@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fourfold.compare import assert_dtype, error, unit
+from fourfold.agreement import assert_dtype, error, unit
 from fourfold.definition import Case
 
 A = np.array([1.0, -4.0, 2.0])

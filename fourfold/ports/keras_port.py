@@ -1,0 +1,318 @@
+"""Keras 3 on the backend that is set: functions of tensors, layers, losses and models."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from fourfold.definition import Arrays, Case, SparseInput
+from fourfold.ports.calling import arguments
+from fourfold.ports.protocol import (
+    Measured,
+    Recorded,
+    WithWeights,
+    flattened,
+    is_float_array,
+    output_gradient,
+)
+
+BACKEND = keras.backend.backend()
+PACKAGES = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "torch": ("torch",),
+    "jax": ("jax",),
+    "numpy": (),
+}
+
+Tensors = dict[str, Any]
+
+
+class KerasPort:
+    framework = "keras"
+    dtypes = ("float64", "float32", "float16", "bfloat16")
+    differentiates = BACKEND != "numpy"
+
+    def versions(self) -> dict[str, str]:
+        installed = {}
+        for name in ("keras", *PACKAGES[BACKEND], "numpy"):
+            try:
+                installed[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:  # tensorflow has several names
+                continue
+        return installed
+
+    def build(self, target: Any, case: Case, dtype: str) -> Any:
+        with computing_in(dtype):
+            if isinstance(target, type):
+                built = target(**case.options)
+            elif isinstance(target, keras.Layer | keras.losses.Loss):
+                built = in_dtype(target, dtype)
+            else:
+                return target
+            if isinstance(built, keras.Layer):
+                if not built.built:
+                    run(built, natives(case.inputs, dtype), case, {})
+                if isinstance(target, keras.Layer) and target.built:
+                    built.set_weights(target.get_weights())
+            return built
+
+    def call(
+        self,
+        target: Any,
+        case: Case,
+        *,
+        gradients: bool,
+        dtype: str | None = None,
+        loss: str = "upstream",
+    ) -> Measured:
+        function, weights, trained = with_parameters(target, case)
+        with computing_in(dtype or float_dtype(case, weights)):
+            inputs = natives(case.inputs, dtype)
+            parameters = natives(weights, dtype)
+            names = [name for name, value in case.inputs.items() if is_float_array(value)]
+            sources = [inputs[name] for name in names] + [parameters[name] for name in trained]
+
+            def outputs(moved: Sequence[Any]) -> Tensors:
+                inner = dict(zip(names, moved, strict=False))
+                changed = dict(zip(trained, moved[len(names) :], strict=True))
+                return run(function, inputs | inner, case, parameters | changed)
+
+            if gradients:
+                found, derivatives = DIFFERENTIATED[BACKEND](outputs, sources, loss)
+            else:
+                found, derivatives = outputs(sources), []
+            arrays = [to_array(one) for one in derivatives]
+            return Measured(
+                {name: to_array(value) for name, value in found.items()},
+                dict(zip(names, arrays, strict=False)),
+                dict(zip(trained, arrays[len(names) :], strict=False)),
+                {name: dtype_name(value) for name, value in found.items()},
+            )
+
+    def weights(self, target: Any) -> dict[str, np.ndarray]:
+        if isinstance(target, WithWeights):
+            return dict(target.weights)
+        return {name: to_array(one.value) for name, one in variables(target).items()}
+
+    def with_weights(self, target: Any, arrays: Arrays) -> Any:
+        if isinstance(target, WithWeights):
+            return WithWeights(target.function, {**target.weights, **arrays})
+        return WithWeights(target, {**self.weights(target), **arrays})
+
+    def record(self, target: Any, case: Case) -> list[Recorded]:
+        raise NotImplementedError("record: expected torch, got keras")
+
+    def replay(
+        self, target: Any, name: str, inputs: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        raise NotImplementedError("replay: expected torch, got keras")
+
+
+@contextmanager
+def computing_in(dtype: str) -> Iterator[None]:
+    """While it lasts, layers are made in this dtype, and JAX has float64."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()
+    with ExitStack() as stack:
+        if BACKEND == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(dtype == "float64"))
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(before)
+            keras.config.set_dtype_policy(policy)
+
+
+def float_dtype(case: Case, weights: Arrays) -> str:
+    """The dtype of the case's floating arrays."""
+    floats = [one for one in [*case.inputs.values(), *weights.values()] if is_float_array(one)]
+    return str(floats[0].dtype) if floats else keras.config.floatx()
+
+
+def in_dtype(target: Any, dtype: str) -> Any:
+    """A layer, model or loss of the same configuration in another dtype."""
+    config = target.get_config()
+    policies = {target.dtype_policy.name} if isinstance(target, keras.Layer) else set()
+    try:
+        return type(target).from_config(recast(config, dtype))
+    except TypeError as error:
+        if policies == {dtype}:
+            return target
+        raise TypeError(
+            f"{type(target).__name__}: expected a class, or a layer that its get_config can "
+            f"rebuild in {dtype}, got {error}"
+        ) from error
+
+
+def recast(config: Any, dtype: str) -> Any:
+    """A configuration in which every dtype of a layer is this one."""
+    if isinstance(config, list):
+        return [recast(one, dtype) for one in config]
+    if not isinstance(config, dict):
+        return config
+    changed = {key: recast(value, dtype) for key, value in config.items()}
+    stated = changed.get("dtype")
+    is_float = isinstance(stated, str) and "float" in stated
+    if is_float or isinstance(stated, dict):
+        changed["dtype"] = dtype
+    return changed
+
+
+def with_parameters(target: Any, case: Case) -> tuple[Any, Arrays, list[str]]:
+    """What is called, its weights, and the names of those that are trained."""
+    function = getattr(target, "function", target)
+    if isinstance(function, keras.Layer):
+        places = variables(function)
+        weights = {name: to_array(one.value) for name, one in places.items()}
+        weights |= getattr(target, "weights", {}) if isinstance(target, WithWeights) else {}
+        trained = [name for name, one in places.items() if one.trainable]
+        return function, weights, [name for name in trained if name not in case.fixed]
+    weights = dict(target.weights) if isinstance(target, WithWeights) else {}
+    floats = [name for name, one in weights.items() if is_float_array(one)]
+    return function, weights, [name for name in floats if name not in case.fixed]
+
+
+def variables(layer: Any) -> dict[str, Any]:
+    """The floating variables of a layer by their paths below it, numbered from the first.
+
+    Keras counts the layers of a class from the start of the process; `dense_7/kernel` of the first
+    dense layer of this model is `dense/kernel`.
+    """
+    if not isinstance(layer, keras.Layer):
+        return {}
+    numbers: dict[tuple[str, str], dict[str, int]] = {}
+    found: dict[str, Any] = {}
+    for one in layer.weights:
+        if "float" not in one.dtype:
+            continue
+        parts = one.path.split("/")
+        parts = parts[1:] if len(parts) > 1 and parts[0] == layer.name else parts
+        named: list[str] = []
+        for part in parts[:-1]:
+            base = re.sub(r"_\d+$", "", part)
+            known = numbers.setdefault(("/".join(named), base), {})
+            number = known.setdefault(part, len(known))
+            named.append(f"{base}_{number}" if number else base)
+        name = "/".join([*named, parts[-1]])
+        same = sum(each == name or each.startswith(f"{name} ") for each in found)
+        found[f"{name} {same}" if same else name] = one
+    return found
+
+
+def run(function: Any, inputs: Tensors, case: Case, parameters: Tensors) -> Tensors:
+    """The named outputs, with these tensors in the place of the weights."""
+    if isinstance(function, keras.Layer):
+        positional, keyword = arguments(function.call, inputs)
+        places = variables(function)
+        mapping = [(places[name], value) for name, value in parameters.items()]
+        if not mapping:
+            return dict(flattened(function(*positional, **keyword)))
+        with keras.StatelessScope(state_mapping=mapping):
+            return dict(flattened(function(*positional, **keyword)))
+    if isinstance(function, keras.losses.Loss):
+        positional, keyword = arguments(function.__call__, inputs)
+        return dict(flattened(function(*positional, **keyword)))
+    first = [parameters] if parameters else []
+    positional, keyword = arguments(function, inputs, skip=len(first))
+    return dict(flattened(function(*first, *positional, **keyword, **case.options)))
+
+
+def natives(values: Any, dtype: str | None) -> Tensors:
+    """Arrays as tensors; their floating entries in `dtype`, if one is given."""
+
+    def native(value: Any) -> Any:
+        if isinstance(value, SparseInput):
+            raise TypeError(f"input: expected a dense array for keras, got {value}")
+        if not isinstance(value, np.ndarray):
+            return value
+        return keras.ops.convert_to_tensor(value, dtype if is_float_array(value) else None)
+
+    return {name: native(value) for name, value in values.items()}
+
+
+def to_array(value: Any) -> np.ndarray:
+    """An array of the same numbers; of bfloat16 a float32 one."""
+    if dtype_name(value) == "bfloat16":
+        value = keras.ops.cast(value, "float32")
+    return np.array(keras.ops.convert_to_numpy(value))
+
+
+def dtype_name(value: Any) -> str:
+    return str(keras.backend.standardize_dtype(value.dtype))
+
+
+def total(outputs: Tensors, loss: str) -> Any:
+    """What is differentiated: its derivative by each output is that of the loss."""
+    parts = []
+    for value in outputs.values():
+        if "float" in dtype_name(value):
+            factor = output_gradient_of(value, loss)
+            parts.append(keras.ops.sum(value * factor))
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def output_gradient_of(value: Any, loss: str) -> Any:
+    if loss == "squares":
+        return keras.ops.stop_gradient(value) / max(int(np.prod(value.shape)), 1)
+    shape = tuple(int(size) for size in value.shape)
+    return keras.ops.cast(output_gradient(np.zeros(shape), loss), dtype_name(value))
+
+
+def by_tensorflow(
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+) -> tuple[Tensors, list[Any]]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs = function(sources)
+        summed = total(outputs, loss)
+    zero = tf.UnconnectedGradients.ZERO
+    found = tape.gradient(summed, sources, unconnected_gradients=zero)
+    return outputs, [tf.convert_to_tensor(one) for one in found]  # IndexedSlices become dense
+
+
+def by_torch(
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+) -> tuple[Tensors, list[Any]]:
+    import torch
+
+    moved = [one.detach().requires_grad_() for one in sources]
+    outputs = function(moved)
+    summed = total(outputs, loss)
+    if summed is None or not summed.requires_grad:
+        return outputs, [torch.zeros_like(one) for one in moved]
+    found = torch.autograd.grad(summed, moved, allow_unused=True)
+    return outputs, [
+        torch.zeros_like(one) if gradient is None else gradient
+        for one, gradient in zip(moved, found, strict=True)
+    ]
+
+
+def by_jax(
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+) -> tuple[Tensors, list[Any]]:
+    import jax
+
+    def summed(moved: Sequence[Any]) -> tuple[Any, Tensors]:
+        outputs = function(moved)
+        found = total(outputs, loss)
+        return jax.numpy.zeros(()) if found is None else found, outputs
+
+    (_, outputs), found = jax.value_and_grad(summed, has_aux=True)(list(sources))
+    return outputs, list(found)
+
+
+DIFFERENTIATED = {"tensorflow": by_tensorflow, "torch": by_torch, "jax": by_jax}
+
+
+PORT = KerasPort()

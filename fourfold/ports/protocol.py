@@ -1,0 +1,212 @@
+"""What an adapter of a framework offers to the comparison of other people's ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from fourfold.definition import Arrays, Case, upstream
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one call of an implementation gave: named arrays.
+
+    Args:
+        outputs: the value of each output.
+        input_gradients: of the outputs' weighted sum (`fourfold.definition.upstream`), for each
+            floating input.
+        weight_gradients: the same for each trained weight, by the implementation's own names.
+        dtypes: {output: name of its dtype in the framework}. NumPy has no bfloat16: such outputs
+            are float32 arrays.
+    """
+
+    outputs: dict[str, np.ndarray]
+    input_gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    weight_gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    dtypes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One call of an inner module: its path in the model, its class, and what went in and out.
+
+    Args:
+        name: the path of the module, such as "encoder.layers.0.norm".
+        kind: the name of its class, such as "LayerNorm".
+        inputs: its array arguments, in their order.
+        outputs: its array results, in their order.
+        gradients: of the outputs' weighted sum of the whole model, for each output of the module;
+            None where none arrived.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[np.ndarray, ...]
+    gradients: tuple[np.ndarray | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training run: the loss of each step, (steps,), and the weights after the last one."""
+
+    losses: np.ndarray
+    weights: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that every implementation runs from the same start on the same batches.
+
+    It is gradient descent, θ ← θ − rate·∂loss/∂θ, with each implementation's own gradients; the
+    frameworks' optimizers are not asked.
+    Args:
+        steps: how many.
+        rate: the learning rate.
+        loss: "upstream", the outputs' sum weighted by fixed numbers that are all different;
+            "squares", half the mean of the outputs' squares; or "output", the output itself, which
+            is then a scalar.
+        optimizer: "sgd".
+        batches: inputs that replace those of the case, taken in turn; the case's own if empty.
+
+    Example:
+        >>> Training(steps=5, rate=0.1, loss="squares").steps
+        5
+    """
+
+    steps: int = 10
+    rate: float = 0.01
+    loss: str = "squares"
+    optimizer: str = "sgd"
+    batches: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        if self.loss not in ("upstream", "squares", "output"):
+            raise ValueError(f"loss: expected upstream, squares or output, got {self.loss!r}")
+        if self.optimizer != "sgd":
+            raise ValueError(f"optimizer: expected sgd, got {self.optimizer!r}")
+
+
+@dataclass(frozen=True)
+class WithWeights:
+    """A function that takes its weights as its first argument, {name: array}, and these weights."""
+
+    function: Callable[..., Any]
+    weights: Arrays
+
+
+class Port(Protocol):
+    """The adapter of a framework; its module is `fourfold.ports.<framework>_port`.
+
+    A target is what the user names: a function, a class that is built with the case's options, or a
+    module, layer or model. `build` makes of it what the other methods take; they leave what the
+    user has passed as it was.
+    """
+
+    framework: str
+    # The dtypes that it computes in, and whether it has gradients.
+    dtypes: Sequence[str]
+    differentiates: bool
+
+    def versions(self) -> dict[str, str]:
+        """The framework and what it computes with, as {package: version}."""
+        ...
+
+    def build(self, target: Any, case: Case, dtype: str) -> Any:
+        """The target ready to be called, a copy, with its weights in this dtype."""
+        ...
+
+    def call(
+        self,
+        target: Any,
+        case: Case,
+        *,
+        gradients: bool,
+        dtype: str | None = None,
+        loss: str = "upstream",
+    ) -> Measured:
+        """Call what was built with the case's inputs.
+
+        Args:
+            target: from `build`.
+            case: its arrays are given as they are, or in `dtype`.
+            gradients: whether to differentiate too.
+            dtype: a half precision, in which the floating inputs are given.
+            loss: what is differentiated, as in `Training`.
+        """
+        ...
+
+    def weights(self, target: Any) -> dict[str, np.ndarray]:
+        """The weights of what was built, by its own names, in the order of their definition.
+
+        With what is not trained, such as running statistics; empty for a function without weights.
+        """
+        ...
+
+    def with_weights(self, target: Any, arrays: Arrays) -> Any:
+        """What was built with these weights, by its own names, in the place of its weights."""
+        ...
+
+    def record(self, target: Any, case: Case) -> list[Recorded]:
+        """The calls of the inner modules, in their order, with the gradients of their outputs."""
+        ...
+
+    def replay(
+        self, target: Any, name: str, inputs: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        """The outputs of an inner module for these inputs."""
+        ...
+
+
+def is_array(value: Any) -> bool:
+    """Whether an input of a case is an array."""
+    return isinstance(value, np.ndarray)
+
+
+def is_float_array(value: Any) -> bool:
+    """Whether an input of a case is differentiated: a floating array."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def flattened(outputs: Any, name: str = "output") -> Mapping[str, Any]:
+    """Outputs by name: `output`, `output 0`, the keys of a mapping, the fields of a named tuple.
+
+    What is nested is joined with dots; None, such as attention weights not asked for, is no output.
+    """
+    if outputs is None:
+        return {}
+    if isinstance(outputs, tuple) and hasattr(outputs, "_asdict"):
+        outputs = outputs._asdict()
+    if isinstance(outputs, Mapping):
+        parts = {str(key): value for key, value in outputs.items()}
+    elif isinstance(outputs, list | tuple):
+        parts = {f"{name} {index}": value for index, value in enumerate(outputs)}
+    else:
+        return {name: outputs}
+    return {
+        inner: value for key, part in parts.items() for inner, value in flattened(part, key).items()
+    }
+
+
+def output_gradient(output: np.ndarray, loss: str) -> np.ndarray:
+    """The loss's derivative by one output: "upstream", "squares" or "output", as in `Training`."""
+    if loss == "squares":
+        return np.asarray(output / max(output.size, 1))
+    if loss == "output":
+        return np.ones_like(output)
+    return upstream(output.shape).astype(output.dtype)
+
+
+def loss_value(outputs: Mapping[str, np.ndarray], loss: str) -> float:
+    """The loss of these outputs."""
+    floats = [one.astype(np.float64) for one in outputs.values() if one.dtype.kind == "f"]
+    if loss == "squares":
+        return float(sum((one**2).mean() / 2 for one in floats))
+    factors = [output_gradient(one, loss) for one in floats]
+    return float(sum((one * factor).sum() for one, factor in zip(floats, factors, strict=True)))
