@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -40,6 +41,9 @@ VOCABULARY = ROOT / "numpy_infer" / "format" / "vocabulary.py"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
+
+# Without this, nox would end at once and leave what it runs alone.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = False
@@ -329,12 +333,15 @@ def parity(session: nox.Session) -> None:
     nox -s parity -- --component triplet_loss --backend torch    narrows it
     nox -s parity -- --compiled    lets Theano compile every graph with g++
     """
-    chosen = [name for name in BACKENDS if name in session.posargs] or BACKENDS
+    asked = " ".join(session.posargs).replace("=", " ").split()
+    chosen = [name for name in BACKENDS if name in asked] or BACKENDS
     made = pythons(session, "project", *chosen)
     interpreters = [f"--python={name}={made[name]}" for name in chosen]
     command = [made["project"], "-m", "fourfold.report", PROJECT]
     cache = f"--theano-cache={THEANO_CACHE}"
-    session.run(*command, cache, *interpreters, *session.posargs)
+    command += [cache, *interpreters, *session.posargs]
+    # It ends its backends when it is interrupted, which takes longer than nox waits otherwise.
+    session.run(*command, interrupt_timeout=3.0, terminate_timeout=10.0)
 
 
 @nox.session(default=False)

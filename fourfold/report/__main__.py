@@ -1,84 +1,169 @@
 """Runs the backends side by side, joins their results and reports.
 
 A component is joined, and said to agree or not, as soon as all backends are through with it. Exit
-status 0 when every cell is there and within its tolerance, 1 otherwise.
+status 0 when every comparison is there and within its tolerance, 1 when not, 2 when there was
+nothing to run, 128 and the number of the signal when one has ended it.
 """
 
 from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":  # Ctrl-C during the imports is no error
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
 import importlib
 import json
 import os
-import platform
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from fourfold.definition import BACKENDS, INFERENCE_ONLY
-from fourfold.project import cells, definitions
+from fourfold.project import cells, definitions, registered
+from fourfold.report.files import locked, replaced
 from fourfold.report.join import Results, combine, join
-from fourfold.report.page import write_page
 from fourfold.report.progress import Progress
+from fourfold.report.provenance import made
 from fourfold.report.run import REFERENCE, Task
-from fourfold.report.schedule import Schedule, Worker
+from fourfold.report.schedule import TIMEOUT, Schedule, Stopped, Worker
+from fourfold.report.signals import Interrupted, interruptible
 from fourfold.report.table import print_table, verdict
 
 FIRST = 3  # components, the smallest, that come before the others, to show something early
+COMPILED_TIMEOUT = 1800.0  # seconds without a step when Theano compiles its graphs
+SHOWN_LINES = 20  # of what a worker has printed before it stopped
+JSON, PAGE = Path("parity.json"), Path("parity.html")
 
 
-def main() -> int:
-    arguments = parse()
+class Unusable(Exception):
+    """Arguments with which nothing can be run: why, in one line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make a report in the current folder. Returns the exit status.
+
+    argv: the arguments, those of the process when it is None.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a log has room for whole names
+    try:
+        with interruptible():
+            return report(parse(argv), console)
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"stopped by {error}: there is no report", file=sys.stderr)
+        return error.status
+
+
+def report(arguments: argparse.Namespace, console: Console) -> int:
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
-    chosen = [
-        name
-        for name in interpreters
-        if name in (arguments.backend or interpreters) and cells(name, arguments.component)
-    ]
-    if not chosen:
-        console.print(f"{', '.join(arguments.backend)}: nothing to do in {arguments.component}")
-        return 1
+    chosen = choose(arguments, interpreters)
     start = time.perf_counter()
     interpreters[REFERENCE] = sys.executable
-    with tempfile.TemporaryDirectory() as name:
-        report = run(arguments, interpreters, chosen, Path(name), console)
-    report["made"] = made(arguments, time.perf_counter() - start)
-    Path("parity.json").write_text(json.dumps(report, indent=1) + "\n")
-    console.print("writing parity.html")
-    write_page(report, Path("parity.html"))
-    print_table(report, console)
+    with locked(Path()) as free:
+        if not free:
+            raise Unusable(
+                f"another report is being made in {Path.cwd()}: expected it to end first"
+            )
+        for path in (JSON, PAGE):
+            path.unlink(missing_ok=True)  # or an old one would be taken for this one's
+        with tempfile.TemporaryDirectory() as folder:
+            found = run(arguments, interpreters, chosen, Path(folder), console)
+        options = {"component": arguments.component, "backend": arguments.backend}
+        narrowed = {name: value for name, value in options.items() if value}
+        asked = narrowed | {"compiled": arguments.compiled}
+        found["made"] = made(asked, time.perf_counter() - start, registered().root)
+        with replaced(JSON) as path:
+            path.write_text(json.dumps(found, indent=1) + "\n")
+        console.print("writing parity.html")
+        from fourfold.report.page import write_page  # it imports matplotlib, which takes a second
+
+        with replaced(PAGE) as path:
+            write_page(found, path)
+    print_table(found, console)
     console.print("written: parity.json, parity.html")
-    return 0 if report["ok"] else 1
+    return 0 if found["ok"] else 1
 
 
-def parse() -> argparse.Namespace:
-    # The components are known once the project is registered.
-    before = argparse.ArgumentParser(add_help=False)
-    before.add_argument("--project", required=True)
-    importlib.import_module(before.parse_known_args()[0].project)
-    parser = argparse.ArgumentParser(prog="nox -s parity --", description=__doc__)
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Unusable(message)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = Parser(prog="nox -s parity --", description=__doc__)
     parser.add_argument("--project", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--python", action="append", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--theano-cache", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--component", choices=[one.component for one in definitions()])
-    parser.add_argument("--backend", action="append", choices=BACKENDS)
+    parser.add_argument("--component", action="append", help="one of them, or again for more")
+    parser.add_argument("--backend", action="append", help="one of them, or again for more")
     parser.add_argument(
         "--compiled",
         action="store_true",
         help="let Theano compile every graph with g++: the first time takes most of an hour",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="without a step, after which a backend is killed: "
+        f"{TIMEOUT:g}, or {COMPILED_TIMEOUT:g} with --compiled",
+    )
+    arguments = parser.parse_args(argv)
+    importlib.import_module(arguments.project)
+    if arguments.timeout is None:
+        arguments.timeout = COMPILED_TIMEOUT if arguments.compiled else TIMEOUT
+    return arguments
+
+
+def choose(arguments: argparse.Namespace, interpreters: Mapping[str, str]) -> list[str]:
+    """The backends to run. Unusable where a name or an interpreter is no good."""
+    known = [one.component for one in definitions()]
+    check_names("component", arguments.component or (), known)
+    check_names("backend", arguments.backend or (), BACKENDS)
+    asked = arguments.backend or list(interpreters)
+    chosen = [
+        name
+        for name in asked
+        if any(cells(name, component) for component in arguments.component or [None])
+    ]
+    for name in chosen:
+        path = interpreters.get(name, "none")
+        if shutil.which(path) is None:
+            raise Unusable(f"python: expected an interpreter for {name}, got {path}")
+    if not chosen:
+        raise Unusable(
+            f"backend: expected one that has {', '.join(arguments.component)}, "
+            f"got {', '.join(asked)}"
+        )
+    return chosen
+
+
+def check_names(argument: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Unusable for a name that is not known, or is there twice."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise Unusable(f"{argument}: expected one of {', '.join(known)}, got {name}{hint}")
+        if names.count(name) > 1:
+            raise Unusable(f"{argument}: expected each name once, got {name} twice or more")
 
 
 def run(
@@ -92,6 +177,8 @@ def run(
     tasks = plan(chosen, arguments.component)
     parts: dict[str, dict[str, Any]] = {}
     left = {one: [task for task in tasks if task.component == one] for one in components(tasks)}
+    stopped: dict[Task, Stopped] = {}
+    lock = Lock()
     steps = Counter[str]()
     for task in tasks:
         steps[task.backend] += task.steps
@@ -99,18 +186,25 @@ def run(
 
         def start(task: Task) -> Worker:
             environment = theano_environment(task, arguments)
-            return Worker(interpreters[task.backend], task.backend, folder, environment)
+            path = interpreters[task.backend]
+            return Worker(path, task.backend, folder, environment, arguments.timeout)
 
-        def ended(task: Task) -> None:
+        def ended(task: Task, reason: Stopped | None) -> None:
             """Join the component if this was its last task."""
-            if task.component is None:
+            if reason:
+                stopped[task] = reason
+                progress.say(f"{task.backend}, {task.component or task.work}: {reason}")
+                progress.show(reason.output.splitlines()[-SHOWN_LINES:])
+            elif task.component is None:
                 progress.say(f"{task.backend}: trained with its own defaults")
+            if task.component is None:
                 return
-            own = left[task.component]
-            own.remove(task)
-            if not own:
+            with lock:
+                left[task.component].remove(task)
+                is_last = not left[task.component]
+            if is_last:
                 done = [one for one in tasks if one.component == task.component]
-                part = parts[task.component] = join(read(done, folder), task.component)
+                part = parts[task.component] = join(read(done, folder, stopped), task.component)
                 progress.say(f"{task.component}: {verdict(part)}")
 
         def keep(task: Task) -> bool:
@@ -121,23 +215,23 @@ def run(
             progress.advance(task.backend)
 
         Schedule(tasks, start, step, ended, keep=keep).run()
-    with_defaults = read([task for task in tasks if task.work == "defaults"], folder)
+    with_defaults = read([task for task in tasks if task.work == "defaults"], folder, stopped)
     return combine([parts[name] for name in components(tasks)], with_defaults)
 
 
-def plan(chosen: Sequence[str], component: str | None) -> list[Task]:
-    """The tasks in the order in which they should start.
+def plan(chosen: Sequence[str], narrowed: Sequence[str] | None) -> list[Task]:
+    """The tasks in the order in which they should start; narrowed: to these components.
 
     A few small components come first, so that soon something can be said. Then come the frameworks'
     own defaults and the other components, the longest first: the small ones keep all cores busy to
     the end.
     """
     trained = [name for name in chosen if name not in INFERENCE_ONLY]
-    named = [component] if component else [one.component for one in definitions()]
+    named = narrowed or [one.component for one in definitions()]
     tasks = {name: component_tasks(name, chosen, trained) for name in named}
     ordered = sorted(named, key=lambda name: sum(task.steps for task in tasks[name]))
     first, others = ordered[:FIRST], ordered[FIRST:][::-1]
-    defaults = [] if component else [Task(name, "defaults") for name in trained]
+    defaults = [] if narrowed else [Task(name, "defaults") for name in trained]
     return [
         *(task for name in first for task in tasks[name]),
         *defaults,
@@ -159,11 +253,13 @@ def components(tasks: Sequence[Task]) -> list[str]:
     return sorted({task.component for task in tasks if task.component})
 
 
-def read(tasks: Sequence[Task], folder: Path) -> dict[str, Results]:
+def read(
+    tasks: Sequence[Task], folder: Path, stopped: Mapping[Task, Stopped]
+) -> dict[str, Results]:
     """What the tasks have left, by backend."""
     names = [name for name in (REFERENCE, *BACKENDS) if name in {task.backend for task in tasks}]
     return {
-        name: Results.read(*(folder / task.file for task in tasks if task.backend == name))
+        name: Results.read([task for task in tasks if task.backend == name], folder, stopped)
         for name in names
     }
 
@@ -178,28 +274,6 @@ def theano_environment(task: Task, arguments: argparse.Namespace) -> dict[str, s
         flags = ["cxx=", "optimizer=fast_compile", f"base_compiledir={arguments.theano_cache}"]
     flags += filter(None, [os.environ.get("THEANO_FLAGS")])
     return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
-
-
-def made(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """When, where and how a report was made."""
-    options = {"component": arguments.component, "backend": arguments.backend}
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "options": {name: value for name, value in options.items() if value}
-        | {"compiled": arguments.compiled},
-        "seconds": round(seconds),
-    }
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with a mark when it has been changed; None outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A component is joined as soon as all backends are through with it.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
@@ -17,7 +18,7 @@ import numpy as np
 from fourfold.agreement import error, tolerance, unit
 from fourfold.definition import INFERENCE_ONLY, Cell
 from fourfold.project import cells, defaults_module, travels, variants
-from fourfold.report.run import REFERENCE, defaults_key, travel
+from fourfold.report.run import REFERENCE, Task, defaults_key, travel
 from fourfold.report.trained import compare_trainings
 
 NO_CELL = {"component": "the frameworks' own defaults", "case": "training", "dtype": "any"}
@@ -36,22 +37,51 @@ class Results:
     mode: str = ""
 
     @classmethod
-    def read(cls, *paths: Path) -> Results:
-        versions: dict[str, str] = {}
-        errors: dict[str, str] = {}
+    def read(
+        cls, tasks: Sequence[Task], folder: Path, stopped: Mapping[Task, Exception] | None = None
+    ) -> Results:
+        """What tasks have left in a folder.
+
+        stopped: what stopped those that have left nothing: the reason of all their errors. That is
+        also what a file is that cannot be read.
+        """
+        stopped = stopped or {}
+        found = cls({}, {}, {})
+        for task in tasks:
+            lost: Exception | None = stopped.get(task)
+            if lost is None:
+                try:
+                    found = found.joined(cls.of_file(folder / task.file))
+                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    lost = ValueError(f"its results in {task.file} cannot be read: {reason}")
+            if lost is not None:
+                errors = dict.fromkeys((name for name, _ in task.items), str(lost))
+                found = found.joined(cls({}, errors, {}))
+        return found
+
+    @classmethod
+    def of_file(cls, path: Path) -> Results:
         quantities: dict[str, dict[str, np.ndarray]] = {}
-        mode = ""
-        for path in paths:
-            with np.load(path) as file:
-                header = json.loads(str(file["header"]))
-                versions |= header["versions"]
-                errors |= header["errors"]
-                mode = header["mode"]
-                for name in file.files:
-                    cell, bar, quantity = name.rpartition("|")
-                    if bar:
-                        quantities.setdefault(cell, {})[quantity] = file[name]
-        return cls(versions, errors, quantities, mode)
+        with np.load(path) as file:
+            header = json.loads(str(file["header"]))
+            for name in file.files:
+                cell, bar, quantity = name.rpartition("|")
+                if bar:
+                    quantities.setdefault(cell, {})[quantity] = file[name]
+        return cls(header["versions"], header["errors"], quantities, header["mode"])
+
+    def joined(self, other: Results) -> Results:
+        """What both have, of a cell too: its values and the models of it that were loaded."""
+        quantities = {
+            cell: {**self.quantities.get(cell, {}), **own} for cell, own in other.quantities.items()
+        }
+        return Results(
+            {**self.versions, **other.versions},
+            {**self.errors, **other.errors},
+            {**self.quantities, **quantities},
+            other.mode or self.mode,
+        )
 
 
 def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
@@ -77,7 +107,9 @@ def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
             if found_row:
                 rows.append(found_row)
             else:
-                missing.append(_missing(cell, travel(source, target), target, results))
+                saved = results[source].quantities.get(str(cell))
+                lacking = target if saved else source
+                missing.append(_missing(cell, travel(source, target), lacking, results))
     trained = compare_trainings(results, component)
     rows += trained.rows
     missing += trained.missing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Event, Thread
 from types import TracebackType
 
@@ -65,7 +65,14 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, with the time since the start."""
-        self.bars.console.print(f"{self.elapsed()}  {line}", highlight=False)
+        self.show([f"{self.elapsed()}  {line}"])
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Print lines as they are."""
+        for line in lines:
+            self.bars.console.print(
+                line, highlight=False, markup=False, emoji=False, soft_wrap=True
+            )
 
     def elapsed(self) -> str:
         seconds = int(self.seconds())

@@ -3,7 +3,7 @@
 It reads tasks from its standard input, a line of JSON each, and leaves what it finds in a file:
 the quantities of a component's cases and its models, its trainings, the outputs of the models that
 the others saved, or what the framework's own defaults cost. NumPy and the framework are all that
-it may import.
+it may import. Its standard output says how far it is; what a library prints goes to the log.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import sys
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +31,9 @@ from fourfold.project import cells, defaults_module, travels, variants
 from fourfold.training import TrainingRun, training_runs
 
 REFERENCE = "reference"
-DONE = "one more step done"  # a line for each, for whoever waits
+# The lines that a worker prints.
+READY = "ready for tasks"
+DONE = "one more step done"
 ENDED = "task ended"
 
 
@@ -50,15 +55,23 @@ class Task:
         return f"{self.backend}-{self.component or 'no component'}-{self.work}.npz"
 
     @cached_property
+    def items(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """For each step what the errors call it, and what the step is about."""
+        if self.work == "defaults":
+            return [(defaults_key(variant), (variant,)) for variant in variants(self.backend)]
+        if self.work == "load":
+            return [
+                (f"{cell}|{travel(source, self.backend)}", (cell, source))
+                for cell, source in journeys(self.backend, self.component, self.sources)
+            ]
+        if self.work == "train":
+            return [(str(run), (run,)) for run in training_runs(self.backend, self.component)]
+        return [(str(cell), (cell,)) for cell in measured_cells(self.backend, self.component)]
+
+    @property
     def steps(self) -> int:
         """How many lines say that something is done."""
-        if self.work == "defaults":
-            return len(variants(self.backend))
-        if self.work == "load":
-            return len(journeys(self.backend, self.component, self.sources))
-        if self.work == "train":
-            return len(training_runs(self.backend, self.component))
-        return len(measured_cells(self.backend, self.component))
+        return len(self.items)
 
     def order(self) -> str:
         """The line that a worker reads."""
@@ -81,11 +94,15 @@ def defaults_key(variant: str) -> str:
 
 
 class Run:
-    """What a backend finds in a task; what raises is left out, and its error kept."""
+    """What a backend finds in a task; what raises is left out, and its error kept.
 
-    def __init__(self, name: str, models: Path) -> None:
+    models: the folder of the models that travel. done: called after each step.
+    """
+
+    def __init__(self, name: str, models: Path, done: Callable[[], None]) -> None:
         self.name = name
         self.models = models
+        self.done = done
         self.backend = None if name == REFERENCE else load_backend(name)
         self.arrays: dict[str, np.ndarray] = {}
         self.errors: dict[str, str] = {}
@@ -125,25 +142,18 @@ class Run:
 
     def work(self, task: Task) -> None:
         """All steps of a task."""
-        if task.work == "measure":
-            for cell in measured_cells(self.name, task.component):
-                self.attempt(str(cell), self.measure, cell)
-        elif task.work == "train":
-            for run in training_runs(self.name, task.component):
-                self.attempt(str(run), self.train, run)
-        elif task.work == "load":
-            for cell, source in journeys(self.name, task.component, task.sources):
-                self.attempt(f"{cell}|{travel(source, self.name)}", self.load, cell, source)
-        else:
-            for variant in variants(self.name):
-                self.attempt(defaults_key(variant), self.run_defaults, variant)
-
-    def attempt(self, name: str, step: Callable[..., None], *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except Exception as error:  # whatever it is, the report must say it
-            self.errors[name] = f"{type(error).__name__}: {error}"
-        print(DONE, flush=True)
+        steps: dict[str, Callable[..., None]] = {
+            "measure": self.measure,
+            "train": self.train,
+            "load": self.load,
+            "defaults": self.run_defaults,
+        }
+        for name, about in task.items:
+            try:
+                steps[task.work](*about)
+            except Exception as error:  # whatever it is, the report must say it
+                self.errors[name] = f"{type(error).__name__}: {error}"
+            self.done()
 
     def save(self, path: Path) -> None:
         versions = {} if self.backend is None else self.backend.versions()
@@ -179,19 +189,49 @@ def assert_same(got: Arrays, wanted: Arrays) -> None:
         assert same, f"array {name} is another one"
 
 
+@contextmanager
+def channel() -> Iterator[Callable[[str], None]]:
+    """What prints a line for the report; everything else that is printed goes to the log."""
+    with os.fdopen(os.dup(1), "w") as output:
+        os.dup2(2, 1)
+        yield lambda line: print(line, file=output, flush=True)
+
+
+def orders() -> Iterator[str]:
+    """The lines of the standard input.
+
+    When it ends, the report has ended: so does this process, in the middle of a task too.
+    """
+    lines = SimpleQueue[str]()
+
+    def read() -> None:
+        with open(0, closefd=False) as given:
+            for line in given:
+                lines.put(line)
+        os._exit(1)
+
+    Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("project", help="the module that registers it")
     parser.add_argument("backend")
     parser.add_argument("folder", type=Path, help="for the results and the models that travel")
     arguments = parser.parse_args()
-    importlib.import_module(arguments.project)
-    for line in sys.stdin:
-        task = Task(arguments.backend, **json.loads(line))
-        found = Run(task.backend, arguments.folder)
-        found.work(task)
-        found.save(arguments.folder / task.file)
-        print(ENDED, flush=True)
+    with channel() as say:
+        importlib.import_module(arguments.project)
+        if arguments.backend != REFERENCE:
+            load_backend(arguments.backend)
+        say(READY)
+        for line in orders():
+            task = Task(arguments.backend, **json.loads(line))
+            found = Run(task.backend, arguments.folder, lambda: say(DONE))
+            found.work(task)
+            found.save(arguments.folder / task.file)
+            say(ENDED)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from fourfold.report.join import NO_CELL
 from fourfold.report.run import REFERENCE
 
 SHOWN = 20
@@ -40,29 +42,40 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     table.add_column("each other", justify="right")
     table.add_column("travelled", justify="right")
     table.add_column("trained", justify="right")
-    for component in dict.fromkeys(row["component"] for row in rows):
+    for component in components(report):
         own = [row for row in rows if row["component"] == component]
+        lacking = [one for one in report["missing"] if one["component"] == component]
         marks = [
-            mark(worst(row for row in own if (row["a"], row["b"]) == (REFERENCE, backend)))
+            mark(
+                worst(row for row in own if (row["a"], row["b"]) == (REFERENCE, backend)),
+                [one for one in lacking if one["backend"] in (backend, REFERENCE)],
+            )
             for backend in backends
         ]
         others = [row for row in own if row["a"] != REFERENCE]
         kinds = ("computed", "travelled", "trained")
-        shared = [mark(worst(row for row in others if kind(row) == one)) for one in kinds]
+        shared = [
+            mark(
+                worst(row for row in others if kind(row) == one),
+                [entry for entry in lacking if kind(entry) == one],
+            )
+            for one in kinds
+        ]
         table.add_row(component, str(len(own)), *marks, *shared)
     console.print(table)
     failing = [row for row in rows if not row["ok"]]
     for row in failing[:SHOWN]:
-        console.print(f"[red]out of tolerance[/red] {describe(row)}", highlight=False)
-    for entry in report["missing"][:SHOWN]:
-        console.print(
-            f"[red]missing[/red] {entry['backend']}: {entry['component']}, {entry['case']}, "
-            f"{entry['quantity']}, {entry['dtype']}: {entry['reason']}",
-            highlight=False,
-        )
+        say(console, "out of tolerance", describe(row))
+    for group in lacking_groups(report["missing"])[:SHOWN]:
+        say(console, "missing", describe_group(group))
     if "theano" in report["modes"]:
         console.print(f"Theano computed as {report['modes']['theano']}")
     console.print(verdict(report))
+
+
+def say(console: Console, what: str, line: str) -> None:
+    """Print a line about what is not well, as it is."""
+    console.print(f"[red]{what}[/red] {escape(line)}", highlight=False, emoji=False, soft_wrap=True)
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -80,11 +93,35 @@ def kind(row: dict[str, Any]) -> str:
     return kinds.get(row["quantity"].partition(":")[0], "computed")
 
 
-def mark(row: dict[str, Any] | None) -> str:
+def components(report: dict[str, Any]) -> list[str]:
+    """All that were compared or should have been, but the frameworks' own defaults."""
+    found = (row["component"] for row in (*report["rows"], *report["missing"]))
+    return sorted(set(found) - {NO_CELL["component"]})
+
+
+def mark(row: dict[str, Any] | None, missing: list[dict[str, Any]]) -> str:
+    """The share of the tolerance, and how much could not be compared."""
+    lacking = [f"[bold red]{len(missing)} missing[/bold red]"] if missing else []
     if row is None:
-        return "–"
+        return ", ".join(lacking) or "–"
     color = "green" if row["ok"] else "bold red"
-    return f"[{color}]{ratio(row):.1%}[/{color}]"
+    return ", ".join([f"[{color}]{ratio(row):.1%}[/{color}]", *lacking])
+
+
+def lacking_groups(missing: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """What is missing, together where backend, component and reason are the same."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for entry in missing:
+        key = (entry["backend"], entry["component"], entry["reason"])
+        groups.setdefault(key, []).append(entry)
+    return list(groups.values())
+
+
+def describe_group(group: list[dict[str, Any]]) -> str:
+    first = group[0]
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    place = f"{first['component']}, {first['case']}, {first['quantity']}, {first['dtype']}"
+    return f"{first['backend']}: {place}{more}: {first['reason']}"
 
 
 def describe(row: dict[str, Any]) -> str:

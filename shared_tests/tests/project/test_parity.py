@@ -22,7 +22,7 @@ from fourfold.report.__main__ import FIRST, plan, theano_environment
 from fourfold.report.join import Results, combine, join
 from fourfold.report.page import write_page
 from fourfold.report.run import REFERENCE, Task, journeys, travel
-from fourfold.report.schedule import Schedule, Worker
+from fourfold.report.schedule import MAX_STOPS, Schedule, Stopped
 from fourfold.training import training_runs
 from shared_tests.defaults import variants
 from shared_tests.repository import PACKAGES
@@ -250,26 +250,31 @@ def test_the_plan_holds_every_cell_training_and_journey():
 class Recorder:
     """A worker that takes no time and notes what it was given."""
 
-    def __init__(self, backend, log, failing=None):
-        self.backend, self.log, self.failing = backend, log, failing
+    def __init__(self, backend, log, failing=(), *, was_ready=True):
+        self.backend, self.log, self.failing, self.was_ready = backend, log, failing, was_ready
+        log.append(("new", self))
 
     def run(self, task, step):
         self.log.append(("started", task))
+        if task in self.failing:
+            raise Stopped("it stopped", was_ready=self.was_ready)
         for _ in range(task.steps):
             step()
-        if task == self.failing:
-            raise SystemExit("it stopped")
         self.log.append(("ended", task))
+
+    def kill(self):
+        pass
 
     def stop(self):
         self.log.append(("stopped", self))
 
 
 def test_a_model_is_loaded_after_all_have_saved_it():
-    log, steps, done = [], [], []
-    tasks = plan(list(PACKAGES), MODEL)[::-1]  # the loads first: they have to wait
-    Schedule(tasks, lambda task: Recorder(task.backend, log), steps.append, done.append).run()
-    assert sorted(map(repr, done)) == sorted(map(repr, tasks))
+    log, steps, done = [], [], {}
+    tasks = plan(list(PACKAGES), [MODEL])[::-1]  # the loads first: they have to wait
+    start = lambda task: Recorder(task.backend, log)  # noqa: E731
+    Schedule(tasks, start, steps.append, done.__setitem__).run()
+    assert done == dict.fromkeys(tasks)
     assert len(steps) == sum(task.steps for task in tasks)
     saved = max(
         log.index(("ended", task))
@@ -281,14 +286,52 @@ def test_a_model_is_loaded_after_all_have_saved_it():
     assert min(loads) > saved
 
 
-def test_a_worker_that_stops_ends_the_run_and_all_workers():
+def test_a_worker_that_stops_costs_its_task_alone():
+    log, ended = [], {}
+    tasks = plan(list(PACKAGES), [MODEL])
+    lost = next(task for task in tasks if (task.backend, task.work) == ("tf2", "train"))
+    start = lambda task: Recorder(task.backend, log, [lost])  # noqa: E731
+    Schedule(tasks, start, lambda task: None, ended.__setitem__).run()
+    assert ended.keys() == set(tasks)
+    assert [task for task, stopped in ended.items() if stopped] == [lost]
+    assert str(ended[lost]) == "it stopped"
+    started, stopped = ([one for kind, one in log if kind == what] for what in ("new", "stopped"))
+    assert sorted(map(id, started)) == sorted(map(id, stopped))
+
+
+def test_a_backend_that_stops_again_and_again_is_given_up():
+    log, ended = [], {}
+    tasks = [task for task in plan(["torch", "numpy"], None) if task.work == "measure"]
+    lost = [task for task in tasks if task.backend == "torch"]
+    start = lambda task: Recorder(task.backend, log, lost)  # noqa: E731
+    Schedule(tasks, start, lambda task: None, ended.__setitem__).run()
+    assert {task for task, stopped in ended.items() if stopped} == set(lost)
+    tried = [task for kind, task in log if kind == "started" and task in lost]
+    assert MAX_STOPS <= len(tried) < MAX_STOPS + os.cpu_count() < len(lost)
+    given_up = {str(ended[task]) for task in lost if task not in tried}
+    assert given_up == {f"not run after {MAX_STOPS} stops, the last: it stopped"}
+
+
+def test_a_backend_that_is_never_ready_is_started_once_for_each_core_at_most():
+    log, ended = [], {}
+    tasks = [task for task in plan(["torch"], None) if task.backend == "torch"]
+    start = lambda task: Recorder(task.backend, log, tasks, was_ready=False)  # noqa: E731
+    Schedule(tasks, start, lambda task: None, ended.__setitem__).run()
+    assert len([one for kind, one in log if kind == "new"]) <= os.cpu_count()
+    assert {str(ended[task]) for task in tasks} == {"it stopped"}
+
+
+def test_an_error_of_the_report_itself_ends_all_workers():
     log = []
-    tasks = plan(list(PACKAGES), MODEL)
-    start = lambda task: Recorder(task.backend, log, failing=tasks[0])  # noqa: E731
-    with pytest.raises(SystemExit, match="it stopped"):
-        Schedule(tasks, start, lambda task: None, lambda task: None).run()
-    workers = {id(one) for kind, one in log if kind == "stopped"}
-    assert len(workers) == len([one for kind, one in log if kind == "stopped"]) >= 1
+    tasks = plan(list(PACKAGES), [MODEL])
+
+    def ended(task, stopped):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Schedule(tasks, lambda task: Recorder(task.backend, log), lambda task: None, ended).run()
+    started, stopped = ([one for kind, one in log if kind == what] for what in ("new", "stopped"))
+    assert sorted(map(id, started)) == sorted(map(id, stopped))
     assert threading.active_count() < 10
 
 
@@ -318,17 +361,8 @@ def test_the_command_says_what_agrees_and_how_it_was_made(tmp_path):
     verdict = f"{len(report['rows'])} comparisons: {len(report['rows'])} agree"
     assert f"0:0{done.stdout[3]}  neighbor_memory: {verdict}" in done.stdout
     assert report["modes"] == {"numpy": "eager"}
-    assert report["made"]["options"] == {"component": "neighbor_memory", "compiled": False}
+    assert report["made"]["options"] == {"component": ["neighbor_memory"], "compiled": False}
     assert report["made"]["date"] in (tmp_path / "parity.html").read_text()
-
-
-def test_a_backend_that_cannot_start_is_said_with_its_output(tmp_path):
-    (tmp_path / "numpy.py").write_text("raise ImportError('no such thing here')")
-    environment = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
-    worker = Worker(sys.executable, "numpy", tmp_path, environment)
-    with pytest.raises(SystemExit, match=f"(?s)numpy backend stopped in {MODEL}.*no such thing"):
-        worker.run(Task("numpy", "measure", MODEL), lambda: None)
-    worker.stop()
 
 
 @pytest.mark.parametrize(
