@@ -332,6 +332,7 @@ def parity(session: nox.Session) -> None:
 
     nox -s parity -- --component triplet_loss --backend torch    narrows it
     nox -s parity -- --compiled    lets Theano compile every graph with g++
+    nox -s parity -- --device torch=cuda    lets PyTorch compute on a GPU
     """
     asked = " ".join(session.posargs).replace("=", " ").split()
     chosen = [name for name in BACKENDS if name in asked] or BACKENDS

@@ -20,6 +20,8 @@ from shared_tests.support.batches import batch_cells
 from shared_tests.support.sources import ROOT
 
 TESTS = ROOT / "shared_tests" / "tests"
+# The tests that hold on every device. With --device these are run, and those of tests/device/.
+ON_A_DEVICE = ("test_agreement.py", "test_plain_ways.py", "test_training.py")
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Theano locks the directory of its compiled code: each worker has one of its own.
@@ -33,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--component", help="run the tests of this component alone")
     parser.addoption(
+        "--device", help="run the tests of a device on this one, such as cuda, of one backend"
+    )
+    parser.addoption(
         "--first-cases", action="store_true", help="run each component's first case, in float64"
     )
 
@@ -41,6 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
     component = config.getoption("--component")
     if component and component not in component_tests.COMPONENTS:
         raise pytest.UsageError(component_tests.unknown(component))
+    if device := config.getoption("--device"):
+        name = config.getoption("--backend")
+        if not name:
+            raise pytest.UsageError(f"--device: expected --backend beside it, got {device} alone")
+        try:
+            load_backend(name).use_device(device)
+        except ValueError as error:
+            raise pytest.UsageError(f"--{error}") from None
 
 
 def selected(config: pytest.Config) -> list[str]:
@@ -69,6 +82,11 @@ def compilable(
 
 def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None:
     """A framework's own tests need that framework; those of the project are not a backend's."""
+    if config.getoption("--device"):
+        chosen = collection_path.parent.name == "device" or collection_path.name in ON_A_DEVICE
+        return None if chosen or not collection_path.name.startswith("test_") else True
+    if collection_path.parent == TESTS and collection_path.name == "device":
+        return True
     absent = set(PACKAGES) - set(selected(config))
     if not frameworks(config):
         absent.add("frameworks")

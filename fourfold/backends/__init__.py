@@ -38,6 +38,10 @@ class Backend(Protocol):
         """The framework and what it computes with, as {package: version}."""
         ...
 
+    def use_device(self, device: str) -> None:
+        """Compute on this device from now on. ValueError when it is unknown or not there."""
+        ...
+
     def mode(self) -> str:
         """How it computes, in a few words for the report."""
         ...
@@ -82,6 +86,12 @@ def trainer(name: str) -> Trainer:
 def versions(*packages: str) -> dict[str, str]:
     """The versions of installed packages."""
     return {name: importlib.metadata.version(name) for name in packages}
+
+
+def check_cpu(framework: str, device: str) -> None:
+    """ValueError unless the device is the one that an adapter of this framework computes on."""
+    if device != "cpu":
+        raise ValueError(f"device: expected cpu for {framework}, got {device}")
 
 
 def call_by_kind(target: Callable[..., Any], inputs: Mapping[str, Any], case: Case) -> Any:

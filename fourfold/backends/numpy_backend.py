@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.backends import FileRun, Run, versions
+from fourfold.backends import FileRun, Run, check_cpu, versions
 from fourfold.definition import Case, SparseInput
 from fourfold.project import package_module, registered, tools
 
@@ -18,6 +18,9 @@ class NumpyBackend:
 
     def versions(self) -> dict[str, str]:
         return versions("numpy")
+
+    def use_device(self, device: str) -> None:
+        check_cpu("NumPy", device)
 
     def mode(self) -> str:
         return "eager"

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fourfold.backends import FileRun, Run, call_by_kind, versions
+from fourfold.backends import FileRun, Run, call_by_kind, check_cpu, versions
 from fourfold.definition import Case, SparseInput, upstream
 from fourfold.project import model_name, package_module, registered, tools
 
@@ -25,6 +25,9 @@ class Tf2Backend:
 
     def versions(self) -> dict[str, str]:
         return versions("tensorflow_cpu", "keras", "numpy")
+
+    def use_device(self, device: str) -> None:
+        check_cpu("TensorFlow", device)
 
     def mode(self) -> str:
         return "eager"

@@ -17,7 +17,7 @@ import theano.sparse
 import theano.tensor as T
 from theano.graph.basic import Variable
 
-from fourfold.backends import FileRun, Run, call_by_kind, versions
+from fourfold.backends import FileRun, Run, call_by_kind, check_cpu, versions
 from fourfold.definition import Case, SparseInput
 from fourfold.project import model_name, package_module, registered, tools
 
@@ -36,6 +36,9 @@ class TheanoBackend:
 
     def versions(self) -> dict[str, str]:
         return versions("Theano-PyMC", "numpy", "scipy")
+
+    def use_device(self, device: str) -> None:
+        check_cpu("Theano", device)
 
     def mode(self) -> str:
         # Trainings, and models that were loaded, run as Python in either.

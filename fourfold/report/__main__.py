@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +36,7 @@ from fourfold.report.files import locked, replaced
 from fourfold.report.join import Results, combine, join
 from fourfold.report.progress import Progress
 from fourfold.report.provenance import made
-from fourfold.report.run import REFERENCE, Task
+from fourfold.report.run import REFERENCE, REFUSED, Task
 from fourfold.report.schedule import TIMEOUT, Schedule, Stopped, Worker
 from fourfold.report.signals import Interrupted, interruptible
 from fourfold.report.table import print_table, verdict
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def report(arguments: argparse.Namespace, console: Console) -> int:
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
     chosen = choose(arguments, interpreters)
+    arguments.device = devices(arguments.device, interpreters)
     start = time.perf_counter()
     interpreters[REFERENCE] = sys.executable
     with locked(Path()) as free:
@@ -83,7 +85,7 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
             path.unlink(missing_ok=True)  # or an old one would be taken for this one's
         with tempfile.TemporaryDirectory() as folder:
             found = run(arguments, interpreters, chosen, Path(folder), console)
-        options = {"component": arguments.component, "backend": arguments.backend}
+        options = {name: getattr(arguments, name) for name in ("component", "backend", "device")}
         narrowed = {name: value for name, value in options.items() if value}
         asked = narrowed | {"compiled": arguments.compiled}
         found["made"] = made(asked, time.perf_counter() - start, registered().root)
@@ -125,6 +127,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="without a step, after which a backend is killed: "
         f"{TIMEOUT:g}, or {COMPILED_TIMEOUT:g} with --compiled",
     )
+    parser.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="BACKEND=DEVICE",
+        help="where a backend computes, such as torch=cuda; the CPU when left out",
+    )
     arguments = parser.parse_args(argv)
     importlib.import_module(arguments.project)
     if arguments.timeout is None:
@@ -153,6 +162,23 @@ def choose(arguments: argparse.Namespace, interpreters: Mapping[str, str]) -> li
             f"got {', '.join(asked)}"
         )
     return chosen
+
+
+def devices(pairs: Sequence[str], interpreters: Mapping[str, str]) -> dict[str, str]:
+    """{backend: device} of pairs BACKEND=DEVICE. Unusable where a backend does not have its own."""
+    found = {}
+    for pair in pairs:
+        name, _, device = pair.partition("=")
+        if name not in interpreters or not device:
+            known = " or ".join(interpreters)
+            raise Unusable(f"device: expected {known}, = and a device, got {pair}")
+        command = [interpreters[name], "-m", "fourfold.report.run", registered().name, name, "."]
+        command += ["--device", device]
+        tried = subprocess.run(command, capture_output=True, text=True, input="", check=False)
+        if tried.returncode == REFUSED:
+            raise Unusable(f"{name}: {tried.stderr.strip()}")
+        found[name] = device
+    return found
 
 
 def check_names(argument: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -187,7 +213,8 @@ def run(
         def start(task: Task) -> Worker:
             environment = theano_environment(task, arguments)
             path = interpreters[task.backend]
-            return Worker(path, task.backend, folder, environment, arguments.timeout)
+            device = arguments.device.get(task.backend)
+            return Worker(path, task.backend, folder, environment, arguments.timeout, device)
 
         def ended(task: Task, reason: Stopped | None) -> None:
             """Join the component if this was its last task."""

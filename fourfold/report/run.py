@@ -34,6 +34,7 @@ REFERENCE = "reference"
 # The lines that a worker prints.
 READY = "ready for tasks"
 DONE = "one more step done"
+REFUSED = 2  # the exit status where the backend does not have the device
 ENDED = "task ended"
 
 
@@ -220,11 +221,16 @@ def main() -> None:
     parser.add_argument("project", help="the module that registers it")
     parser.add_argument("backend")
     parser.add_argument("folder", type=Path, help="for the results and the models that travel")
+    parser.add_argument("--device", default="cpu", help="where the backend computes")
     arguments = parser.parse_args()
     with channel() as say:
         importlib.import_module(arguments.project)
         if arguments.backend != REFERENCE:
-            load_backend(arguments.backend)
+            backend = load_backend(arguments.backend)
+            try:
+                backend.use_device(arguments.device)
+            except ValueError as error:
+                parser.exit(REFUSED, f"{error}\n")
         say(READY)
         for line in orders():
             task = Task(arguments.backend, **json.loads(line))

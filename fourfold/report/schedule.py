@@ -43,7 +43,7 @@ class Stopped(Exception):
 class Worker:
     """A process that carries out the tasks of one backend, one at a time.
 
-    timeout: the seconds without a step after which it is killed.
+    timeout: the seconds without a step after which it is killed. device: where it computes.
     """
 
     def __init__(
@@ -53,14 +53,16 @@ class Worker:
         folder: Path,
         environment: Mapping[str, str],
         timeout: float = TIMEOUT,
+        device: str | None = None,
     ) -> None:
         self.backend = backend
         self.timeout = timeout
         self.was_ready = self.hung = False
         self.unread = b""
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        command = [interpreter, "-m", "fourfold.report.run", registered().name, backend]
         self.process = subprocess.Popen(
-            [interpreter, "-m", "fourfold.report.run", registered().name, backend, str(folder)],
+            [*command, str(folder), *(["--device", device] if device else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,

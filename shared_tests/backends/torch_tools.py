@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fourfold.backends.torch_backend import BACKEND, to_array, to_native
 from fourfold.definition import Case
 from pytorch_impl import interchange
 from pytorch_impl.smorms3 import SMORMS3
@@ -29,24 +30,25 @@ Tool = Callable[[Any, Case], dict[str, np.ndarray]]
 
 def inverse_frequency_weights(target: Any, case: Case) -> dict[str, np.ndarray]:
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.from_numpy(case.inputs["like"]).dtype)
+    torch.set_default_dtype(to_native(case.inputs["like"]).dtype)
     try:
-        return {"output": target(torch.from_numpy(case.inputs["counts"])).numpy()}
+        return {"output": to_array(target(to_native(case.inputs["counts"])))}
     finally:
         torch.set_default_dtype(before)
 
 
 def scale_gradients_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
-    table, upstream, ids, weights = map(torch.from_numpy, case.inputs.values())
+    table, upstream, ids, weights = map(to_native, case.inputs.values())
     table = nn.Parameter(table.clone())
     (F.embedding(ids, table, sparse=case.options["sparse"]) * upstream).sum().backward()
     target([nn.Parameter(table.detach()), table], weights)  # one without a gradient before it
     assert table.grad is not None
-    return {"gradient": table.grad.to_dense().numpy(), "sparse": np.array(table.grad.is_sparse)}
+    sparse = np.array(table.grad.is_sparse)
+    return {"gradient": to_array(table.grad.to_dense()), "sparse": sparse}
 
 
 def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]:
-    start, ids, rows, weights = map(torch.from_numpy, case.inputs.values())
+    start, ids, rows, weights = map(to_native, case.inputs.values())
     table = nn.Parameter(start.clone())
     optimizer = {
         "descent": partial(torch.optim.SGD, lr=RATE),
@@ -61,22 +63,23 @@ def scale_updates_by_frequency(target: Any, case: Case) -> dict[str, np.ndarray]
             table.grad = table.grad.to_dense()
         optimizer.step()
         tables.append(table.detach().clone())
-    return {"tables": torch.stack(tables).numpy()}
+    return {"tables": to_array(torch.stack(tables))}
 
 
 def gradient_flow(target: Any, case: Case) -> dict[str, np.ndarray]:
-    x, upstream = torch.tensor(case.inputs["x"]), torch.from_numpy(case.inputs["upstream"])
+    x, upstream = to_native(case.inputs["x"]), to_native(case.inputs["upstream"])
     model = chain(case)
     for module in model:
         if isinstance(module, nn.Embedding):
             module.sparse = True
     model(x.requires_grad_(x.is_floating_point())).backward(upstream)
-    return flow_outputs(target(model), upstream.numpy().dtype)
+    return flow_outputs(target(model), case.inputs["upstream"].dtype)
 
 
 def chain(case: Case) -> Any:
     weights = {name: one for name, one in case.inputs.items() if "." in name and one is not None}
-    return interchange.from_arrays("chain", {"layers": case.options["layers"]}, weights)
+    model = interchange.from_arrays("chain", {"layers": case.options["layers"]}, weights)
+    return model.to(BACKEND.device)
 
 
 def flow_outputs(flow: dict[str, Any], dtype: Any) -> dict[str, np.ndarray]:
@@ -103,33 +106,29 @@ def blocked_layers(target: Any, case: Case) -> dict[str, np.ndarray]:
 
 def smorms3(target: Any, case: Case) -> dict[str, np.ndarray]:
     """A step with each gradient of the case, or with the sparse one of its ids and rows."""
-    parameter = torch.tensor(case.inputs["parameter"], requires_grad=True)
+    parameter = to_native(case.inputs["parameter"]).requires_grad_()
     optimizer = target([parameter], **case.options)
     for gradient in gradients(case, parameter):
         parameter.grad = gradient
         optimizer.step()
     named = {"parameter": parameter.detach(), **optimizer.state[parameter]}
-    return {name: one.numpy() for name, one in named.items()}
+    return {name: to_array(one) for name, one in named.items()}
 
 
 def gradients(case: Case, parameter: Tensor) -> Iterator[Tensor]:
     """One for each step: dense, or sparse and not yet coalesced."""
     if "ids" not in case.inputs:
-        yield from torch.tensor(case.inputs["gradients"])
+        yield from to_native(case.inputs["gradients"])
         return
     for ids, rows in zip(case.inputs["ids"], case.inputs["rows"], strict=True):
-        yield torch.sparse_coo_tensor(
-            torch.from_numpy(ids)[None], torch.from_numpy(rows), parameter.shape
-        )
+        yield torch.sparse_coo_tensor(to_native(ids)[None], to_native(rows), parameter.shape)
 
 
 def check_initial_loss(target: Any, case: Case) -> dict[str, np.ndarray]:
     loss = case.inputs["loss"]
     if not isinstance(loss, np.ndarray):
         return target(loss, **case.options)
-    return verdicts.outputs(
-        target(torch.tensor(loss, requires_grad=True), **case.options), loss.dtype
-    )
+    return verdicts.outputs(target(to_native(loss).requires_grad_(), **case.options), loss.dtype)
 
 
 def sanity_check(target: Any, case: Case) -> dict[str, np.ndarray]:
@@ -143,7 +142,7 @@ def check_overfits(target: Any, case: Case) -> dict[str, np.ndarray]:
 
 def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """What a check finds of the chain of a case, and the weights after it."""
-    x, labels = torch.tensor(case.inputs["x"]), torch.tensor(case.inputs["labels"])
+    x, labels = to_native(case.inputs["x"]), to_native(case.inputs["labels"])
     model = chain(case)
     for place, module in enumerate(model, start=1):
         module.requires_grad_(verdicts.trains(case, place))
@@ -165,13 +164,13 @@ def verdict_and_weights(target: Any, case: Case) -> tuple[dict[str, np.ndarray],
     verdict = target(model, compute_loss, **verdicts.arguments(case, x, labels))
     names = [name for name, _ in model.named_parameters()]
     weights = interchange.to_arrays(model)
-    return verdicts.outputs(verdict, x.numpy().dtype, names), list(weights.values())
+    return verdicts.outputs(verdict, case.inputs["x"].dtype, names), list(weights.values())
 
 
 def check_spread(target: Any, case: Case) -> dict[str, np.ndarray]:
-    given = {name: torch.from_numpy(np.ascontiguousarray(one)) for name, one in case.inputs.items()}
+    given = {name: to_native(np.ascontiguousarray(one)) for name, one in case.inputs.items()}
     options = {
-        name: torch.from_numpy(one) if isinstance(one, np.ndarray) and one.ndim else one
+        name: to_native(one) if isinstance(one, np.ndarray) and one.ndim else one
         for name, one in case.options.items()
     }
     return verdicts.outputs(target(**given, **options), case.inputs["embeddings"].dtype)
@@ -181,18 +180,18 @@ def check_loss_moves(target: Any, case: Case) -> dict[str, np.ndarray]:
     losses = case.inputs["losses"]
     if not isinstance(losses, np.ndarray):
         return target(losses, **case.options)
-    numbers = [torch.tensor(one, requires_grad=True) for one in losses]
+    numbers = [to_native(np.array(one)).requires_grad_() for one in losses]
     return verdicts.outputs(target(numbers, **case.options), losses.dtype)
 
 
 def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
     """Steps of a table with sparse gradients and a weight with dense ones, each at its rate."""
     names = ("table", "weight")
-    parameters = [torch.tensor(case.inputs[name], requires_grad=True) for name in names]
+    parameters = [to_native(case.inputs[name]).requires_grad_() for name in names]
     rates = {f"{kind}_lr": case.options.get(f"{kind}_lr", 0.0025) for kind in ("sparse", "dense")}
     inner = {kind: partial(SMORMS3, lr=rates[f"{kind}_lr"]) for kind in ("sparse", "dense")}
     optimizer = target(parameters, **{kind: case.options.get(kind, inner[kind]) for kind in inner})
-    dense = map(torch.from_numpy, case.inputs["gradients"])
+    dense = map(to_native, case.inputs["gradients"])
     for found in zip(gradients(case, parameters[0]), dense, strict=True):
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
@@ -202,27 +201,27 @@ def sparse_dense_optimizer(target: Any, case: Case) -> dict[str, np.ndarray]:
         state = optimizer.state.get(parameter, dict.fromkeys(STATE, parameter.detach()))
         named = {f"{name} {kind}": one for kind, one in state.items()}
         outputs |= {name: parameter.detach(), **named}
-    return {name: one.numpy() for name, one in outputs.items()}
+    return {name: to_array(one) for name, one in outputs.items()}
 
 
 def embedding_queue(target: Any, case: Case) -> dict[str, np.ndarray]:
     """What is held after batches of the sizes of the case."""
-    embeddings, labels = (torch.from_numpy(case.inputs[name]) for name in ("embeddings", "labels"))
-    queue = target(**case.options)
+    embeddings, labels = (to_native(case.inputs[name]) for name in ("embeddings", "labels"))
+    queue = target(**case.options).to(BACKEND.device)
     if embeddings.is_floating_point():
         queue = queue.to(embeddings.dtype)
     held, start = queue.held(), 0
     for size in case.inputs["sizes"].tolist():
         rows = slice(start, start + size)
         held, start = queue(embeddings[rows], labels[rows]), start + size
-    return {name: one.numpy() for name, one in held._asdict().items()}
+    return {name: to_array(one) for name, one in held._asdict().items()}
 
 
 def triplet_statistics(target: Any, case: Case) -> dict[str, np.ndarray]:
-    inputs = {name: torch.from_numpy(one) for name, one in case.inputs.items()}
+    inputs = {name: to_native(one) for name, one in case.inputs.items()}
     triplets = [inputs.pop(name) for name in ("anchors", "positives", "negatives")]
     found = target(inputs.pop("embeddings"), triplets, **inputs, **case.options)
-    return {name: one.numpy() for name, one in found._asdict().items()}
+    return {name: to_array(one) for name, one in found._asdict().items()}
 
 
 TOOLS: dict[str, Tool] = {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fourfold.backends.torch_backend import build, named, to_native
+from fourfold.backends.torch_backend import build, named, to_array, to_native
 from fourfold.training import Training
 from pytorch_impl import interchange
 from shared_tests.trainings import STATES, STEPS
@@ -59,13 +59,13 @@ def train(training: Training, optimizer: str, dtype: str) -> dict[str, np.ndarra
             parameter.data = value.detach().clone()
         found = interchange.to_arrays(model) if modules else {}
         found = {name: array for name, array in found.items() if name not in case.fixed}
-        return found | {name: one.detach().numpy() for name, one in embeddings.items()}
+        return found | {name: to_array(one) for name, one in embeddings.items()}
 
     kept_kinds = [kind for kind in STATES if kind in stepper.state[parameters[0]]]
     states = {kind: [stepper.state[one][kind] for one in parameters] for kind in kept_kinds}
     kept = {"parameter": list(parameters), **states}
     kept = {kind: [value.detach().clone() for value in values] for kind, values in kept.items()}
-    return {"losses": torch.stack(losses).numpy()} | {
+    return {"losses": to_array(torch.stack(losses))} | {
         f"{kind} {name}": array
         for kind, values in kept.items()
         for name, array in arrays(values).items()

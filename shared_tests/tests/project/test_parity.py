@@ -354,6 +354,16 @@ def report_on(component, folder, *options):
     )
 
 
+def test_a_device_that_is_not_there_is_said_in_one_line(tmp_path):
+    done = report_on("neighbor_memory", tmp_path, "--device=numpy=cuda")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "numpy: device: expected cpu for NumPy, got cuda\n",
+    )
+    done = report_on("neighbor_memory", tmp_path, "--device=cuda")
+    assert done.stderr == "device: expected numpy, = and a device, got cuda\n"
+
+
 def test_the_command_says_what_agrees_and_how_it_was_made(tmp_path):
     done = report_on("neighbor_memory", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Tests of what a GPU does: pytest --backend=torch --device=cuda."""
