@@ -23,7 +23,7 @@ _HOMES = {
     "cases_from_shapes": "fourfold.ports.cases",
     "cases_from_strategies": "fourfold.ports.cases",
     "compare": "fourfold.ports.comparison",
-    "parity": "fourfold.ports.pytest_plugin",
+    "parity": "fourfold.ports.parity",
 }
 __all__ = ["__version__", *_HOMES]
 

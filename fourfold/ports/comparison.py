@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from fourfold.agreement import (
 )
 from fourfold.definition import Arrays, Case, Operation
 from fourfold.ports.calling import arguments
-from fourfold.ports.difference import Difference, Entry, difference
+from fourfold.ports.difference import Difference, difference
 from fourfold.ports.measurement import (
     HALVES,
     Layouts,
@@ -33,149 +32,16 @@ from fourfold.ports.measurement import (
     said,
 )
 from fourfold.ports.protocol import Training
-from fourfold.ports.table import table
+from fourfold.ports.result import Comparison
+from fourfold.ports.rows import Missing, Row
 
 REFERENCE = "reference"
 # A half precision has this many rounding errors of its largest entry: 2⁻¹¹ and 2⁻⁸ for one.
 HALF_TOLERANCE = {"float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}
+# A quantity that is at most so many roundings of 1 in every case is zero.
+ROUNDINGS = 4
 # Trainings in float32 drift as far as their rounding lets them.
 FLOAT32_TRAINING_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison: a quantity of a case in a dtype, of two implementations.
-
-    Args:
-        case, quantity, dtype: what is compared: value:NAME, gradient:NAME, weight:NAME,
-            training:losses or training:NAME.
-        a, b: the labels; a is what b is held to.
-        error: max|a − b| / max(1, max|a|), infinite where anything but the values differs.
-        tolerance: how large it may be.
-        ok: whether it is within.
-        reason: why it is not.
-        first: the first entry out of tolerance, its index and both numbers.
-        worst: the entry that differs most.
-        note: that what is compared is too small to differ, if so.
-    """
-
-    case: str
-    quantity: str
-    dtype: str
-    a: str
-    b: str
-    error: float
-    tolerance: float
-    ok: bool
-    reason: str = ""
-    first: Entry | None = None
-    worst: Entry | None = None
-    note: str = ""
-
-    @property
-    def share(self) -> float:
-        """The error as a share of its tolerance: above 1 it fails."""
-        return self.error / self.tolerance if self.error else 0.0
-
-    def __str__(self) -> str:
-        place = f"{self.case}, {self.quantity}, {self.dtype}: {self.a} and {self.b}"
-        if self.ok:
-            return f"{place} agree, error {self.error:.3g} ≤ {self.tolerance:.3g}"
-        beyond = f"error {self.error:.3g} > {self.tolerance:.3g}"
-        first = f", first at {self.first}" if self.first else ""
-        note = f" ({self.note})" if self.note else ""
-        return f"{place} differ in {self.reason}, {beyond}{first}{note}"
-
-
-@dataclass(frozen=True)
-class Missing:
-    """What an implementation did not give, and why."""
-
-    case: str
-    quantity: str
-    dtype: str
-    implementation: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.case}, {self.quantity}, {self.dtype}: {self.implementation}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result: true when everything was measured and agrees; it prints itself as a table.
-
-    Args:
-        rows: every comparison.
-        missing: what an implementation did not give, and why.
-        versions: {implementation: {package: version}}.
-        proposals: {implementation: lines of its map of weights}: which array is which original,
-            and how it is turned.
-        notes: what was not compared, and why.
-        vacuous: quantities that are zero in every case: zeros would pass for them.
-        measurements: what the rows were made from.
-    """
-
-    rows: tuple[Row, ...]
-    missing: tuple[Missing, ...] = ()
-    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    proposals: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    vacuous: tuple[str, ...] = ()
-    measurements: Mapping[str, Measurement] = field(default_factory=dict, repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything was measured, can differ, and agrees."""
-        agree = all(row.ok for row in self.rows)
-        return bool(self.rows) and agree and not self.missing and not self.vacuous
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    @property
-    def worst(self) -> Row | None:
-        """The row that comes nearest to its tolerance, or goes farthest beyond."""
-        return max(self.rows, key=lambda row: row.share, default=None)
-
-    @property
-    def differing(self) -> list[Row]:
-        """The rows that are out of tolerance."""
-        return [row for row in self.rows if not row.ok]
-
-    @property
-    def first_difference(self) -> Entry | None:
-        """The first entry of the first row that is out of tolerance: index and both numbers."""
-        return next((row.first for row in self.differing if row.first), None)
-
-    def to_json(self) -> str:
-        """The whole result: environments, rows, missing, proposals, notes and whether it is ok."""
-        rows = [
-            {**asdict(row), "error": row.error if math.isfinite(row.error) else str(row.error)}
-            for row in self.rows
-        ]
-        content = {
-            "ok": self.ok,
-            "environments": {name: dict(one) for name, one in self.versions.items()},
-            "rows": [_finite(row) for row in rows],
-            "missing": [asdict(one) for one in self.missing],
-            "vacuous": list(self.vacuous),
-            "proposals": {name: list(lines) for name, lines in self.proposals.items()},
-            "notes": list(self.notes),
-        }
-        return json.dumps(content, indent=1, allow_nan=False)
-
-    def __str__(self) -> str:
-        return table(self)
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity as text: JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def compare(
@@ -468,6 +334,13 @@ class _Join:
                 chosen[key] = (share, index)
         return {index for share, index in chosen.values() if share < 1}
 
+    def is_zero(self, point: Point) -> bool:
+        """Whether both sides are zero, but for a few roundings of 1."""
+        case, quantity, dtype, a, b = point
+        got = self.sides[b].quantities[case.name, dtype][quantity]
+        rounding = ROUNDINGS * (HALF_TOLERANCE.get(dtype) or np.finfo(dtype).eps)
+        return bool(max(largest(self.wanted(case, quantity, dtype, a)), largest(got)) <= rounding)
+
     def row(self, case: Case, quantity: str, dtype: str, a: str, b: str, small: bool) -> Row:
         """Two sides of one quantity; what is too small to differ relative to its largest entry."""
         wanted = self.wanted(case, quantity, dtype, a)
@@ -475,7 +348,8 @@ class _Join:
         bound = self.tolerance(quantity, dtype, a == REFERENCE)
         size = largest(wanted)
         vanishes = any(fnmatch(quantity, pattern) for pattern in case.vanishing)
-        found = difference(wanted, got, bound, 0.0 if vanishes or (small and size) else 1.0)
+        relative = vanishes or (small and not self.is_zero(Point(case, quantity, dtype, a, b)))
+        found = difference(wanted, got, bound, 0.0 if relative else 1.0)
         slip = self.dtype_slip(case, quantity, dtype, a, b)
         if slip:
             found = Difference(math.inf, slip)
@@ -509,10 +383,10 @@ class _Join:
         small = self.too_small()
         rows = [self.row(*point, index in small) for index, point in enumerate(self.points)]
         zeros = dict.fromkeys(
-            f"{quantity}, {dtype}: zero in every case: zeros would pass for it, unless a case "
-            f"cancels({quantity!r})"
-            for index, (case, quantity, dtype, a, _) in enumerate(self.points)
-            if index in small and not largest(self.wanted(case, quantity, dtype, a))
+            f"{quantity}, {dtype}: zero in every case, so that zeros pass for it; where that is "
+            f"right, say case.cancels({quantity!r})"
+            for index, (_, quantity, dtype, *_) in enumerate(self.points)
+            if index in small and self.is_zero(self.points[index])
         )
         return Comparison(
             tuple(rows),

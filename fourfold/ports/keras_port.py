@@ -19,6 +19,7 @@ from fourfold.ports.protocol import (
     WithWeights,
     flattened,
     is_float_array,
+    nested,
     output_gradient,
 )
 
@@ -221,7 +222,7 @@ def run(function: Any, inputs: Tensors, case: Case, parameters: Tensors) -> Tens
     if isinstance(function, keras.losses.Loss):
         positional, keyword = arguments(function.__call__, inputs)
         return dict(flattened(function(*positional, **keyword)))
-    first = [parameters] if parameters else []
+    first = [nested(parameters)] if parameters else []
     positional, keyword = arguments(function, inputs, skip=len(first))
     return dict(flattened(function(*first, *positional, **keyword, **case.options)))
 

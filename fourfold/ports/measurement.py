@@ -145,7 +145,7 @@ def measure(
         return found
     found.versions = port.versions()
     found.differentiates = port.differentiates
-    run = _Run(found, port, target, dict(names or {}), dict(layouts or {}), originals or {})
+    run = Run(found, port, target, dict(names or {}), dict(layouts or {}), originals or {})
     for case in cases:
         for dtype in dtypes:
             if dtype not in port.dtypes:
@@ -168,7 +168,7 @@ def said(error: BaseException) -> str:
 
 
 @dataclass
-class _Run:
+class Run:
     """One implementation in its framework, and what is found about it."""
 
     found: Measurement
@@ -207,19 +207,23 @@ class _Run:
         adapted = self.adapted(case)
         built, weights = self.built(case, adapted, dtype, half)
         measured = self.port.call(built, adapted, gradients=gradients, dtype=given_in)
-        quantities = {
-            f"value:{name}": self.moved(name, value, 1)
-            for name, value in self.renamed(measured.outputs).items()
-        }
+        quantities = self.named(measured)
         dtypes = {f"value:{name}": value for name, value in self.renamed(measured.dtypes).items()}
-        for name, value in self.renamed(measured.input_gradients).items():
-            quantities[f"gradient:{name}"] = self.moved(name, value, 1)
         for name, value in weights.gradients(measured).items():
             quantities[f"gradient:{name}"] = value
         if weights.kept is not None:
             own = {name: one for name, one in weights.kept.items() if name not in case.fixed}
             quantities |= {f"weight:{name}": value for name, value in own.items()}
         return quantities, dtypes
+
+    def named(self, measured: Measured) -> dict[str, np.ndarray]:
+        """value:NAME of the outputs and gradient:NAME of the inputs, as the case names them."""
+        kinds = (("value", measured.outputs), ("gradient", measured.input_gradients))
+        return {
+            f"{kind}:{name}": self.moved(name, value, 1)
+            for kind, values in kinds
+            for name, value in self.renamed(values).items()
+        }
 
     def train(self, case: Case, dtype: str, training: Training) -> None:
         """The losses of a training, and the weights after it."""
@@ -262,7 +266,7 @@ class _Run:
 
     def built(
         self, case: Case, adapted: Case, dtype: str, half: str | None = None
-    ) -> tuple[Any, _Weights]:
+    ) -> tuple[Any, Weights]:
         """The implementation with its weights, and how they follow from the originals."""
         built = self.port.build(self.target, adapted, dtype)
         own = self.port.weights(built)
@@ -272,30 +276,30 @@ class _Run:
             originals = {name: cast(one, dtype, half) for name, one in originals.items()}
         if originals is None:
             if not own:
-                return built, _Weights({}, WeightMap(()), None)
+                return built, Weights({}, WeightMap(()), None)
             kept = self.found.weights.get(case.name) or self.start(own)
             self.found.weights[case.name] = kept
             arrays = {name: cast(one, dtype, half) for name, one in kept.items()}
-            return self.port.with_weights(built, arrays), _Weights(
+            return self.port.with_weights(built, arrays), Weights(
                 arrays, given(arrays, {}, {}), arrays
             )
         if not own:
             if not loaded and not takes_weights(built, adapted):
-                return built, _Weights({}, WeightMap(()), None)
+                return built, Weights({}, WeightMap(()), None)
             links = given(originals, self.names, self.layouts)
-            return self.port.with_weights(built, links.forward(originals)), _Weights(
+            return self.port.with_weights(built, links.forward(originals)), Weights(
                 originals, links, None
             )
         links = propose(originals, own, self.names, self.layouts)
         self.found.proposals = links.lines()
         if not loaded and not isinstance(self.target, type):
-            return built, _Weights(originals, links, links.back(own, originals))
+            return built, Weights(originals, links, links.back(own, originals))
         if links.unmatched_targets:
             missing = ", ".join(links.unmatched_targets)
             raise ValueError(
                 f"weights: expected an original for each of its own, got none for {missing}"
             )
-        return self.port.with_weights(built, links.forward(originals)), _Weights(
+        return self.port.with_weights(built, links.forward(originals)), Weights(
             originals, links, None
         )
 
@@ -306,7 +310,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """The originals, how the implementation's weights follow, and what it keeps of its own."""
 
     originals: Arrays

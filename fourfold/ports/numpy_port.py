@@ -10,7 +10,7 @@ import numpy as np
 
 from fourfold.definition import Arrays, Case
 from fourfold.ports.calling import arguments
-from fourfold.ports.protocol import Measured, Recorded, WithWeights, flattened
+from fourfold.ports.protocol import Measured, Recorded, WithWeights, flattened, nested
 
 
 class NumpyPort:
@@ -37,7 +37,7 @@ class NumpyPort:
         function, first = target, []
         if isinstance(target, WithWeights):
             function = target.function
-            first = [{name: to_native(one, dtype) for name, one in target.weights.items()}]
+            first = [nested({name: to_native(one, dtype) for name, one in target.weights.items()})]
         positional, keyword = arguments(function, inputs, skip=len(first))
         options = case.options if inspect.isroutine(function) else {}
         outputs = function(*first, *positional, **keyword, **options)

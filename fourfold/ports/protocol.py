@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -95,9 +95,15 @@ class Training:
 
 @dataclass(frozen=True)
 class WithWeights:
-    """A function that takes its weights as its first argument, {name: array}, and these weights."""
+    """What takes its weights from outside, and these weights.
 
-    function: Callable[..., Any]
+    Args:
+        function: a function that takes {name: array} as its first argument, or a module of which
+            the adapter knows how it is given weights.
+        weights: by the implementation's own names.
+    """
+
+    function: Any
     weights: Arrays
 
 
@@ -210,3 +216,24 @@ def loss_value(outputs: Mapping[str, np.ndarray], loss: str) -> float:
         return float(sum((one**2).mean() / 2 for one in floats))
     factors = [output_gradient(one, loss) for one in floats]
     return float(sum((one * factor).sum() for one, factor in zip(floats, factors, strict=True)))
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """{"dense/kernel": w} as {"dense": {"kernel": w}}: how functions of nested weights want it."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, end = name.split("/")
+        inner = tree
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[end] = value
+    return tree
+
+
+def unnested(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """{"dense": {"kernel": w}} as {"dense/kernel": w}."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{path}{key}"
+        found |= unnested(value, f"{name}/") if isinstance(value, Mapping) else {name: value}
+    return found

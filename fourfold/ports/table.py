@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-if TYPE_CHECKING:
-    from fourfold.ports.comparison import Comparison, Row
+from fourfold.ports.rows import Missing, Row
 
 SHOWN = 20  # rows that differ, and as many that are missing
 
 
-def table(comparison: Comparison) -> str:
-    """The summary, what differs or is missing, the map of weights, and the verdict."""
-    lines = [*summary(comparison)]
-    differing = comparison.differing
-    lines += [f"differs: {row}" for row in differing[:SHOWN]]
-    lines += [f"… and {len(differing) - SHOWN} more"] if len(differing) > SHOWN else []
-    lines += [f"missing: {one}" for one in comparison.missing[:SHOWN]]
-    lines += [f"vacuous: {one}" for one in comparison.vacuous]
-    lines += [f"note: {one}" for one in comparison.notes]
-    for label, proposals in comparison.proposals.items():
-        lines += [f"weights of {label}:", *(f"  {line}" for line in proposals)]
-    lines.append(verdict(comparison))
-    return "\n".join(lines)
-
-
-def verdict(comparison: Comparison) -> str:
-    """Whether everything agrees, in one line."""
-    rows, differing = comparison.rows, comparison.differing
-    word = "agree" if comparison.ok else "DO NOT AGREE"
-    return (
-        f"{word}: {len(rows)} comparisons, {len(differing)} out of tolerance, "
-        f"{len(comparison.missing)} missing"
+def table(
+    rows: Sequence[Row],
+    missing: Sequence[Missing],
+    proposals: Mapping[str, Sequence[str]],
+    *,
+    notes: Sequence[str],
+    ok: bool,
+) -> str:
+    """The summary, what differs or is missing, the maps of weights, and the verdict."""
+    differing = [row for row in rows if not row.ok]
+    lines = summary(rows)
+    lines += shown([f"differs: {row}" for row in differing])
+    lines += shown([f"missing: {one}" for one in missing])
+    lines += notes
+    for label, proposed in proposals.items():
+        lines += [f"weights of {label}:", *(f"  {line}" for line in proposed)]
+    word = "agree" if ok else "DO NOT AGREE"
+    return "\n".join(
+        [
+            *lines,
+            f"{word}: {len(rows)} comparisons, {len(differing)} out of tolerance, "
+            f"{len(missing)} missing",
+        ]
     )
 
 
-def summary(comparison: Comparison) -> list[str]:
+def shown(lines: list[str]) -> list[str]:
+    """The first lines, and how many there are more."""
+    more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
     """A line for each quantity and dtype: per pair the worst error as a share of its tolerance."""
-    pairs = list(dict.fromkeys((row.a, row.b) for row in comparison.rows))
-    quantities = list(dict.fromkeys((row.quantity, row.dtype) for row in comparison.rows))
+    cells: dict[tuple[str, str], dict[tuple[str, str], list[Row]]] = {}
+    for row in rows:
+        line = cells.setdefault((row.quantity, row.dtype), {})
+        line.setdefault((row.a, row.b), []).append(row)
+    pairs = list(dict.fromkeys((row.a, row.b) for row in rows))
     head = ["quantity", "dtype", *(f"{a} / {b}" for a, b in pairs)]
-    body = []
-    for quantity, dtype in quantities:
-        cells = []
-        for pair in pairs:
-            found = [
-                row
-                for row in comparison.rows
-                if (row.quantity, row.dtype, row.a, row.b) == (quantity, dtype, *pair)
-            ]
-            cells.append(mark(found))
-        body.append([quantity, dtype, *cells])
-    return aligned([head, *body])
+    body = [
+        [*place, *(mark(line.get(pair, [])) for pair in pairs)] for place, line in cells.items()
+    ]
+    return aligned([head, *body]) if rows else []
 
 
 def mark(rows: list[Row]) -> str:

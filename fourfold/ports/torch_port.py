@@ -19,6 +19,7 @@ from fourfold.ports.protocol import (
     Recorded,
     WithWeights,
     flattened,
+    nested,
     output_gradient,
 )
 
@@ -153,7 +154,8 @@ def with_parameters(target: Any, dtype: str | None) -> tuple[Any, dict[str, Tens
     if isinstance(target, WithWeights):
         weights = {name: to_native(array, dtype) for name, array in target.weights.items()}
         floats = {name: one for name, one in weights.items() if one.is_floating_point()}
-        return lambda *args, **kwargs: target.function(weights, *args, **kwargs), floats
+        tree = nested(weights)
+        return lambda *args, **kwargs: target.function(tree, *args, **kwargs), floats
     if isinstance(target, nn.Module):
         return target, dict(target.named_parameters())
     return target, {}

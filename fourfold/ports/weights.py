@@ -319,7 +319,7 @@ def fitting(
 def conventional(original: str, target: str, options: Sequence[str]) -> str:
     """A `weight` becomes a `kernel` turned; arrays of like names stay as they are."""
     if last(original) == "weight" and last(target) == "kernel":
-        return next(one for one in reversed(options) if one != "same")
+        return next(one for one in options if one != "same")
     return options[0]
 
 
@@ -358,6 +358,8 @@ def likeness(
     """How much speaks for a pair: the role, the words of the path, and the order."""
     roles = role(a, shape) & role(b, shape)
     path_a, path_b = set(words(a)[:-1]), set(words(b)[:-1])
-    shared = len(path_a & path_b) / max(len(path_a | path_b), 1)
+    shared = path_a & path_b
+    if all(word.isdigit() for word in shared):
+        shared = set()  # a number alone: one framework counts from 0, the other from 1
     order = abs((i + 0.5) / many_a - (j + 0.5) / many_b)
-    return 2 * bool(roles) + shared - 2 * order
+    return 2 * bool(roles) + 2 * len(shared) / max(min(len(path_a), len(path_b)), 1) - order
