@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from fourfold.ports.measurement import (
 from fourfold.ports.protocol import Training
 from fourfold.ports.result import Comparison
 from fourfold.ports.rows import Missing, Row
+from fourfold.ports.sides import Origin
 
 REFERENCE = "reference"
 # A half precision has this many rounding errors of its largest entry: 2⁻¹¹ and 2⁻⁸ for one.
@@ -115,7 +116,7 @@ def compare(
             originals=originals,
         )
         originals = {**measurements[label].weights, **originals}
-    return join(
+    found = join(
         list(measurements.values()),
         chosen,
         reference,
@@ -124,6 +125,9 @@ def compare(
         tolerances=tolerances,
         kind=kind,
     )
+    by_name = {case.name: case for case in chosen}
+    origin = Origin(implementations, by_name, names or {}, layouts or {}, originals)
+    return replace(found, origin=origin)
 
 
 def _check(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fourfold.ports.difference import Entry
+from fourfold.ports.explanation import Explanation, explain, matters
+from fourfold.ports.location import Location, locate, located_in_training
 from fourfold.ports.measurement import Measurement
+from fourfold.ports.protocol import Training
+from fourfold.ports.rounding import Rounding
 from fourfold.ports.rows import Missing, Row
+from fourfold.ports.sides import Origin
 from fourfold.ports.table import table
 
 
@@ -27,6 +32,7 @@ class Comparison:
         notes: what was not compared, and why.
         vacuous: quantities that are zero in every case: zeros would pass for them.
         measurements: what the rows were made from.
+        origin: the implementations and cases, where they were run here.
     """
 
     rows: tuple[Row, ...]
@@ -36,6 +42,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     vacuous: tuple[str, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict, repr=False)
+    origin: Origin | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -60,6 +67,108 @@ class Comparison:
     def first_difference(self) -> Entry | None:
         """The first entry of the first row that is out of tolerance: index and both numbers."""
         return next((row.first for row in self.differing if row.first), None)
+
+    def where(
+        self,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        case: str | None = None,
+        names: Mapping[str, str] | None = None,
+        isolated: bool = True,
+        training: Training | int | None = None,
+    ) -> Location:
+        """Where two implementations differ: their inner modules in pairs, and the first that does.
+
+        Args:
+            a, b: labels; by default those of the row that is farthest out of tolerance.
+            case: its name; by default that of this row.
+            names: {module of a: module of b}; the others are paired by order, name and shape.
+            isolated: whether each module of b is also given the inputs of its counterpart, so that
+                errors do not add up.
+            training: take steps on both sides until a module differs.
+
+        Returns:
+            The location, which prints itself.
+
+        Raises:
+            ValueError: where the implementations were not run here, or for an unknown label.
+        """
+        origin, row = self._chosen(a, b, case)
+        one, other = (origin.side(label, row.case, row.dtype) for label in (row.a, row.b))
+        if training is None:
+            return locate(one, other, names=names, isolated=isolated)
+        steps = Training(steps=training) if isinstance(training, int) else training
+        return located_in_training(one, other, steps, names=names, isolated=isolated)
+
+    def matters(
+        self, a: str | None = None, b: str | None = None, *, case: str | None = None
+    ) -> list[Rounding]:
+        """Whether a difference in float32 is one of rounding: see `fourfold.ports.rounding`.
+
+        Args:
+            a: the label of the original; by default that of the row nearest to its tolerance.
+            b: that of the port.
+            case: the name of the case.
+
+        Returns:
+            A record for each output and gradient, with the errors of both sides.
+
+        Raises:
+            ValueError: where the implementations were not run here, or for an unknown label.
+        """
+        origin, row = self._chosen(a, b, case)
+        return matters(origin, row.a, row.b, row.case)
+
+    def why(
+        self,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        case: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> Explanation:
+        """Why two implementations differ: the traps of porting that make them agree.
+
+        Args:
+            a, b: labels; by default those of the row that is farthest out of tolerance. One of
+                them is in PyTorch: it is run again with one trap at a time.
+            case: the name of the case; by default that of this row.
+            names: {module of a: module of b}, as for `where`.
+
+        Returns:
+            The explanation, which prints itself; false where no trap explains the difference.
+
+        Raises:
+            ValueError: where the implementations were not run here, or for an unknown label.
+        """
+        origin, row = self._chosen(a, b, case)
+        return explain(origin, row.a, row.b, row.case, row.dtype, names=names)
+
+    def _chosen(self, a: str | None, b: str | None, case: str | None) -> tuple[Origin, Row]:
+        """The row to look at: of these labels and this case, the farthest out of tolerance.
+
+        One in float64 comes first, because rounding hides less there.
+        """
+        if self.origin is None:
+            raise ValueError("comparison: expected one that was made here, got one of files")
+        for label in (a, b):
+            if label is not None and label not in self.origin.implementations:
+                known = ", ".join(self.origin.implementations)
+                raise ValueError(f"label: expected one of {known}, got {label!r}")
+        wanted = {label for label in (a, b) if label is not None}
+        rows = [
+            row
+            for row in self.rows
+            if wanted <= {row.a, row.b}
+            and {row.a, row.b} <= self.origin.implementations.keys()
+            and case in (None, row.case)
+            and row.dtype in ("float64", "float32")
+        ]
+        if not rows:
+            raise ValueError("comparison: expected a row of these labels and case, got none")
+        row = max(rows, key=lambda row: (not row.ok, row.dtype == "float64", row.share))
+        return self.origin, replace(row, a=a or row.a, b=b or row.b)
 
     def to_json(self) -> str:
         """The whole result: environments, rows, missing, proposals, notes and whether it is ok."""

@@ -1,0 +1,196 @@
+"""Where two implementations differ, whether it matters, and why: the three answers together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fourfold.agreement import GRADIENT_TOLERANCE, VALUE_TOLERANCE
+from fourfold.ports.location import Location, ModulePair, locate, moved, relative, replayed
+from fourfold.ports.rounding import Rounding, rounding
+from fourfold.ports.sides import Origin, Side
+
+if TYPE_CHECKING:
+    from fourfold.ports.hypotheses import Diagnosis
+
+# So many differing modules are diagnosed; the others would rarely differ for another reason.
+MAX_MODULES = 8
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why two implementations differ in one case: it prints itself.
+
+    Args:
+        a, b: their labels; a is the one in PyTorch that was changed to agree with b.
+        case, dtype: what was looked at.
+        before: {quantity: error} of the whole, relative to the largest entry.
+        diagnoses: what explains it, the simplest first, for each place.
+        after: the error of the whole with the first diagnosis of each place; None where nothing
+            was found.
+        location: the inner modules in pairs.
+        note: why nothing could be tried, if so.
+    """
+
+    a: str
+    b: str
+    case: str
+    dtype: str
+    before: Mapping[str, float]
+    diagnoses: tuple[Diagnosis, ...] = ()
+    after: float | None = None
+    location: Location | None = None
+    note: str = ""
+
+    @property
+    def traps(self) -> list[str]:
+        """The names of the traps that explain the difference, the simplest explanation first."""
+        return list(dict.fromkeys(name for one in self.diagnoses for name in one.traps))
+
+    def __bool__(self) -> bool:
+        return bool(self.diagnoses)
+
+    def __str__(self) -> str:
+        lines = [f"{self.case}, {self.dtype}: {self.a} and {self.b}"]
+        if self.note:
+            return "\n".join([*lines, f"  {self.note}"])
+        lines += [f"  {name}: error {found:.2g}" for name, found in self.before.items()]
+        lines += [f"  {one}" for one in self.diagnoses]
+        if not self.diagnoses:
+            lines.append("  no trap that the tool knows explains the difference")
+        if self.after is not None:
+            lines.append(f"  with {self.a} changed so, the whole differs by {self.after:.2g}")
+        return "\n".join(lines)
+
+
+def explain(
+    origin: Origin,
+    a: str,
+    b: str,
+    case: str,
+    dtype: str,
+    *,
+    names: Mapping[str, str] | None = None,
+    tolerance: float | None = None,
+) -> Explanation:
+    """What explains that two implementations differ in a case: the traps that make them agree.
+
+    Args:
+        origin: what the comparison was made of.
+        a, b: labels; one of them in PyTorch.
+        case: the name of the case.
+        dtype: float64 or float32.
+        names: {module of a: module of b}.
+        tolerance: the error at which they agree; by default that of the comparison.
+
+    Returns:
+        The explanation.
+    """
+    if "torch" not in a.split(":")[0] and "torch" in b.split(":")[0]:
+        a, b = b, a
+        names = {other: one for one, other in (names or {}).items()}
+    original, port = (origin.side(label, case, dtype) for label in (a, b))
+    value_bound = VALUE_TOLERANCE["model", dtype] if tolerance is None else tolerance
+    bound = max(value_bound, GRADIENT_TOLERANCE["model", dtype])
+    got, wanted = original.quantities(), port.quantities()
+    shared = [name for name in wanted if name in got]
+    before = {name: relative(wanted[name], got[name]) for name in shared}
+    differing = {name: found for name, found in before.items() if found > bound}
+    answer = Explanation(a, b, case, dtype, differing)
+    if not differing:
+        return replace(answer, note="they agree")
+    if original.port.framework != "torch":
+        return replace(answer, note=f"traps are tried on a side in PyTorch, got {a} and {b}")
+    values = [name for name in differing if name.startswith("value:")]
+    kept = values or list(differing)
+    location = locate(original, port, names=names, isolated=True, tolerance=value_bound)
+    diagnoses: list[Diagnosis] = []
+    places = [pair for pair in location.differing if pair.isolated is not None]
+    for pair in places[:MAX_MODULES]:
+        diagnoses += _of_module(original, port, location, pair, value_bound)
+    if not diagnoses:
+        diagnoses = _of_whole(original, wanted, kept, bound)
+    answer = replace(answer, location=location, diagnoses=tuple(diagnoses))
+    return replace(answer, after=_after(original, wanted, kept, diagnoses))
+
+
+def _of_module(
+    original: Side, port: Side, location: Location, pair: ModulePair, bound: float
+) -> list[Diagnosis]:
+    """The diagnoses of one inner module, on the original's inputs."""
+    from fourfold.ports.hypotheses import diagnose
+
+    ours, theirs = (side.recorded() for side in (original, port))
+    call = ours[pair.index_a]
+    outputs = replayed(call, theirs[pair.index_b], port)
+    if outputs is None:
+        return []
+
+    def run() -> dict[str, np.ndarray]:
+        return {"output": original.replayed(pair.a, call.inputs)[0]}
+
+    return diagnose(run, {"output": moved(outputs[0], pair.from_b)}, bound, pair.a)
+
+
+def _of_whole(
+    original: Side, wanted: Mapping[str, np.ndarray], kept: list[str], bound: float
+) -> list[Diagnosis]:
+    """The diagnoses of the whole, where no inner module is to blame."""
+    from fourfold.ports.hypotheses import diagnose
+
+    gradients = any(name.startswith("gradient:") for name in kept)
+
+    def run() -> dict[str, np.ndarray]:
+        got = original.quantities(gradients=gradients)
+        return {name: got[name] for name in kept}
+
+    return diagnose(run, {name: wanted[name] for name in kept}, bound)
+
+
+def _after(
+    original: Side, wanted: Mapping[str, np.ndarray], kept: list[str], found: list[Diagnosis]
+) -> float | None:
+    """The error of the whole, with the first diagnosis of each place."""
+    from fourfold.ports.hypotheses import Edited
+
+    if not found:
+        return None
+    firsts: dict[str, Diagnosis] = {}
+    for one in found:
+        firsts.setdefault(one.module, one)
+    edits = [replace(edit, module=one.module) for one in firsts.values() for edit in one.edits]
+    if any(edit.module and edit.index is not None for edit in edits):
+        return None  # calls are numbered within the module
+    with Edited(edits, original.target):
+        got = original.quantities()
+    return max((relative(wanted[name], got[name]) for name in kept), default=math.nan)
+
+
+def matters(origin: Origin, a: str, b: str, case: str, *, gradients: bool = True) -> list[Rounding]:
+    """Whether rounding explains a difference in float32: see `fourfold.ports.rounding`.
+
+    Args:
+        origin: what the comparison was made of.
+        a: the original's label.
+        b: the port's.
+        case: the name of the case.
+        gradients: whether gradients are looked at too.
+    """
+    rounded = replace(origin, cases={case: origin.cases[case].cast("float32")})
+    original, port = (rounded.side(label, case, "float32") for label in (a, b))
+    exact = rounded.side(a, case, "float64")
+    weights = {
+        name: one.astype(exact_one.dtype)
+        for (name, one), exact_one in zip(
+            original.port.weights(original.target).items(),
+            exact.port.weights(exact.target).values(),
+            strict=True,
+        )
+    }
+    if weights:
+        exact = exact.with_weights(weights)
+    return rounding(exact, original, port.quantities(gradients=gradients), gradients=gradients)

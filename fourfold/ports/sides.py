@@ -1,0 +1,117 @@
+"""One side of a comparison, ready to be run again: built, with its weights, for one case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from fourfold.definition import Arrays, Case
+from fourfold.ports import port as load_port
+from fourfold.ports.calling import resolved
+from fourfold.ports.measurement import Layouts, Measurement, Run
+from fourfold.ports.protocol import Port, Recorded, Training
+from fourfold.ports.training import train
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a comparison was made of: the arguments of `compare` that say how a side is built.
+
+    Args:
+        implementations: {label: implementation}.
+        cases: {name: case}.
+        names, layouts: {label: map}.
+        originals: {case: {name: array}}: the weights of the implementation that has the originals.
+    """
+
+    implementations: Mapping[str, Any]
+    cases: Mapping[str, Case]
+    names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    layouts: Mapping[str, Layouts] = field(default_factory=dict)
+    originals: Mapping[str, Arrays] = field(default_factory=dict)
+
+    def side(self, label: str, case: str, dtype: str) -> Side:
+        """The implementation of this label, built for this case."""
+        return side_of(
+            self.implementations[label],
+            self.cases[case],
+            label.partition(":")[0],
+            dtype,
+            label=label,
+            names=self.names.get(label),
+            layouts=self.layouts.get(label),
+            originals=self.originals,
+        )
+
+
+@dataclass(frozen=True)
+class Side:
+    """An implementation with its weights, and the case in its own names and layouts.
+
+    Args:
+        label: what the user calls it.
+        port: its adapter.
+        target: what the adapter has built.
+        case: under the implementation's names.
+        given: the case as the user gave it, in the dtype.
+        run: gives results the names of the case back.
+    """
+
+    label: str
+    port: Port
+    target: Any = field(repr=False)
+    case: Case = field(repr=False)
+    given: Case = field(repr=False)
+    run: Run = field(repr=False)
+
+    def quantities(self, *, gradients: bool = True) -> dict[str, np.ndarray]:
+        """value:NAME of the outputs and gradient:NAME of the inputs, under the case's names."""
+        wanted = gradients and self.port.differentiates and self.given.differentiate
+        measured = self.port.call(self.target, self.case, gradients=wanted)
+        return self.run.named(measured)
+
+    def recorded(self) -> list[Recorded]:
+        """The calls of the inner modules; none for a function."""
+        if isinstance(getattr(self.target, "function", self.target), FunctionType):
+            return []
+        return self.port.record(self.target, self.case)
+
+    def replayed(self, name: str, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The outputs of an inner module for these inputs."""
+        return self.port.replay(self.target, name, inputs)
+
+    def trained(self, training: Training) -> Side:
+        """The same with the weights after a training."""
+        weights = train(self.port, self.target, [self.case], training).weights
+        return self.with_weights(weights)
+
+    def with_weights(self, arrays: Arrays) -> Side:
+        """The same with other weights."""
+        return replace(self, target=self.port.with_weights(self.target, arrays))
+
+
+def side_of(
+    target: Any,
+    case: Case,
+    framework: str,
+    dtype: str,
+    *,
+    label: str | None = None,
+    names: Mapping[str, str] | None = None,
+    layouts: Layouts | None = None,
+    originals: Mapping[str, Arrays] | None = None,
+) -> Side:
+    """An implementation built for a case in a dtype; the arguments are those of `measure`."""
+    port = load_port(framework)
+    found = Measurement(label or framework, framework)
+    run = Run(
+        found, port, resolved(target), dict(names or {}), dict(layouts or {}), originals or {}
+    )
+    given = case.cast(dtype)
+    adapted = run.adapted(given)
+    built, _ = run.built(given, adapted, dtype)
+    return Side(found.label, port, built, adapted, given, run)
