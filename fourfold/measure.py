@@ -17,15 +17,35 @@ from fourfold.definition import Arrays, Case, Cell, Operation, SparseInput, upst
 Change = Callable[[Case, str, np.ndarray], Case]
 
 
-_expected: dict[str, dict[str, np.ndarray]] = {}
+_expected: dict[Any, dict[str, np.ndarray]] = {}
 
 
 def expected(cell: Cell) -> dict[str, np.ndarray]:
-    """The quantities of the reference, in float64, from inputs rounded to the cell's dtype."""
-    if str(cell) not in _expected:
+    """The quantities of the reference, in float64, from inputs rounded to the cell's dtype.
+
+    What calls the same reference with the same arrays is computed once: a loss and its layer, and
+    both dtypes of whole numbers.
+    """
+    case = _rounded(cell)
+    arguments = (case.inputs, case.options, case.weights, case.flat, case.gradients, case.fixed)
+    key = (cell.operation.reference, cell.differentiate, *map(_content, arguments))
+    if key not in _expected:
         values = expected_values(cell)
-        _expected[str(cell)] = values | _gradients(cell, values)
-    return _expected[str(cell)]
+        _expected[key] = values | _gradients(cell, values)
+    return dict(_expected[key])
+
+
+def _content(value: Any) -> Any:
+    """What a value holds, to look it up by: equal arrays have equal contents."""
+    if isinstance(value, SparseInput):
+        return "sparse", _content(value.array)  # which has no gradient
+    if isinstance(value, np.ndarray):
+        return value.shape, str(value.dtype), value.tobytes()
+    if isinstance(value, Mapping):
+        return tuple((name, _content(one)) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_content, value))
+    return value if callable(value) else repr(value)
 
 
 def expected_values(cell: Cell) -> dict[str, np.ndarray]:
@@ -90,17 +110,18 @@ def differences(
         return float(sum((values[name] * factor).sum() for name, factor in factors.items()))
 
     def derivative(name: str, value: np.ndarray, change: Change) -> np.ndarray:
-        result = np.empty_like(value)
+        result = np.zeros_like(value)
+        moves = np.ones(value.shape, bool)
+        if name in case.flat:
+            moves[case.flat[name]] = False
         length = step * (np.abs(value).max(initial=0) or 1)
-        for index in np.ndindex(value.shape):
+        for index in map(tuple, np.argwhere(moves)):
             moved = value.copy()
             moved[index] = value[index] + length
             above = total(change(case, name, moved))
             moved[index] = value[index] - length
             below = total(change(case, name, moved))
             result[index] = (above - below) / (2 * length)
-        if name in case.flat:
-            result[case.flat[name]] = 0
         return result
 
     inputs = {

@@ -298,7 +298,10 @@ def theano_environment(task: Task, arguments: argparse.Namespace) -> dict[str, s
         # keys hold hashes of strings, which must not change for the compiled code to be found.
         flags = [f"base_compiledir={arguments.theano_cache / (task.component or 'all')}"]
     else:
-        flags = ["cxx=", "optimizer=fast_compile", f"base_compiledir={arguments.theano_cache}"]
+        # Most graphs run once: rewriting one takes longer than it saves, and so does noting for
+        # every node which line made it. Equal nodes are merged.
+        flags = ["cxx=", "optimizer=merge", "traceback__limit=0"]
+        flags.append(f"base_compiledir={arguments.theano_cache}")
     flags += filter(None, [os.environ.get("THEANO_FLAGS")])
     return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
 

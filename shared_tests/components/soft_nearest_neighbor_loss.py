@@ -65,6 +65,8 @@ WITH_NAN = BATCH | {
     "embeddings": np.where(np.arange(55).reshape(11, 5) == 7, np.nan, FAR["embeddings"])
 }
 PIXELS, NUMBERS = digits(17)
+# The middle of each image: every entry is moved for a difference of the reference.
+PIXELS = PIXELS.reshape(17, 8, 8)[:, 2:6, 2:6].reshape(17, 16)
 DIGITS = {"embeddings": PIXELS, "labels": NUMBERS}
 COLD = {"temperature": 1e-2}
 CENTRED = BATCH["embeddings"] - BATCH["embeddings"].mean(axis=0)

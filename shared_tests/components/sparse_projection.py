@@ -6,7 +6,15 @@ import textwrap
 
 import numpy as np
 
-from fourfold.definition import BadInput, Case, Definition, Mutant, Operation, SparseInput
+from fourfold.definition import (
+    BadInput,
+    Case,
+    Definition,
+    Mutant,
+    Operation,
+    SparseInput,
+    upstream,
+)
 from shared_tests.fixtures import digits, docstring_tokens, normal
 
 LAYOUTS = ("csr", "csc", "coo")
@@ -55,13 +63,23 @@ WORDS = bags_of_words(textwrap, 53)
 PIXELS, _ = digits(13)
 
 
-def case(name, x, out_features=5, differentiate=True, **options):
+def of_the_product(case):
+    """The gradients of Σ G ⊙ (x·W + b): for many features, which differences take one by one."""
+    x, weight = case.inputs["x"], case.weights["weight"]
+    dense = x.array if isinstance(x, SparseInput) else x
+    slopes = upstream((len(dense), case.options["out_features"]))
+    gradients = {"weight": dense.T @ slopes, "bias": slopes.sum(axis=0)}
+    return gradients if dense is not x else {"x": slopes @ weight.T, **gradients}
+
+
+def case(name, x, out_features=5, differentiate=True, gradients=None, **options):
     in_features = x.shape[1] if isinstance(x, np.ndarray) else x.array.shape[1]
     weights = {"weight": normal(in_features, out_features, seed=2)}
     if options.get("bias", True):
         weights["bias"] = normal(out_features, seed=3)
     sizes = {"in_features": in_features, "out_features": out_features}
-    return Case(name, {"x": x}, {**sizes, **options}, weights, differentiate)
+    options = {**sizes, **options}
+    return Case(name, {"x": x}, options, weights, differentiate, gradients=gradients)
 
 
 def each(name, x, **options):
@@ -82,8 +100,8 @@ DEFINITION = Definition(
                 *each("all zero", np.zeros((3, 7))),
                 *each("one row", X[1:2]),
                 *each("empty batch", X[:0]),
-                *each("docstrings", WORDS, out_features=3),
-                *each("digits", PIXELS, out_features=2),
+                *each("docstrings", WORDS, out_features=3, gradients=of_the_product),
+                *each("digits", PIXELS, out_features=2, gradients=of_the_product),
                 case("full", SparseInput(normal(5, 7, seed=4))),
                 case("one feature out", SparseInput(X), out_features=1),
                 # Where nothing is stored, a NaN in the weight is not met.

@@ -376,7 +376,7 @@ def test_the_command_says_what_agrees_and_how_it_was_made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("compiled", "wanted"), [(False, "cxx=,optimizer=fast_compile,"), (True, "base_compiledir=")]
+    ("compiled", "wanted"), [(False, "cxx=,optimizer=merge,"), (True, "base_compiledir=")]
 )
 def test_theano_computes_as_python_unless_asked_to_compile(monkeypatch, tmp_path, compiled, wanted):
     monkeypatch.delenv("THEANO_FLAGS", raising=False)
