@@ -92,6 +92,50 @@ def cases_from_shapes(
     return cases
 
 
+def cases_from_strategies(
+    strategies: Mapping[str, Any],
+    count: int = 10,
+    *,
+    options: Mapping[str, Any] | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> list[Case]:
+    """Cases that hypothesis draws, the same ones each time.
+
+    Args:
+        strategies: {input: strategy}, such as those of `hypothesis.extra.numpy.arrays`.
+        count: how many at most; hypothesis draws fewer where there are no more.
+        options: keyword arguments of the implementations.
+        weights: one mapping for all implementations.
+
+    Returns:
+        The cases, `drawn 0` and so on.
+
+    Raises:
+        ImportError: where hypothesis is not installed.
+    """
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import strategies as st
+
+    drawn: list[Mapping[str, Any]] = []
+    once = settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def draw(inputs: Mapping[str, Any]) -> None:
+        drawn.append(inputs)
+
+    once(given(st.fixed_dictionaries(dict(strategies)))(draw))()
+    return [
+        Case(f"drawn {index}", inputs, dict(options or {}), weights)
+        for index, inputs in enumerate(drawn)
+    ]
+
+
 def _sizes(shape: Shape) -> tuple[int, ...]:
     return shape.shape if isinstance(shape, Integers) else tuple(shape)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from fourfold.ports.protocol import Training
 from fourfold.ports.result import Comparison
 from fourfold.ports.rows import Missing, Row
 from fourfold.ports.sides import Origin
+from fourfold.ports.turning import turned
 
 REFERENCE = "reference"
 # A half precision has this many rounding errors of its largest entry: 2⁻¹¹ and 2⁻⁸ for one.
@@ -57,6 +59,7 @@ def compare(
     layouts: Mapping[str, Layouts] | None = None,
     tolerances: Mapping[str, float] | None = None,
     kind: str = "layer",
+    weights: Arrays | str | None = None,
 ) -> Comparison:
     """Whether implementations agree: values, gradients, dtypes, on request a training.
 
@@ -83,6 +86,8 @@ def compare(
         tolerances: {pattern: tolerance}, where a pattern is a dtype, or "QUANTITY DTYPE" such as
             "gradient:* float32". The last one that fits counts.
         kind: "layer" or "model", for the tolerances.
+        weights: {name: array} for the cases that have none; or the name of the implementation
+            whose weights all others are given, modules too.
 
     Returns:
         The comparison.
@@ -98,25 +103,43 @@ def compare(
     """
     chosen = [cases] if isinstance(cases, Case) else list(cases)
     _check(implementations, chosen, reference, dtypes, names, layouts, kind)
+    if isinstance(weights, str) and weights not in implementations:
+        raise ValueError(f"weights: expected one of {', '.join(implementations)}, got {weights!r}")
+    if weights is not None and not isinstance(weights, str):
+        chosen = [replace(one, weights=one.weights or dict(weights)) for one in chosen]
     steps = Training(steps=training) if isinstance(training, int) else training
-    order = sorted(implementations, key=lambda label: label != reference)  # the original first
+    original = weights if isinstance(weights, str) else reference
+    order = sorted(implementations, key=lambda label: label != original)  # the original first
     measurements: dict[str, Measurement] = {}
     originals: dict[str, Arrays] = {}
+    known = {label: dict(one) for label, one in (layouts or {}).items()}
     for label in order:
-        measurements[label] = measure(
+        run = partial(
+            measure,
             implementations[label],
-            chosen,
             framework=label.partition(":")[0],
             label=label,
-            dtypes=dtypes,
             gradients=gradients,
-            training=steps,
             names=(names or {}).get(label),
-            layouts=(layouts or {}).get(label),
             originals=originals,
+            carry=isinstance(weights, str),
         )
-        originals = {**measurements[label].weights, **originals}
-    found = join(
+        turns = known.get(label, {})
+        found = run(chosen, dtypes=dtypes, training=steps, layouts=turns)
+        if measurements and found.choices:
+
+            def again(more: Mapping[str, str], run: Any = run, turns: Any = turns) -> Measurement:
+                once: Measurement = run(chosen[:1], dtypes=dtypes[:1], layouts={**turns, **more})
+                return once
+
+            shown, lines = turned(again, found, measurements[order[0]])
+            if lines:
+                known[label] = {**turns, **shown}
+                found = run(chosen, dtypes=dtypes, training=steps, layouts=known[label])
+                found.proposals += lines
+        measurements[label] = found
+        originals = {**found.weights, **originals}
+    result = join(
         list(measurements.values()),
         chosen,
         reference,
@@ -126,8 +149,10 @@ def compare(
         kind=kind,
     )
     by_name = {case.name: case for case in chosen}
-    origin = Origin(implementations, by_name, names or {}, layouts or {}, originals)
-    return replace(found, origin=origin)
+    origin = Origin(
+        implementations, by_name, names or {}, known, originals, carry=isinstance(weights, str)
+    )
+    return replace(result, origin=origin)
 
 
 def _check(

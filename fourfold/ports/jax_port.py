@@ -59,6 +59,9 @@ class JaxPort:
         names = ("jax", "flax") if nnx else ("jax",)
         return {name: importlib.metadata.version(name) for name in (*names, "numpy")}
 
+    def holds_weights(self, target: Any) -> bool:
+        return isinstance(target, tuple) or bool(nnx and isinstance(target, nnx.Module))
+
     def build(self, target: Any, case: Case, dtype: str) -> Any:
         weights = None
         if isinstance(target, tuple):
@@ -100,7 +103,7 @@ class JaxPort:
                 return run(target, inputs | inner, case, parameters | changed)
 
             if gradients:
-                found, derivatives = differentiated(outputs, sources, loss)
+                found, derivatives = differentiated(outputs, sources, case, loss)
                 arrays = [to_array(one) for one in derivatives]
             else:
                 found, arrays = outputs(sources), []
@@ -145,7 +148,7 @@ class JaxPort:
 
                 return run(target, inputs, case, parameters, add)
 
-            _, found = differentiated(outputs, zeros, "upstream")
+            _, found = differentiated(outputs, zeros, case, "upstream")
             gradients = iter(map(to_array, found))
             return [
                 Recorded(
@@ -345,15 +348,18 @@ def observed(module: Any, change: Change | None) -> Iterator[None]:
 
 
 def differentiated(
-    function: Callable[[Sequence[Any]], dict[str, Any]], sources: Sequence[Any], loss: str
+    function: Callable[[Sequence[Any]], dict[str, Any]],
+    sources: Sequence[Any],
+    case: Case,
+    loss: str,
 ) -> tuple[dict[str, Any], list[Any]]:
     """The outputs, and the gradients of the loss by the sources."""
 
     def total(moved: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
         outputs = function(moved)
         parts = [
-            jnp.sum(value * jax.lax.stop_gradient(factor(value, loss)))
-            for value in outputs.values()
+            jnp.sum(value * jax.lax.stop_gradient(factor(value, loss, last=name in case.channels)))
+            for name, value in outputs.items()
             if is_float(value)
         ]
         return sum(parts[1:], parts[0]) if parts else jnp.zeros(()), outputs
@@ -362,11 +368,11 @@ def differentiated(
     return outputs, list(found)
 
 
-def factor(value: Any, loss: str) -> Any:
+def factor(value: Any, loss: str, *, last: bool) -> Any:
     """The loss's derivative by an output."""
     if loss == "squares":
         return value / max(value.size, 1)
-    return jnp.asarray(output_gradient(np.zeros(value.shape), loss), value.dtype)
+    return jnp.asarray(output_gradient(np.zeros(value.shape), loss, last=last), value.dtype)
 
 
 def below(tree: Any, path: Sequence[str]) -> Any:

@@ -48,6 +48,9 @@ class KerasPort:
                 continue
         return installed
 
+    def holds_weights(self, target: Any) -> bool:
+        return isinstance(target, keras.Layer) and target.built
+
     def build(self, target: Any, case: Case, dtype: str) -> Any:
         with computing_in(dtype):
             if isinstance(target, type):
@@ -85,7 +88,7 @@ class KerasPort:
                 return run(function, inputs | inner, case, parameters | changed)
 
             if gradients:
-                found, derivatives = DIFFERENTIATED[BACKEND](outputs, sources, loss)
+                found, derivatives = DIFFERENTIATED[BACKEND](outputs, sources, case, loss)
             else:
                 found, derivatives = outputs(sources), []
             arrays = [to_array(one) for one in derivatives]
@@ -107,12 +110,89 @@ class KerasPort:
         return WithWeights(target, {**self.weights(target), **arrays})
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
-        raise NotImplementedError("record: expected torch, got keras")
+        function, weights, _ = with_parameters(target, case)
+        calls: list[tuple[str, str, list[np.ndarray], list[Any]]] = []
+        with computing_in(float_dtype(case, weights)):
+            inputs, parameters = natives(case.inputs, None), natives(weights, None)
+
+            def remember(name: str, kind: str, taken: tuple[Any, ...], given: Any) -> Any:
+                arrays = [to_array(one) for one in keras.tree.flatten(taken) if is_tensor(one)]
+                calls.append((name, kind, arrays, keras.tree.flatten(given)))
+                return given
+
+            with observed(function, remember):
+                run(function, inputs, case, parameters)
+            # Adding zeros to an output, and differentiating by them, gives the output's gradient.
+            zeros = [keras.ops.zeros_like(one) for *_, given in calls for one in given]
+
+            def outputs(added: Sequence[Any]) -> Tensors:
+                remaining = iter(added)
+
+                def add(name: str, kind: str, taken: tuple[Any, ...], given: Any) -> Any:
+                    return keras.tree.map_structure(lambda one: one + next(remaining), given)
+
+                with observed(function, add):
+                    return run(function, inputs, case, parameters)
+
+            _, found = DIFFERENTIATED[BACKEND](outputs, zeros, case, "upstream")
+            gradients = iter(map(to_array, found))
+            return [
+                Recorded(
+                    name,
+                    kind,
+                    tuple(taken),
+                    tuple(map(to_array, given)),
+                    tuple(next(gradients) for _ in given),
+                )
+                for name, kind, taken, given in calls
+            ]
 
     def replay(
         self, target: Any, name: str, inputs: Sequence[np.ndarray]
     ) -> tuple[np.ndarray, ...]:
-        raise NotImplementedError("replay: expected torch, got keras")
+        function = getattr(target, "function", target)
+        inner = {one: layer for layer, one in inner_layers(function)}
+        if name not in inner:
+            known = ", ".join(inner)
+            raise ValueError(f"name: expected an inner layer, one of {known}, got {name!r}")
+        weights = self.weights(target)
+        places = variables(function)
+        with computing_in(str(inputs[0].dtype)):
+            mapping = [(places[one], keras.ops.convert_to_tensor(weights[one])) for one in weights]
+            with keras.StatelessScope(state_mapping=mapping):
+                outputs = inner[name](*map(keras.ops.convert_to_tensor, inputs))
+            return tuple(map(to_array, keras.tree.flatten(outputs)))
+
+
+def inner_layers(layer: Any, path: str = "") -> Iterator[tuple[Any, str]]:
+    """The layers within a layer with their paths, numbered as `variables` does."""
+    numbers: dict[str, int] = {}
+    for one in getattr(layer, "_layers", []):
+        base = numbered(one.name)
+        number = numbers[base] = numbers.get(base, -1) + 1
+        name = f"{path}{base}_{number}" if number else f"{path}{base}"
+        yield one, name
+        yield from inner_layers(one, f"{name}.")
+
+
+@contextmanager
+def observed(layer: Any, change: Callable[..., Any]) -> Iterator[None]:
+    """While it lasts, the outputs of every inner layer pass through `change`."""
+    names = {id(one): name for one, name in inner_layers(layer)}
+    original = keras.Layer.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = original(self, *args, **kwargs)
+        if id(self) not in names:
+            return outputs
+        taken = (*args, *kwargs.values())
+        return change(names[id(self)], type(self).__name__, taken, outputs)
+
+    keras.Layer.__call__ = call
+    try:
+        yield
+    finally:
+        keras.Layer.__call__ = original
 
 
 @contextmanager
@@ -199,7 +279,7 @@ def variables(layer: Any) -> dict[str, Any]:
         parts = parts[1:] if len(parts) > 1 and parts[0] == layer.name else parts
         named: list[str] = []
         for part in parts[:-1]:
-            base = re.sub(r"_\d+$", "", part)
+            base = numbered(part)
             known = numbers.setdefault(("/".join(named), base), {})
             number = known.setdefault(part, len(known))
             named.append(f"{base}_{number}" if number else base)
@@ -207,6 +287,15 @@ def variables(layer: Any) -> dict[str, Any]:
         same = sum(each == name or each.startswith(f"{name} ") for each in found)
         found[f"{name} {same}" if same else name] = one
     return found
+
+
+def numbered(name: str) -> str:
+    """The name of a layer without the number that Keras has given it."""
+    return re.sub(r"_\d+$", "", name)
+
+
+def is_tensor(value: Any) -> bool:
+    return keras.ops.is_tensor(value) or isinstance(value, np.ndarray)
 
 
 def run(function: Any, inputs: Tensors, case: Case, parameters: Tensors) -> Tensors:
@@ -251,45 +340,45 @@ def dtype_name(value: Any) -> str:
     return str(keras.backend.standardize_dtype(value.dtype))
 
 
-def total(outputs: Tensors, loss: str) -> Any:
+def total(outputs: Tensors, case: Case, loss: str) -> Any:
     """What is differentiated: its derivative by each output is that of the loss."""
     parts = []
-    for value in outputs.values():
+    for name, value in outputs.items():
         if "float" in dtype_name(value):
-            factor = output_gradient_of(value, loss)
+            factor = output_gradient_of(value, loss, last=name in case.channels)
             parts.append(keras.ops.sum(value * factor))
     return sum(parts[1:], parts[0]) if parts else None
 
 
-def output_gradient_of(value: Any, loss: str) -> Any:
+def output_gradient_of(value: Any, loss: str, *, last: bool) -> Any:
     if loss == "squares":
         return keras.ops.stop_gradient(value) / max(int(np.prod(value.shape)), 1)
     shape = tuple(int(size) for size in value.shape)
-    return keras.ops.cast(output_gradient(np.zeros(shape), loss), dtype_name(value))
+    return keras.ops.cast(output_gradient(np.zeros(shape), loss, last=last), dtype_name(value))
 
 
 def by_tensorflow(
-    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], case: Case, loss: str
 ) -> tuple[Tensors, list[Any]]:
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(sources)
         outputs = function(sources)
-        summed = total(outputs, loss)
+        summed = total(outputs, case, loss)
     zero = tf.UnconnectedGradients.ZERO
     found = tape.gradient(summed, sources, unconnected_gradients=zero)
     return outputs, [tf.convert_to_tensor(one) for one in found]  # IndexedSlices become dense
 
 
 def by_torch(
-    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], case: Case, loss: str
 ) -> tuple[Tensors, list[Any]]:
     import torch
 
     moved = [one.detach().requires_grad_() for one in sources]
     outputs = function(moved)
-    summed = total(outputs, loss)
+    summed = total(outputs, case, loss)
     if summed is None or not summed.requires_grad:
         return outputs, [torch.zeros_like(one) for one in moved]
     found = torch.autograd.grad(summed, moved, allow_unused=True)
@@ -300,13 +389,13 @@ def by_torch(
 
 
 def by_jax(
-    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], loss: str
+    function: Callable[[Sequence[Any]], Tensors], sources: Sequence[Any], case: Case, loss: str
 ) -> tuple[Tensors, list[Any]]:
     import jax
 
     def summed(moved: Sequence[Any]) -> tuple[Any, Tensors]:
         outputs = function(moved)
-        found = total(outputs, loss)
+        found = total(outputs, case, loss)
         return jax.numpy.zeros(()) if found is None else found, outputs
 
     (_, outputs), found = jax.value_and_grad(summed, has_aux=True)(list(sources))

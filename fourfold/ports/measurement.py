@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from fourfold.ports import port as load_port
 from fourfold.ports.calling import resolved
 from fourfold.ports.protocol import Measured, Port, Training, WithWeights, is_float_array
 from fourfold.ports.training import train
-from fourfold.ports.weights import WeightMap, given, propose
+from fourfold.ports.weights import WeightMap, given, linked, propose
 
 HALVES = ("float16", "bfloat16")
 LAST = "channels last"  # the layout of an input or output that is (batch, *space, channels)
@@ -40,6 +40,7 @@ class Measurement:
         errors: {(case, dtype): what was raised}.
         weights: {case: {name: array}}, where the weights of this implementation are the original.
         proposals: the lines of its map of weights.
+        choices: {original: other layouts that its array would fit in}.
         notes: what was not compared, and why.
         differentiates: whether it has gradients.
     """
@@ -52,6 +53,7 @@ class Measurement:
     errors: dict[Point, str] = field(default_factory=dict)
     weights: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     proposals: list[str] = field(default_factory=list)
+    choices: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     differentiates: bool = True
 
@@ -73,6 +75,7 @@ class Measurement:
             "dtypes": [[*point, names] for point, names in self.dtypes.items()],
             "errors": [[*point, error] for point, error in self.errors.items()],
             "proposals": self.proposals,
+            "choices": self.choices,
             "notes": self.notes,
             "differentiates": self.differentiates,
         }
@@ -111,6 +114,7 @@ def measure(
     names: Mapping[str, str] | None = None,
     layouts: Layouts | None = None,
     originals: Mapping[str, Arrays] | None = None,
+    carry: bool = False,
 ) -> Measurement:
     """Run one implementation on all cases; what raises costs its own case and dtype alone.
 
@@ -126,6 +130,7 @@ def measure(
         layouts: {name: layout}.
         originals: {case: {name: array}}, the weights of another implementation, for cases that
             have none of their own.
+        carry: whether a module is given these too, and does not keep its own.
 
     Returns:
         The measurement.
@@ -145,7 +150,7 @@ def measure(
         return found
     found.versions = port.versions()
     found.differentiates = port.differentiates
-    run = Run(found, port, target, dict(names or {}), dict(layouts or {}), originals or {})
+    run = Run(found, port, target, dict(names or {}), dict(layouts or {}), originals or {}, carry)
     for case in cases:
         for dtype in dtypes:
             if dtype not in port.dtypes:
@@ -177,6 +182,7 @@ class Run:
     names: dict[str, str]
     layouts: dict[str, Any]
     originals: Mapping[str, Arrays]
+    carry: bool = False
 
     def measure(self, case: Case, dtype: str, gradients: bool) -> None:
         """The quantities of a case in a dtype."""
@@ -249,13 +255,22 @@ class Run:
         }
         self.channels = set(case.channels)
         fixed = {self.names.get(name, name) for name in case.fixed}
-        return replace(case, inputs=inputs, fixed=fixed)
+        last = [
+            self.names.get(name, name)
+            for name in {*self.channels, *self.layouts}
+            if self.has_channels_last(name, self.channels)
+        ]
+        return replace(case, inputs=inputs, fixed=fixed, channels=last)
+
+    def has_channels_last(self, name: str, channels: Collection[str]) -> bool:
+        """Whether an input or output has its channels last in this implementation."""
+        default = LAST if name in channels and self.port.framework in CHANNELS_LAST else "same"
+        return bool(self.layouts.get(name, default) == LAST)
 
     def moved(self, name: str, value: Any, to: int, case: Case | None = None) -> Any:
         """An input with its channels where the implementation wants them, or an output back."""
-        channels = self.channels if case is None else set(case.channels)
-        default = LAST if name in channels and self.port.framework in CHANNELS_LAST else "same"
-        if self.layouts.get(name, default) != LAST or not isinstance(value, np.ndarray):
+        channels = self.channels if case is None else case.channels
+        if not isinstance(value, np.ndarray) or not self.has_channels_last(name, channels):
             return value
         return np.moveaxis(value, 1, -1) if to == -1 else np.moveaxis(value, -1, 1)
 
@@ -292,8 +307,12 @@ class Run:
             )
         links = propose(originals, own, self.names, self.layouts)
         self.found.proposals = links.lines()
-        if not loaded and not isinstance(self.target, type):
+        if not loaded and not self.carry and self.port.holds_weights(self.target):
+            self.found.proposals += not_turned(links, originals, own)
             return built, Weights(originals, links, links.back(own, originals))
+        self.found.choices = {
+            link.originals[0]: list(link.others) for link in links.links if link.others
+        }
         if links.unmatched_targets:
             missing = ", ".join(links.unmatched_targets)
             raise ValueError(
@@ -306,7 +325,7 @@ class Run:
     def start(self, own: Arrays) -> dict[str, np.ndarray]:
         """The weights of a module as they are; those of a new one so that all are different."""
         exact = {name: one.astype(np.float64) for name, one in own.items()}
-        return started(exact) if isinstance(self.target, type) else exact
+        return exact if self.port.holds_weights(self.target) else started(exact)
 
 
 @dataclass(frozen=True)
@@ -322,6 +341,28 @@ class Weights:
 
     def back(self, weights: Arrays) -> dict[str, np.ndarray]:
         return self.links.back(weights, self.originals) if self.originals else {}
+
+
+def not_turned(links: WeightMap, originals: Arrays, own: Arrays) -> list[str]:
+    """A line for each array that a module holds in another layout than it should."""
+    lines = []
+    for link in links.links:
+        if not link.others:
+            continue
+        (name,) = link.originals
+        kept = own[link.target]
+        wanted = links.forward(originals)[link.target]
+        for layout in link.others:
+            shapes = {name: originals[name].shape}
+            other = linked(shapes, (name,), link.target, kept.shape, layout)
+            if other is None or np.allclose(kept, wanted):
+                continue
+            if np.allclose(kept, WeightMap((other,)).forward(originals)[link.target]):
+                lines.append(
+                    f"{link.target}: holds {name} as {layout!r}, expected {link.layout!r}: "
+                    "its shape does not show that it was not turned"
+                )
+    return lines
 
 
 def takes_weights(function: Any, case: Case) -> bool:

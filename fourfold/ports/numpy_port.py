@@ -21,6 +21,9 @@ class NumpyPort:
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}
 
+    def holds_weights(self, target: Any) -> bool:
+        return False
+
     def build(self, target: Any, case: Case, dtype: str) -> Any:
         return target(**case.options) if isinstance(target, type) else target
 

@@ -124,6 +124,10 @@ class Port(Protocol):
         """The framework and what it computes with, as {package: version}."""
         ...
 
+    def holds_weights(self, target: Any) -> bool:
+        """Whether the user's target has weights of its own: no function, and no class."""
+        ...
+
     def build(self, target: Any, case: Case, dtype: str) -> Any:
         """The target ready to be called, a copy, with its weights in this dtype."""
         ...
@@ -141,7 +145,8 @@ class Port(Protocol):
 
         Args:
             target: from `build`.
-            case: its arrays are given as they are, or in `dtype`.
+            case: its arrays are given as they are, or in `dtype`. Its `channels` are those outputs
+                whose channels are last here.
             gradients: whether to differentiate too.
             dtype: a half precision, in which the floating inputs are given.
             loss: what is differentiated, as in `Training`.
@@ -200,12 +205,18 @@ def flattened(outputs: Any, name: str = "output") -> Mapping[str, Any]:
     }
 
 
-def output_gradient(output: np.ndarray, loss: str) -> np.ndarray:
-    """The loss's derivative by one output: "upstream", "squares" or "output", as in `Training`."""
+def output_gradient(output: np.ndarray, loss: str, *, last: bool = False) -> np.ndarray:
+    """The loss's derivative by one output: "upstream", "squares" or "output", as in `Training`.
+
+    last: the channels of this output are last; its entries are weighted as if they were second.
+    """
     if loss == "squares":
         return np.asarray(output / max(output.size, 1))
     if loss == "output":
         return np.ones_like(output)
+    if last:
+        first = np.moveaxis(output, -1, 1)
+        return np.moveaxis(upstream(first.shape), 1, -1).astype(output.dtype)
     return upstream(output.shape).astype(output.dtype)
 
 

@@ -26,6 +26,7 @@ class Origin:
         cases: {name: case}.
         names, layouts: {label: map}.
         originals: {case: {name: array}}: the weights of the implementation that has the originals.
+        carry: whether modules are given these too.
     """
 
     implementations: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Origin:
     names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layouts: Mapping[str, Layouts] = field(default_factory=dict)
     originals: Mapping[str, Arrays] = field(default_factory=dict)
+    carry: bool = False
 
     def side(self, label: str, case: str, dtype: str) -> Side:
         """The implementation of this label, built for this case."""
@@ -45,6 +47,7 @@ class Origin:
             names=self.names.get(label),
             layouts=self.layouts.get(label),
             originals=self.originals,
+            carry=self.carry,
         )
 
 
@@ -104,12 +107,19 @@ def side_of(
     names: Mapping[str, str] | None = None,
     layouts: Layouts | None = None,
     originals: Mapping[str, Arrays] | None = None,
+    carry: bool = False,
 ) -> Side:
     """An implementation built for a case in a dtype; the arguments are those of `measure`."""
     port = load_port(framework)
     found = Measurement(label or framework, framework)
     run = Run(
-        found, port, resolved(target), dict(names or {}), dict(layouts or {}), originals or {}
+        found,
+        port,
+        resolved(target),
+        dict(names or {}),
+        dict(layouts or {}),
+        originals or {},
+        carry,
     )
     given = case.cast(dtype)
     adapted = run.adapted(given)

@@ -32,6 +32,9 @@ class TorchPort:
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
 
+    def holds_weights(self, target: Any) -> bool:
+        return isinstance(target, nn.Module)
+
     def build(self, target: Any, case: Case, dtype: str) -> Any:
         if isinstance(target, type):
             target = target(**case.options)
@@ -62,7 +65,7 @@ class TorchPort:
         dtypes = {name: str(value.dtype).removeprefix("torch.") for name, value in outputs.items()}
         if not gradients:
             return Measured(values, dtypes=dtypes)
-        total = weighted_sum(outputs, loss)
+        total = weighted_sum(outputs, case, loss)
         if total.requires_grad:
             total.backward()
         return Measured(
@@ -95,7 +98,7 @@ class TorchPort:
         with hooked(target, calls):
             outputs = run(target, target, inputs, case)
         kept = [one for *_, given, _ in calls for one in given if one.requires_grad]
-        total = weighted_sum(outputs)
+        total = weighted_sum(outputs, case)
         if kept and total.requires_grad:
             found = torch.autograd.grad(total, kept, allow_unused=True)
         else:
@@ -181,13 +184,13 @@ def run(function: Any, target: Any, inputs: dict[str, Any], case: Case) -> dict[
     return dict(flattened(function(*positional, **keyword, **case.options)))
 
 
-def weighted_sum(outputs: dict[str, Tensor], loss: str = "upstream") -> Tensor:
+def weighted_sum(outputs: dict[str, Tensor], case: Case, loss: str = "upstream") -> Tensor:
     """What is differentiated: its derivative by each output is that of the loss."""
     total = torch.zeros(())
-    for value in outputs.values():
+    for name, value in outputs.items():
         if value.is_floating_point():
-            factor = torch.from_numpy(output_gradient(to_array(value), loss)).to(value.dtype)
-            total = total + (value * factor).sum()
+            factor = output_gradient(to_array(value), loss, last=name in case.channels)
+            total = total + (value * torch.from_numpy(factor.copy()).to(value.dtype)).sum()
     return total
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fourfold.definition import Arrays
+from fourfold.ports import recurrent
 
 # (originals, shape of the target) -> arrays of that shape, whose sum is the target
 Layout = Callable[[Sequence[np.ndarray], tuple[int, ...]], Sequence[np.ndarray]]
@@ -142,7 +143,9 @@ class WeightMap:
 
 
 def _flat(arrays: Arrays, link: Link) -> np.ndarray:
-    return np.concatenate([np.ravel(arrays[name]) for name in link.originals])
+    """All entries of the originals, and at the end a zero, of number −1."""
+    found = [np.ravel(arrays[name]) for name in link.originals]
+    return np.concatenate([*found, np.zeros(1, found[0].dtype)])
 
 
 def _dtype(arrays: Arrays, link: Link) -> Any:
@@ -152,14 +155,45 @@ def _dtype(arrays: Arrays, link: Link) -> Any:
 def _scattered(link: Link, values: np.ndarray, originals: Arrays) -> dict[str, np.ndarray]:
     shapes = [np.shape(originals[name]) for name in link.originals]
     sizes = [int(np.prod(shape)) for shape in shapes]
-    flat = np.zeros(sum(sizes), values.dtype)
+    flat = np.zeros(sum(sizes) + 1, values.dtype)
     for entries in link.entries:
         np.add.at(flat, entries, values)
-    parts = np.split(flat, np.cumsum(sizes)[:-1])
+    parts = np.split(flat[:-1], np.cumsum(sizes)[:-1])
     return {
         name: part.reshape(shape)
         for name, part, shape in zip(link.originals, parts, shapes, strict=True)
     }
+
+
+def numbers(shapes: Mapping[str, tuple[int, ...]], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Numbers of the entries of arrays that are laid out flat one after the other."""
+    found, start = {}, 0
+    for name in names:
+        size = int(np.prod(shapes[name]))
+        found[name] = np.arange(start, start + size).reshape(shapes[name])
+        start += size
+    return found
+
+
+def recurrent_links(
+    originals: Mapping[str, tuple[int, ...]], targets: Mapping[str, tuple[int, ...]]
+) -> list[Link]:
+    """The links of recurrent cells, whose gates have another order in each framework."""
+    links = []
+    for cell, target in recurrent.pairs(originals, targets):
+        names = tuple(cell.names.values())
+        entries = numbers(originals, names)
+        blocks = recurrent.blocks(cell, entries)
+        arrays = recurrent.joined(target, blocks, targets) or {}
+        turned = f"gates {cell.gates} of {cell.convention} to {target.gates} of {target.convention}"
+        for name, parts in arrays.items():
+            stacked = np.stack(parts)
+            used = tuple(one for one in names if np.isin(entries[one], stacked).any())
+            renumbered = np.full(sum(map(np.size, entries.values())) + 1, recurrent.NOTHING)
+            for one, new in numbers(originals, used).items():
+                renumbered[entries[one]] = new
+            links.append(Link(used, name, turned, renumbered[stacked]))
+    return links
 
 
 def linked(
@@ -171,13 +205,9 @@ def linked(
     others: Sequence[str] = (),
 ) -> Link | None:
     """The link by this layout, or None where it does not give the target's shape."""
-    numbers, start = [], 0
-    for name in names:
-        size = int(np.prod(originals[name]))
-        numbers.append(np.arange(start, start + size).reshape(originals[name]))
-        start += size
+    entries = list(numbers(originals, names).values())
     try:
-        parts = [layout(*numbers)] if callable(layout) else list(LAYOUTS[layout](numbers, shape))
+        parts = [layout(*entries)] if callable(layout) else list(LAYOUTS[layout](entries, shape))
     except ValueError:  # another number of axes
         return None
     if any(part.shape != shape for part in parts):
@@ -226,8 +256,14 @@ def propose(
         if target not in wanted:
             raise ValueError(f"names: expected one of {', '.join(wanted)}, got {target!r}")
         pairs[original] = target
-    open_originals = [name for name in shapes if name not in pairs]
-    open_targets = [name for name in wanted if name not in pairs.values()]
+    links = recurrent_links(
+        {name: shape for name, shape in shapes.items() if name not in {*pairs, *layouts}},
+        {name: shape for name, shape in wanted.items() if name not in pairs.values()},
+    )
+    used = {name for link in links for name in link.originals}
+    filled = {link.target for link in links}
+    open_originals = [name for name in shapes if name not in {*pairs, *used}]
+    open_targets = [name for name in wanted if name not in {*pairs.values(), *filled}]
     scored = sorted(
         (
             (-likeness(a, b, shapes[a], i, len(open_originals), j, len(open_targets)), i, j, a, b)
@@ -239,7 +275,6 @@ def propose(
     for *_, a, b in scored:
         if a not in pairs and b not in pairs.values():
             pairs[a] = b
-    links: list[Link] = []
     ambiguous: list[tuple[str, str, list[str]]] = []
     for a, b in pairs.items():
         if a in layouts:
@@ -260,7 +295,11 @@ def propose(
             ambiguous.append((a, b, options))
         elif only := linked(shapes, (a,), b, wanted[b], options[0]):
             links.append(only)
-    shown = {(last(link.originals[0]), last(link.target)): link.layout for link in links}
+    shown = {
+        (last(link.originals[0]), last(link.target)): link.layout
+        for link in links
+        if len(link.originals) == 1
+    }
     for a, b, options in ambiguous:
         choice = shown.get((last(a), last(b)), "")
         if choice not in options:
@@ -272,8 +311,8 @@ def propose(
     links.sort(key=lambda link: order[link.target])
     return WeightMap(
         tuple(links),
-        tuple(name for name in shapes if name not in pairs),
-        tuple(name for name in wanted if name not in pairs.values()),
+        tuple(name for name in open_originals if name not in pairs),
+        tuple(name for name in open_targets if name not in pairs.values()),
     )
 
 
@@ -287,8 +326,8 @@ def given(
     links = []
     for name, shape in shapes.items():
         layout = _known(layouts.get(name, "same"))
-        numbers = np.arange(int(np.prod(shape))).reshape(shape)
-        turned = layout(numbers) if callable(layout) else LAYOUTS[layout]([numbers], shape)[0]
+        entries = np.arange(int(np.prod(shape))).reshape(shape)
+        turned = layout(entries) if callable(layout) else LAYOUTS[layout]([entries], shape)[0]
         link = linked(shapes, (name,), names.get(name, name), turned.shape, layout)
         if link is not None:
             links.append(link)
