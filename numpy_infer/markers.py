@@ -3,6 +3,9 @@
 1. A window with a score above the threshold is accepted.
 2. Accepted windows that overlap, touch, or have a short gap between them make one marker.
 3. Markers that are shorter than a minimum are dropped.
+
+A long window knows well what it hears, and badly when. So the begin and the end of a marker may be
+placed a second time, where the scores of short windows near them make their largest step.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.support.checks import check_finite, check_floating, check_number
+from numpy_infer.support.checks import check_finite, check_flag, check_floating, check_number
 
 ROUNDING = 1e-9  # of a hop: by so much a gap may be too long, or a marker too short
 
@@ -75,3 +78,40 @@ def time_markers(
     largest = np.maximum.reduceat(scores[accepted], first)
     rows = zip(begins.tolist(), ends.tolist(), largest.tolist(), strict=True)
     return [Marker(*row) for row in rows if row[1] - row[0] >= min_length]
+
+
+def largest_step(scores: np.ndarray, *, rising: bool = True) -> int | None:
+    """Where scores over time go from one level to another: the best fit of a single step.
+
+        argmax_k  k (n − k) / n · (mean(scores[k:]) − mean(scores[:k]))²,   0 < k < n
+
+    That is the step with the least squares of what it leaves. Of equal ones the first is taken.
+
+    Args:
+        scores: (n,), of windows in their order, float32 or float64, finite.
+        rising: whether the level after the step has to be the higher one, else the lower one.
+    Returns:
+        k, the index of the first score after the step; None when no step goes that way.
+    Raises:
+        TypeError: for scores that are not floating, or a rising that is not bool. ValueError: for
+        other than one axis, NaN or infinity.
+    Source: D. V. Hinkley, Inference about the change-point in a sequence of random variables, 1970.
+    Example:
+        >>> largest_step(np.array([0.1, 0.3, 0.2, 0.9, 0.7, 0.8]))
+        3
+        >>> largest_step(np.array([0.9, 0.8, 0.1]), rising=False)
+        2
+    """
+    check_floating("scores", scores, ndim=1)
+    check_finite("scores", scores)
+    check_flag("rising", rising)
+    n = len(scores)
+    if n < 2:
+        return None
+    before = np.arange(1, n)  # how many scores are before the step
+    sums = np.cumsum(scores, dtype=np.float64)
+    rise = (sums[-1] - sums[:-1]) / (n - before) - sums[:-1] / before
+    right_way = rise > 0 if rising else rise < 0
+    explained = np.where(right_way, before * (n - before) * rise**2, 0)
+    k = int(explained.argmax())
+    return k + 1 if explained[k] > 0 else None

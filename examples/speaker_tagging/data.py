@@ -18,6 +18,7 @@ from numpy_infer.audio import log_mel, mono, read_wav, resample, windows
 RATE = 16000  # samples per second, unless a file has fewer
 FRAMES = 25  # log-mel frames per second
 WINDOW = 50  # frames: 2 s
+SHORT_WINDOW = 16  # frames: 0.64 s, to place the begin and the end of a marker
 HOP = 5  # frames from one window of a film to the next: 0.2 s
 TRAINING_HOP = 10
 COLOR = 0.2  # of the deviation of a window: how much a microphone changes it

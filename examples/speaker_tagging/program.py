@@ -10,7 +10,7 @@ import numpy as np
 
 import numpy_infer
 from examples.speaker_tagging import data
-from examples.speaker_tagging.data import HOP, WINDOW, Film, Split
+from examples.speaker_tagging.data import HOP, SHORT_WINDOW, WINDOW, Film, Split
 from examples.speaker_tagging.serve import Tagger, markers, memory_of
 from examples.support.options import Options, Report
 from examples.support.plots import curves, gradient_flow
@@ -45,12 +45,18 @@ def run(options: Options, report: Report) -> Quality:
     trained.save(options.model_file, metadata=metadata(split, options.model_file))
     tagger = Tagger(options.model_file)
 
+    heard = [tagger.hear(iter([film.samples])) for film in split.unseen]
+
     def score(label: int, film: Film) -> np.ndarray:
-        return tagger.scores(iter([film.samples]))[split.speakers[label]]
+        return tagger.scores(split.speakers[label], heard[label])
+
+    def as_served(label: int, film: Film) -> list[Marker]:
+        return tagger.markers(split.speakers[label], heard[label])
 
     thresholds = tagger.settings["thresholds"]
     quality = {
-        "encoder and memory": measured(split, score, thresholds),
+        "encoder and memory": measured(split, score, thresholds, as_served),
+        "the same, without short windows": measured(split, score, thresholds),
         "the same, threshold 0.7": measured(split, score, [0.7] * len(thresholds)),
     }
     baselines = {
@@ -65,12 +71,9 @@ def run(options: Options, report: Report) -> Quality:
 
         curves(options.output / "training.png", {"encoder": trained.history})
         gradient_flow(options.output / "gradient_flow.png", trained.flows)
-        path, name = options.output / "scores.png", split.speakers[0]
-        found = score(0, split.unseen[0])
-        shown = markers_of(found, thresholds[0])
-        scores_over_time(
-            path, name, data.middles(len(found)), found, thresholds[0], shown, split.unseen[0]
-        )
+        path, name, film = options.output / "scores.png", split.speakers[0], split.unseen[0]
+        found, shown = score(0, film), as_served(0, film)
+        scores_over_time(path, name, data.middles(len(found)), found, thresholds[0], shown, film)
     return quality
 
 
@@ -91,6 +94,7 @@ def metadata(split: Split, model_file: Path) -> dict[str, object]:
         "mel": data.mel_settings(split.rate),
         "frames": data.FRAMES,  # per second
         "window": WINDOW,
+        "short_window": SHORT_WINDOW,
         "hop": HOP,
         "speakers": split.speakers,
         "vectors": vectors,
@@ -141,8 +145,13 @@ def calibrated(split: Split, score: Score) -> Thresholds:
     return thresholds
 
 
-def measured(split: Split, score: Score, thresholds: Thresholds) -> dict[str, float]:
-    """Means over the films of all voices.
+def measured(
+    split: Split,
+    score: Score,
+    thresholds: Thresholds,
+    markers_in: Callable[[int, Film], list[Marker]] | None = None,
+) -> dict[str, float]:
+    """Means over the films of all voices; markers_in: those of a voice, else of its scores alone.
 
     Accuracy and AUC are those of windows in which only the voice speaks, or only others do; the
     markers are measured at every begin and end of the voice's stretches.
@@ -154,7 +163,10 @@ def measured(split: Split, score: Score, thresholds: Thresholds) -> dict[str, fl
         present, clear = data.speaks(film, times), data.is_clear(film, times)
         accuracies.append(np.mean((scores > thresholds[label])[clear] == present[clear]))
         areas.append(roc_curve(scores[clear], present[clear]).auc)
-        found = markers_of(scores, thresholds[label])
+        if markers_in is None:
+            found = markers_of(scores, thresholds[label])
+        else:
+            found = markers_in(label, film)
         distances += border_distances(found, film.stretches)
         false += sum(not any(overlap(one, true) > 0 for true in film.stretches) for one in found)
         truths += len(film.stretches)
@@ -200,9 +212,11 @@ def border_distances(
 def speed(tagger: Tagger, films: Sequence[Film]) -> str:
     """How long a processor works on the sound of a film, with NumPy alone, once warm."""
     samples, rate = films[0].samples, tagger.settings["rate"]
-    tagger.scores(iter([samples]))
+    tagger.hear(iter([samples]))
     begin = time.process_time()
-    tagger.scores(iter([samples]))
+    heard = tagger.hear(iter([samples]))
+    for name in tagger.memories:
+        tagger.markers(name, heard)
     took = time.process_time() - begin
     seconds, voices = len(samples) / rate, len(tagger.memories)
     return f"{seconds:.0f} s of sound, {voices} voices: {took:.2f} s of NumPy"

@@ -41,12 +41,15 @@ def test_training_and_serving(split, framework, tmp_path, capsys, monkeypatch):
     training.save(options.model_file, metadata=metadata(split, options.model_file))
 
     name, film = split.speakers[0], split.unseen[0]
-    whole = Tagger(options.model_file).scores(iter([film.samples]))
-    pieces = Tagger(options.model_file).scores(iter(np.array_split(film.samples, 7)))
-    np.testing.assert_allclose(pieces[name], whole[name], atol=1e-5)
-    times = data.middles(len(whole[name]))
+    tagger = Tagger(options.model_file)
+    whole = tagger.hear(iter([film.samples]))
+    pieces = tagger.hear(iter(np.array_split(film.samples, 7)))
+    np.testing.assert_allclose(pieces.frames, whole.frames, atol=1e-4)
+    np.testing.assert_allclose(pieces.vectors, whole.vectors, atol=1e-5)
+    scores = tagger.scores(name, whole)
+    times = data.middles(len(scores))
     present = data.speaks(film, times)
-    assert whole[name][present].mean() > whole[name][~present].mean() + 0.1
+    assert scores[present].mean() > scores[~present].mean() + 0.1
 
     write_wav(tmp_path / "film.wav", film.samples, split.rate)
     table = tmp_path / "scores.csv"
@@ -57,7 +60,7 @@ def test_training_and_serving(split, framework, tmp_path, capsys, monkeypatch):
     assert {line[4] for line in shown} == {name}
     written = np.loadtxt(table, delimiter=",", skiprows=1)
     np.testing.assert_allclose(written[:, 0], times, atol=0.01)
-    np.testing.assert_allclose(written[:, 1], whole[name], atol=0.01)  # samples of 16 bits
+    np.testing.assert_allclose(written[:, 1], scores, atol=0.01)  # samples of 16 bits
 
     onward = with_framework.train(split, start=options.model_file, seed=1, epochs=1, report=silent)
     assert onward.history[0]["held-out loss"] < 0.1
@@ -87,6 +90,27 @@ def test_markers_are_those_of_the_middles():
     two = [Marker(0.0, 1.0, 0.9), Marker(2.0, 5.0, 0.9)]
     assert border_distances(two, [(0.5, 4.0)]) == [1.5, 1.0]
     assert markers_of(np.zeros(0, np.float32), 0.5) == []
+
+
+def test_short_windows_place_begins_and_ends():
+    """A score that is high from 4.0 to 7.2 s, and markers that come near to that."""
+    settings = {"frames": 25, "short_window": 16}
+    loud = np.zeros((3, 300))
+    loud[0, 100:180] = 1  # frames
+
+    def score(batch):  # of windows that are standardized: the first band against the others
+        return batch[:, 0].mean(axis=1)
+
+    for start, end in [(3.0, 8.0), (4.6, 6.3), (4.0, 7.2)]:
+        (one,) = serve.placed([Marker(start, end, 0.9)], loud, score, settings)
+        assert one.score == 0.9
+        np.testing.assert_allclose([one.start, one.end], [4.0, 7.2], atol=0.32)  # half a window
+    kept = Marker(8.0, 8.4, 0.9)  # where no score rises, or falls
+    assert serve.placed([kept], loud * 0, score, settings) == [kept]
+    two = [Marker(3.0, 5.5, 0.9), Marker(5.6, 8.0, 0.8)]
+    first, second = serve.placed(two, loud, score, settings)
+    assert first.start < first.end <= second.start < second.end
+    assert serve.placed([], loud, score, settings) == []
 
 
 def test_voices_of_a_folder(tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numpy_infer.markers import Marker, time_markers
+from numpy_infer.markers import Marker, largest_step, time_markers
 from shared_tests.fixtures import normal
 
 
@@ -65,6 +65,38 @@ def test_rounding_moves_no_limit():
     assert time_markers(many, threshold=0.5, hop=0.1, min_length=0.31) == []
 
 
+def squares_left(scores: np.ndarray, k: int) -> float:
+    """Of what a step at k leaves: the definition that `largest_step` minimizes."""
+    parts = scores[:k], scores[k:]
+    return float(sum(((one - one.mean()) ** 2).sum() for one in parts))
+
+
+@pytest.mark.parametrize("rising", [True, False])
+@pytest.mark.parametrize("n", [2, 3, 17, 60])
+def test_the_largest_step_leaves_the_least_squares(n, rising):
+    for seed in range(20):
+        scores = normal(n, seed=seed) + (seed % 3) * (np.arange(n) > n / 3)
+        right = [k for k in range(1, n) if (scores[k:].mean() > scores[:k].mean()) == rising]
+        wanted = min(right, key=lambda k: squares_left(scores, k)) if right else None
+        assert largest_step(scores, rising=rising) == wanted
+
+
+def test_a_step_is_found_in_noise_far_from_zero():
+    for place in (1, 5, 30, 39):
+        scores = 1e4 + np.where(np.arange(40) < place, 0.2, 0.9) + 0.1 * normal(40, seed=place)
+        assert largest_step(scores) == place
+        assert largest_step(-scores, rising=False) == place
+        assert largest_step(scores.astype(np.float32)[::-1].copy(), rising=False) == 40 - place
+
+
+def test_no_step_where_there_is_none():
+    assert largest_step(np.zeros(0)) is None
+    assert largest_step(np.ones(1)) is None
+    assert largest_step(np.ones(5)) is None
+    assert largest_step(np.arange(5.0), rising=False) is None
+    assert largest_step(np.array([0.0, 1, 0, 1, 0, 1])) == 1, "of equal ones the first"
+
+
 X = np.ones(3)
 TEXT: Any = "1"
 
@@ -82,6 +114,10 @@ TEXT: Any = "1"
         (lambda: time_markers(X, threshold=0, hop=2, max_gap=-1), ValueError, "max_gap"),
         (lambda: time_markers(X, threshold=0, hop=2, min_length=-1), ValueError, "min_length"),
         (lambda: time_markers(X, threshold=0, hop=2, start=np.inf), ValueError, "start"),
+        (lambda: largest_step(X.astype(int)), TypeError, "scores"),
+        (lambda: largest_step(X[None]), ValueError, "scores"),
+        (lambda: largest_step(X * np.inf), ValueError, "scores"),
+        (lambda: largest_step(X, rising=TEXT), TypeError, "rising"),
     ],
 )
 def test_bad_input(call, error, argument):
