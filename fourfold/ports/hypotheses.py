@@ -127,7 +127,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         place = f"{self.module}: " if self.module else ""
-        calls = ", ".join(map(str, dict.fromkeys(self.calls)))
+        calls = ", ".join(map(str, self.calls))
         return (
             f"{place}agrees when {self.says} ({calls}): error {self.before:.2g} → "
             f"{self.after:.2g}, tolerance {self.tolerance:.2g}. {self.advice[0].upper()}"
@@ -355,7 +355,7 @@ def diagnose(run: Run, wanted: Arrays, tolerance: float, module: str = "") -> li
         Diagnosis(
             tuple(dict.fromkeys(edit.trap.name for edit in edits)),
             " and ".join(_said(edit) for edit in edits),
-            tuple(attempts.replaced(edits)),
+            tuple(dict.fromkeys(attempts.replaced(edits))),
             before,
             after,
             tolerance,

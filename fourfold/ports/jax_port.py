@@ -164,8 +164,9 @@ class JaxPort:
     def replay(
         self, target: Any, name: str, inputs: Sequence[np.ndarray]
     ) -> tuple[np.ndarray, ...]:
-        with precision(*(str(one.dtype) for one in inputs)):
-            arrays = natives(self.weights(target), None)
+        weights = self.weights(target)
+        with precision(*(str(one.dtype) for one in (*inputs, *weights.values()))):
+            arrays = natives(weights, None)
             tensors = [jnp.asarray(one) for one in inputs]
             if isinstance(target.function, Split):
                 outputs = dict(inner_modules(merged(target.function, arrays)))[name](*tensors)

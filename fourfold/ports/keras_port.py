@@ -157,7 +157,8 @@ class KerasPort:
             raise ValueError(f"name: expected an inner layer, one of {known}, got {name!r}")
         weights = self.weights(target)
         places = variables(function)
-        with computing_in(str(inputs[0].dtype)):
+        given = {str(index): one for index, one in enumerate(inputs)}
+        with computing_in(float_dtype(Case("replay", given), weights)):
             mapping = [(places[one], keras.ops.convert_to_tensor(weights[one])) for one in weights]
             with keras.StatelessScope(state_mapping=mapping):
                 outputs = inner[name](*map(keras.ops.convert_to_tensor, inputs))

@@ -214,8 +214,8 @@ def located(
         bound,
         max(bound, GRADIENT_TOLERANCE["model", dtype]),
         tuple(pairs),
-        tuple(call.name for i, call in enumerate(a) if i not in taken_a),
-        tuple(call.name for j, call in enumerate(b) if j not in taken_b),
+        tuple(dict.fromkeys(call.name for i, call in enumerate(a) if i not in taken_a)),
+        tuple(dict.fromkeys(call.name for j, call in enumerate(b) if j not in taken_b)),
     )
 
 

