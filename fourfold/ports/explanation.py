@@ -95,7 +95,7 @@ def explain(
         names = {other: one for one, other in (names or {}).items()}
     original, port = (origin.side(label, case, dtype) for label in (a, b))
     value_bound = VALUE_TOLERANCE["model", dtype] if tolerance is None else tolerance
-    bound = max(value_bound, GRADIENT_TOLERANCE["model", dtype])
+    bound = GRADIENT_TOLERANCE["model", dtype] if tolerance is None else tolerance
     got, wanted = original.quantities(), port.quantities()
     shared = [name for name in wanted if name in got]
     before = {name: relative(wanted[name], got[name]) for name in shared}
@@ -108,13 +108,16 @@ def explain(
     values = [name for name in differing if name.startswith("value:")]
     kept = values or list(differing)
     location = locate(original, port, names=names, isolated=True, tolerance=value_bound)
+    answer = replace(answer, location=location)
     diagnoses: list[Diagnosis] = []
     places = [pair for pair in location.differing if pair.isolated is not None]
     for pair in places[:MAX_MODULES]:
         diagnoses += _of_module(original, port, location, pair, value_bound)
     if not diagnoses:
         diagnoses = _of_whole(original, wanted, kept, bound)
-    answer = replace(answer, location=location, diagnoses=tuple(diagnoses))
+    if not diagnoses:
+        return _of_another_start(answer, original, port, wanted, kept, bound)
+    answer = replace(answer, diagnoses=tuple(diagnoses))
     return replace(answer, after=_after(original, wanted, kept, diagnoses))
 
 
@@ -149,6 +152,39 @@ def _of_whole(
         return {name: got[name] for name in kept}
 
     return diagnose(run, {name: wanted[name] for name in kept}, bound)
+
+
+def _of_another_start(
+    answer: Explanation,
+    original: Side,
+    port: Side,
+    wanted: Mapping[str, np.ndarray],
+    kept: list[str],
+    bound: float,
+) -> Explanation:
+    """The answer with the diagnosis that the port has other weights, if these make them agree."""
+    from fourfold.ports.hypotheses import Diagnosis
+
+    ours = original.port.weights(original.target)
+    theirs = {name: one for name, one in (port.kept or {}).items() if name in ours}
+    others = [name for name, one in theirs.items() if relative(one, ours[name]) > bound]
+    if not others:
+        return answer
+    moved_there = original.with_weights({**ours, **{name: theirs[name] for name in others}})
+    got = moved_there.quantities()
+    after = max(relative(wanted[name], got[name]) for name in kept)
+    if after > bound:
+        return answer
+    found = Diagnosis(
+        ("another-start",),
+        f"it has the port's weights: {', '.join(others)}",
+        (),
+        max(answer.before[name] for name in kept),
+        after,
+        bound,
+        "copy these weights of the original into the port",
+    )
+    return replace(answer, diagnoses=(found,), after=after)
 
 
 def _after(

@@ -128,8 +128,9 @@ class Diagnosis:
     def __str__(self) -> str:
         place = f"{self.module}: " if self.module else ""
         calls = ", ".join(map(str, self.calls))
+        where = f" ({calls})" if calls else ""
         return (
-            f"{place}agrees when {self.says} ({calls}): error {self.before:.2g} → "
+            f"{place}agrees when {self.says}{where}: error {self.before:.2g} → "
             f"{self.after:.2g}, tolerance {self.tolerance:.2g}. {self.advice[0].upper()}"
             f"{self.advice[1:]}."
         )

@@ -95,11 +95,14 @@ class Comparison:
             ValueError: where the implementations were not run here, or for an unknown label.
         """
         origin, row = self._chosen(a, b, case)
+        bound = _bound(row)
         one, other = (origin.side(label, row.case, row.dtype) for label in (row.a, row.b))
         if training is None:
-            return locate(one, other, names=names, isolated=isolated)
+            return locate(one, other, names=names, isolated=isolated, tolerance=bound)
         steps = Training(steps=training) if isinstance(training, int) else training
-        return located_in_training(one, other, steps, names=names, isolated=isolated)
+        return located_in_training(
+            one, other, steps, names=names, isolated=isolated, tolerance=bound
+        )
 
     def matters(
         self, a: str | None = None, b: str | None = None, *, case: str | None = None
@@ -143,7 +146,8 @@ class Comparison:
             ValueError: where the implementations were not run here, or for an unknown label.
         """
         origin, row = self._chosen(a, b, case)
-        return explain(origin, row.a, row.b, row.case, row.dtype, names=names)
+        bound = _bound(row)
+        return explain(origin, row.a, row.b, row.case, row.dtype, names=names, tolerance=bound)
 
     def _chosen(self, a: str | None, b: str | None, case: str | None) -> tuple[Origin, Row]:
         """The row to look at: of these labels and this case, the farthest out of tolerance.
@@ -198,6 +202,12 @@ class Comparison:
             ],
             ok=self.ok,
         )
+
+
+def _bound(row: Row) -> float | None:
+    """The tolerance of a row in float32; in float64 that of a model tells enough."""
+    measured = row.quantity.startswith(("value:", "gradient:"))
+    return row.tolerance if measured and row.dtype == "float32" else None
 
 
 def _finite(value: Any) -> Any:

@@ -62,6 +62,7 @@ class Side:
         case: under the implementation's names.
         given: the case as the user gave it, in the dtype.
         run: gives results the names of the case back.
+        kept: the weights that it has of its own, by the names of the original; None for none.
     """
 
     label: str
@@ -70,6 +71,7 @@ class Side:
     case: Case = field(repr=False)
     given: Case = field(repr=False)
     run: Run = field(repr=False)
+    kept: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
 
     def quantities(self, *, gradients: bool = True) -> dict[str, np.ndarray]:
         """value:NAME of the outputs and gradient:NAME of the inputs, under the case's names."""
@@ -123,5 +125,5 @@ def side_of(
     )
     given = case.cast(dtype)
     adapted = run.adapted(given)
-    built, _ = run.built(given, adapted, dtype)
-    return Side(found.label, port, built, adapted, given, run)
+    built, weights = run.built(given, adapted, dtype)
+    return Side(found.label, port, built, adapted, given, run, weights.kept)

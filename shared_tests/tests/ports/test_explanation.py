@@ -1,5 +1,7 @@
 """Why two implementations differ, asked of a comparison: which side is changed, what is said."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,31 @@ def test_a_wrong_gradient_of_right_values_is_looked_for_too():
     assert set(why.before) == {"gradient:x"}
     assert not why.diagnoses
     assert "no trap that the tool knows explains the difference" in str(why)
+
+
+def test_in_float32_the_tolerance_is_that_of_the_comparison():
+    """Two forms of GELU are 5e-4 apart at most, and here 6e-5: more than the 1e-5 of a layer."""
+
+    def original(x):
+        return F.gelu(x) / 8
+
+    def port(x):
+        return F.gelu(x, approximate="tanh") / 8
+
+    found = fourfold.compare({"torch": original, "torch:port": port}, CASE, dtypes=("float32",))
+    assert not found
+    assert found.why().traps == ["gelu"]
+
+
+def test_another_start_is_named_with_the_weights():
+    original = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3))
+    port = copy.deepcopy(original)
+    with torch.no_grad():
+        port[1].weight.normal_()
+    why = fourfold.compare({"torch": original, "torch:port": port}, CASE).why()
+    assert why.traps == ["another-start"]
+    assert why.diagnoses[0].says == "it has the port's weights: 1.weight"
+    assert why.after < 1e-12
 
 
 def test_what_is_no_trap_is_not_explained():
