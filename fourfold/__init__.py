@@ -17,6 +17,7 @@ from typing import Any
 _HOMES = {
     "Case": "fourfold.definition",
     "Comparison": "fourfold.ports.comparison",
+    "Elsewhere": "fourfold.ports.elsewhere",
     "Integers": "fourfold.ports.cases",
     "Mutant": "fourfold.definition",
     "Training": "fourfold.ports.protocol",

@@ -24,6 +24,7 @@ from fourfold.agreement import (
 from fourfold.definition import Arrays, Case, Operation
 from fourfold.ports.calling import arguments
 from fourfold.ports.difference import Difference, difference
+from fourfold.ports.elsewhere import Elsewhere
 from fourfold.ports.measurement import (
     HALVES,
     Layouts,
@@ -70,8 +71,8 @@ def compare(
     Args:
         implementations: {framework: implementation}; "torch:original" where a framework occurs
             twice. An implementation is a function of arrays, a class, a module, layer or model, a
-            pair (function or flax module, weights), or "module:attribute". A function of a case
-            with weights takes them as its first argument, {name: array}.
+            pair (function or flax module, weights), "module:attribute", or an `Elsewhere`. A
+            function of a case with weights takes them as its first argument, {name: array}.
         cases: one or several, by hand or from `cases_from_shapes`.
         reference: a float64 function of the inputs; or the name of the implementation that all
             others are held to. Without it every pair is compared.
@@ -114,9 +115,9 @@ def compare(
     originals: dict[str, Arrays] = {}
     known = {label: dict(one) for label, one in (layouts or {}).items()}
     for label in order:
+        target = implementations[label]
         run = partial(
-            measure,
-            implementations[label],
+            target.measure if isinstance(target, Elsewhere) else partial(measure, target),
             framework=label.partition(":")[0],
             label=label,
             gradients=gradients,

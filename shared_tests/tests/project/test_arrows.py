@@ -77,7 +77,9 @@ def test_fourfold_imports_no_package_that_it_proves():
 
 
 def test_fourfold_names_no_package_of_this_repository():
-    for path in (ROOT / "fourfold").rglob("*.py"):
+    """But in its commands for model files, which call the packages that it is installed with."""
+    commands = ROOT / "fourfold" / "command_line" / "model_files.py"
+    for path in {*(ROOT / "fourfold").rglob("*.py")} - {commands}:
         found = [name for name in (*PACKAGES, "shared_tests") if name in code(path)]
         assert not found, f"{path.name}: {found}"
 

@@ -47,6 +47,17 @@ def test_our_own_pins_are_within_the_ranges():
             assert compared in {">=": (0, 1), "==": (0,), "<": (-1,)}[relation], requirement
 
 
+def test_entry_points_lead_somewhere():
+    """To names that the files define; they are called where click and the wheel are installed."""
+    scripts = PROJECT["project"]["scripts"]
+    plugins = PROJECT["project"]["entry-points"]["pytest11"]
+    assert scripts.keys() == plugins.keys() == {"fourfold"}
+    module, _, name = scripts["fourfold"].partition(":")
+    assert f"\ndef {name}(" in (ROOT / module.replace(".", "/") / "__init__.py").read_text()
+    plugin = importlib.import_module(plugins["fourfold"])
+    assert callable(plugin.pytest_configure)
+
+
 def version(text):
     return [int(part) for part in text.split(".")]
 
