@@ -1,4 +1,4 @@
-"""The command line: `fourfold compare`, `report`, `describe`, `check`, `predict`, `convert`."""
+"""The command line `fourfold`: its commands, and how a program ends that cannot go on."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ Exit status:
 # needs nothing but NumPy, the report needs rich and matplotlib.
 COMMANDS = {
     "compare": "fourfold.command_line.compare:compare",
+    "record": "fourfold.command_line.record:record",
     "report": "fourfold.command_line.report:report",
     "describe": "fourfold.command_line.model_files:describe",
     "check": "fourfold.command_line.model_files:check",

@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from fourfold.command_line.failure import DIFFER, UNMEASURED, USAGE, Failure
+from fourfold.command_line.record import compared_files
 from fourfold.ports import FRAMEWORKS
 from fourfold.ports.case_file import CaseFile, CaseFileError
 from fourfold.ports.comparison import compare as compared
+from fourfold.ports.dumps import DumpComparison
 from fourfold.ports.elsewhere import Elsewhere
 from fourfold.ports.result import Comparison
 
@@ -38,6 +40,8 @@ Examples:
   fourfold compare my_cases.py --torch old=mylib.v1:Block --torch new=mylib.v2:Block
   fourfold compare my_cases.py --torch mylib:f --theano old:f --python theano=/env/bin/python
   fourfold compare my_cases.py --torch mylib:f --jax mylib_jax:f --training 20 --output result.json
+  fourfold compare my_cases.py --torch mylib:model --keras mylib_tf:model --why
+  fourfold compare original.npz port.npz     two files of `fourfold record`
 
 \b
 Exit status:
@@ -62,6 +66,7 @@ def implementation(framework: str) -> Callable[[Any], Any]:
 
 @click.command(help=HELP, short_help="Hold implementations to each other.")
 @click.argument("case_file", type=click.Path(path_type=Path))
+@click.argument("recorded", required=False, type=click.Path(path_type=Path))
 @implementation("torch")
 @implementation("keras")
 @implementation("tensorflow")
@@ -89,6 +94,9 @@ def implementation(framework: str) -> Callable[[Any], Any]:
 )
 @click.option("--gradients/--no-gradients", default=True, help="Compare gradients too, or not.")
 @click.option("--training", type=click.IntRange(1), metavar="N", help="Compare N training steps.")
+@click.option(
+    "--why", is_flag=True, help="Where they differ, whether it is more than rounding, and why."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
     "--output",
@@ -98,6 +106,7 @@ def implementation(framework: str) -> Callable[[Any], Any]:
 )
 def compare(
     case_file: Path,
+    recorded: Path | None,
     python: tuple[str, ...],
     timeout: float | None,
     reference: str | None,
@@ -105,12 +114,19 @@ def compare(
     dtypes: tuple[str, ...],
     gradients: bool,
     training: int | None,
+    why: bool,
     as_json: bool,
     output: Path | None,
     **frameworks: tuple[str, ...],
 ) -> int:
     if output and output.suffix not in (".json", ".txt"):
         raise click.UsageError(f"--output: expected a name ending in .json or .txt, got {output}")
+    if recorded:
+        if any(frameworks.values()):
+            raise click.UsageError("expected two files, or implementations, got both")
+        files = compared_files(case_file, recorded)
+        show(files, as_json, output)
+        return 0 if files else DIFFER
     targets = labelled(frameworks)
     pythons = paired("--python", python, targets)
     folders = [os.getcwd(), str(case_file.resolve().parent)]
@@ -127,10 +143,26 @@ def compare(
             found = compared(implementations, chosen(file, only), **options)
     except (CaseFileError, ValueError) as error:
         raise Failure(str(error), USAGE) from error
+    show(found, as_json, output)
+    if why and not found and found.rows:
+        click.echo(explained(found), err=as_json)
+    return status(found)
+
+
+def show(found: Comparison | DumpComparison, as_json: bool, output: Path | None) -> None:
+    """Print a result, and write it to the file that is asked for."""
     if output:
         write(output, found.to_json() if output.suffix == ".json" else str(found))
     click.echo(found.to_json() if as_json else str(found))
-    return status(found)
+
+
+def explained(found: Comparison) -> str:
+    """Where two sides differ, whether rounding explains it, and why; or why that is not known."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return "\n".join(map(str, (found.where(), *found.matters(), found.why())))
+    except Exception as error:  # of the user's code, which ran before, or of a side elsewhere
+        return f"where and why: {type(error).__name__}: {error}"
 
 
 def labelled(frameworks: Mapping[str, Iterable[str]]) -> dict[str, str]:
