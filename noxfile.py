@@ -240,6 +240,14 @@ def tests_theano_c(session: nox.Session) -> None:
     pytest(session, "theano", *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
 
+@nox.session(name="tests-pages")
+def tests_pages(session: nox.Session) -> None:
+    """The report's pages in a real browser: desktop, phone, dark, keyboard, axe's rules."""
+    if shutil.which("chromium") is None:
+        session.error("chromium: expected it on the path, got none; apt-get install chromium")
+    pytest(session, "pages", "shared_tests/tests/pages", **ONE_THREAD)
+
+
 @nox.session(name="tests-examples")
 def tests_examples(session: nox.Session) -> None:
     """The programs of examples/: each learns in every framework, and serves with NumPy."""

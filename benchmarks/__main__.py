@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,32 @@ from rich.console import Console
 
 from benchmarks import cold_start, harness
 from benchmarks.measure import DONE, SHOWN, record
-from benchmarks.page import write_page
 from benchmarks.report import growth_rows, target_rows
 from benchmarks.table import print_tables
+from fourfold.report.files import locked, replaced
 from fourfold.report.progress import Progress
+from fourfold.report.provenance import made
+from fourfold.report.signals import Interrupted, interruptible
+
+JSON, PAGE = Path("benchmarks.json"), Path("benchmarks.html")
 
 
 def main() -> int:
-    arguments = parse()
+    try:
+        with interruptible(), locked(Path()) as free:
+            if free:
+                return benchmark(parse())
+            print(
+                f"benchmarks are run in {Path.cwd()}: expected them to end first", file=sys.stderr
+            )
+            return 2
+    except Interrupted as error:
+        print(f"stopped by {error}: there is no report", file=sys.stderr)
+        return error.status
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    start = time.perf_counter()
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a log has room for whole names
@@ -38,6 +57,8 @@ def main() -> int:
         environment: [name for name, one in chosen.items() if environment in one.contenders]
         for environment in SHOWN
     }
+    for path in (JSON, PAGE):
+        path.unlink(missing_ok=True)  # or an old one would be taken for this one's
     found = {}
     starts = "cold_start" in chosen
     total = {environment: len(names) for environment, names in jobs.items() if names}
@@ -63,13 +84,19 @@ def main() -> int:
             measure = partial(cold_start.measure, interpreters, quick=arguments.quick)
             record(started, "cold_start", measure)
             done(f"{cold_start.PROCESS}, cold_start")
+    options = {"only": arguments.only, "quick": arguments.quick}
     report = {
+        "made": made(options, time.perf_counter() - start, Path(__file__).parents[1]),
         "threads": harness.threads(),
         "versions": {name: one["versions"] for name, one in found.items() if one["versions"]},
         "benchmarks": {name: summary(name, found) for name in chosen},
     }
-    Path("benchmarks.json").write_text(json.dumps(report, indent=1) + "\n")
-    write_page(report, Path("benchmarks.html"))
+    from benchmarks.page import write_page  # it imports matplotlib, which takes a second
+
+    with replaced(JSON) as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    with replaced(PAGE) as path:
+        write_page(report, path)
     print_tables(report, console)
     console.print("written: benchmarks.json, benchmarks.html")
     failures = [error for one in found.values() for error in one["errors"].values()]
@@ -105,9 +132,13 @@ def run(command: Sequence[str], theano_cache: Path, done: Callable[[str], None])
             text=True,
         )
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(DONE):
-                done(line.removeprefix(DONE).strip())
+        try:
+            for line in process.stdout:
+                if line.startswith(DONE):
+                    done(line.removeprefix(DONE).strip())
+        except BaseException:
+            process.kill()
+            raise
         if process.wait():
             log.seek(0)
             raise SystemExit(f"{' '.join(command)}\n{log.read()}")
@@ -123,6 +154,11 @@ def summary(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "rows": rows,
         "targets": target_rows(described, rows),
         "growth": growth_rows(described, rows),
+        "errors": {
+            environment: one["errors"][name].strip().splitlines()[-1]
+            for environment, one in found.items()
+            if name in one["errors"]
+        },
     }
 
 

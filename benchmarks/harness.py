@@ -27,6 +27,7 @@ LEAST_SECONDS = 20e-3  # what is faster runs several times in a row, unless it i
 WARMED_SECONDS = 50e-3  # what is faster runs once before it is timed
 MOST_SECONDS = 20.0  # of one contender's rounds; what is slow gets fewer of them
 QUICK_ROUNDS = 3
+XEON = "two cores of a Xeon"  # where the reasons of missed targets were measured
 
 Kind = TypeVar("Kind")
 # What a contender returns: arrays of its framework, or none where there is nothing to compare.
@@ -36,12 +37,21 @@ Contenders = Callable[[int, str], dict[str, Contender]]
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why a target is missed, as it was found once: when, and on which machine."""
+
+    why: str
+    date: str
+    machine: str
+
+
+@dataclass(frozen=True)
 class Target:
     """A ratio of medians that is aimed at: `contender` takes at most `most` times what `of` does.
 
     What is to be n times faster takes at most 1/n. memory: the ratio is of the peak memory, or,
     without `of`, the bytes. reason: why it is missed, with the measurement that shows it; said
-    where it is.
+    where it is, with its date and machine, as it was not measured in the same run.
     """
 
     environment: str
@@ -50,7 +60,7 @@ class Target:
     size: int
     most: float
     memory: bool = False
-    reason: str | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.harness import Benchmark, Row, Target, exponent
@@ -13,7 +14,7 @@ def target_rows(described: Benchmark, rows: list[dict[str, Any]]) -> list[dict[s
     for target in described.targets:
         value = ratio(target, rows)
         if value is not None:
-            found.append({**vars(target), "found": value, "ok": value <= target.most})
+            found.append({**asdict(target), "found": value, "ok": value <= target.most})
     return found
 
 

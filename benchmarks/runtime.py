@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import FLOOR, Benchmark, Contender, Target
+from benchmarks.harness import FLOOR, XEON, Benchmark, Contender, Reason, Target
 
 SIZES = (2000, 64, 64, 16)
 
@@ -106,8 +106,12 @@ BENCHMARK = Benchmark(
             "onnxruntime",
             1,
             1,
-            reason="NumPy's own calls, three products, three sums and two maxima, take 11.2 µs "
-            "without any check or layer around them; onnxruntime takes 10.8",
+            reason=Reason(
+                "NumPy's own calls, three products, three sums and two maxima, take 11.2 µs "
+                "without any check or layer around them; onnxruntime takes 10.8",
+                "2026-11-21",
+                XEON,
+            ),
         ),
         Target("bench", "numpy_infer", "onnxruntime", 256, 1),
         Target(
@@ -116,8 +120,12 @@ BENCHMARK = Benchmark(
             "torch",
             256,
             1,
-            reason="the first product takes five sixths of the time, in OpenBLAS as in MKL: the "
-            "two are within 2% of each other",
+            reason=Reason(
+                "the first product takes five sixths of the time, in OpenBLAS as in MKL: the two "
+                "are within 2% of each other",
+                "2026-11-21",
+                XEON,
+            ),
         ),
     ),
     growth={"numpy_infer": 1},

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import FLOOR, Benchmark, Contender, Target
+from benchmarks.harness import FLOOR, XEON, Benchmark, Contender, Reason, Target
 
 VOCABULARY, WIDTH, LONGEST = 10_000, 64, 30
 SIZES = VOCABULARY, WIDTH, WIDTH
@@ -135,18 +135,18 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
     }
 
 
-QUICK_ALONE = (
+QUICK_ALONE = Reason(
     "Theano's compiled loop takes 0.26 ms for a sequence alone, where PyTorch takes 0.32 and "
-    "TensorFlow 1.3: a twentieth of them all is 3.3 ms, and the bare products of the floor take 3.0"
+    "TensorFlow 1.3: a twentieth of them all is 3.3 ms, and the bare products of the floor take "
+    "3.0",
+    "2026-11-21",
+    XEON,
 )
 BENCHMARK = Benchmark(
     title="Sequence encoder, forward, 1 to 30 ids of 10,000, 64 dimensions, 64 hidden",
     size="sequences",
     sizes=(32, 64, 128, 256),
     contenders={"bench": in_torch, "tf2": in_tf2, "theano": in_theano},
-    # Theano misses it. One sequence takes its compiled loop 0.23 ms, so there is little to save:
-    # the products alone, in NumPy, take 1/30 to 1/40 of the loop. The rest is exp, 2.5 ns each in
-    # its C code, and steps over the padding, which is half of the batch.
     targets=tuple(
         Target(environment, "in one call", "one by one", 256, 1 / 20, reason=reason)
         for environment, reason in (("bench", None), ("tf2", None), ("theano", QUICK_ALONE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.contenders import labeled_rows, plain_way
-from benchmarks.harness import FLOOR, Benchmark, Contender, Target
+from benchmarks.harness import FLOOR, XEON, Benchmark, Contender, Reason, Target
 
 BLOCK = 256
 COMPILED_AT = 1024  # rows: the other forms are shown once
@@ -138,10 +138,12 @@ def in_theano(n: int, dtype: str) -> dict[str, Contender]:
     }
 
 
-CALLS = (
+CALLS = Reason(
     "the three products with N and its exp alone take 1.4 floors, of two products and an exp; the "
     "rest is what sorting, centering and some sixty calls cost, whatever the size: 256 rows take "
-    "0.8 ms, 4096 take 1.3 floors"
+    "0.8 ms, 4096 take 1.3 floors",
+    "2026-11-21",
+    XEON,
 )
 BENCHMARK = Benchmark(
     title="Soft nearest neighbor loss, forward and backward, 64 dimensions, 10 classes",

@@ -38,7 +38,8 @@ def print_tables(report: dict[str, Any], console: Console) -> None:
         if summary.row_count:
             console.print(summary)
     for name, target in missed(report):
-        console.print(f"{name}, {place(target)}: {target['reason']}", highlight=False)
+        line = f"{name}, {place(target)}: {cause(target)}"
+        console.print(line, highlight=False, markup=False)
 
 
 def floor_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:
@@ -73,6 +74,12 @@ def missed(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         for target in one["targets"]
         if target["reason"] and not target["ok"]
     ]
+
+
+def cause(target: dict[str, Any]) -> str:
+    """Why a target is missed, and where that was found."""
+    reason = target["reason"]
+    return f"{reason['why']} (as measured on {reason['date']}, {reason['machine']})"
 
 
 def place(target: dict[str, Any]) -> str:

@@ -38,7 +38,8 @@ class Project:
             each of its `OPTIMIZERS`.
         trainers: {backend: module whose `train` carries out a training}.
         defaults: the package with the trainings on each framework's own defaults: `variants` of a
-            backend, `run` of one of them in BACKEND_runs, `costs` and `figure` of all in plots.
+            backend, `run` of one of them in BACKEND_runs, `costs`, `panels` and `legend` of all in
+            plots.
         mutation: the module with `own_tests` and `components_of` a file of a package, and
             `EQUIVALENT`, the file of edits that no test can see.
     """

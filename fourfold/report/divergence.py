@@ -1,43 +1,48 @@
-"""How far the frameworks drift apart in a training: loss by loss, as plots and as a table."""
+"""How far the frameworks drift apart in a training: loss by loss, as panels and as a table."""
 
 from __future__ import annotations
 
 from itertools import accumulate
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from fourfold.report.svg import (
+    BLUE,
+    GREEN,
+    MUTED,
+    ORANGE,
+    Entry,
+    as_svg,
+    panel,
+)
 from fourfold.report.trained import JUDGED
 
-COLORS = {
-    ("torch", "tf2"): "#1f6fb4",
-    ("torch", "theano"): "#d1711f",
-    ("tf2", "theano"): "#3d8f4f",
+STYLES = {
+    ("torch", "tf2"): (BLUE, "o"),
+    ("torch", "theano"): (ORANGE, "s"),
+    ("tf2", "theano"): (GREEN, "^"),
 }
+DOTTED = "1.5 2.5"
+LEGEND = [
+    *(Entry(f"{a} and {b}", color, marker=sign) for (a, b), (color, sign) in STYLES.items()),
+    Entry("float64", MUTED),
+    Entry("float32", MUTED, dash=DOTTED),
+]
 SMALLEST, LARGEST = 1e-19, 1.0  # where differences of zero, and those beyond the plot, are drawn
 
 
-def plot_divergence(divergence: list[dict[str, Any]]) -> Figure:
-    """The largest difference up to each step: a panel for each training and optimizer."""
-    trainings = list(dict.fromkeys(one["case"] for one in divergence))
-    optimizers = list(dict.fromkeys(one["quantity"] for one in divergence))
-    height = 2.3 * len(trainings) + 0.5
-    figure = Figure(figsize=(8, height), layout="constrained")
-    grid = figure.subplots(len(trainings), len(optimizers), sharex=True, sharey=True, squeeze=False)
-    for row, training in zip(grid, trainings, strict=True):
-        for axes, optimizer in zip(row, optimizers, strict=True):
-            chosen = [one for one in divergence if one["case"] == training]
-            draw(axes, [one for one in chosen if one["quantity"] == optimizer])
-            axes.set_title(f"{training}, {optimizer.partition(':')[2]}", fontsize=9)
-        row[0].set_ylabel("losses differ so far by")
-    for axes in grid[-1]:
-        axes.set_xlabel("step")
-    for (a, b), color in COLORS.items():
-        grid[0, 0].plot([], [], color=color, label=f"{a} and {b}")
-    grid[0, 0].plot([], [], color="#777", label="float64")
-    grid[0, 0].plot([], [], color="#777", linestyle=":", label="float32")
-    figure.legend(loc="outside upper center", ncols=5, frameon=False)
-    return figure
+def panels(divergence: list[dict[str, Any]], component: str) -> list[str]:
+    """The largest difference up to each step: an SVG for each training and optimizer."""
+    chosen: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in divergence:
+        optimizer = one["quantity"].partition(":")[2]
+        chosen.setdefault((one["case"], optimizer), []).append(one)
+    svgs = []
+    for number, ((training, optimizer), lines) in enumerate(chosen.items()):
+        figure, axes = panel(4, 2.5, left=0.6, title=f"{training}, {optimizer}")
+        draw(axes, lines)
+        title = f"How far the losses of {training} by {optimizer} drift apart, step by step"
+        svgs.append(as_svg(figure, f"{component}-training-{number}", title))
+    return svgs
 
 
 def draw(axes: Any, lines: list[dict[str, Any]]) -> None:
@@ -45,15 +50,16 @@ def draw(axes: Any, lines: list[dict[str, Any]]) -> None:
         so_far = accumulate((float(step) for step in one["steps"]), max)
         steps = [min(max(worst, SMALLEST), LARGEST) for worst in so_far]
         style = "-" if one["dtype"] == JUDGED else ":"
-        color = COLORS[one["a"], one["b"]]
-        axes.plot(range(1, len(steps) + 1), steps, color=color, linestyle=style, lw=1)
+        color, marker = STYLES[one["a"], one["b"]]
+        shown = {"marker": marker, "markevery": 25, "ms": 4}
+        axes.plot(range(1, len(steps) + 1), steps, color=color, linestyle=style, lw=1, **shown)
     axes.set_yscale("log")
     axes.set_ylim(SMALLEST / 3, LARGEST)
     exponents = range(-16, 1, 4)
     ticks = [SMALLEST, *(10.0**n for n in exponents)]
     axes.set_yticks(ticks, ["0", *map("1e{}".format, exponents)])
     axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("step")
 
 
 def worst_divergences(divergence: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +17,19 @@ SHOWN = 20
 
 
 def ratio(row: dict[str, Any]) -> float:
-    """The error as a share of its tolerance: above 1 it fails."""
-    return float(row["error"]) / float(row["tolerance"])
+    """The error as a share of its tolerance: above 1 it fails. Infinite for NaN."""
+    found = float(row["error"]) / float(row["tolerance"])
+    return math.inf if math.isnan(found) else found
+
+
+def share(row: dict[str, Any] | None) -> str:
+    """The error as a share of its tolerance, in few signs: never rounded to the other side of 1."""
+    found = ratio(row) if row else 0.0
+    if found > 10:
+        return f"{found:,.0f} ×" if found < 1e4 else f"{found:.0e} ×".replace("inf", "∞")
+    if found > 1:
+        return f"{max(found, 1.01):.0%}"
+    return f"{found:.0%}" if found == 0 or found >= 0.01 else "<1%"
 
 
 def worst(rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
@@ -105,7 +117,7 @@ def mark(row: dict[str, Any] | None, missing: list[dict[str, Any]]) -> str:
     if row is None:
         return ", ".join(lacking) or "–"
     color = "green" if row["ok"] else "bold red"
-    return ", ".join([f"[{color}]{ratio(row):.1%}[/{color}]", *lacking])
+    return ", ".join([f"[{color}]{share(row)}[/{color}]", *lacking])
 
 
 def lacking_groups(missing: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The runs as one figure, a panel for each trap, and what each trap costs, as rows of a table."""
+"""The runs as figures, one for each trap, and what each trap costs, as rows of a table."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fourfold.report.svg import BLUE, GREEN, MUTED, ORANGE, Entry, panel
 from shared_tests.defaults import FRAMEWORKS, STEPS, TRAPS, Trap
 
 # {framework: {variant: {"losses", "evaluation"}}}, as arrays or, from parity.json, as lists
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
-NAMES = {"torch": "PyTorch", "tf2": "TensorFlow / Keras", "theano": "Theano"}
 # Each is drawn over the one before, and narrower: curves that coincide are still all seen.
-STYLES: dict[str, dict[str, Any]] = {
-    "torch": {"color": "#eda35a", "lw": 4.5, "ls": "-"},
-    "tf2": {"color": "#1f6fb4", "lw": 2.0, "ls": "-"},
-    "theano": {"color": "#41c46a", "lw": 1.7, "ls": (0, (2, 2))},
+STYLES = {
+    "torch": Entry("PyTorch, its own default", ORANGE, width=4.5),
+    "tf2": Entry("TensorFlow / Keras, its own default", BLUE, width=2),
+    "theano": Entry("Theano, its own default", GREEN, width=1.7, dash="2 2"),
 }
-PINNED: dict[str, Any] = {"color": "#777777", "lw": 0.9, "zorder": 1}
-COLUMNS = 3
+PINNED = Entry("pinned: all frameworks", MUTED, width=0.9)
 NOTICED = 1e-3
 
 
@@ -73,39 +71,35 @@ def _apart(curves: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return np.max(pairs, axis=0) if pairs else None
 
 
-def figure(results: Results) -> Figure:
-    """The losses over the steps: a panel for each trap, the pinned training thin and grey."""
-    traps = [trap for trap in TRAPS if _curves(trap, results)]
-    rows = -(-(len(traps) + 1) // COLUMNS)  # the legend takes a panel
-    drawn = Figure(figsize=(3.6 * COLUMNS, 2.35 * rows), layout="constrained")
-    panels = drawn.subplots(rows, COLUMNS, squeeze=False).flatten()
-    for axes, trap in zip(panels, traps, strict=False):
-        _panel(axes, trap, results)
-    for axes in panels[len(traps) :]:
-        axes.axis("off")
-    legend = panels[len(traps)]
-    present = [name for name in FRAMEWORKS if results.get(name)]
-    for name in present:
-        legend.plot([], [], **STYLES[name], label=f"{NAMES[name]}, its own default")
-    legend.plot([], [], **PINNED, label="pinned: all frameworks")
-    legend.legend(loc="center", frameon=False, fontsize=10, handlelength=3)
-    return drawn
+def panels(results: Results) -> dict[str, Figure]:
+    """The losses over the steps: a figure for each trap, the pinned training thin and grey."""
+    return {trap.title: _panel(trap, results) for trap in TRAPS if _curves(trap, results)}
 
 
-def _panel(axes: Axes, trap: Trap, results: Results) -> None:
+def legend(results: Results) -> list[Entry]:
+    """What the lines of all panels are."""
+    present = [STYLES[name] for name in FRAMEWORKS if results.get(name)]
+    return [*present, PINNED]
+
+
+def _panel(trap: Trap, results: Results) -> Figure:
+    figure, axes = panel(4, 2.5, left=0.55, title=trap.title)
     curves = _curves(trap, results)
     steps = np.arange(1, STEPS + 1)
     for name, curve in curves.items():
-        axes.plot(steps, curve, **STYLES[name], solid_capstyle="butt")
+        axes.plot(steps, curve, **_line(STYLES[name]), solid_capstyle="butt")
     first = next(iter(curves))
-    axes.plot(steps, _losses(results[first][trap.pinned], trap.shown), **PINNED)
+    pinned = _losses(results[first][trap.pinned], trap.shown)
+    axes.plot(steps, pinned, **_line(PINNED), zorder=1)
     apart = _apart(curves)
     note = "one framework only" if apart is None else f"up to {apart.max():.2g} apart"
     axes.text(0.97, 0.93, note, transform=axes.transAxes, ha="right", va="top", fontsize=9)
-    axes.set_title(trap.title, fontsize=10, loc="left")
-    axes.set_ylabel("evaluation loss" if trap.shown == "evaluation" else "loss", fontsize=9)
-    axes.set_xlabel("step", fontsize=9)
+    axes.set_xlabel(f"step; {'evaluation loss' if trap.shown == 'evaluation' else 'loss'} upwards")
     axes.set_xlim(0, STEPS)
     axes.set_ylim(0, 1.3 * axes.dataLim.ymax)  # with room for the note
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    dash = tuple(map(float, entry.dash.split()))
+    return {"color": entry.color, "lw": entry.width, "ls": (0, dash) if dash else "-"}
