@@ -56,12 +56,14 @@ def write_page(report: dict[str, Any], path: Path) -> None:
     backends = [name for name in report["environments"] if name != REFERENCE]
     sections = [section(report, name, backends) for name in components(report)]
     failing = sorted((row for row in report["rows"] if not row["ok"]), key=ratio, reverse=True)
+    options = report.get("made", {}).get("options", {})
     page = environment().get_template("page.html")
     text = page.render(
         report=report,
         backends=backends,
         components=sorted(sections, key=lambda one: one["sign"] == "✓"),
-        narrowed=narrowed(report),
+        narrowed=narrowed(options),
+        devices=options.get("device", {}),
         defaults=defaults(report["defaults"]["runs"]),
         divergences=LEGEND,
         failing=[describe(row) for row in failing],
@@ -72,9 +74,8 @@ def write_page(report: dict[str, Any], path: Path) -> None:
     path.write_text(text)
 
 
-def narrowed(report: dict[str, Any]) -> list[str]:
-    """What the report was narrowed to, in words."""
-    options = report.get("made", {}).get("options", {})
+def narrowed(options: dict[str, Any]) -> list[str]:
+    """What the report was narrowed to by its options, in words."""
     found = ((name, options.get(name)) for name in ("component", "backend"))
     return [f"the {name}s {', '.join(names)}" for name, names in found if names]
 
@@ -161,9 +162,12 @@ def plot(rows: list[dict[str, Any]], component: str) -> str:
         x = np.repeat(10 ** (np.array([*counts]) / 10), 3)
         y = np.stack([np.full(len(counts), bottom), bottom + heights, np.full(len(counts), np.nan)])
         axes.plot(x, y.T.ravel(), color=color, lw=1.8, solid_capstyle="butt")
+        beyond = [float(row["error"]) for row in own if not row["ok"]]
+        seen = np.nan_to_num(beyond, nan=1).clip(SMALLEST, LARGEST)
+        axes.plot(seen, np.full(len(beyond), bottom + 0.3), "X", color=RED, ms=6)
         for bound in {row["tolerance"] for row in own}:
-            axes.plot([bound, bound], [bottom, bottom + 0.7], color=BLACK, lw=1)
-        axes.text(SMALLEST, bottom + 0.68, f"{dtype}, {name}", fontsize=9, va="center", color=BLACK)
+            axes.plot([bound, bound], [bottom, bottom + 0.58], color=BLACK, lw=1)
+        axes.text(SMALLEST, bottom + 0.75, f"{dtype}, {name}", fontsize=9, va="center", color=BLACK)
     axes.set_xscale("log")
     axes.set_xlim(SMALLEST / 2, LARGEST * 3)
     exponents = range(-16, 0, 3)
@@ -175,8 +179,8 @@ def plot(rows: list[dict[str, Any]], component: str) -> str:
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.1, len(strips) - 0.1)
     axes.set_xlabel("error")
-    beyond = sum(not row["ok"] for row in rows)
-    said = f"{beyond} of them beyond it" if beyond else "none beyond it"
+    failing = sum(not row["ok"] for row in rows)
+    said = f"{failing} of them beyond it" if failing else "none beyond it"
     title = f"{component}: {len(rows)} errors by dtype and kind beside their tolerance, {said}"
     return as_svg(figure, f"{component}-errors", title)
 

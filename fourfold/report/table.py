@@ -25,8 +25,10 @@ def ratio(row: dict[str, Any]) -> float:
 def share(row: dict[str, Any] | None) -> str:
     """The error as a share of its tolerance, in few signs: never rounded to the other side of 1."""
     found = ratio(row) if row else 0.0
+    if math.isinf(found):
+        return "∞"
     if found > 10:
-        return f"{found:,.0f} ×" if found < 1e4 else f"{found:.0e} ×".replace("inf", "∞")
+        return f"{found:,.0f}×" if found < 1e4 else f"{found:.0e}×"
     if found > 1:
         return f"{max(found, 1.01):.0%}"
     return f"{found:.0%}" if found == 0 or found >= 0.01 else "<1%"

@@ -23,6 +23,7 @@ from fourfold.report.join import Results, combine, join
 from fourfold.report.page import write_page
 from fourfold.report.run import REFERENCE, Task, journeys, travel
 from fourfold.report.schedule import MAX_STOPS, Schedule, Stopped
+from fourfold.report.table import share, worst
 from fourfold.training import training_runs
 from shared_tests.defaults import variants
 from shared_tests.repository import PACKAGES
@@ -195,6 +196,32 @@ def test_a_training_that_stopped_is_not_ok(travels):
 
 def test_nothing_compared_is_not_ok(results):
     assert not join(results, "no such component")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0.0, "0%"),
+        (1e-300, "<1%"),
+        (0.1234, "12%"),
+        (1.0, "100%"),
+        (1.0000001, "101%"),
+        (2.5, "250%"),
+        (1234.0, "1,234×"),
+        (1e12, "1e+12×"),
+        ("inf", "∞"),
+        ("nan", "∞"),
+    ],
+)
+def test_a_share_is_never_rounded_to_the_other_side(error, said):
+    row = {"error": error, "tolerance": 1.0, "ok": float(error) <= 1}
+    assert share(row) == said
+    other = {"error": 0.5, "tolerance": 1.0, "ok": True}
+    assert (
+        worst([other, row])
+        is worst([row, other])
+        is (other if error in (0.0, 1e-300, 0.1234) else row)
+    )
 
 
 def test_page_needs_no_network(results, tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from shared_tests.defaults import DECAY, OPTIMIZERS, TRAP, TRAPS, Variant, pinned, variants
 from shared_tests.defaults import reference as by_hand
-from shared_tests.defaults.plots import costs, figure
+from shared_tests.defaults.plots import costs, legend, panels
 from shared_tests.defaults.torch_runs import first_arrays, network, run
 from shared_tests.support.trap_definitions import largest_error
 
@@ -120,11 +120,14 @@ def test_costs(results):
     assert [row["trap"] for row in costs({"theano": {"pinned": run("pinned")}})] == []
 
 
-def test_figure(results):
-    drawn = figure(results)
-    titles = [axes.get_title(loc="left") for axes in drawn.axes]
-    assert [title for title in titles if title] == [trap.title for trap in TRAPS]
-    panel = drawn.axes[titles.index("learning rate of SGD")]
+def test_panels(results):
+    drawn = panels(results)
+    assert [*drawn] == [trap.title for trap in TRAPS]
+    (panel,) = drawn["learning rate of SGD"].axes
+    assert panel.get_title(loc="left") == "learning rate of SGD"
+    styles = {entry.label: (entry.color, entry.width) for entry in legend(results)}
+    drawn_styles = [(line.get_color(), line.get_linewidth()) for line in panel.lines]
+    assert set(drawn_styles) <= set(styles.values())
     curves = [run("sgd-rate")["losses"], moved(run("sgd-rate")["losses"]), run("pinned")["losses"]]
     for line, curve in zip(panel.lines, curves, strict=True):
         assert np.array_equal(line.get_ydata(), curve)
