@@ -299,9 +299,9 @@ def theano_environment(task: Task, arguments: argparse.Namespace) -> dict[str, s
         flags = [f"base_compiledir={arguments.theano_cache / (task.component or 'all')}"]
     else:
         # Most graphs run once: rewriting one takes longer than it saves, and so does noting for
-        # every node which line made it. Equal nodes are merged.
-        flags = ["cxx=", "optimizer=merge", "traceback__limit=0"]
-        flags.append(f"base_compiledir={arguments.theano_cache}")
+        # every node which line made it. Equal nodes are merged; graphs within a graph unpacked.
+        flags = ["cxx=", "optimizer=merge", "optimizer_including=inline_ofg_expansion"]
+        flags += ["traceback__limit=0", f"base_compiledir={arguments.theano_cache}"]
     flags += filter(None, [os.environ.get("THEANO_FLAGS")])
     return {"THEANO_FLAGS": ",".join(flags), "PYTHONHASHSEED": "0"}
 
