@@ -7,27 +7,52 @@ import tensorflow as tf
 
 from fourfold.agreement import assert_close, tolerance
 from fourfold.backends.tf2_backend import build, call, to_native
-from fourfold.definition import Cell
+from fourfold.definition import Cell, SparseInput
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.conftest import compilable, describe
+from shared_tests.repository import CHAIN
+from tf2_impl import interchange
+
+DTYPE = "float64"
 
 
 def pytest_generate_tests(metafunc):
-    """A test for each cell, and for each bad input, of what runs in a graph."""
+    """A test for each graph, and for each bad input, of what runs in a graph."""
     operations = compilable(metafunc.config, "tf2", TOOLS)
     if "graph_cell" in metafunc.fixturenames:
-        argument = "graph_cell"
+        arguments = ("graph_cell", "cases")
         rows = [
-            Cell(definition.component, operation, case, "float64")
-            for definition, operation in operations
-            for case in distinct_cases(definition, operation)
+            row for definition, operation in operations for row in graphs(definition, operation)
         ]
-        ids = [str(row) for row in rows]
+        ids = [str(cell) for cell, _ in rows]
     else:
-        argument = "graph_bad_input"
+        arguments = "graph_bad_input"
         rows = [(*one, bad) for one in operations for bad in one[1].bad_inputs]
         ids = ["-".join(map(describe, row)) for row in rows]
-    metafunc.parametrize(argument, rows, ids=ids)
+    metafunc.parametrize(arguments, rows, ids=ids)
+
+
+def graphs(definition, operation):
+    """A cell for each graph of an operation, and all cases that it serves."""
+    served = {}
+    for case in distinct_cases(definition, operation):
+        served.setdefault(graph_of(definition, case), []).append(case)
+    return [
+        (Cell(definition.component, operation, cases[0], DTYPE), cases) for cases in served.values()
+    ]
+
+
+def graph_of(definition, case):
+    """What a graph of unknown sizes depends on: not on the sizes and the numbers of its inputs."""
+    if definition.component == CHAIN:
+        return case.name  # each has layers of its own
+    inputs = [
+        (name, type(value), value.array if isinstance(value, SparseInput) else value)
+        for name, value in case.inputs.items()
+    ]
+    kinds = [(name, kind, str(one.dtype), one.ndim) for name, kind, one in inputs]
+    weights = None if case.weights is None else [(k, v.shape) for k, v in case.weights.items()]
+    return repr((case.options, kinds, sorted(case.channels), weights))
 
 
 def distinct_cases(definition, operation):
@@ -54,20 +79,24 @@ def unknown(value):
     return tf.TensorSpec(shape, value.dtype)
 
 
-def test_values(graph_cell):
-    cell = graph_cell
-    case = cell.case.cast(cell.dtype)
-    inputs = [to_native(value) for value in case.inputs.values()]
-    function = build(cell.component, cell.operation.name, case)
+def test_values(graph_cell, cases):
+    component, operation = graph_cell.component, graph_cell.operation
+    first = graph_cell.case.cast(DTYPE)
+    function = build(component, operation.name, first)
 
     def outputs(*values):
-        return call(function, dict(zip(case.inputs, values, strict=True)), case)
+        return call(function, dict(zip(first.inputs, values, strict=True)), first)
 
-    eager = outputs(*inputs)
-    graph = tf.function(outputs, input_signature=[unknown(value) for value in inputs])
-    for name, value in graph(*inputs).items():
-        bound = tolerance(f"value:{name}", cell.operation.kind, cell.dtype, reference=False)
-        assert_close(value.numpy(), eager[name].numpy(), bound, name)
+    signature = [unknown(to_native(value)) for value in first.inputs.values()]
+    graph = tf.function(outputs, input_signature=signature)
+    for case in cases:
+        if case.weights is not None:
+            interchange.load_arrays(function, case.weights)
+        inputs = [to_native(value) for value in case.cast(DTYPE).inputs.values()]
+        eager = outputs(*inputs)
+        for name, value in graph(*inputs).items():
+            bound = tolerance(f"value:{name}", operation.kind, DTYPE, reference=False)
+            assert_close(value.numpy(), eager[name].numpy(), bound, f"{case.name}, {name}")
 
 
 def test_bad_input(graph_bad_input):
