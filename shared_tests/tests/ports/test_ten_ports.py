@@ -15,6 +15,7 @@ import pytest
 
 import fourfold
 from fourfold.definition import Case
+from fourfold.ports import dumps
 from fourfold.ports.result import Comparison
 from shared_tests.support.sources import ROOT
 
@@ -135,6 +136,17 @@ def test_the_table_of_the_book_says_so(name):
         f"{before:.0e}",
         "rounding",
     ]
+
+
+def test_the_place_is_found_in_files_of_both_frameworks(tmp_path):
+    module = importlib.import_module("shared_tests.tests.ports.ten_ports.resnet_stem")
+    original = module.original()
+    case = Case("one", module.inputs(np.random.default_rng(0)))
+    dumps.record(original, case, tmp_path / "original.npz", "torch")
+    dumps.record(module.port(original), case, tmp_path / "port.npz", module.FRAMEWORK)
+    found = dumps.compare(tmp_path / "original.npz", tmp_path / "port.npz")
+    assert not found
+    assert (found.location.first.a, found.location.first.b) == ("conv1", "conv1")
 
 
 def rounded(text: str) -> str:
