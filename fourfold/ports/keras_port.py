@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -221,18 +222,29 @@ def float_dtype(case: Case, weights: Arrays) -> str:
 
 
 def in_dtype(target: Any, dtype: str) -> Any:
-    """A layer, model or loss of the same configuration in another dtype."""
-    config = target.get_config()
-    policies = {target.dtype_policy.name} if isinstance(target, keras.Layer) else set()
-    try:
-        return type(target).from_config(recast(config, dtype))
-    except TypeError as error:
-        if policies == {dtype}:
-            return target
-        raise TypeError(
-            f"{type(target).__name__}: expected a class, or a layer that its get_config can "
-            f"rebuild in {dtype}, got {error}"
-        ) from error
+    """A layer, model or loss of the same configuration in another dtype.
+
+    A subclassed model that does not say its configuration cannot be made again: Keras gives the
+    defaults of its constructor's arguments, and with these it would be another model.
+    """
+    if knows_its_configuration(type(target)):
+        return type(target).from_config(recast(target.get_config(), dtype))
+    if target.built and target.dtype == dtype:
+        return target
+    raise TypeError(
+        f"{type(target).__name__}: expected a class, or a model with a get_config of its own, to "
+        f"make it in {dtype}, got a {'' if target.built else 'new '}model in {target.dtype}"
+    )
+
+
+def knows_its_configuration(cls: type) -> bool:
+    """Whether get_config tells the arguments of the constructor."""
+    own = [one for one in cls.__mro__ if one.__module__.partition(".")[0] != "keras"]
+    if not issubclass(cls, keras.Model) or any("get_config" in vars(one) for one in own):
+        return True
+    first = own[0].__init__ if own[0] is not object else keras.Model.__init__  # type: ignore[misc]
+    parameters = list(inspect.signature(first).parameters.values())[1:]
+    return all(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters)
 
 
 def recast(config: Any, dtype: str) -> Any:

@@ -16,10 +16,10 @@ from fourfold.ports.protocol import Training
 from fourfold.ports.rounding import Rounding
 from fourfold.ports.rows import Missing, Row
 from fourfold.ports.sides import Origin
-from fourfold.ports.table import table
+from fourfold.ports.table import table, verdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The result: true when everything was measured and agrees; it prints itself as a table.
 
@@ -190,6 +190,9 @@ class Comparison:
             "notes": list(self.notes),
         }
         return json.dumps(content, indent=1, allow_nan=False)
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {verdict(self.rows, self.missing, ok=self.ok)}>"
 
     def __str__(self) -> str:
         return table(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import sys
 from collections.abc import Mapping, Sequence
 
 from fourfold.ports.rows import Missing, Row
@@ -25,14 +28,14 @@ def table(
     lines += notes
     for label, proposed in proposals.items():
         lines += [f"weights of {label}:", *(f"  {line}" for line in proposed)]
+    return "\n".join([*lines, verdict(rows, missing, ok=ok)])
+
+
+def verdict(rows: Sequence[Row], missing: Sequence[Missing], *, ok: bool) -> str:
+    """Whether everything agrees, in one line."""
     word = "agree" if ok else "DO NOT AGREE"
-    return "\n".join(
-        [
-            *lines,
-            f"{word}: {len(rows)} comparisons, {len(differing)} out of tolerance, "
-            f"{len(missing)} missing",
-        ]
-    )
+    differing = sum(not row.ok for row in rows)
+    return f"{word}: {len(rows)} comparisons, {differing} out of tolerance, {len(missing)} missing"
 
 
 def shown(lines: list[str]) -> list[str]:
@@ -52,7 +55,27 @@ def summary(rows: Sequence[Row]) -> list[str]:
     body = [
         [*place, *(mark(line.get(pair, [])) for pair in pairs)] for place, line in cells.items()
     ]
-    return aligned([head, *body]) if rows else []
+    if not rows:
+        return []
+    if sys.stdout.isatty() and importlib.util.find_spec("rich"):
+        return colored(head, body)
+    return aligned([head, *body])
+
+
+def colored(head: list[str], body: list[list[str]]) -> list[str]:
+    """The table for a terminal: green where it agrees, red where it does not."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(*head, title="Worst error as a share of its tolerance")
+    for quantity, dtype, *marks in body:
+        texts = [Text(one, style="bold red" if one.startswith("✗") else "green") for one in marks]
+        grid.add_row(Text(quantity), dtype, *texts)
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with console.capture() as capture:
+        console.print(grid)
+    return capture.get().splitlines()
 
 
 def mark(rows: list[Row]) -> str:

@@ -172,3 +172,52 @@ def test_what_is_measured_elsewhere_is_joined(tmp_path):
     read = [Measurement.load(tmp_path / f"{name}.npz") for name in implementations]
     joined = join(read, CASES)
     assert joined.to_json() == compare(implementations, CASES).to_json()
+
+
+def test_it_is_short_in_a_traceback_and_coloured_in_a_terminal(monkeypatch):
+    wrong = compared(lambda x, y: original(x, y) + 1)
+    assert repr(wrong).startswith("<Comparison: DO NOT AGREE: 6 comparisons, 2 out of tolerance")
+    plain = str(wrong)
+    assert "\x1b[" not in plain
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b[1;31m✗" in str(wrong)
+    assert plain.splitlines()[-1] == str(wrong).splitlines()[-1]
+
+
+def test_tolerances_kinds_and_declared_quantities():
+    near = {"torch": original, "torch:port": lambda x, y: original(x, y) * (1 + 1e-11)}
+    assert not fourfold.compare(near, CASES[0], dtypes=("float64",), gradients=False)
+    for options in ({"kind": "model"}, {"tolerances": {"value:* float64": 1e-10}}):
+        assert fourfold.compare(near, CASES[0], dtypes=("float64",), gradients=False, **options)
+    tiny = {"torch": lambda x, y: original(x, y) * 1e-4, "torch:port": lambda x, y: 0 * x[:, 0]}
+    found = fourfold.compare(tiny, CASES[0], dtypes=("float32",), gradients=False)
+    assert found.differing[0].error == 1
+    assert found.differing[0].note.startswith("too small to differ in any case")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"implementations": {"torch": original}}, "implementations: expected two, or a reference"),
+        ({"reference": "jax"}, "reference: expected one of torch, keras, got 'jax'"),
+        ({"cases": []}, "cases: expected at least one, got none"),
+        ({"cases": CASES[:1] * 2}, "cases: expected names that differ, got 'ordinary' twice"),
+        ({"dtypes": ("float8",)}, "dtypes: expected float64, .*, got 'float8'"),
+        ({"names": {"jax": {}}}, "names: expected one of torch, keras, got 'jax'"),
+        ({"kind": "loss"}, "kind: expected layer or model, got 'loss'"),
+        ({"weights": "jax"}, "weights: expected one of torch, keras, got 'jax'"),
+    ],
+)
+def test_bad_arguments_are_named(changes, message):
+    arguments = {"implementations": {"torch": original, "keras": port}, "cases": CASES}
+    with pytest.raises(ValueError, match=message):
+        fourfold.compare(**{**arguments, **changes})
+
+
+def test_a_reference_is_held_to_its_gradients_too():
+    def wrong_gradient(x, y):
+        value = original(x, y)
+        return value.detach() + 2 * (value - value.detach())
+
+    found = fourfold.compare({"torch": wrong_gradient}, CASES[0], reference)
+    assert {row.quantity for row in found.differing} == {"gradient:x", "gradient:y"}

@@ -149,6 +149,42 @@ def test_keras_layers_are_recorded_with_gradients_and_replayed():
     assert keras.config.dtype_policy().name == "float32"
 
 
+class Scaled(keras.Layer):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.factor * self.dense(x)
+
+
+class ScaledModel(keras.Model):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.factor * self.dense(x)
+
+
+@pytest.mark.parametrize("kind", [Scaled, ScaledModel])
+def test_a_layer_is_never_made_again_without_its_options(kind):
+    """Keras gives the defaults as the configuration of a subclassed model."""
+    layer = kind(factor=3.0)
+    layer(np.zeros((1, 7), "float32"))
+    cases = fourfold.cases_from_shapes({"x": (5, 7)})[:1]
+    found = fourfold.compare({"keras": layer, "torch": nn.Linear(7, 3)}, cases, weights="keras")
+    values = {row.dtype: row.ok for row in found.rows if row.quantity == "value:output"}
+    missing = {one.dtype: one.reason for one in found.missing}
+    assert values["float32"] is False  # three times as much
+    if kind is Scaled:
+        assert values["float64"] is False
+    else:
+        assert "expected a class, or a model with a get_config" in missing["float64"]
+
+
 def test_models_of_keras_are_rebuilt_in_another_dtype_and_left_alone():
     model = keras.Sequential([keras.Input((7,)), keras.layers.Dense(4), keras.layers.Dense(3)])
     kept = [one.copy() for one in model.get_weights()]

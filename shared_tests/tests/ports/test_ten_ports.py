@@ -50,7 +50,8 @@ WRONG = {
 # Where PyTorch has two biases, Keras has their sum, rounded to float32: what differs in float64 is
 # that rounding.
 DTYPES = {"language_model": ("float32",)}
-TABLE = (ROOT / "docs" / "porting_your_own.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "porting_your_own.md").read_text(encoding="utf-8")
+TABLE = PAGE[PAGE.index("## Where, whether and why") :]
 
 
 @cache
