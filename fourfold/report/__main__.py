@@ -219,9 +219,12 @@ def run(
         def ended(task: Task, reason: Stopped | None) -> None:
             """Join the component if this was its last task."""
             if reason:
-                stopped[task] = reason
-                progress.say(f"{task.backend}, {task.component or task.work}: {reason}")
-                progress.show(reason.output.splitlines()[-SHOWN_LINES:])
+                with lock:
+                    said = str(reason) in map(str, stopped.values())
+                    stopped[task] = reason
+                if not said:
+                    progress.say(f"{task.backend}, {task.component or task.work}: {reason}")
+                    progress.show(reason.output.splitlines()[-SHOWN_LINES:])
             elif task.component is None:
                 progress.say(f"{task.backend}: trained with its own defaults")
             if task.component is None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -75,6 +76,8 @@ def test_what_stops_or_cannot_start_costs_its_own_cells(tmp_path):
         "ended with return code 1 before its first task: ImportError: no such thing here"
     }
     assert f"numpy, killed: {killed}" in output
+    started = [line for line in output.splitlines() if re.match(r"\d+:\d+  torch, ", line)]
+    assert len(started) == 1  # said once for all of its tasks
     assert "[/red] [bold] :smile:" in output
     (row,) = [line.split("│") for line in output.splitlines() if line.startswith("│ killed ")]
     assert [one.strip() for one in row[2:5]] == ["0", "4 missing", "4 missing"]
