@@ -64,15 +64,21 @@ def _check_probabilities(probabilities: Tensor, epsilon: float) -> None:
     slack = 8 * torch.finfo(probabilities.dtype).eps
     low, high = -min(slack, epsilon / 2), 1 + slack  # so that p + epsilon stays positive
 
-    def check(probabilities: Tensor) -> None:
-        minimum, maximum = probabilities.aminmax()
-        if minimum >= low and maximum <= high:  # one pass; false for NaN
-            return
-        outside = probabilities[(probabilities < low) | (probabilities > high)]
-        if outside.numel():
-            raise ValueError(f"probabilities: expected values in 0..1, got {outside[0].item()}")
+    def outside(p: Tensor) -> Tensor:
+        return (p < low) | (p > high)
 
-    check_values(check, probabilities.detach())
+    def holds(p: Tensor) -> Tensor:
+        if not p.is_cuda:
+            minimum, maximum = p.aminmax()
+            inside = (minimum >= low) & (maximum <= high)  # one pass; false for NaN
+            if inside:
+                return inside
+        return ~outside(p).any()
+
+    def got(p: Tensor) -> object:
+        return p[outside(p)][0].item()
+
+    check_values(holds, "probabilities: expected values in 0..1", got, probabilities.detach())
 
 
 class ClusteringLoss(ConfiguredModule):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -47,20 +47,28 @@ def last_states(gru: nn.GRU, vectors: Tensor, lengths: Tensor, *, reverse: bool 
         places = (lengths[:, None] - 1 - steps).clamp_min(0)
         vectors = vectors.take_along_dim(places[..., None], dim=1)
     if transformed(vectors, gru.weight_ih_l0, gru.weight_hh_l0):
-        # Padding comes after the last real step, so that the states before it do not see it.
-        states, _ = plain_gru(gru, vectors)
-        last = (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, gru.hidden_size)
-        states = states.gather(1, last)[:, 0]
+        states = _last_real(plain_gru(gru, vectors)[0], lengths)
     elif vectors.shape[0] == 0:  # nothing can be packed; the GRU itself takes an empty batch
         return gru(vectors)[1][0]
+    elif vectors.is_cuda:
+        # Packing takes longer there than running on over the padding, and waits for the lengths.
+        states = _last_real(differentiable_states(gru, vectors, gru)[0], lengths)
     else:
         # A packed sequence has no room for one of no length, and its lengths lie on the CPU.
         packed = pack_padded_sequence(
             vectors, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
         )
-        with differentiable_kernels(gru, vectors):
-            states = gru(packed)[1][0]
+        states = gru(packed)[1][0]
     return states.masked_fill((lengths == 0)[:, None], 0)
+
+
+def _last_real(states: Tensor, lengths: Tensor) -> Tensor:
+    """The states at the last real steps, (batch, hidden), of all states, (batch, longest, hidden).
+
+    Padding comes after the last real step, so that the states before it do not see it.
+    """
+    last = (lengths - 1).clamp_min(0)[:, None, None].expand(-1, 1, states.shape[2])
+    return states.gather(1, last)[:, 0]
 
 
 def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,15 +117,22 @@ def next_state(x_gates: Tensor, h_gates: Tensor, h: Tensor) -> Tensor:
     return (1 - update) * candidate + update * h
 
 
-def differentiable_kernels(gru: nn.GRU, x: Tensor) -> AbstractContextManager[None]:
-    """A context in which the gradient of gru(x) exists: on CUDA in eval mode without cuDNN.
+def differentiable_states(
+    gru: nn.GRU, x: Tensor, call: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """call(x), which is gru(x), with a gradient on CUDA in eval mode too.
 
-    cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. PyTorch's
-    own kernels keep it always; they are slower, and are taken where a gradient is wanted.
+    cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. The modes
+    differ by the dropout between layers alone, and there is one layer: so cuDNN is told that this
+    is training where a gradient is wanted.
     """
-    if beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
-        return torch.backends.cudnn.flags(enabled=False)
-    return nullcontext()
+    if not beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
+        return call(x)
+    directions = 1 + gru.bidirectional
+    start = x.new_zeros(directions, x.shape[0], gru.hidden_size)
+    n_layers, dropout, training, batch_first = 1, 0.0, True, True
+    weights = (gru._flat_weights, gru.bias, n_layers, dropout, training)
+    return torch._VF.gru(x, start, *weights, gru.bidirectional, batch_first)  # type: ignore[attr-defined]
 
 
 def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:
@@ -173,8 +188,7 @@ class GRU(nn.GRU):
         if transformed(x, self.weight_ih_l0):
             states, last = plain_gru(self, x)
         else:
-            with differentiable_kernels(self, x):
-                states, last = super().forward(x)
+            states, last = differentiable_states(self, x, super().forward)
         if not self.return_sequences:
             return torch.cat(last.unbind(), dim=-1)
         return states.flip(1) if backward else states

@@ -18,9 +18,10 @@ def expert_slots(expert: Tensor, n_experts: int, *, static: bool) -> tuple[Tenso
     slot for every row of the batch. The rows are counted from 1, and 0 stands in the free slots.
     """
     batch, k = expert.shape
-    chosen = expert.new_zeros(batch, n_experts).scatter(1, expert, 1)
-    position = chosen.cumsum(0).gather(1, expert) - 1  # of a row among those of its expert
-    capacity = batch if static else int(chosen.sum(0).max())
+    # Experts first: a GPU counts along the last axis in parallel, along the first one by one.
+    chosen = expert.new_zeros(n_experts, batch).scatter(0, expert.T, 1)
+    position = chosen.cumsum(1).gather(0, expert.T).T - 1  # of a row among those of its expert
+    capacity = batch if static else int(chosen.sum(1).max())
     slot = expert * capacity + position
     row = torch.arange(1, batch + 1, device=expert.device).repeat_interleave(k)
     rows = row.new_zeros(n_experts * capacity).scatter(0, slot.flatten(), row)

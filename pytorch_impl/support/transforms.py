@@ -57,14 +57,30 @@ def plain_gradients(
     return [next(found) if wants else None for wants in wanted]
 
 
-def check_values(check: Callable[..., None], *tensors: Tensor) -> None:
-    """check(*tensors), which looks at values: under vmap at those of the whole batch.
+def check_values(
+    holds: Callable[..., Tensor], expected: str, got: Callable[..., object], *tensors: Tensor
+) -> None:
+    """ValueError "expected, got …" unless holds(*tensors): under vmap those of the whole batch.
 
-    It must take tensors with any number of axes in front of their own. An exported program does
-    not check; the operations that it is made of do what they do with bad values.
+    On CUDA the host does not wait for the answer: a device-side assertion ends the program, with
+    `expected` as its message. An exported program does not check; the operations that it is made
+    of do what they do with bad values.
+
+    Args:
+        holds: a bool tensor without axes, of tensors with any number of axes before their own.
+        expected: the name of the argument, and what it should be.
+        got: what is wrong, of the same tensors.
     """
     if torch.compiler.is_exporting():
         return
+
+    def check(*tensors: Tensor) -> None:
+        answer = holds(*tensors)
+        if answer.is_cuda:
+            torch._assert_async(answer, expected)
+        elif not answer:
+            raise ValueError(f"{expected}, got {got(*tensors)}")
+
     if torch._C._are_functorch_transforms_active():
         _Look.apply(lambda *values: check(*values), False, *(x.detach() for x in tensors))
     else:
@@ -74,12 +90,17 @@ def check_values(check: Callable[..., None], *tensors: Tensor) -> None:
 def check_range(name: str, x: Tensor, what: str, last: int) -> None:
     """ValueError unless these integers are in 0..last."""
 
-    def check(x: Tensor) -> None:
-        if x.numel() and not (x.min() >= 0 and x.max() <= last):
-            got = f"{int(x.min())}..{int(x.max())}"
-            raise ValueError(f"{name}: expected {what} in 0..{last}, got {got}")
+    def holds(x: Tensor) -> Tensor:
+        if x.is_cuda:  # the fewest launches
+            x = x.long()
+            return (x.clamp(0, last) == x).all()
+        return (x.min() >= 0) & (x.max() <= last)
 
-    check_values(check, x)
+    def got(x: Tensor) -> object:
+        return f"{int(x.min())}..{int(x.max())}"
+
+    if x.numel():
+        check_values(holds, f"{name}: expected {what} in 0..{last}", got, x)
 
 
 def search(model: nn.Module, method: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
