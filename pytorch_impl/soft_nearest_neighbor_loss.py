@@ -48,12 +48,11 @@ def soft_nearest_neighbor_loss(
         embeddings: (n, features), floating. Halves compute in float32.
         labels: (n,), integers; or several labels of a row, (n, classes), bool: two rows are
             positives when they share one.
-        temperature: T, a positive number, or a scalar tensor, whose value is read: on CUDA the host
-            waits for it.
+        temperature: T, a positive number, or a scalar tensor.
         distance: D: sqeuclidean as in the paper, euclidean or cosine.
         reduction: mean over the anchors that share their label with another point, sum or none.
         block_size: rows that are computed at a time: memory is n · block_size instead of n² (under
-            torch.func n² all the same).
+            torch.func n² all the same; in float32 on a GPU n · features, whatever it is).
         reference, reference_labels: (m, features) and (m,) or (m, classes), as embeddings and
             labels: the neighbors are rows of the reference, such as a memory bank, and none is left
             out as the anchor itself. Gradients flow into the reference.
@@ -90,14 +89,18 @@ def soft_nearest_neighbor_loss(
     assert labels is not None
     checks.check_labels("labels", labels, embeddings.shape[0])
 
-    def plain_loss(embeddings: Tensor, temperature: Tensor) -> Tensor:
+    def plain_losses(embeddings: Tensor, temperature: Tensor) -> Tensor:
         anchor_losses = partial(_anchor_losses, distance=distance)
-        losses = by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
-        return _reduce(losses, labels, reduction)
+        return by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
 
+    def plain_loss(embeddings: Tensor, temperature: Tensor) -> Tensor:
+        return _reduce(plain_losses(embeddings, temperature), labels, reduction)
+
+    # The plain loss is what derivatives of the gradient are taken of.
     if fast.applies(embeddings, temperature, distance):  # on a CPU, where all D are small against T
-        # The plain loss is what derivatives of the gradient are taken of.
         return fast.loss(embeddings, labels, temperature, reduction, block_size, plain_loss)
+    if fast.applies_on_a_gpu(embeddings, temperature, distance):  # in float32
+        return fast.gpu_loss(embeddings, labels, temperature, distance, reduction, plain_losses)
     return plain_loss(embeddings, temperature)
 
 

@@ -63,7 +63,7 @@ class SparseProjection(ConfiguredModule):
         check_width("x", x, self.weight.shape[0])
         if x.layout == torch.strided:
             y = x @ self.weight
-        elif fast.applies(self.weight):  # everywhere but under torch.func and torch.export
+        elif fast.applies(x, self.weight):  # everywhere but under torch.func and torch.export
             y = fast.product(x, self.weight).to(product_dtype(x))
         else:
             y = sparse_product(x, self.weight).to(product_dtype(x))

@@ -158,13 +158,22 @@ def all_triplets_loss(
     reference, positive, negative = class_pairs(
         embeddings, labels, reference, reference_labels, same
     )
-    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
     valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
-    if soft_margin:
-        sums, active = soft_margin_sums(distances, positive, negative, margin), valid
-    else:
+
+    def hinges(embeddings: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the hinges of each anchor, and how many of them are active, (n,) each."""
+        distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
+        if soft_margin:
+            return soft_margin_sums(distances, positive, negative, margin), valid
         counts, active = _active(distances, positive, negative, margin, distance)
-        sums = (counts * distances).sum(1) + margin * active  # the hinges of each anchor, (n,)
+        return (counts * distances).sum(1) + margin * active, active
+
+    in_blocks = reduction != "none" and not soft_margin
+    if in_blocks and fast.applies_in_blocks(embeddings, reference):  # many rows on a GPU
+        pairs = (embeddings, reference, positive, negative, margin, distance)
+        sums, active = fast.blocked_sums(*pairs, lambda x, y: hinges(x, y)[0].sum())
+    else:
+        sums, active = hinges(embeddings, reference)
     if reduction == "none":
         return sums
     if reduction == "sum":

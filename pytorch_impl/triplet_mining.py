@@ -119,8 +119,13 @@ def batch_hard_triplets(
         [[0, 1, 2], [2, 2, 0], [3, 3, 3]]
     """
     check_choice("positives", positives, ("hardest", "easiest"))
-    searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
-    chosen, nearest, has_both = _hardest(*searched, distance, positives)  # (n,)
+    check_choice("distance", distance, DISTANCES)
+    given = (reference, reference_labels, same)
+    if fast.applies_on_a_gpu(embeddings, labels, *given):  # in float32, labels of one class
+        chosen, nearest, has_both = fast.gpu_hardest(embeddings, labels, distance, positives)
+    else:
+        searched = search_batch(embeddings, labels, distance, *given)
+        chosen, nearest, has_both = _hardest(*searched, distance, positives)  # (n,)
     (anchors,) = has_both.nonzero(as_tuple=True)
     return Triplets(anchors, chosen[anchors], nearest[anchors])
 
@@ -365,6 +370,8 @@ class BatchHardTripletLoss(ConfiguredModule):
 
     @in_single_precision
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        if fast.applies_on_a_gpu(embeddings, labels):  # in float32, labels of one class
+            return fast.gpu_batch_hard_loss(embeddings, labels, **self.config)
         with torch.no_grad():
             distance = self.config["distance"]
             searched = search_batch(embeddings, labels, distance)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytorch_impl.support.devices import runs_kernels
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
 
@@ -35,11 +36,49 @@ def bags(
     Returns:
         (batch, dim).
     """
+    if _on_a_gpu(table) and not sparse:
+        return _KernelBags.apply(table, ids, reduce, plain)
     real = ids != 0
     tokens = ids[real].long()  # embedding_bag takes no narrower ids
     count = real.sum(1)
     starts = count.cumsum(0) - count
     return _EmbeddingBag.apply(table, tokens, starts, ids, reduce, sparse, plain)
+
+
+def _on_a_gpu(table: Tensor) -> bool:
+    """Whether the kernels serve this table. The order in which they add gradients is not fixed."""
+    known = table.dtype in (torch.float32, torch.float64)
+    return known and runs_kernels(table) and not torch.are_deterministic_algorithms_enabled()
+
+
+class _KernelBags(torch.autograd.Function):
+    """The vectors of padded ids by one kernel, and the table's gradient by another."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, table: Tensor, ids: Tensor, reduce: str, plain: Callable[..., Tensor]
+    ) -> Tensor:
+        from pytorch_impl.fast import _line_kernels as kernels
+
+        ctx.save_for_backward(table, ids)
+        ctx.reduce, ctx.plain = reduce, plain
+        return kernels.bag_sums(table.contiguous(), ids, reduce == "mean")
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        from pytorch_impl.fast import _line_kernels as kernels
+
+        table, ids = ctx.saved_tensors
+        if torch.is_grad_enabled() or batched(grad_output):  # to be differentiated again
+
+            def plain(table: Tensor) -> Tensor:
+                return ctx.plain(table, ids, ctx.reduce)
+
+            (grad_table,) = plain_gradients(plain, (table,), (True,), grad_output)
+        else:
+            mean = ctx.reduce == "mean"
+            grad_table = kernels.scattered_bags(grad_output, ids, len(table), mean)
+        return grad_table, None, None, None
 
 
 class _EmbeddingBag(torch.autograd.Function):

@@ -6,6 +6,10 @@
    is computed in blocks of rows that stay in the cache.
 3. The gradient is written by hand as products with N. It can be taken once: where it is to be
    differentiated itself, the gradient of the plain loss takes its place.
+
+On a GPU two kernels take the place of all this, one for the losses and one for their gradient. They
+keep no array of all pairs: 32,768 rows of 64 features need 9 MiB and 1.6 times the time of two
+products and an exp alone, whose array is 4 GiB.
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytorch_impl.distances import l2_normalize
+from pytorch_impl.support.devices import runs_kernels
 from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
+MOST_FEATURES = 128  # that the blocks of a kernel hold; with more the products take all the time
 NEAR = 16.0  # the largest ‖x − mean‖² / T
 BLOCK_SIZE = 512  # rows of a block when the caller asks for none
 MIN_GROUP = 64  # rows of a class, or of several: a product with fewer takes as long
@@ -54,7 +61,7 @@ class _SortedPoints(NamedTuple):
 
 
 def applies(embeddings: Tensor, temperature: Tensor, distance: str) -> bool:
-    """Whether the fast way is right here, and faster than the plain one (on CUDA it is not)."""
+    """Whether the fast way is right here, and faster than the plain one (on a GPU it is not)."""
     if distance != "sqeuclidean" or embeddings.device.type != "cpu":
         return False
     known = embeddings.dtype in (torch.float32, torch.float64)
@@ -94,6 +101,74 @@ def loss(
     if reduction == "none":
         return _Losses.apply(embeddings, temperature, points, plain_loss)
     return _Sum.apply(embeddings, temperature, points, plain_loss, torch.is_grad_enabled())
+
+
+def applies_on_a_gpu(embeddings: Tensor, temperature: Tensor, distance: str) -> bool:
+    """Whether the kernels serve these embeddings: float32 on a GPU, squared or cosine distances."""
+    return (
+        runs_kernels(embeddings, temperature)
+        and embeddings.dtype is torch.float32
+        and distance != "euclidean"
+        and embeddings.shape[1] <= MOST_FEATURES
+    )
+
+
+def gpu_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    temperature: Tensor,
+    distance: str,
+    reduction: str,
+    plain_losses: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The reduced loss, where `applies_on_a_gpu` is true.
+
+    plain_losses: the losses of the anchors as a function of (embeddings, temperature), for
+        derivatives of the gradient.
+    """
+    x = l2_normalize(embeddings) if distance == "cosine" else embeddings
+    given = (labels, distance == "cosine", plain_losses)
+    losses, paired = _KernelLosses.apply(x, temperature, *given)
+    if reduction == "mean":
+        return losses.sum() / paired.sum().clamp_min(1)
+    return losses if reduction == "none" else losses.sum()
+
+
+class _KernelLosses(torch.autograd.Function):
+    """The loss of each anchor, and 1 for each that has positives; both (n,)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        temperature: Tensor,
+        labels: Tensor,
+        cosine: bool,
+        plain_losses: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        from pytorch_impl.fast import _pair_kernels as kernels
+
+        losses, paired, *kept = kernels.soft_neighbors(x.contiguous(), labels, temperature, cosine)
+        ctx.save_for_backward(x, temperature, labels, paired, *kept)
+        ctx.cosine, ctx.plain_losses = cosine, plain_losses
+        ctx.mark_non_differentiable(paired)
+        return losses, paired
+
+    @staticmethod
+    @in_single_precision
+    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        from pytorch_impl.fast import _pair_kernels as kernels
+
+        x, temperature, labels, paired, center, stats = ctx.saved_tensors
+        if torch.is_grad_enabled() or batched(grad_output):
+            inputs, wanted = (x, temperature), ctx.needs_input_grad[:2]
+            return *plain_gradients(ctx.plain_losses, inputs, wanted, grad_output), None, None, None
+        given = (x.contiguous(), labels, temperature, ctx.cosine, center, stats)
+        grad_x = kernels.soft_neighbors_gradient(*given, grad_output * paired)
+        grad_t = None
+        if ctx.needs_input_grad[1]:  # the loss depends on x / √T alone, as in _temperature_gradient
+            grad_t = -((x if ctx.cosine else x - center) * grad_x).sum() / (2 * temperature)
+        return grad_x, grad_t, None, None, None
 
 
 class _Sum(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from pytorch_impl.support.devices import runs_kernels
 from pytorch_impl.support.precision import widened
 from pytorch_impl.support.sparse_product import sparse_product
 from pytorch_impl.support.transforms import batched, transformed
@@ -26,9 +27,13 @@ from pytorch_impl.support.transforms import batched, transformed
 SHORT, LONG = 2**12, 2**15
 
 
-def applies(weight: Tensor) -> bool:
-    """Whether no transform is at work that needs PyTorch's own operations."""
-    return not transformed(weight)
+def applies(x: Tensor, weight: Tensor) -> bool:
+    """Whether no transform is at work that needs PyTorch's own operations.
+
+    On a GPU a COO tensor takes the plain way: making a CSR tensor of it takes a hundred launches.
+    """
+    coo_on_a_gpu = weight.is_cuda and x.layout == torch.sparse_coo
+    return not (coo_on_a_gpu or transformed(weight))
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -78,6 +83,14 @@ class _SparseProduct(torch.autograd.Function):
 
 def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
     """For each stored line of x, or each line of the other axis (across), Σ value · its row."""
+    if _on_a_gpu(rows):
+        from pytorch_impl.fast import _line_kernels as kernels
+
+        lines = (rows.contiguous(), *_stored(x), x.values().detach().to(rows.dtype))
+        if across:
+            n_lines_across = x.shape[1 if x.layout == torch.sparse_csr else 0]
+            return kernels.scattered_lines(*lines, n_lines_across)
+        return kernels.line_sums(*lines)
     starts, indices = _places(x)
     values = x.values().detach().to(rows.dtype)
     if across:
@@ -88,15 +101,25 @@ def _product(x: Tensor, rows: Tensor, *, across: bool) -> Tensor:
     )
 
 
+def _on_a_gpu(rows: Tensor) -> bool:
+    """Whether the kernels serve these rows. The order in which they add up is not fixed."""
+    known = rows.dtype in (torch.float32, torch.float64)
+    return known and runs_kernels(rows) and not torch.are_deterministic_algorithms_enabled()
+
+
+def _stored(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The starts of the lines of a CSR or CSC tensor, and the indices along them."""
+    if x.layout == torch.sparse_csr:
+        return x.crow_indices(), x.col_indices()
+    return x.ccol_indices(), x.row_indices()
+
+
 def _places(x: Tensor) -> tuple[Tensor, Tensor]:
     """The starts of the lines of a CSR or CSC tensor, and the indices along them.
 
     As int32 if they fit, with which embedding_bag takes two thirds of the time.
     """
-    if x.layout == torch.sparse_csr:
-        places = x.crow_indices(), x.col_indices()
-    else:
-        places = x.ccol_indices(), x.row_indices()
+    places = _stored(x)
     short = max(*x.shape, len(places[1])) <= torch.iinfo(torch.int32).max
     return (places[0].int(), places[1].int()) if short else places
 

@@ -9,12 +9,20 @@ it is 40 times faster than the plain way on a CPU.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pytorch_impl.support.transforms import transformed
+from pytorch_impl.distances import l2_normalize, pairwise_distances
+from pytorch_impl.support.devices import runs_kernels
+from pytorch_impl.support.precision import in_single_precision
+from pytorch_impl.support.ties import rounding_error
+from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
+BLOCK = 2**24  # distances, of more the hinges are summed in blocks of a quarter as many
+COMPARED = 2048  # columns: a GPU compares all triplets of up to so many faster than it sorts
 SMALL = 24  # rows: up to these the plain way is the faster one
 
 
@@ -27,6 +35,11 @@ def count_active(
     distances: Tensor, positive: Tensor, negative: Tensor, margin: float, tolerance: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The counts of `_count_active` in the component: (n, m) and (n,), in the distances' dtype."""
+    if runs_kernels(distances) and distances.shape[1] <= COMPARED:
+        from pytorch_impl.fast import _pair_kernels as kernels
+
+        kinds = positive.contiguous(), negative.contiguous()
+        return kernels.count_active(distances.contiguous(), *kinds, margin, tolerance)
     positives, is_positive = _positives(positive)  # (n, most positives of an anchor)
     width = positives.shape[1]
     reach = distances.gather(1, positives) + margin - tolerance
@@ -42,18 +55,103 @@ def count_active(
     return counts, reached.sum(1).to(distances.dtype)
 
 
+def applies_in_blocks(embeddings: Tensor, reference: Tensor) -> bool:
+    """Whether a GPU sums the hinges block by block: several (n, m) arrays would take gigabytes."""
+    many = len(embeddings) * len(reference) > BLOCK
+    return many and embeddings.is_cuda and not transformed(embeddings, reference)
+
+
+def blocked_sums(
+    embeddings: Tensor,
+    reference: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float,
+    distance: str,
+    plain: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The sum of all hinges, and the number of active triplets, one block of anchors at a time.
+
+    plain: the sum as a function of (embeddings, reference), for derivatives of the gradient.
+    """
+    x = l2_normalize(embeddings) if distance == "cosine" else embeddings
+    y = x
+    if reference is not embeddings:
+        y = l2_normalize(reference) if distance == "cosine" else reference
+    given = (positive, negative, margin, distance, plain, torch.is_grad_enabled())
+    return _BlockedSums.apply(x, y, *given)
+
+
+class _BlockedSums(torch.autograd.Function):
+    """The sum of the hinges, and its gradient in the same pass, up to grad_output.
+
+    With C the counts of a block of anchors x_i, and W = C by cosine, 2 C by squared and C / d by
+    unsquared distances, the gradient is Σ_j W_ij (x_i − y_j) by x_i and −Σ_i W_ij (x_i − y_j) by
+    y_j. By cosine, that is up to what normalizing the rows drops.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        positive: Tensor,
+        negative: Tensor,
+        margin: float,
+        distance: str,
+        plain: Callable[[Tensor, Tensor], Tensor],
+        differentiate: bool,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, y)
+        if distance != "cosine":  # a common offset would cancel the digits
+            center = y.mean(0)
+            x, y = x - center, y - center
+        longest = [torch.linalg.vector_norm(z, dim=1).max() for z in (x, y)]
+        reach = 2 * torch.maximum(*longest)  # no distance is larger
+        scale = reach if distance == "euclidean" else reach.square()
+        tolerance = rounding_error(scale, distance)
+        total, n_active = x.new_zeros(()), x.new_zeros(())
+        grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
+        blocks = (z.split(max(1, BLOCK // 4 // len(y))) for z in (x, positive, negative, grad_x))
+        for rows, is_positive, is_negative, grad_rows in zip(*blocks, strict=True):
+            d = pairwise_distances(rows, y, distance=distance)
+            W, active = count_active(d, is_positive, is_negative, margin, tolerance)
+            n_active += active.sum()
+            total += (W * d).sum() + margin * active.sum()
+            if differentiate:
+                if distance == "sqeuclidean":
+                    W *= 2
+                elif distance == "euclidean":
+                    W = torch.where(d > 0, W / d, 0)
+                grad_rows += W.sum(1, keepdim=True) * rows - W @ y
+                grad_y += W.sum(0)[:, None] * y - W.T @ rows
+        ctx.found, ctx.plain = (grad_x, grad_y), plain
+        ctx.mark_non_differentiable(n_active)
+        return total, n_active
+
+    @staticmethod
+    @in_single_precision
+    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled() or batched(grad_output):
+            wanted = ctx.needs_input_grad[:2]
+            found = plain_gradients(ctx.plain, ctx.saved_tensors, wanted, grad_output)
+            return *found, None, None, None, None, None, None
+        own = [grad_output * grad for grad in ctx.found]
+        return *own, None, None, None, None, None, None
+
+
 def applies_to_rows(distance: str) -> bool:
     """Whether `row_distances` has this distance."""
     return distance == "euclidean"
 
 
 def row_distances(x: Tensor, y: Tensor, *, distance: str) -> Tensor:
-    """`paired_distances` by PyTorch's norm: fewer passes over (n, features)."""
+    """`paired_distances` by PyTorch's norm: fewer passes over (..., features)."""
     difference = x - y
     # The norm has no second derivative at zero, where the first one is zero by convention.
-    zero = ~difference.any(1, keepdim=True)
-    norm = torch.linalg.vector_norm(difference.masked_fill(zero, 1), dim=1)
-    return norm.masked_fill(zero[:, 0], 0)
+    zero = ~difference.any(-1, keepdim=True)
+    norm = torch.linalg.vector_norm(difference.masked_fill(zero, 1), dim=-1)
+    return norm.masked_fill(zero[..., 0], 0)
 
 
 def _positives(positive: Tensor) -> tuple[Tensor, Tensor]:

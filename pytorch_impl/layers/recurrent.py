@@ -132,7 +132,7 @@ def differentiable_states(
     start = x.new_zeros(directions, x.shape[0], gru.hidden_size)
     n_layers, dropout, training, batch_first = 1, 0.0, True, True
     weights = (gru._flat_weights, gru.bias, n_layers, dropout, training)
-    return torch._VF.gru(x, start, *weights, gru.bidirectional, batch_first)  # type: ignore[attr-defined]
+    return torch._VF.gru(x, start, *weights, gru.bidirectional, batch_first)
 
 
 def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:

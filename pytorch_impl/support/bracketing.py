@@ -89,17 +89,19 @@ def check_brackets(brackets: Tensor, n: int) -> None:
     if brackets.shape != (n - 1, 2):
         raise ValueError(f"brackets: expected shape {(n - 1, 2)}, got {tuple(brackets.shape)}")
 
-    def check(brackets: Tensor) -> None:
+    def holds(brackets: Tensor) -> Tensor:
         first, last = brackets.unbind(-1)
         begin, end = first[..., None], last[..., None]
         first, last = first[..., None, :], last[..., None, :]
         inside = (first >= 0) & (first < last) & (last < n)
         crossing = (begin < first) & (first <= end) & (end < last)
         repeated = ((begin == first) & (end == last)).sum(-1) > 1
-        if not inside.all() or crossing.any() or repeated.any():
-            raise ValueError(f"brackets: expected those of a binary tree, got {brackets.tolist()}")
+        return inside.all() & ~(crossing.any() | repeated.any())
 
-    check_values(check, brackets)
+    def got(brackets: Tensor) -> object:
+        return brackets.tolist()
+
+    check_values(holds, "brackets: expected those of a binary tree", got, brackets)
 
 
 def bracket_merges(brackets: Tensor) -> Tensor:

@@ -13,6 +13,11 @@ THRESHOLDS = {
     "fast.soft_nearest_neighbor_loss.MIN_GROUP": "torch/test_near_neighbors.py::test_classes_around_the_size_of_a_group",
     "fast.soft_nearest_neighbor_loss.NEAR": "soft_nearest_neighbor_loss: just beyond the fast way",
     "fast.soft_nearest_neighbor_loss.BLOCK_SIZE": "torch/test_near_neighbors.py::test_more_rows_than_a_block",
+    "fast.triplet_loss.BLOCK": "device/test_kernels.py::test_all_triplets_in_blocks",
+    "fast.triplet_loss.COMPARED": "device/test_kernels.py::test_all_triplets",
+    "fast.triplet_mining.MOST_FEATURES": "device/test_kernels.py::test_features_that_a_block_holds",
+    "fast.soft_nearest_neighbor_loss.MOST_FEATURES": "device/test_kernels.py::test_features_that_a_block_holds",
+    "fast._line_kernels.ENTRIES": "device/test_kernels.py::test_padded_embedding",
     "fast.triplet_loss.SMALL": "triplet_loss: many rows",
     "fast.triplet_mining.SMALL": "triplet_mining: digits, cosine",
     "fast.top_k_gating.FREE": "torch/test_crowded_experts.py::test_both_sides_of_the_threshold",
@@ -39,6 +44,7 @@ THRESHOLDS = {
 }
 # Sizes and factors of a formula, versions, limits of what is accepted.
 NO_CHOICE = {
+    "support.devices.SHARED_MEMORY",
     "layers.activations.SELU_ALPHA",
     "layers.activations.SELU_SCALE",
     "support.plain_checks.LARGEST",
