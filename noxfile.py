@@ -336,6 +336,36 @@ def total(session: nox.Session) -> None:
         session.error("some tests failed")
 
 
+# {name: (Python, what is installed)}: the oldest release that each extra takes, and the newest.
+RANGES = {
+    "torch-oldest": ("3.11", ["torch==2.4.0", "numpy==1.26.4"]),
+    "torch-newest": ("3.13", ["torch"]),
+    "tf2-oldest": ("3.11", ["tensorflow-cpu==2.16.1", "keras==3.5.0", "numpy==1.26.4"]),
+    "tf2-newest": ("3.12", ["tensorflow-cpu", "keras"]),
+    "numpy-newest": ("3.13", ["numpy"]),
+}
+
+
+@nox.session(default=False)
+def ranges(session: nox.Session) -> None:
+    """The first case of every component with the oldest and the newest of each extra's range.
+
+    nox -s ranges -- tf2-oldest    takes one of them; all of them download several gigabytes
+    """
+    for name in session.posargs or RANGES:
+        version, packages = RANGES[name]
+        base = shutil.which(f"python{version}")
+        if base is None:
+            session.error(f"{name}: Python {version} is not on the path")
+        folder = ENVIRONMENTS / "ranges" / name
+        session.run(base, "-m", "venv", "--clear", str(folder))
+        interpreter = str(folder / "bin" / "python")
+        session.run(interpreter, "-m", "pip", "install", "--quiet", *packages, "pytest")
+        backend = name.partition("-")[0]
+        selected = ("shared_tests/tests/all/test_agreement.py", f"--backend={backend}")
+        session.run(interpreter, "-m", "pytest", "-q", *selected, "--first-cases", env=ONE_THREAD)
+
+
 @nox.session(default=False)
 def parity(session: nox.Session) -> None:
     """Run every backend in its own environment and report how closely they agree.

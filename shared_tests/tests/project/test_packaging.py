@@ -62,6 +62,14 @@ def version(text):
     return [int(part) for part in text.split(".")]
 
 
+def test_the_oldest_of_each_range_is_installed_by_the_session_that_tries_it():
+    """`nox -s ranges` begins where the extras do."""
+    source = (ROOT / "noxfile.py").read_text()
+    for name in ("torch", "tensorflow", "keras"):
+        (lowest,) = [one.partition(">=")[2] for one in EXTRAS[name]]
+        assert re.search(rf'"{name}(-cpu)?=={re.escape(lowest)}\.\d+"', source), name
+
+
 def test_python_versions_are_those_of_the_classifiers():
     classifiers = PROJECT["project"]["classifiers"]
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
