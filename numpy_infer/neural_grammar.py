@@ -20,6 +20,7 @@ from numpy_infer.support.bracketing import adjacent_merges
 from numpy_infer.support.checks import check_arrays, check_floating
 from numpy_infer.support.greedy_tree import check_vectors
 from numpy_infer.support.layer import Layer
+from numpy_infer.support.tree_batches import adjacent_trees, as_sequences, is_batch, repeated_root
 
 
 class Tree(NamedTuple):
@@ -96,18 +97,34 @@ class NeuralGrammar(Layer):
             "score.bias": (1,),
         }
 
-    def forward(self, vectors: np.ndarray) -> Tree:
-        """The tree over vectors, (n, dim), n at least 1.
+    def __call__(self, value: np.ndarray, lengths: np.ndarray | None = None) -> Tree:
+        """The tree over what the layer before gives for this value, or the trees: see `forward`."""
+        return self.forward(self.previous[0](value), lengths)
+
+    def forward(self, vectors: np.ndarray, lengths: np.ndarray | None = None) -> Tree:
+        """The tree over vectors, or over each sequence of a batch.
 
         Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN is
-        merged last.
+        merged last. The tree of a sequence of a batch is the one that it has alone; behind its root
+        nodes repeat the root, and merges are −1. Padding is never read.
 
+        Args:
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights'.
-            ValueError: no vectors, or another width than dim.
+            TypeError: another dtype than the weights', lengths that are no integers.
+            ValueError: no vectors, another width than dim, or lengths that do not fit.
         """
         check_vectors(vectors, len(self.left_weight), self.left_weight.dtype)
         score = self.score_weight, self.score_bias
+        if is_batch(vectors, lengths):
+            leaves, counts = as_sequences(vectors, lengths)
+            merges, brackets, embeddings = adjacent_trees(
+                leaves, counts, self._parents, self._scores, *score
+            )
+            is_leaf = np.arange(embeddings.shape[1]) < counts[:, None]
+            scores = np.where(is_leaf, vectors.dtype.type(0), self._scores(embeddings))
+            return Tree(merges, brackets, embeddings, repeated_root(scores, counts))
         found = adjacent_merges(vectors, self._parents, self._scores, *score)
         merges, brackets, embeddings = found
         leaves = np.zeros(len(vectors), vectors.dtype)

@@ -33,6 +33,7 @@ from numpy_infer.support.checks import (
 )
 from numpy_infer.support.greedy_tree import check_vectors, greedy_merges
 from numpy_infer.support.layer import Layer
+from numpy_infer.support.tree_batches import as_sequences, greedy_trees, is_batch
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -56,8 +57,8 @@ class Tree(NamedTuple):
 
     @property
     def loss(self) -> np.ndarray:
-        """The score of the root."""
-        root: np.ndarray = self.scores[-1]
+        """The score of the root; of a batch the scores of the roots, (batch,)."""
+        root: np.ndarray = self.scores[..., -1]
         return root
 
 
@@ -122,19 +123,31 @@ class RecursiveAutoencoder(Layer):
             "decoder.bias": (2 * dim,),
         }
 
-    def forward(self, vectors: np.ndarray) -> Tree:
-        """The tree over vectors, (n, dim), n at least 1.
+    def __call__(self, value: np.ndarray, lengths: np.ndarray | None = None) -> Tree:
+        """The tree over what the layer before gives for this value, or the trees: see `forward`."""
+        return self.forward(self.previous[0](value), lengths)
+
+    def forward(self, vectors: np.ndarray, lengths: np.ndarray | None = None) -> Tree:
+        """The tree over vectors, or over each sequence of a batch.
 
         Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN is
-        merged last.
+        merged last. The tree of a sequence of a batch is the one that it has alone; behind its root
+        nodes repeat the root, and merges are −1. Padding is never read.
 
+        Args:
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights'.
-            ValueError: no vectors, or another width than dim.
+            TypeError: another dtype than the weights', lengths that are no integers.
+            ValueError: no vectors, another width than dim, or lengths that do not fit.
         """
         check_vectors(vectors, len(self.encoder_bias), self.encoder_weight.dtype)
+        adjacent = self.pairs == "adjacent"
+        if is_batch(vectors, lengths):
+            sequences = as_sequences(vectors, lengths)
+            return Tree(*greedy_trees(*sequences, self._merge, adjacent=adjacent))
         # There is no fast file: a search with the packed weights of PyTorch's was not faster.
-        merges = greedy_merges(vectors, self._merge, adjacent=self.pairs == "adjacent")
+        merges = greedy_merges(vectors, self._merge, adjacent=adjacent)
         n, dim = vectors.shape
         embeddings = np.concatenate([vectors, np.empty((n - 1, dim), vectors.dtype)])
         scores = np.zeros_like(embeddings[:, 0])

@@ -19,18 +19,27 @@ networks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pytorch_impl.support.bracketing import adjacent_merges, check_brackets
 from pytorch_impl.support.checks import check_count
 from pytorch_impl.support.configured import ConfiguredModule
-from pytorch_impl.support.greedy_tree import check_vectors
+from pytorch_impl.support.greedy_tree import (
+    all_nodes,
+    as_sequences,
+    check_vectors,
+    node_table,
+    rows_at,
+    table_rows,
+)
 from pytorch_impl.support.initializers import generator
 from pytorch_impl.support.linear import make_linear
 from pytorch_impl.support.precision import in_single_precision, linear, widened
+from pytorch_impl.support.reduction import reduced
 from pytorch_impl.support.transforms import search
 
 
@@ -40,6 +49,9 @@ class Tree(NamedTuple):
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     brackets: (n−1, 2) int64, the first and the last leaf of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat it, and merges and brackets are −1.
     """
 
     merges: Tensor
@@ -51,7 +63,7 @@ class Tree(NamedTuple):
 class LabelledTree(NamedTuple):
     """The tree of a labelled bracketing, as in `Tree`, and hinges: (n−1,), of its merges.
 
-    The hinge is 0 where every other adjacent pair is in the bracketing too.
+    The hinge is 0 where every other adjacent pair is in the bracketing too, and behind a root.
     """
 
     merges: Tensor
@@ -61,8 +73,27 @@ class LabelledTree(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The mean of the hinges; 0 for a single leaf."""
-        return self.hinges.sum() / max(len(self.hinges), 1)
+        """The mean of the hinges, 0 for a single leaf; of a batch those of the trees, (batch,)."""
+        return self.hinges.sum(-1) / (self.merges[..., 0] >= 0).sum(-1).clamp(min=1)
+
+    def reduced_loss(self, reduction: str = "mean") -> Tensor:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> vectors, brackets = torch.zeros(3, 2, 5), torch.tensor([[[0, 1]]] * 3)
+            >>> NeuralGrammar(5, 7, seed=1)(vectors, brackets).reduced_loss().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
+
+
+Trees = TypeVar("Trees", Tree, LabelledTree)
 
 
 class NeuralGrammar(ConfiguredModule):
@@ -88,48 +119,59 @@ class NeuralGrammar(ConfiguredModule):
         self.parent = make_linear(2 * hidden, dim, generator=start)
         self.score = make_linear(dim, 1, generator=start)
 
-    def forward(self, vectors: Tensor, brackets: Tensor | None = None) -> Tree | LabelledTree:
+    def forward(
+        self, vectors: Tensor, brackets: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tree | LabelledTree:
         """The greedy tree over vectors, or the tree that brackets describe, whose loss trains.
 
         Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied:
         the first of tied pairs is merged, the first of tied wrong pairs is the best. NaN is merged
         last, and makes a hinge NaN. Of halves, and under autocast, hinges are
-        float32, embeddings and scores are halves.
+        float32, embeddings and scores are halves. The tree of a sequence of a batch is the one that
+        it has alone. Padding is never read, and has gradient 0.
 
         Args:
-            vectors: (n, dim), n at least 1.
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
             brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-                tree, in any order.
+                tree, in any order; (batch, n−1, 2) of a batch.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights' (under autocast halves and float32 may meet).
-            ValueError: no vectors, another width than dim, or no binary tree.
+            TypeError: another dtype than the weights' (under autocast halves and float32 may meet),
+                lengths that are no integers.
+            ValueError: no vectors, another width than dim, no binary tree, or lengths that do not
+                fit.
         """
         check_vectors(vectors, self.dim, self.left.weight.dtype)
-        inputs = [vectors]
+        leaves, lengths = as_sequences(vectors, lengths)
+        inputs = [leaves, lengths]
         if brackets is not None:
-            check_brackets(brackets, len(vectors))
-            inputs.append(brackets)
+            check_brackets(brackets, vectors, lengths)
+            inputs.append(brackets if vectors.ndim == 3 else brackets[None])
         # The search also scores pairs that it does not merge, and needs no gradient: the merges
         # are computed again under differentiation.
-        merges, spans, rivals = search(self, self._search, *inputs).unbind()
-        embeddings = vectors
-        for pair in merges.unbind():
-            parent = self._parents(*embeddings[pair].unbind())
-            embeddings = torch.cat([embeddings, parent[None]])
-        inner = self._scores(embeddings[len(vectors) :])
-        scores = torch.cat([inner.new_zeros(len(vectors)), inner])
+        found = search(self, self._search, *inputs)  # (3, batch, n−1, 2)
+        n, (merges, spans, rivals) = leaves.shape[1], found.unbind()
+        embeddings = node_table(leaves)  # a batch of rows more after each step
+        for pair in table_rows(merges, lengths, n).unbind(1):  # (batch, 2)
+            parent = self._parents(*rows_at(embeddings, pair).unbind(1))
+            embeddings = torch.cat([embeddings, parent])
+        inner = self._scores(embeddings[(1 + n) * len(leaves) :])
+        scores = functional.pad(inner, ((1 + n) * len(leaves), 0))
+        every = table_rows(all_nodes(lengths, n), lengths, n)
+        nodes = rows_at(embeddings, every), rows_at(scores, every)
         if brackets is None:
-            return Tree(merges, spans, embeddings, scores)
-        left, right = embeddings[rivals].unbind(1)
-        wrong = widened(self._scores(self._parents(left, right)))
-        contested = (rivals != merges).any(1)
-        hinges = (1 + wrong - inner).relu().masked_fill(~contested, 0)
-        return LabelledTree(merges, embeddings, scores, hinges)
+            return _of(vectors, Tree(merges, spans, *nodes))
+        pairs = rows_at(embeddings, table_rows(rivals, lengths, n))  # (batch, n−1, 2, dim)
+        wrong = widened(self._scores(self._parents(*pairs.unbind(2))))
+        contested = (rivals != merges).any(2)
+        violation = 1 + wrong - inner.view(n - 1, len(leaves)).T
+        hinges = violation.relu().masked_fill(~contested, 0)
+        return _of(vectors, LabelledTree(merges, *nodes, hinges))
 
     @in_single_precision
     @torch.no_grad()
-    def _search(self, vectors: Tensor, brackets: Tensor | None = None) -> Tensor:
-        return adjacent_merges(vectors, brackets, self._parents, self._scores, self.score)
+    def _search(self, vectors: Tensor, lengths: Tensor, brackets: Tensor | None = None) -> Tensor:
+        return adjacent_merges(vectors, lengths, brackets, self._parents, self._scores, self.score)
 
     def _parents(self, left: Tensor, right: Tensor) -> Tensor:
         children = [linear(self.left, left).relu(), linear(self.right, right).relu()]
@@ -137,3 +179,8 @@ class NeuralGrammar(ConfiguredModule):
 
     def _scores(self, parents: Tensor) -> Tensor:
         return linear(self.score, parents).squeeze(-1)
+
+
+def _of(vectors: Tensor, trees: Trees) -> Trees:
+    """The trees of a batch, or the only one of a single sequence."""
+    return trees if vectors.ndim == 3 else type(trees)(*(one[0] for one in trees))

@@ -28,10 +28,19 @@ from pytorch_impl.fast import recursive_autoencoder as fast
 from pytorch_impl.support.bracketing import bracket_merges, check_brackets
 from pytorch_impl.support.checks import check_choice, check_count, check_flag
 from pytorch_impl.support.configured import ConfiguredModule
-from pytorch_impl.support.greedy_tree import check_vectors, greedy_merges
+from pytorch_impl.support.greedy_tree import (
+    all_nodes,
+    as_sequences,
+    check_vectors,
+    greedy_merges,
+    node_table,
+    rows_at,
+    table_rows,
+)
 from pytorch_impl.support.initializers import generator
 from pytorch_impl.support.linear import make_linear
 from pytorch_impl.support.precision import in_single_precision, linear, widened
+from pytorch_impl.support.reduction import reduced
 from pytorch_impl.support.transforms import search
 
 ACTIVATIONS = {
@@ -48,6 +57,9 @@ class Tree(NamedTuple):
 
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat the root, and merges are −1.
     """
 
     merges: Tensor
@@ -56,8 +68,23 @@ class Tree(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The score of the root."""
-        return self.scores[-1]
+        """The score of the root; of a batch the scores of the roots, (batch,)."""
+        return self.scores[..., -1]
+
+    def reduced_loss(self, reduction: str = "mean") -> Tensor:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> RecursiveAutoencoder(2, seed=1)(torch.zeros(3, 5, 2)).reduced_loss().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
 
 
 class RecursiveAutoencoder(ConfiguredModule):
@@ -103,46 +130,67 @@ class RecursiveAutoencoder(ConfiguredModule):
         self.encoder = make_linear(2 * self.dim, self.dim, generator=start)
         self.decoder = make_linear(self.dim, 2 * self.dim, generator=start)
 
-    def forward(self, vectors: Tensor, brackets: Tensor | None = None) -> Tree:
-        """The greedy tree over vectors, or the tree that brackets describe.
+    def forward(
+        self, vectors: Tensor, brackets: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tree:
+        """The greedy tree over vectors, or the tree that brackets describe; of a batch all trees.
 
         Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied,
         and the first of tied pairs is merged; NaN is merged last. Of halves, and under autocast,
-        scores are float32 and embeddings are halves.
+        scores are float32 and embeddings are halves. The tree of a sequence of a batch is the one
+        that it has alone. Padding is never read, and has gradient 0.
 
         Args:
-            vectors: (n, dim), n at least 1.
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
             brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-                tree, in any order. Nodes of fewer leaves are merged first, then from the left.
+                tree, in any order; (batch, n−1, 2) of a batch. Nodes of fewer leaves are merged
+                first, then from the left.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights' (under autocast halves and float32 may meet).
-            ValueError: no vectors, another width than dim, or no binary tree.
+            TypeError: another dtype than the weights' (under autocast halves and float32 may meet),
+                lengths that are no integers.
+            ValueError: no vectors, another width than dim, no binary tree, or lengths that do not
+                fit.
         """
         check_vectors(vectors, self.dim, self.encoder.weight.dtype)
-        inputs = [vectors]
+        leaves, lengths = as_sequences(vectors, lengths)
+        inputs = [leaves, lengths]
         if brackets is not None:
-            check_brackets(brackets, len(vectors))
-            inputs.append(brackets)
+            check_brackets(brackets, vectors, lengths)
+            inputs.append(brackets if vectors.ndim == 3 else brackets[None])
         if fast.applies(vectors, self.encoder.weight):  # unless torch.func or torch.export runs it
-            given = None if brackets is None else bracket_merges(brackets)
-            return Tree(*fast.tree(vectors, given, self, self._activate))
-        merges = search(self, self._search, *inputs)
-        embeddings, scores = vectors, widened(vectors).new_zeros(len(vectors))
-        leaves = torch.ones_like(scores)
-        for pair in merges.unbind():
-            left, right = embeddings[pair].unbind()
-            parent, error = self._merge(left, right, leaves[pair])
-            embeddings = torch.cat([embeddings, parent[None]])
-            scores = torch.cat([scores, (error + scores[pair].sum())[None]])
-            leaves = torch.cat([leaves, leaves[pair].sum()[None]])
-        return Tree(merges, embeddings, scores)
+            if vectors.ndim == 2 and vectors.device.type == "cpu":
+                given = None if brackets is None else self._search(*inputs)[0]
+                return Tree(*fast.tree(vectors, given, self, self._activate))
+            merges = self._search(*inputs)
+            found = Tree(merges, *fast.replay(leaves, lengths, merges, self, self._activate))
+        else:
+            merges = search(self, self._search, *inputs)
+            found = Tree(merges, *self._replay(leaves, lengths, merges))
+        return found if vectors.ndim == 3 else Tree(*(one[0] for one in found))
 
     @in_single_precision
     @torch.no_grad()
-    def _search(self, vectors: Tensor, brackets: Tensor | None = None) -> Tensor:
+    def _search(self, vectors: Tensor, lengths: Tensor, brackets: Tensor | None = None) -> Tensor:
         if brackets is not None:
-            return bracket_merges(brackets)
-        return greedy_merges(vectors, self._merge, adjacent=self.pairs == "adjacent")
+            return bracket_merges(brackets, lengths)
+        return greedy_merges(vectors, lengths, self._merge, adjacent=self.pairs == "adjacent")
+
+    def _replay(self, vectors: Tensor, lengths: Tensor, merges: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings, (batch, 2n−1, dim), and scores, (batch, 2n−1), of all nodes."""
+        n = vectors.shape[1]
+        nodes = node_table(vectors)  # a batch of rows more after each step
+        scores = torch.zeros_like(widened(nodes[:, 0]))
+        leaves = torch.ones_like(scores)
+        for pair in table_rows(merges, lengths, n).unbind(1):  # (batch, 2)
+            counts = rows_at(leaves, pair)
+            left, right = rows_at(nodes, pair).unbind(1)
+            parent, error = self._merge(left, right, counts)
+            nodes = torch.cat([nodes, parent])
+            scores = torch.cat([scores, error + rows_at(scores, pair).sum(1)])
+            leaves = torch.cat([leaves, counts.sum(1)])
+        every = table_rows(all_nodes(lengths, n), lengths, n)
+        return rows_at(nodes, every), rows_at(scores, every)
 
     def _merge(self, left: Tensor, right: Tensor, leaves: Tensor) -> tuple[Tensor, Tensor]:
         """Parents (..., dim) of children (..., dim), and their reconstruction errors (...).

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tf2_impl.support import tree_batches
 from tf2_impl.support.bracketing import adjacent_merges, check_brackets
 from tf2_impl.support.checks import check_count, check_seed
 from tf2_impl.support.greedy_tree import check_vectors
@@ -31,6 +32,7 @@ from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, project, widened
+from tf2_impl.support.reduction import reduced
 
 
 class Tree(NamedTuple):
@@ -39,6 +41,9 @@ class Tree(NamedTuple):
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     brackets: (n−1, 2) int64, the first and the last leaf of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat it, and merges and brackets are −1.
     """
 
     merges: tf.Tensor
@@ -50,7 +55,7 @@ class Tree(NamedTuple):
 class LabelledTree(NamedTuple):
     """The tree of a labelled bracketing, as in `Tree`, and hinges: (n−1,), of its merges.
 
-    The hinge is 0 where every other adjacent pair is in the bracketing too.
+    The hinge is 0 where every other adjacent pair is in the bracketing too, and behind a root.
     """
 
     merges: tf.Tensor
@@ -60,10 +65,27 @@ class LabelledTree(NamedTuple):
 
     @property
     def loss(self) -> tf.Tensor:
-        """The mean of the hinges; 0 for a single leaf."""
+        """The mean of the hinges, 0 for a single leaf; of a batch those of the trees, (batch,)."""
+        merged = tf.math.count_nonzero(self.merges[..., 0] >= 0, axis=-1)
         return tf.math.divide_no_nan(
-            tf.reduce_sum(self.hinges), tf.cast(tf.size(self.hinges), self.hinges.dtype)
+            tf.reduce_sum(self.hinges, axis=-1), tf.cast(merged, self.hinges.dtype)
         )
+
+    def reduced_loss(self, reduction: str = "mean") -> tf.Tensor:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> vectors, brackets = tf.zeros((3, 2, 5)), tf.constant([[[0, 1]]] * 3)
+            >>> NeuralGrammar(5, 7, seed=1)(vectors, brackets).reduced_loss().numpy().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -92,22 +114,33 @@ class NeuralGrammar(Layer):
         self.score = make_linear(dim, 1, name="score", **start)
 
     @in_compute_dtype
-    def call(self, vectors: tf.Tensor, brackets: tf.Tensor | None = None) -> Tree | LabelledTree:
+    def call(
+        self,
+        vectors: tf.Tensor,
+        brackets: tf.Tensor | None = None,
+        lengths: tf.Tensor | None = None,
+    ) -> Tree | LabelledTree:
         """The greedy tree over vectors, or the tree that brackets describe, whose loss trains.
 
         Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied:
         the first of tied pairs is merged, the first of tied wrong pairs is the best. NaN is merged
         last, and makes a hinge NaN.
+        The tree of a sequence of a batch is the one that it has alone. Padding is never read, and
+        has gradient 0.
 
         Args:
-            vectors: (n, dim), n at least 1.
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
             brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-                tree, in any order.
+                tree, in any order; (batch, n−1, 2) of a batch.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights'.
-            ValueError: no vectors, another width than dim, or no binary tree.
+            TypeError: another dtype than the weights', lengths that are no integers.
+            ValueError: no vectors, another width than dim, no binary tree, or lengths that do not
+                fit.
         """
         vectors = check_vectors(vectors, self.dim, self.compute_dtype)
+        if tree_batches.is_batch(vectors, lengths):
+            return self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
         n = tf.shape(vectors, out_type=tf.int64)[0]
         allowed = tf.ones((n, n), tf.bool)
         if brackets is not None:
@@ -122,9 +155,38 @@ class NeuralGrammar(Layer):
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
         left, right = tf.gather(embeddings, rivals[:, 0]), tf.gather(embeddings, rivals[:, 1])
-        violation = 1 + self._scores(self._parents(left, right)) - inner
-        contested = tf.reduce_any(rivals != merges, axis=1)
-        hinges = tf.where(contested, tf.nn.relu(violation), tf.zeros_like(violation))
+        wrong = self._scores(self._parents(left, right))
+        hinges = _hinges(wrong, inner, tf.reduce_any(rivals != merges, axis=1))
+        return LabelledTree(merges, embeddings, scores, hinges)
+
+    def _trees(
+        self, vectors: tf.Tensor, lengths: tf.Tensor, brackets: tf.Tensor | None
+    ) -> Tree | LabelledTree:
+        batch, n = tf.unstack(tf.shape(vectors, out_type=tf.int64)[:2])
+        allowed = tf.ones((batch, n, n), tf.bool)
+        if brackets is not None:
+            brackets = tree_batches.check_brackets(brackets, lengths, n)
+            places = tf.where(brackets[..., 1] > 0)  # but padding
+            spans = tf.concat([places[:, :1], tf.gather_nd(brackets, places)], axis=1)
+            allowed = tf.scatter_nd(spans, tf.ones_like(spans[:, 0]), (batch, n, n)) > 0
+        searched = tf.stop_gradient(widened(vectors))
+        merges, spans, rivals = tf.unstack(self._search_batch(searched, lengths, allowed))
+        embeddings = self._replay_batch(vectors, lengths, merges)  # (batch, 2n−1, dim)
+        last = 2 * lengths[:, None] - 2
+        nodes = tf.minimum(tf.range(2 * n - 1), last)
+        inner = nodes >= lengths[:, None]
+        parents = tf.where(inner[..., None], embeddings, tf.zeros_like(embeddings))
+        scores = tf.reshape(self._scores(tf.reshape(parents, (-1, self.dim))), tf.shape(nodes))
+        scores = tf.where(inner, scores, tf.zeros_like(scores))
+        if brackets is None:
+            return Tree(merges, spans, embeddings, scores)
+        contested = tf.reduce_any(rivals != merges, axis=2)
+        pairs = tf.gather(embeddings, tf.maximum(rivals, 0), batch_dims=1)  # (batch, n−1, 2, dim)
+        pairs = tf.where(contested[..., None, None], pairs, tf.zeros_like(pairs))
+        left, right = tf.unstack(tf.reshape(pairs, (-1, 2, self.dim)), axis=1)
+        wrong = tf.reshape(self._scores(self._parents(left, right)), tf.shape(contested))
+        made = tf.minimum(lengths[:, None] + tf.range(n - 1), last)
+        hinges = _hinges(wrong, tf.gather(scores, made, batch_dims=1), contested)
         return LabelledTree(merges, embeddings, scores, hinges)
 
     # Each is a graph of its own, so that eager callers do not pay for every step of the loop.
@@ -149,12 +211,32 @@ class NeuralGrammar(Layer):
         _, embeddings = tf.while_loop(lambda t, _: t < n - 1, step, (0, embeddings))
         return embeddings.stack()
 
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _search_batch(
+        self, vectors: tf.Tensor, lengths: tf.Tensor, allowed: tf.Tensor
+    ) -> tf.Tensor:
+        functions = self._parents, self._scores, self.score
+        return tree_batches.adjacent_merges(vectors, lengths, allowed, *functions)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _replay_batch(self, vectors: tf.Tensor, lengths: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
+        def merge(left, right, leaves):
+            return self._parents(left, right), tf.zeros_like(leaves[:, 0])
+
+        return tree_batches.replayed(vectors, lengths, merges, merge)[0]
+
     def _parents(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         children = [_relu(project(self.left, left)), _relu(project(self.right, right))]
         return tf.tanh(project(self.parent, tf.concat(children, axis=-1)))
 
     def _scores(self, parents: tf.Tensor) -> tf.Tensor:
         return widened(project(self.score, parents)[:, 0])
+
+
+def _hinges(wrong: tf.Tensor, merged: tf.Tensor, contested: tf.Tensor) -> tf.Tensor:
+    """How far the scores of the best wrong pairs come within the margin of the merges'."""
+    violation = 1 + wrong - merged
+    return tf.where(contested, tf.nn.relu(violation), tf.zeros_like(violation))
 
 
 def _relu(x: tf.Tensor) -> tf.Tensor:

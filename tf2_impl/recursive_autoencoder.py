@@ -24,6 +24,7 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.distances import l2_normalize
+from tf2_impl.support import tree_batches
 from tf2_impl.support.bracketing import bracket_merges, check_brackets
 from tf2_impl.support.checks import check_choice, check_count, check_flag, check_seed
 from tf2_impl.support.greedy_tree import check_vectors, greedy_merges
@@ -31,6 +32,7 @@ from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.linear import make_linear
 from tf2_impl.support.precision import in_compute_dtype, project, single, widened
+from tf2_impl.support.reduction import reduced
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -46,6 +48,9 @@ class Tree(NamedTuple):
 
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat the root, and merges are −1.
     """
 
     merges: tf.Tensor
@@ -54,8 +59,23 @@ class Tree(NamedTuple):
 
     @property
     def loss(self) -> tf.Tensor:
-        """The score of the root."""
-        return self.scores[-1]
+        """The score of the root; of a batch the scores of the roots, (batch,)."""
+        return self.scores[..., -1]
+
+    def reduced_loss(self, reduction: str = "mean") -> tf.Tensor:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> RecursiveAutoencoder(2, seed=1)(tf.zeros((3, 5, 2))).reduced_loss().numpy().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -105,28 +125,49 @@ class RecursiveAutoencoder(Layer):
         self.decoder = make_linear(dim, 2 * dim, name="decoder", **start)
 
     @in_compute_dtype
-    def call(self, vectors: tf.Tensor, brackets: tf.Tensor | None = None) -> Tree:
-        """The greedy tree over vectors, or the tree that brackets describe.
+    def call(
+        self,
+        vectors: tf.Tensor,
+        brackets: tf.Tensor | None = None,
+        lengths: tf.Tensor | None = None,
+    ) -> Tree:
+        """The greedy tree over vectors, or the tree that brackets describe; of a batch all trees.
 
         Gradients hold the choice of merges fixed. Scores that differ by rounding alone are tied,
         and the first of tied pairs is merged; NaN is merged last. Under a policy of halves, scores
         are float32 and embeddings are halves.
+        The tree of a sequence of a batch is the one that it has alone. Padding is never read, and
+        has gradient 0.
 
         Args:
-            vectors: (n, dim), n at least 1.
+            vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
             brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-                tree, in any order. Nodes of fewer leaves are merged first, then from the left.
+                tree, in any order; (batch, n−1, 2) of a batch. Nodes of fewer leaves are merged
+                first, then from the left.
+            lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         Raises:
-            TypeError: another dtype than the weights'.
-            ValueError: no vectors, another width than dim, or no binary tree.
+            TypeError: another dtype than the weights', lengths that are no integers.
+            ValueError: no vectors, another width than dim, no binary tree, or lengths that do not
+                fit.
         """
         vectors = check_vectors(vectors, self.dim, self.compute_dtype)
+        if tree_batches.is_batch(vectors, lengths):
+            return self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
         if brackets is None:
             merges = self._search(tf.stop_gradient(widened(vectors)))
         else:
             n = tf.shape(vectors, out_type=tf.int64)[0]
             merges = bracket_merges(check_brackets(brackets, n))
         return Tree(merges, *self._replay(vectors, merges))
+
+    def _trees(self, vectors: tf.Tensor, lengths: tf.Tensor, brackets: tf.Tensor | None) -> Tree:
+        if brackets is not None:
+            n = tf.shape(vectors, out_type=tf.int64)[1]
+            brackets = tree_batches.check_brackets(brackets, lengths, n)
+            merges = tree_batches.bracket_merges(brackets, lengths)
+        else:
+            merges = self._search_batch(tf.stop_gradient(widened(vectors)), lengths)
+        return Tree(merges, *self._replay_batch(vectors, lengths, merges))
 
     # Each is a graph of its own, so that eager callers do not pay for every step of the loop.
     # There is no fast file: PyTorch's saves eager operations, and a graph has none.
@@ -157,6 +198,17 @@ class RecursiveAutoencoder(Layer):
         start = (0, embeddings, scores, leaves)
         _, embeddings, scores, _ = tf.while_loop(lambda t, *_: t < n - 1, step, start)
         return embeddings.stack(), scores.stack()
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _search_batch(self, vectors: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        adjacent = self.pairs == "adjacent"
+        return tree_batches.greedy_merges(vectors, lengths, self._merge, adjacent=adjacent)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _replay_batch(
+        self, vectors: tf.Tensor, lengths: tf.Tensor, merges: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return tree_batches.replayed(vectors, lengths, merges, self._merge)
 
     def _merge(
         self, left: tf.Tensor, right: tf.Tensor, leaves: tf.Tensor

@@ -27,11 +27,13 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
+from theano_impl.support import tree_batches
 from theano_impl.support.bracketing import adjacent_merges, check_brackets
 from theano_impl.support.checks import check_count, check_seed
 from theano_impl.support.greedy_tree import check_vectors
 from theano_impl.support.layer import Layer
 from theano_impl.support.linear import make_linear
+from theano_impl.support.reduction import reduced
 
 
 class Tree(NamedTuple):
@@ -40,6 +42,9 @@ class Tree(NamedTuple):
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     brackets: (n−1, 2) int64, the first and the last leaf of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat it, and merges and brackets are −1.
     """
 
     merges: TensorVariable
@@ -51,7 +56,7 @@ class Tree(NamedTuple):
 class LabelledTree(NamedTuple):
     """The tree of a labelled bracketing, as in `Tree`, and hinges: (n−1,), of its merges.
 
-    The hinge is 0 where every other adjacent pair is in the bracketing too.
+    The hinge is 0 where every other adjacent pair is in the bracketing too, and behind a root.
     """
 
     merges: TensorVariable
@@ -61,9 +66,27 @@ class LabelledTree(NamedTuple):
 
     @property
     def loss(self) -> TensorVariable:
-        """The mean of the hinges; 0 for a single leaf."""
-        count = T.cast(T.maximum(self.hinges.size, 1), self.hinges.dtype)
-        return T.sum(self.hinges) / count
+        """The mean of the hinges, 0 for a single leaf; of a batch those of the trees, (batch,)."""
+        merged = T.sum(T.ge(self.merges[..., 0], 0), axis=-1)
+        return T.sum(self.hinges, axis=-1) / T.cast(T.maximum(merged, 1), self.hinges.dtype)
+
+    def reduced_loss(self, reduction: str = "mean") -> TensorVariable:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> vectors = T.zeros((3, 2, 5), theano.config.floatX)
+            >>> brackets = T.constant(np.array([[[0, 1]]] * 3))
+            >>> trees = NeuralGrammar(vectors, 5, 7, brackets=brackets, seed=1).output
+            >>> trees.reduced_loss().eval().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
 
 
 class NeuralGrammar(Layer):
@@ -72,17 +95,21 @@ class NeuralGrammar(Layer):
     With brackets `.output` is a `LabelledTree`, whose loss trains the scores. Gradients hold the
     choice of merges fixed. Scores that differ by rounding alone are tied: the first of tied pairs
     is merged, the first of tied wrong pairs is the best. NaN is merged last, and makes a hinge NaN.
+    The tree of a sequence of a batch is the one that it has alone. Padding is never read, and has
+    gradient 0.
 
     Args:
-        vectors: (n, dim), n at least 1.
+        vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
         dim: the width of a vector.
         hidden: the width of a projected child.
         brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-            tree, in any order.
+            tree, in any order; (batch, n−1, 2) of a batch.
+        lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         seed: of the initial weights.
     Raises:
-        TypeError: another dtype than the weights'.
-        AssertionError: when it runs, no vectors, another width than dim, or no binary tree.
+        TypeError: another dtype than the weights', lengths that are no integers.
+        AssertionError: when it runs, no vectors, another width than dim, no binary tree, or lengths
+            that do not fit.
     Example:
         >>> vectors = T.eye(2, dtype=theano.config.floatX)
         >>> NeuralGrammar(vectors, 2, 3, seed=1).output.brackets.eval().tolist()
@@ -96,6 +123,7 @@ class NeuralGrammar(Layer):
         hidden: int,
         *,
         brackets: TensorVariable | None = None,
+        lengths: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
         dim = check_count("dim", dim)
@@ -109,6 +137,10 @@ class NeuralGrammar(Layer):
         self.score = make_linear(self, "score", dim, 1, rng=rng)
 
         vectors = check_vectors(vectors, dim, self.left.weight.dtype)
+        self.output: Tree | LabelledTree
+        if tree_batches.is_batch(vectors, lengths):
+            self.output = self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
+            return
         # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
         n = vectors.shape[0]
         size = T.maximum(n, 2)
@@ -127,15 +159,58 @@ class NeuralGrammar(Layer):
         inner = self._scores(embeddings[size:])
         scores = T.concatenate([T.zeros_like(leaves[:, 0]), inner])[: 2 * n - 1]
         found = merges[: n - 1], embeddings[: 2 * n - 1]
-        self.output: Tree | LabelledTree
         if brackets is None:
             self.output = Tree(found[0], spans[: n - 1], found[1], scores)
             return
         wrong = self._scores(self._parents(embeddings[rivals[:, 0]], embeddings[rivals[:, 1]]))
-        violation = np.asarray(1, wrong.dtype) + wrong - inner
-        idle = T.all(T.eq(rivals, merges), axis=1) | (violation <= 0)
-        hinges = T.switch(idle, T.zeros_like(violation), violation)
+        hinges = _hinges(wrong, inner, T.any(T.neq(rivals, merges), axis=1))
         self.output = LabelledTree(*found, scores, hinges[: n - 1])
+
+    def _trees(
+        self,
+        vectors: TensorVariable,
+        lengths: TensorVariable,
+        brackets: TensorVariable | None,
+    ) -> Tree | LabelledTree:
+        n = vectors.shape[1]
+        leaves, counts = tree_batches.with_companions(vectors, lengths)
+        batch, size = leaves.shape[0], leaves.shape[1]
+        allowed = T.ones((batch, size, size), "bool")
+        if brackets is not None:
+            brackets = T.as_tensor_variable(brackets)
+            brackets = tree_batches.check_brackets(brackets, lengths, n)
+            spans = tree_batches.with_companion_brackets(brackets, lengths)
+            row, first, last = T.arange(batch)[:, None], spans[..., 0], spans[..., 1]
+            allowed = T.zeros((batch, size, size), "bool")
+            allowed = T.set_subtensor(allowed[row, first, last], np.True_)
+        functions = self._parents, self._scores, self.score
+        found = tree_batches.adjacent_merges(disconnected_grad(leaves), counts, allowed, *functions)
+
+        def merge(
+            left: TensorVariable, right: TensorVariable, leaves: TensorVariable
+        ) -> tuple[TensorVariable, TensorVariable]:
+            return self._parents(left, right), T.zeros_like(leaves[:, 0])
+
+        table, _ = tree_batches.replayed(leaves, counts, found[..., :2], merge)
+        nodes = tree_batches.all_nodes(lengths, n)
+        embeddings = table[tree_batches.rows_of(nodes, counts, size)]  # (batch, 2n−1, dim)
+        inner = nodes >= lengths[:, None]
+        parents = T.switch(inner[..., None], embeddings, T.zeros_like(embeddings))
+        scores = self._scores(parents.reshape((-1, self.dim))).reshape(nodes.shape)
+        scores = T.switch(inner, scores, T.zeros_like(scores))
+        found = tree_batches.cut(found, lengths, n)
+        merges, spans, rivals = found[..., :2], found[..., 2:4], found[..., 4:]
+        if brackets is None:
+            return Tree(merges, spans, embeddings, scores)
+        contested = T.any(T.neq(rivals, merges), axis=2)
+        row = T.arange(batch)[:, None]
+        pairs = embeddings[row[..., None], T.maximum(rivals, 0)]  # (batch, n−1, 2, dim)
+        pairs = T.switch(contested[..., None, None], pairs, T.zeros_like(pairs))
+        left, right = (pairs[:, :, side].reshape((-1, self.dim)) for side in (0, 1))
+        wrong = self._scores(self._parents(left, right)).reshape(contested.shape)
+        made = T.minimum(lengths[:, None] + T.arange(n - 1), 2 * lengths[:, None] - 2)
+        hinges = _hinges(wrong, scores[row, made], contested)
+        return LabelledTree(merges, embeddings, scores, hinges)
 
     def _replay(self, vectors: TensorVariable, merges: TensorVariable) -> TensorVariable:
         n = vectors.shape[0]
@@ -163,6 +238,15 @@ class NeuralGrammar(Layer):
     @staticmethod
     def symbolic_inputs(dtype: str) -> list[TensorVariable]:
         return [T.matrix("vectors", dtype=dtype)]
+
+
+def _hinges(
+    wrong: TensorVariable, merged: TensorVariable, contested: TensorVariable
+) -> TensorVariable:
+    """How far the scores of the best wrong pairs come within the margin of the merges'."""
+    violation = np.asarray(1, wrong.dtype) + wrong - merged
+    idle = T.eq(contested, 0) | (violation <= 0)
+    return T.switch(idle, T.zeros_like(violation), violation)
 
 
 def _relu(x: TensorVariable) -> TensorVariable:

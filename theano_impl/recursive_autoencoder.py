@@ -27,11 +27,13 @@ from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
 from theano_impl.distances import l2_normalize
+from theano_impl.support import tree_batches
 from theano_impl.support.bracketing import bracket_merges, check_brackets
 from theano_impl.support.checks import check_choice, check_count, check_flag, check_seed
 from theano_impl.support.greedy_tree import check_vectors, greedy_merges
 from theano_impl.support.layer import Layer
 from theano_impl.support.linear import make_linear
+from theano_impl.support.reduction import reduced
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -47,6 +49,9 @@ class Tree(NamedTuple):
 
     merges: (n−1, 2) int64, the left and the right child of each inner node.
     embeddings: (2n−1, dim) and scores: (2n−1,), of all nodes.
+
+    Of a batch all have one axis more in front. Each sequence has its own tree, in which its t-th
+    merge makes node length+t: behind the root nodes repeat the root, and merges are −1.
     """
 
     merges: TensorVariable
@@ -55,8 +60,24 @@ class Tree(NamedTuple):
 
     @property
     def loss(self) -> TensorVariable:
-        """The score of the root."""
-        return self.scores[-1]
+        """The score of the root; of a batch the scores of the roots, (batch,)."""
+        return self.scores[..., -1]
+
+    def reduced_loss(self, reduction: str = "mean") -> TensorVariable:
+        """The losses of a batch as one number.
+
+        Args:
+            reduction: mean, sum or none.
+        Returns:
+            A scalar; with reduction none the losses of the sequences, (batch,).
+        Raises:
+            ValueError: another reduction.
+        Example:
+            >>> vectors = T.zeros((3, 5, 2), theano.config.floatX)
+            >>> RecursiveAutoencoder(vectors, 2, seed=1).output.reduced_loss().eval().item()
+            0.0
+        """
+        return reduced(self.loss, reduction)
 
 
 class RecursiveAutoencoder(Layer):
@@ -64,21 +85,25 @@ class RecursiveAutoencoder(Layer):
 
     With brackets `.output` is the tree that they describe. Gradients hold the choice of merges
     fixed. Scores that differ by rounding alone are tied, and the first of tied pairs is merged; NaN
-    is merged last.
+    is merged last. The tree of a sequence of a batch is the one that it has alone. Padding is never
+    read, and has gradient 0.
 
     Args:
-        vectors: (n, dim), n at least 1.
+        vectors: (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
         dim: the width of a vector.
         activation: f, one of linear, tanh, sigmoid and relu.
         pairs: the pairs that may be merged, all or adjacent.
         unit_norm: whether parents are scaled to length 1.
         weight_by_leaves: whether the errors of children are weighted by their numbers of leaves.
         brackets: (n−1, 2) integers, the first and the last leaf of every inner node of a binary
-            tree, in any order. Nodes of fewer leaves are merged first, then from the left.
+            tree, in any order; (batch, n−1, 2) of a batch. Nodes of fewer leaves are merged first,
+            then from the left.
+        lengths: (batch,) integers in 1..n, the numbers of leaves of a batch; all n when None.
         seed: of the initial weights.
     Raises:
-        TypeError: another dtype than the weights'.
-        AssertionError: when it runs, no vectors, another width than dim, or no binary tree.
+        TypeError: another dtype than the weights', lengths that are no integers.
+        AssertionError: when it runs, no vectors, another width than dim, no binary tree, or lengths
+            that do not fit.
     Example:
         >>> vectors = T.eye(2, dtype=theano.config.floatX)
         >>> RecursiveAutoencoder(vectors, 2, seed=1).output.merges.eval().tolist()
@@ -95,6 +120,7 @@ class RecursiveAutoencoder(Layer):
         unit_norm: bool = False,
         weight_by_leaves: bool = False,
         brackets: TensorVariable | None = None,
+        lengths: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
         dim = check_count("dim", dim)
@@ -117,6 +143,9 @@ class RecursiveAutoencoder(Layer):
         self.decoder = make_linear(self, "decoder", dim, 2 * dim, rng=rng)
 
         vectors = check_vectors(vectors, dim, self.encoder.weight.dtype)
+        if tree_batches.is_batch(vectors, lengths):
+            self.output = self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
+            return
         # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
         n = vectors.shape[0]
         leaves = T.zeros((T.maximum(n, 2), dim), vectors.dtype)
@@ -131,6 +160,28 @@ class RecursiveAutoencoder(Layer):
             merges = bracket_merges(companion)
         embeddings, scores = self._replay(leaves, merges)
         self.output = Tree(merges[: n - 1], embeddings[: 2 * n - 1], scores[: 2 * n - 1])
+
+    def _trees(
+        self,
+        vectors: TensorVariable,
+        lengths: TensorVariable,
+        brackets: TensorVariable | None,
+    ) -> Tree:
+        n = vectors.shape[1]
+        leaves, counts = tree_batches.with_companions(vectors, lengths)
+        if brackets is not None:
+            brackets = T.as_tensor_variable(brackets)
+            brackets = tree_batches.check_brackets(brackets, lengths, n)
+            spans = tree_batches.with_companion_brackets(brackets, lengths)
+            merges = tree_batches.bracket_merges(spans, counts)
+        else:
+            adjacent = self.pairs == "adjacent"
+            searched = disconnected_grad(leaves)
+            merges = tree_batches.greedy_merges(searched, counts, self._merge, adjacent=adjacent)
+        embeddings, scores = tree_batches.replayed(leaves, counts, merges, self._merge)
+        rows = tree_batches.rows_of(tree_batches.all_nodes(lengths, n), counts, leaves.shape[1])
+        merges = tree_batches.cut(merges, lengths, n)
+        return Tree(merges, embeddings[rows], scores[rows])
 
     def _replay(
         self, vectors: TensorVariable, merges: TensorVariable

@@ -26,10 +26,16 @@ class NumpyBackend:
         return "eager"
 
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
-        inputs = [to_native(value) for value in case.inputs.values()]
         if tool := tools("numpy").get(name):
             return tool(getattr(package_module("numpy", component), name), case), {}
-        return named(build(component, name, case)(*inputs)), {}
+        function = build(component, name, case)
+        given = [
+            to_native(value)
+            for value in case.inputs.values()
+            # Of a model, what the others may be called without and this package has no use for.
+            if value is not None or case.weights is None
+        ]
+        return named(function(*given)), {}
 
     def run_file(self, path: Path, case: Case) -> FileRun:
         model_file = package_module("numpy", "model_file")

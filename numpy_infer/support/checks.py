@@ -43,8 +43,8 @@ def check_rank(name: str, x: np.ndarray, *, ndim: int | None) -> None:
         raise ValueError(f"{name}: expected {wanted}, got shape {x.shape}")
 
 
-def check_not_empty(name: str, x: np.ndarray) -> None:
-    if x.shape[0] == 0:
+def check_not_empty(name: str, x: np.ndarray, axis: int = 0) -> None:
+    if x.shape[axis] == 0:
         raise ValueError(f"{name}: expected at least one row, got shape {x.shape}")
 
 

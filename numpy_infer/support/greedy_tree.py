@@ -15,10 +15,13 @@ Merge = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
 
 
 def check_vectors(vectors: np.ndarray, dim: int, dtype: np.dtype) -> None:
-    """TypeError or ValueError unless these are vectors, (n ≥ 1, dim), for weights of this dtype."""
-    check_floating("vectors", vectors, ndim=2)
+    """TypeError or ValueError unless these are vectors for weights of this dtype.
+
+    (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
+    """
+    check_floating("vectors", vectors, ndim=3 if np.ndim(vectors) == 3 else 2)
     check_dtype("vectors", vectors, dtype)
-    check_not_empty("vectors", vectors)
+    check_not_empty("vectors", vectors, axis=-2)
     check_width("vectors", vectors, dim)
 
 
@@ -79,9 +82,9 @@ def pair_scores(
 
 
 def largest_length(vectors: np.ndarray) -> np.ndarray:
-    """The length of the longest finite vector."""
-    squares = (vectors * vectors).sum(axis=1)
-    length: np.ndarray = np.sqrt(squares[np.isfinite(squares)].max(initial=0))
+    """The length of the longest finite vector: (..., n, dim) → (...)."""
+    squares = (vectors * vectors).sum(axis=-1)
+    length: np.ndarray = np.sqrt(np.where(np.isfinite(squares), squares, 0).max(axis=-1))
     return length
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytorch_impl.support.greedy_tree import TIED, largest_length, neighbors
+from pytorch_impl.support.greedy_tree import TIED, all_nodes, largest_length, rows_at
 from pytorch_impl.support.precision import in_single_precision, widened
 from pytorch_impl.support.transforms import transformed
 
@@ -47,6 +47,30 @@ def tree(
     """Merges, embeddings and scores of the tree over vectors, (n, dim), or of these merges."""
     merges = _search(vectors, model, f) if merges is None else merges
     return merges, *_replay(vectors, merges, model, f)
+
+
+def replay(
+    vectors: Tensor, lengths: Tensor, merges: Tensor, model: Autoencoder, f: Activation
+) -> tuple[Tensor, Tensor]:
+    """Embeddings, (batch, 2n−1, dim), and scores, (batch, 2n−1), of the merges of a batch.
+
+    One forest: the nodes of one height of all sequences are one batch.
+    """
+    batch, n, _ = vectors.shape
+    first_leaf = n * torch.arange(batch, device=lengths.device)
+    first_inner = batch * n + (lengths - 1).cumsum(0) - (lengths - 1)
+
+    def numbered(nodes: Tensor) -> Tensor:
+        """The numbers in the forest of nodes, (batch, k): all leaves, then all inner nodes."""
+        shift = first_leaf[:, None].where(
+            nodes < lengths[:, None], (first_inner - lengths)[:, None]
+        )
+        return nodes + shift
+
+    forest = numbered(merges.flatten(1)).view_as(merges)[merges[..., 0] >= 0]
+    embeddings, scores = _replay(vectors.flatten(0, 1), forest, model, f)
+    nodes = numbered(all_nodes(lengths, n))
+    return rows_at(embeddings, nodes), rows_at(scores, nodes)
 
 
 @in_single_precision
@@ -83,7 +107,7 @@ def _search(vectors: Tensor, model: Autoencoder, f: Activation) -> Tensor:
             leaves[i] += leaves[j]
         rows[j].fill_(math.inf)
         columns[j].fill_(math.inf)
-        partners = lower.new_tensor(neighbors(slots, i, reach))
+        partners = lower.new_tensor(_neighbors(slots, i, reach))
         lower, upper = partners.clamp(max=i), partners.clamp(min=i)
         scores = _pair_scores(left, right, lower, upper, model, f, leaves)
         rows[i].index_copy_(0, partners, scores)
@@ -144,7 +168,7 @@ def _replay(
 ) -> tuple[Tensor, Tensor]:
     """Embeddings and scores of all nodes, differentiable: the nodes of one height are one batch."""
     n = len(vectors)
-    nodes, counts = _by_height(merges.tolist())
+    nodes, counts = _by_height(merges.tolist(), n)
     order = merges.new_tensor(nodes)
     ranks = order.argsort()
     children = ranks[merges[order[n:] - n]]
@@ -177,15 +201,21 @@ def _leaf_counts(children: Tensor, counts: list[int], scores: Tensor) -> Tensor:
     return _joined(leaves, children)
 
 
-def _by_height(merges: list[list[int]]) -> tuple[list[int], list[int]]:
-    """All nodes in the order of their height, leaves first, and how many have height 1, 2, …"""
-    heights = [0] * (len(merges) + 1)
+def _by_height(merges: list[list[int]], n: int) -> tuple[list[int], list[int]]:
+    """All nodes in the order of their height, n leaves first, and how many have height 1, 2, …"""
+    heights = [0] * n
     for left, right in merges:
         heights.append(1 + max(heights[left], heights[right]))
-    counts = [heights.count(height) for height in range(1, max(heights) + 1)]
+    counts = [heights.count(height) for height in range(1, max(heights, default=0) + 1)]
     return sorted(range(len(heights)), key=heights.__getitem__), counts
 
 
 def _joined(table: Tensor, pairs: Tensor) -> Tensor:
     """The two rows of the table that each pair names, side by side."""
-    return table.index_select(0, pairs.flatten()).unflatten(0, pairs.shape).flatten(1)
+    return rows_at(table, pairs).flatten(1)
+
+
+def _neighbors(slots: list[int], slot: int, reach: int) -> list[int]:
+    """The other open slots, in order, at most `reach` open slots away."""
+    rank = slots.index(slot)
+    return slots[max(0, rank - reach) : rank] + slots[rank + 1 : rank + 1 + reach]

@@ -49,8 +49,8 @@ def check_rank(name: str, x: Tensor, *, ndim: int | None) -> None:
         raise ValueError(f"{name}: expected {wanted}, got shape {tuple(x.shape)}")
 
 
-def check_not_empty(name: str, x: Tensor) -> None:
-    if x.shape[0] == 0:
+def check_not_empty(name: str, x: Tensor, axis: int = 0) -> None:
+    if x.shape[axis] == 0:
         raise ValueError(f"{name}: expected at least one row, got shape {tuple(x.shape)}")
 
 

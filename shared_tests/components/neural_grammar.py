@@ -86,6 +86,28 @@ def replay(weights, vectors, merges, spans, rivals, brackets):
     return tree | {"hinges": np.array(hinges)}
 
 
+def of_batch(weights, vectors, brackets=None, lengths=None, **sizes):
+    """The tree of each sequence by itself, with its root, −1 and no hinges behind it."""
+    batch, n, _ = vectors.shape
+    found = []
+    for place, length in enumerate([n] * batch if lengths is None else lengths.tolist()):
+        given = None if brackets is None else brackets[place, : length - 1]
+        tree = neural_grammar(weights, vectors[place, :length], given, **sizes)
+        found.append(padded_tree(tree, n))
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def padded_tree(tree, n):
+    """The tree of a sequence as one of n leaves: behind its root the root, −1 and hinges of 0."""
+    nodes = np.minimum(np.arange(2 * n - 1), len(tree["scores"]) - 1)
+    padded = {name: tree[name][nodes] for name in ("embeddings", "scores")}
+    for name in tree.keys() - padded.keys():
+        rows = np.full((n - 1, *tree[name].shape[1:]), 0 if name == "hinges" else -1)
+        padded[name] = rows.astype(tree[name].dtype)
+        padded[name][: len(tree[name])] = tree[name]
+    return padded
+
+
 def on_the_tree(case, zero_hinges=False):
     """Differences with the merges held fast: where moving a tied vector would change them, and
     where the search would take too long to be repeated for every entry."""
@@ -152,6 +174,23 @@ def case(name, vectors, weights=WEIGHTS, differentiate=True, flat=None, gradient
 def labelled(name, vectors, brackets, weights=WEIGHTS, differentiate=True, gradients=None):
     inputs = {"vectors": vectors, "brackets": brackets}
     return Case(name, inputs, SIZES, weights, differentiate, gradients=gradients)
+
+
+SEQUENCES = normal(4, 6, DIM, seed=21)
+LENGTHS = np.array([5, 1, 3, 2])  # none as long as the array
+EQUAL_SEQUENCES = np.where(
+    np.arange(6)[:, None] < LENGTHS[:, None, None], SEQUENCES[:, :1], np.nan
+)  # and padding that nobody may read
+# (((0 1) 2) (3 4)), none, (0 (1 2)), (0 1), and padding that is no bracket at all
+BRACKETS_OF_FOUR = np.full((4, 5, 2), 99)
+BRACKETS_OF_FOUR[0, :4] = [[0, 4], [0, 1], [3, 4], [0, 2]]
+BRACKETS_OF_FOUR[2, :2] = [[0, 2], [1, 2]]
+BRACKETS_OF_FOUR[3, 0] = [0, 1]
+
+
+def sequences(name, vectors, lengths, brackets=None, differentiate=True):
+    inputs = {"vectors": vectors, "brackets": brackets, "lengths": lengths}
+    return Case(name, inputs, SIZES, WEIGHTS, differentiate)
 
 
 BAD_SIZES = (
@@ -234,6 +273,65 @@ DEFINITION = Definition(
             ),
             kind="model",
         ),
+        Operation(
+            "NeuralGrammar",
+            of_batch,
+            cases=(
+                sequences("lengths", SEQUENCES, LENGTHS),
+                sequences(
+                    "lengths of equal vectors", EQUAL_SEQUENCES, LENGTHS, differentiate=False
+                ),
+                sequences("lengths of 1", SEQUENCES[:, :2], np.ones(4, int)),
+                sequences("lengths of two vectors", SEQUENCES[:2, :2], np.array([2, 1])),
+                case("sequences of one length", SEQUENCES[:2, :4]),
+            ),
+            bad_inputs=(
+                BadInput({"lengths": LENGTHS / 1.0}, TypeError),
+                BadInput({"lengths": LENGTHS[:3]}),
+                BadInput({"lengths": LENGTHS[:, None]}),
+                BadInput({"lengths": LENGTHS - 1}),
+                BadInput({"lengths": LENGTHS + 2}),
+                BadInput({"vectors": SEQUENCES[:, :0]}),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "NeuralGrammar",
+            of_batch,
+            cases=(
+                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_FOUR),
+                sequences(
+                    "lengths and brackets of equal vectors",
+                    EQUAL_SEQUENCES,
+                    LENGTHS,
+                    BRACKETS_OF_FOUR,
+                    differentiate=False,
+                ),
+                sequences(
+                    "lengths of 1 and brackets",
+                    SEQUENCES[:, :2],
+                    np.ones(4, int),
+                    BRACKETS_OF_FOUR[:, 4:],
+                ),
+                sequences(
+                    "lengths and brackets of two vectors",
+                    SEQUENCES[:2, :2],
+                    np.array([2, 1]),
+                    np.array([[[0, 1]], [[9, 9]]]),
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"brackets": BRACKETS_OF_FOUR / 1.0}, TypeError),
+                BadInput({"brackets": BRACKETS_OF_FOUR[0]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:3]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:, :4]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR + 1}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[[0, 1, 2, 2]]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:, [0, 0, 2, 3, 4]]}),
+            ),
+            kind="model",
+        ),
     ),
     mutants=(
         Mutant(
@@ -265,7 +363,10 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "seven",
             {
-                "pytorch_impl": ("    costs[new] = ", "    "),
+                "pytorch_impl": (
+                    "scatter(1, where, pair_costs(parents, scores, *sides.unbind()))",
+                    "clone()",
+                ),
                 "tf2_impl": ("costs = tf.tensor_scatter_nd_update(costs, new, found)", ""),
                 "theano_impl": ("costs = T.set_subtensor(costs[new], found)", ""),
                 "numpy_infer": ("costs[new] = ", ""),
@@ -279,7 +380,7 @@ DEFINITION = Definition(
             {
                 "pytorch_impl": (
                     "gap = first_minimum(ranked,",
-                    "gap = n - 2 - first_minimum(ranked.flip(0),",
+                    "gap = n - 2 - first_minimum(ranked.flip(1),",
                 ),
                 "tf2_impl": (
                     "gap = first_minimum(ranked,",
@@ -301,7 +402,7 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "nan",
             {
-                "pytorch_impl": ("costs.isnan(), _largest", "costs.isnan(), -_largest"),
+                "pytorch_impl": ("masked_fill(nan, most)", "masked_fill(nan, -most)"),
                 "tf2_impl": ("tf.where(nan, largest", "tf.where(nan, -largest"),
                 "theano_impl": ("T.switch(nan, _largest", "T.switch(nan, -_largest"),
                 "numpy_infer": ("costs, largest)", "costs, -largest)"),
@@ -327,8 +428,8 @@ DEFINITION = Definition(
             "seven",
             {
                 "pytorch_impl": (
-                    "*embeddings[pair].unbind()",
-                    "*embeddings[pair].detach().unbind()",
+                    "*rows_at(embeddings, pair).unbind(1)",
+                    "*rows_at(embeddings, pair).detach().unbind(1)",
                 ),
                 "tf2_impl": (
                     "self._parents(left[None],",
@@ -346,7 +447,7 @@ DEFINITION = Definition(
             "labelled",
             {
                 "pytorch_impl": ("1 + wrong", "wrong"),
-                "tf2_impl": ("1 + self._scores", "self._scores"),
+                "tf2_impl": ("1 + wrong", "wrong"),
                 "theano_impl": ("np.asarray(1, wrong.dtype) + wrong", "wrong"),
             },
         ),
@@ -369,10 +470,90 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "margin met exactly",
             {
-                "pytorch_impl": ("inner).relu()", "inner).clamp_min(0)"),
+                "pytorch_impl": ("violation.relu()", "violation.clamp_min(0)"),
                 "tf2_impl": ("tf.nn.relu(violation)", "tf.maximum(violation, 0)"),
                 "theano_impl": ("(violation <= 0)", "(violation < 0)"),
             },
+        ),
+        Mutant(
+            "padding scored",
+            "NeuralGrammar",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "real = gaps + 1 < lengths[:, None]",
+                    "real = gaps < n + 0 * lengths[:, None]",
+                ),
+                "theano_impl": (
+                    "real = gaps + 1 < lengths[:, None]",
+                    "real = gaps < n + 0 * lengths[:, None]",
+                ),
+                "numpy_infer": (
+                    "real = np.arange(1, n) < lengths[:, None]",
+                    "real = np.arange(1, n) < n + 0 * lengths[:, None]",
+                ),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "padding scored",
+            "NeuralGrammar",
+            "lengths",
+            {"pytorch_impl": ("    costs = costs.masked_fill(padding, math.inf)\n", "")},
+            "support.bracketing",
+        ),
+        Mutant(
+            "the root not repeated",
+            "NeuralGrammar",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "tf.minimum(tf.range(count), 2 * lengths[:, None] - 2)",
+                    "tf.range(count) % (2 * lengths[:, None] - 1)",
+                ),
+                "theano_impl": (
+                    "T.minimum(T.arange(2 * n - 1), 2 * lengths[:, None] - 2)",
+                    "T.arange(2 * n - 1) % (2 * lengths[:, None] - 1)",
+                ),
+                "numpy_infer": (
+                    "np.minimum(np.arange(nodes.shape[1]), 2 * lengths[:, None] - 2)",
+                    "np.arange(nodes.shape[1]) % (2 * lengths[:, None] - 1)",
+                ),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "the root not repeated",
+            "NeuralGrammar",
+            "lengths",
+            {
+                "pytorch_impl": (
+                    "nodes.minimum(2 * lengths[:, None] - 2)",
+                    "nodes % (2 * lengths[:, None] - 1)",
+                )
+            },
+            "support.greedy_tree",
+        ),
+        Mutant(
+            "a length off by one",
+            "NeuralGrammar",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "node = tf.gather(lengths, b) + t\n",
+                    "node = tf.gather(lengths, b) + t - 1\n",
+                ),
+                "theano_impl": ("node = lengths[b] + t\n", "node = lengths[b] + t - 1\n"),
+                "numpy_infer": ("node, gap = lengths[b] + t,", "node, gap = lengths[b] + t - 1,"),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "a length off by one",
+            "NeuralGrammar",
+            "lengths",
+            {"pytorch_impl": ("node = lengths + t\n", "node = lengths + t - 1\n")},
+            "support.bracketing",
         ),
     ),
 )

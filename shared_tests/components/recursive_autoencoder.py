@@ -93,6 +93,29 @@ def tree(merges, nodes):
     }
 
 
+def of_batch(weights, vectors, brackets=None, lengths=None, **options):
+    """The tree of each sequence by itself, with its root and −1 behind it."""
+    batch, n, _ = vectors.shape
+    found = []
+    for place, length in enumerate([n] * batch if lengths is None else lengths.tolist()):
+        given = None if brackets is None else brackets[place, : length - 1]
+        tree = recursive_autoencoder(weights, vectors[place, :length], given, **options)
+        found.append(padded_tree(tree, n))
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def padded_tree(tree, n):
+    """The tree of a sequence as one of n leaves: behind its root the root, and −1 for merges."""
+    nodes = np.minimum(np.arange(2 * n - 1), len(tree["scores"]) - 1)
+    merges = np.full((n - 1, 2), -1)
+    merges[: len(tree["merges"])] = tree["merges"]
+    return {
+        "merges": merges,
+        "embeddings": tree["embeddings"][nodes],
+        "scores": tree["scores"][nodes],
+    }
+
+
 def on_the_tree(case):
     """Differences with the merges held fast: where moving a tied vector would change them, and
     where the search would take too long to be repeated for every entry."""
@@ -143,6 +166,32 @@ BOTH = {"unit_norm": True, "weight_by_leaves": True}
 
 def to_the_right(n):
     return np.array([[first, n - 1] for first in range(n - 1)], np.int64).reshape(-1, 2)
+
+
+SEQUENCES = normal(4, 6, DIM, seed=12)
+LENGTHS = np.array([5, 1, 3, 2])  # none as long as the array
+EQUAL_SEQUENCES = np.where(
+    np.arange(6)[:, None] < LENGTHS[:, None, None], SEQUENCES[:, :1], np.nan
+)  # and padding that nobody may read
+# (((0 1) 2) (3 4)), none, (0 (1 2)), (0 1), and padding that is no bracket at all
+BRACKETS_OF_FOUR = np.full((4, 5, 2), 99)
+BRACKETS_OF_FOUR[0, :4] = [[0, 4], [0, 1], [3, 4], [0, 2]]
+BRACKETS_OF_FOUR[2, :2] = [[0, 2], [1, 2]]
+BRACKETS_OF_FOUR[3, 0] = [0, 1]
+
+
+def sequences(name, vectors, lengths, brackets=None, differentiate=True, **options):
+    inputs = {"vectors": vectors, "brackets": brackets, "lengths": lengths}
+    return Case(name, inputs, {"dim": DIM, **options}, WEIGHTS, differentiate)
+
+
+BAD_LENGTHS = (
+    BadInput({"lengths": LENGTHS / 1.0}, TypeError),
+    BadInput({"lengths": LENGTHS[:3]}),
+    BadInput({"lengths": LENGTHS[:, None]}),
+    BadInput({"lengths": LENGTHS - 1}),
+    BadInput({"lengths": LENGTHS + 2}),
+)
 
 
 def bracketed(name, vectors, brackets, **options):
@@ -273,6 +322,55 @@ DEFINITION = Definition(
                 BadInput({"brackets": BRACKETS[:5]}),
                 BadInput({"brackets": BRACKETS + 1}),
                 BadInput({"brackets": np.array([[0, 1], [2, 3], [4, 6], [2, 4], [0, 4], [0, 6]])}),
+            ),
+            kind="model",
+        ),
+        Operation(
+            "RecursiveAutoencoder",
+            of_batch,
+            cases=(
+                sequences("lengths", SEQUENCES, LENGTHS, activation="tanh"),
+                sequences("lengths, adjacent", SEQUENCES, LENGTHS, pairs="adjacent", **BOTH),
+                sequences(
+                    "lengths of equal vectors", EQUAL_SEQUENCES, LENGTHS, differentiate=False
+                ),
+                sequences("lengths of 1", SEQUENCES[:, :2], np.ones(4, int)),
+                sequences("lengths of two vectors", SEQUENCES[:2, :2], np.array([2, 1])),
+                case("sequences of one length", SEQUENCES[:2, :4], activation="sigmoid"),
+            ),
+            bad_inputs=(
+                *BAD_LENGTHS,
+                BadInput({"vectors": SEQUENCES[:, :0]}),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "RecursiveAutoencoder",
+            of_batch,
+            cases=(
+                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_FOUR),
+                sequences(
+                    "lengths of 1 and brackets",
+                    SEQUENCES[:, :2],
+                    np.ones(4, int),
+                    BRACKETS_OF_FOUR[:, 4:],
+                ),
+                sequences(
+                    "lengths and brackets of two vectors",
+                    SEQUENCES[:2, :2],
+                    np.array([2, 1]),
+                    np.array([[[0, 1]], [[9, 9]]]),
+                ),
+            ),
+            bad_inputs=(
+                BadInput({"brackets": BRACKETS_OF_FOUR / 1.0}, TypeError),
+                BadInput({"brackets": BRACKETS_OF_FOUR[0]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:3]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:, :4]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR + 1}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[[0, 1, 2, 2]]}),
+                BadInput({"brackets": BRACKETS_OF_FOUR[:, [0, 0, 2, 3, 4]]}),
             ),
             kind="model",
         ),
@@ -484,6 +582,86 @@ DEFINITION = Definition(
                     "self._merge(*map(disconnected_grad, (embeddings[left], embeddings[right])),",
                 ),
             },
+        ),
+        Mutant(
+            "padding scored",
+            "RecursiveAutoencoder",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "is_open = slot < lengths[:, None]",
+                    "is_open = slot < n + 0 * lengths[:, None]",
+                ),
+                "theano_impl": (
+                    "is_open = slot < lengths[:, None]",
+                    "is_open = slot < n + 0 * lengths[:, None]",
+                ),
+                "numpy_infer": (
+                    "real = second < lengths[:, None]",
+                    "real = second < n + 0 * lengths[:, None]",
+                ),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "merged beyond the root",
+            "RecursiveAutoencoder",
+            "lengths",
+            {"pytorch_impl": ("(lengths > steps[:, None])", "(lengths >= steps[:, None])")},
+            "support.greedy_tree",
+        ),
+        Mutant(
+            "the root not repeated",
+            "RecursiveAutoencoder",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "tf.minimum(tf.range(count), 2 * lengths[:, None] - 2)",
+                    "tf.range(count) % (2 * lengths[:, None] - 1)",
+                ),
+                "theano_impl": (
+                    "T.minimum(T.arange(2 * n - 1), 2 * lengths[:, None] - 2)",
+                    "T.arange(2 * n - 1) % (2 * lengths[:, None] - 1)",
+                ),
+                "numpy_infer": (
+                    "np.minimum(np.arange(nodes.shape[1]), 2 * lengths[:, None] - 2)",
+                    "np.arange(nodes.shape[1]) % (2 * lengths[:, None] - 1)",
+                ),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "the root not repeated, fast",
+            "RecursiveAutoencoder",
+            "lengths",
+            {
+                "pytorch_impl": (
+                    "all_nodes(lengths, n))",
+                    "torch.arange(2 * n - 1) % (2 * lengths[:, None] - 1))",
+                )
+            },
+            "fast.recursive_autoencoder",
+        ),
+        Mutant(
+            "a length off by one",
+            "RecursiveAutoencoder",
+            "lengths",
+            {
+                "tf2_impl": (
+                    "i[:, None], tf.gather(lengths, b) + t",
+                    "i[:, None], tf.gather(lengths, b) + t - 1",
+                ),
+                "theano_impl": ("ids[i], lengths[b] + t", "ids[i], lengths[b] + t - 1"),
+                "numpy_infer": ("right, lengths[:count] + t", "right, lengths[:count] + t - 1"),
+            },
+            "support.tree_batches",
+        ),
+        Mutant(
+            "a length off by one",
+            "RecursiveAutoencoder",
+            "lengths",
+            {"pytorch_impl": ("lengths[:count] + t\n", "lengths[:count] + t - 1\n")},
+            "support.greedy_tree",
         ),
     ),
 )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from fourfold.definition import Case, Cell, Operation, SparseInput
 from fourfold.project import cells
 
-# They take one sequence, whose rows are no batch: a tree has at least one leaf.
-OF_ONE_SEQUENCE = ("NeuralGrammar", "RecursiveAutoencoder")
+# The rows of one sequence are no batch: a tree has at least one leaf. Batches of them are.
+TREES = ("NeuralGrammar", "RecursiveAutoencoder")
 # Row by row too, without weights.
 FUNCTIONS = ("bag_of_titles", "keep_top_k", "l2_normalize", "paired_distances", "top_k_gating")
 
 
 def takes_batches(operation: Operation) -> bool:
     has_weights = operation.cases[0].weights is not None
-    by_rows = has_weights and operation.name not in OF_ONE_SEQUENCE
+    one_sequence = operation.name in TREES and rank(operation.cases[0].inputs["vectors"]) == 2
+    by_rows = has_weights and not one_sequence
     tool = operation.name.startswith("check_")
     loss = operation.name.endswith("Loss")
     # TensorFlow's own convolution gives an empty batch the shape of its input; ours go round it.
@@ -46,4 +49,4 @@ def batch_cells(backend: str, component: str | None) -> list[Cell]:
 
 
 def rank(value: Any) -> int:
-    return (value.array if isinstance(value, SparseInput) else value).ndim
+    return np.ndim(value.array if isinstance(value, SparseInput) else value)

@@ -51,8 +51,8 @@ def size(x: tf.Tensor, axis: int) -> int | tf.Tensor:
     return (x.dense_shape if isinstance(x, tf.SparseTensor) else tf.shape(x))[axis]
 
 
-def check_not_empty(name: str, x: tf.Tensor) -> None:
-    rows = size(x, 0)
+def check_not_empty(name: str, x: tf.Tensor, axis: int = 0) -> None:
+    rows = size(x, axis)
     if not isinstance(rows, int):
         check_values(rows > 0, name, "at least one row", rows)
     elif rows == 0:

@@ -16,12 +16,16 @@ Merge = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def check_vectors(vectors: tf.Tensor, dim: int, dtype: str) -> tf.Tensor:
-    """TypeError or ValueError unless these are vectors, (n ≥ 1, dim), for weights of this dtype."""
-    check_floating("vectors", vectors, ndim=2)
+    """TypeError or ValueError unless these are vectors for weights of this dtype.
+
+    (n, dim), or a batch of sequences, (batch, n, dim); n at least 1.
+    """
+    rank = 3 if vectors.shape.rank == 3 else 2
+    check_floating("vectors", vectors, ndim=rank)
     check_dtype("vectors", vectors, dtype)
-    check_not_empty("vectors", vectors)
+    check_not_empty("vectors", vectors, axis=rank - 2)
     check_width("vectors", vectors, dim)
-    return tf.ensure_shape(vectors, (None, dim))
+    return tf.ensure_shape(vectors, (*[None] * (rank - 1), dim))
 
 
 def greedy_merges(vectors: tf.Tensor, merge: Merge, *, adjacent: bool) -> tf.Tensor:
@@ -91,10 +95,10 @@ def pair_scores(
 
 
 def largest_length(vectors: tf.Tensor) -> tf.Tensor:
-    """The length of the longest finite vector."""
-    squares = tf.reduce_sum(vectors**2, axis=1)
+    """The length of the longest finite vector: (..., n, dim) → (...)."""
+    squares = tf.reduce_sum(vectors**2, axis=-1)
     finite = tf.where(tf.math.is_finite(squares), squares, tf.zeros_like(squares))
-    return tf.sqrt(tf.reduce_max(finite))
+    return tf.sqrt(tf.reduce_max(finite, axis=-1))
 
 
 def rounding_error(lowest: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -48,8 +48,8 @@ def check_rank(name: str, x: TensorVariable, *, ndim: int | None) -> None:
         raise ValueError(f"{name}: expected {wanted}, got {x.ndim}")
 
 
-def check_not_empty(name: str, x: TensorVariable) -> TensorVariable:
-    return check_values(x, x.shape[0] > 0, name, "at least one row")
+def check_not_empty(name: str, x: TensorVariable, axis: int = 0) -> TensorVariable:
+    return check_values(x, x.shape[axis] > 0, name, "at least one row")
 
 
 def check_finite(name: str, x: TensorVariable) -> TensorVariable:

@@ -21,10 +21,10 @@ Merge = Callable[
 
 
 def check_vectors(vectors: TensorVariable, dim: int, dtype: str) -> TensorVariable:
-    """Vectors, (n, dim), checked: TypeError now, AssertionError when the function runs."""
-    check_floating("vectors", vectors, ndim=2)
+    """Vectors, (n, dim) or (batch, n, dim), checked: TypeError now, AssertionError when it runs."""
+    check_floating("vectors", vectors, ndim=3 if vectors.ndim == 3 else 2)
     check_dtype("vectors", vectors, dtype)
-    vectors = check_not_empty("vectors", vectors)
+    vectors = check_not_empty("vectors", vectors, axis=vectors.ndim - 2)
     return check_width("vectors", vectors, dim)
 
 
@@ -93,10 +93,10 @@ def pair_scores(
 
 
 def largest_length(vectors: TensorVariable) -> TensorVariable:
-    """The length of the longest finite vector."""
-    squares = T.sum(vectors**2, axis=1)
+    """The length of the longest finite vector: (..., n, dim) → (...)."""
+    squares = T.sum(vectors**2, axis=-1)
     infinite = T.isnan(squares) | T.isinf(squares)
-    return T.sqrt(T.max(T.switch(infinite, T.zeros_like(squares), squares)))
+    return T.sqrt(T.max(T.switch(infinite, T.zeros_like(squares), squares), axis=-1))
 
 
 def rounding_error(lowest: TensorVariable, length: TensorVariable) -> TensorVariable:

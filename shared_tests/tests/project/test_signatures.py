@@ -12,7 +12,7 @@ NATIVE = {
     "tf2_impl": {"name", "dtype"},  # every Keras object has them
     # the symbolic variables to build a model on, some that may be left out, and what is a mode of
     # a model in the others and another graph here
-    "theano_impl": {"inputs", "noise", "brackets", "training"},
+    "theano_impl": {"inputs", "noise", "brackets", "lengths", "training"},
 }
 # What a function is given to look at: a PyTorch model knows its gradients, the others' do not.
 SUBJECTS = {
