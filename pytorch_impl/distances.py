@@ -49,11 +49,12 @@ def l2_normalize(x: Tensor, *, epsilon: float = 1e-12) -> Tensor:
     epsilon = check_number("epsilon", epsilon, above=0)
     # Scale the largest entry to 1 first: squares of large numbers overflow.
     largest = x.detach().abs().amax(-1, keepdim=True)
-    scale = torch.where((largest > 0) & largest.isfinite(), largest, 1)
+    limits = torch.finfo(x.dtype)
+    scale = largest.clamp(limits.tiny, limits.max)
     x = x / scale
     # A norm has no second derivative at zero: a zero vector is replaced before it is taken.
     zero = largest == 0
-    norm = torch.linalg.vector_norm(x.masked_fill(zero, 1), dim=-1, keepdim=True)
+    norm = torch.linalg.vector_norm(x + zero, dim=-1, keepdim=True)
     # Dividing a zero vector by infinity gives it gradient 0; by epsilon it would be 1 / epsilon.
     return x / torch.maximum(norm, epsilon / scale).masked_fill(zero, math.inf)
 
@@ -114,9 +115,12 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     y_square = x_square if same else (y * y).sum(1)
     norms = x_square[:, None] + y_square
     square = product.mul_(-2).add_(norms)
-    rounding = norms.detach().mul_(8 * torch.finfo(x.dtype).eps)
     # Subtract what is rounding, as a constant: the derivatives stay (the second is 2 at x = y too).
-    return square.sub_(square.detach().masked_fill(square > rounding, 0))
+    # 1 or 0 is a number here, and multiplied by: a mask takes ten times as long on a CPU.
+    constant = square.detach()
+    is_rounding = norms.detach().mul_(8 * torch.finfo(x.dtype).eps).ge_(constant)
+    largest = torch.finfo(x.dtype).max
+    return square.sub_(is_rounding.mul_(constant.clamp(max=largest)))
 
 
 @in_single_precision
@@ -173,8 +177,8 @@ def paired_distances(x: Tensor, y: Tensor, *, distance: str = "cosine") -> Tenso
 
 def _root(square: Tensor) -> Tensor:
     """The square root, with gradient 0 at 0, where that of sqrt is infinite."""
-    zero = square == 0
-    return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+    zero = (square == 0).to(square.dtype)
+    return (square + zero).sqrt() * (1 - zero)
 
 
 def _center(x: Tensor, y: Tensor) -> Tensor:

@@ -297,7 +297,11 @@ class SoftNearestNeighborKerasLoss(LabelLoss):
             block_size=_check_options(distance, reduction, block_size),
         )
 
-    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def anchor_sums(
+        self, embeddings: tf.Tensor, labels: tf.Tensor | None, **compared: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        if compared or labels is None:
+            raise TypeError(f"{self.name}: expected labels alone, got {', '.join(compared)}")
         losses = soft_nearest_neighbor_loss(
             embeddings, labels, **{**self.config, "reduction": "none"}
         )

@@ -89,26 +89,27 @@ def build(component: str, name: str, case: Case) -> Any:
         return interchange.from_arrays(model_name(component, name), case.options, case.weights)
     target = getattr(package_module("tf2", component), name)
     if isinstance(target, type) and issubclass(target, keras.losses.Loss):
-        return lambda *inputs: call_loss(target, case.options, inputs)
+        return lambda *inputs: call_loss(target, case, inputs)
     if isinstance(target, type):
         return target(**case.options)
     return lambda *inputs: call_by_kind(target, dict(zip(case.inputs, inputs, strict=True)), case)
 
 
-def call_loss(
-    loss: type[keras.losses.Loss], options: Any, inputs: tuple[tf.Tensor, ...]
-) -> tf.Tensor:
-    """A Keras loss takes (y_true, y_pred): integers that come last are y_true.
+def call_loss(loss: type[keras.losses.Loss], case: Case, inputs: tuple[Any, ...]) -> tf.Tensor:
+    """A Keras loss takes (y_true, y_pred), and what follows labels by name.
 
-    Several arrays go stacked, as the docstring of the loss says.
+    Labels are the second array, of integers or left out; y_pred is the first. Where there are none,
+    several arrays are y_pred, stacked, as the docstring of the loss says.
     """
-    *arrays, last = inputs
-    labelled = bool(arrays) and last.dtype.is_integer
-    arrays = arrays if labelled else [*arrays, last]
-    y_pred = arrays[0] if len(arrays) == 1 else tf.stack(arrays, axis=1)
+    labelled = len(inputs) > 1 and (inputs[1] is None or inputs[1].dtype.is_integer)
+    if labelled:
+        y_pred, y_true = inputs[:2]
+        named = dict(zip(list(case.inputs)[2:], inputs[2:], strict=True))
+    else:
+        y_pred = inputs[0] if len(inputs) == 1 else tf.stack(inputs, axis=1)
+        y_true, named = tf.zeros(len(y_pred)), {}
     dtype = y_pred.dtype.name if y_pred.dtype.is_floating else None
-    y_true = last if labelled else tf.zeros(len(y_pred))
-    return loss(**options, dtype=dtype)(y_true, y_pred)
+    return loss(**case.options, dtype=dtype)(y_true, y_pred, **named)
 
 
 def to_native(value: Any) -> Any:

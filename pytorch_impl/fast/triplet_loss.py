@@ -46,13 +46,13 @@ def count_active(
     reaches, order = reach.masked_fill(~is_positive, -math.inf).sort(dim=1)
     # Each distance is within the reach of the sorted positives from this index on.
     index = torch.searchsorted(reaches, distances, right=True)
-    counts = (index - width).to(distances.dtype).masked_fill_(~negative, 0)
-    negatives_at = index.new_zeros(len(distances), width + 1)
-    negatives_at.scatter_add_(1, index, negative.to(torch.int64))
-    reached = negatives_at.cumsum(1)[:, :width]
+    is_negative = negative.to(distances.dtype)  # 1 or 0: a mask takes ten times as long
+    counts = index.to(distances.dtype).sub_(width).mul_(is_negative)
+    negatives_at = distances.new_zeros(len(distances), width + 1)
+    reached = negatives_at.scatter_add_(1, index, is_negative).cumsum(1)[:, :width]
     # Padding reaches nothing: -inf is sorted before every distance.
-    counts.scatter_add_(1, positives.gather(1, order), reached.to(distances.dtype))
-    return counts, reached.sum(1).to(distances.dtype)
+    counts.scatter_add_(1, positives.gather(1, order), reached)
+    return counts, reached.sum(1)
 
 
 def applies_in_blocks(embeddings: Tensor, reference: Tensor) -> bool:
@@ -142,11 +142,21 @@ class _BlockedSums(torch.autograd.Function):
 
 def applies_to_rows(distance: str) -> bool:
     """Whether `row_distances` has this distance."""
-    return distance == "euclidean"
+    return distance in ("cosine", "euclidean")
+
+
+def prepared_rows(
+    anchor: Tensor, positive: Tensor, negative: Tensor, distance: str
+) -> tuple[Tensor, ...]:
+    """The rows that `row_distances` takes: for cosine normalized, all by one call."""
+    rows = (anchor, positive, negative)
+    return l2_normalize(torch.stack(rows)).unbind() if distance == "cosine" else rows
 
 
 def row_distances(x: Tensor, y: Tensor, *, distance: str) -> Tensor:
-    """`paired_distances` by PyTorch's norm: fewer passes over (..., features)."""
+    """`paired_distances` of prepared rows, in fewer passes over (..., features)."""
+    if distance == "cosine":
+        return 1 - (x * y).sum(-1)
     difference = x - y
     # The norm has no second derivative at zero, where the first one is zero by convention.
     zero = ~difference.any(-1, keepdim=True)

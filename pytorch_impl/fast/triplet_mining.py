@@ -1,5 +1,9 @@
-"""Mining by sorts: semi-hard triplets in n² log n instead of n³, and a pool block by block.
+"""Mining without masks, by sorts and by blocks: hardest and semi-hard triplets, and a large pool.
 
+Hardest: a mask takes ten times as long as a number on a CPU. So a maximum raises to infinity what
+is not to be found, and the first index within the tolerance is the minimum of index + m · [beyond
+it]: a few quick passes over a block of rows that stays in the cache. Of 1,024 rows it is four times
+faster than the plain way.
 Semi-hard: the nearest negative that is farther than a positive comes right after it in the order
 of the anchor's distances. One sort of each anchor's negatives serves all of its positives: of 512
 rows in 10 classes it is 20 times faster than the plain way on a CPU. A pool of many candidates is
@@ -20,10 +24,95 @@ from pytorch_impl.distances import l2_normalize, pairwise_distances
 from pytorch_impl.fast.triplet_loss import row_distances
 from pytorch_impl.support.checks import check_finite
 from pytorch_impl.support.devices import runs_kernels
+from pytorch_impl.support.labels import Classes
 from pytorch_impl.support.ties import rounding_error, tied_ranks
+from pytorch_impl.support.transforms import transformed
 
 MOST_FEATURES = 128  # that the blocks of a kernel hold
 SMALL = 24  # rows: up to these the plain way is the faster one
+BLOCK = 2**17  # distances that are searched at a time
+
+
+def applies_to_hardest(embeddings: Tensor) -> bool:
+    """Whether it is on a CPU, and neither transformed by torch.func nor compiled."""
+    plain = torch.compiler.is_compiling() or transformed(embeddings)
+    return embeddings.device.type == "cpu" and not plain
+
+
+def hardest(
+    embeddings: Tensor, classes: Classes, distance: str, positives: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The result of `hardest` in `support.triplet_search`; distance: cosine or sqeuclidean."""
+    order, tolerance = _order(embeddings, classes.reference, distance)  # (n, m)
+    n, m = order.shape
+    found = order.new_empty(2, n), order.new_empty(2, n)  # of negatives and of positives
+    numbers, reference_numbers = _class_numbers(classes, order)
+    columns = torch.arange(m, dtype=order.dtype)
+    block_size = max(1, BLOCK // m)
+    scratch = order.new_empty(2, min(block_size, n), m)
+    for start in range(0, n, block_size):
+        rows = slice(start, min(start + block_size, n))
+        excluded, buffer = scratch[:, : rows.stop - start]
+        if classes.same is not None:
+            excluded.copy_(classes.same[rows])
+        else:
+            torch.eq(numbers[rows, None], reference_numbers, out=excluded)
+        excluded.sub_(0.5).mul_(math.inf)  # inf for the anchor's class, -inf for the others
+        if classes.of_batch:
+            excluded.diagonal(start).fill_(math.inf)
+        _first_minimum(order[rows], excluded, tolerance, columns, buffer, found[0][:, rows])
+        excluded.neg_()
+        if classes.of_batch:
+            excluded.diagonal(start).fill_(math.inf)
+        nearer = order[rows].neg_() if positives == "hardest" else order[rows]
+        _first_minimum(nearer, excluded, tolerance, columns, buffer, found[1][:, rows])
+    (far, nearest), (near, chosen) = found
+    return chosen.long(), nearest.long(), torch.maximum(far, near) < math.inf
+
+
+def _order(x: Tensor, reference: Tensor, distance: str) -> tuple[Tensor, Tensor]:
+    """The distances, (n, m), less a constant of each row, and the tolerance of ties."""
+    if distance == "cosine":
+        unit = l2_normalize(x)
+        others = unit if reference is x else l2_normalize(reference)
+        order = torch.mm(unit, others.T).neg_()
+        return order, rounding_error(order, distance)
+    center = (x.mean(0) + reference.mean(0)) / 2  # a common offset would cancel the digits
+    others = reference - center
+    x = others if reference is x else x - center
+    order = torch.addmm(others.square().sum(1), x, others.T, alpha=-2)  # ‖y‖² − 2 x·y
+    largest = order.amax(1) + x.square().sum(1)
+    check_finite("embeddings", largest)  # the squares of large numbers overflow
+    return order, rounding_error(largest, distance)
+
+
+def _class_numbers(classes: Classes, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A floating point number for each label of the anchors and of the reference, if there are."""
+    labels, others = classes.labels, classes.reference_labels
+    if labels is None or others is None:
+        return like, like
+    numbers, other_numbers = labels.to(like.dtype), others.to(like.dtype)
+    exact = numbers.to(labels.dtype).equal(labels) and other_numbers.to(others.dtype).equal(others)
+    if exact:
+        return numbers, other_numbers
+    ranks = torch.cat([labels, others]).unique(return_inverse=True)[1].to(like.dtype)
+    return ranks[: len(labels)], ranks[len(labels) :]
+
+
+def _first_minimum(
+    values: Tensor,
+    excluded: Tensor,
+    tolerance: Tensor,
+    columns: Tensor,
+    buffer: Tensor,
+    out: Tensor,
+) -> None:
+    """`first_minimum` of each row where excluded is -inf: the minimum and its index, into out."""
+    torch.maximum(values, excluded, out=buffer)
+    smallest = torch.amin(buffer, 1, out=out[0])
+    buffer.gt_((smallest + tolerance)[:, None])  # 1 beyond the tolerance, else 0
+    torch.add(columns, buffer, alpha=len(columns), out=buffer)
+    torch.amin(buffer, 1, out=out[1])
 
 
 def applies(distances: Tensor) -> bool:

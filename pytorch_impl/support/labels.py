@@ -10,6 +10,8 @@ nothing may sort their rows by class: whoever uses them compares pairs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,21 @@ from pytorch_impl.support.checks import (
     check_size,
     check_width,
 )
+
+
+class Classes(NamedTuple):
+    """The rows that anchors are compared with, and of which class all of them are, as checked.
+
+    Either `same` is None or both labels are: of rows with several labels there is `same`. Without a
+    reference of its own, a batch is compared with itself: `of_batch` says so, and an anchor is then
+    neither positive nor negative to itself.
+    """
+
+    reference: Tensor  # (m, features)
+    labels: Tensor | None  # (n,) integers
+    reference_labels: Tensor | None  # (m,) integers
+    same: Tensor | None  # (n, m) bool
+    of_batch: bool
 
 
 def same_label(labels: Tensor, reference_labels: Tensor) -> Tensor:
@@ -52,6 +69,32 @@ def class_pairs(
     Returns:
         The reference, (m, features), and what its rows are to each anchor, (n, m) bool twice.
     """
+    classes = checked_classes(embeddings, labels, reference, reference_labels, same)
+    return classes.reference, *pairs_of(classes)
+
+
+def pairs_of(classes: Classes) -> tuple[Tensor, Tensor]:
+    """Which rows are positives and which are negatives of each anchor, (n, m) bool twice."""
+    _, labels, reference_labels, same, of_batch = classes
+    if labels is not None and reference_labels is not None:
+        same = same_label(labels, reference_labels)
+    assert same is not None
+    if not of_batch:
+        return same, ~same
+    positive, negative = same.clone(), ~same
+    positive.diagonal().fill_(False)
+    negative.diagonal().fill_(False)
+    return positive, negative
+
+
+def checked_classes(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    reference: Tensor | None,
+    reference_labels: Tensor | None,
+    same: Tensor | None,
+) -> Classes:
+    """The arguments of `class_pairs`, checked."""
     n = embeddings.shape[0]
     if reference is None:
         if reference_labels is not None:
@@ -64,13 +107,11 @@ def class_pairs(
         check_not_empty("reference", reference)
         m = reference.shape[0]
         labels, reference_labels, same = checked_relation(labels, same, n, reference_labels, m)
-    if labels is not None and reference_labels is not None:
-        same = same_label(labels, reference_labels)
-    assert same is not None
-    if reference is not None:
-        return reference, same, ~same
-    others = ~torch.eye(n, dtype=torch.bool, device=same.device)
-    return embeddings, same & others, ~same & others
+    if labels is not None and reference_labels is not None and labels.dtype is torch.bool:
+        labels, reference_labels, same = None, None, same_label(labels, reference_labels)
+    if reference is None:
+        return Classes(embeddings, labels, reference_labels, same, of_batch=True)
+    return Classes(reference, labels, reference_labels, same, of_batch=False)
 
 
 def checked_relation(

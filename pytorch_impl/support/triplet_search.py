@@ -1,67 +1,105 @@
-"""What the searches for triplets share: checks, comparable distances, where a margin is met."""
+"""The searches for triplets in a batch: what is found for each anchor, or for each of its pairs.
+
+    batch hard    per anchor   argmax d(anchor, positive),  argmin d(anchor, negative)
+    semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+The distances that are compared are squares in the place of their roots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor
 
-from pytorch_impl.distances import DISTANCES, pairwise_distances, squared_distances
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_integers,
-    check_like,
-    check_not_empty,
-    check_size,
-    check_width,
-)
-from pytorch_impl.support.labels import class_pairs
-from pytorch_impl.support.ties import rounding_error
-from pytorch_impl.support.transforms import check_range
+from pytorch_impl.distances import DISTANCES, pairwise_distances
+from pytorch_impl.fast import triplet_mining as fast
+from pytorch_impl.support.checks import check_choice, check_finite, check_floating, check_not_empty
+from pytorch_impl.support.labels import Classes, checked_classes, pairs_of
+from pytorch_impl.support.ties import first_minimum, rounding_error
+
+ANCHORS = 32  # of which all triplets are formed at a time
 
 
-def search_batch(
+def checked_batch(
     embeddings: Tensor,
     labels: Tensor | None,
     distance: str,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
     same: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Comparable distances, and which pairs are positive and which negative; each (n, m).
-
-    From the m rows of the reference, or without one from the rows of the batch.
-    """
+) -> Classes:
+    """The rows to search among, and their classes: of the reference, or without one the batch."""
     check_choice("distance", distance, DISTANCES)
     check_floating("embeddings", embeddings, ndim=2)
     check_not_empty("embeddings", embeddings)
-    reference, positive, negative = class_pairs(
-        embeddings, labels, reference, reference_labels, same
-    )
+    classes = checked_classes(embeddings, labels, reference, reference_labels, same)
     check_finite("embeddings", embeddings)
-    if reference is not embeddings:
-        check_finite("reference", reference)
+    if not classes.of_batch:
+        check_finite("reference", classes.reference)
+    return classes
+
+
+def comparable_distances(embeddings: Tensor, reference: Tensor, distance: str) -> Tensor:
+    """The distances to compare, (n, m), which have to be finite."""
     distances = pairwise_distances(embeddings, reference, distance=comparable_distance(distance))
     check_finite("embeddings", distances.max())  # the squares of large numbers overflow
-    return distances, positive, negative
+    return distances
 
 
-def checked_pool(anchor: Tensor, positive: Tensor, pool: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs, (n, features) each, and a pool, (m, features), neither empty; all finite."""
-    check_floating("anchor", anchor, ndim=2)
-    check_not_empty("anchor", anchor)
-    check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    check_width("pool", pool, anchor.shape[1])
-    check_not_empty("pool", pool)
-    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
-        check_finite(name, x)
-    return anchor, positive, pool
+def hardest(
+    embeddings: Tensor, classes: Classes, distance: str, positives: str = "hardest"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,). An anchor without one of them gets row 0 in its place.
+    """
+    if fast.applies_to_hardest(embeddings):  # on a CPU, without a transform and a compiler
+        return fast.hardest(embeddings, classes, comparable_distance(distance), positives)
+    distances = comparable_distances(embeddings, classes.reference, distance)  # (n, m)
+    positive, negative = pairs_of(classes)
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(torch.where(positive, order, math.inf), tolerance)  # (n,)
+    nearest = first_minimum(torch.where(negative, distances, math.inf), tolerance)
+    return chosen, nearest, positive.any(1) & negative.any(1)
+
+
+def semi_hard(
+    embeddings: Tensor, classes: Classes, margin: float, distance: str
+) -> tuple[Tensor, Tensor]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, m) int64 and bool.
+    """
+    distances = comparable_distances(embeddings, classes.reference, distance)  # (n, m)
+    positive, negative = pairs_of(classes)
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    if fast.applies(distances):  # more than a few rows
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
+    # A root magnifies the rounding of a small square, so it is taken from the lower end.
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
+    within = distances.gather(1, nearest) < reach
+    return nearest, positive & exists & within
+
+
+def _nearest_farther(
+    distances: Tensor, negative: Tensor, tolerance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for ANCHORS anchors at a time. (n, m) int64 and bool.
+    """
+    nearest, exists = [], []
+    for d, n in zip(distances.split(ANCHORS), negative.split(ANCHORS), strict=True):
+        candidates = d[:, None, :]  # (anchors, 1, negatives)
+        farther = n[:, None, :] & (candidates > (d + tolerance)[:, :, None])
+        nearest.append(first_minimum(torch.where(farther, candidates, math.inf), tolerance))
+        exists.append(farther.any(2))
+    return torch.cat(nearest), torch.cat(exists)
 
 
 def comparable_distance(distance: str) -> str:
@@ -74,49 +112,3 @@ def margin_reach(near: Tensor, margin: float, distance: str) -> Tensor:
     if distance == "euclidean":
         return (near.clamp_min(0).sqrt() + margin).square()
     return near + margin
-
-
-def pool_rounding_error(anchor: Tensor, pool: Tensor, distance: str) -> Tensor:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = pool.mean(0, keepdim=True)
-    spread = torch.cat([squared_distances(anchor, center), squared_distances(pool, center)])
-    check_finite("pool", spread)
-    return rounding_error(4 * spread, comparable_distance(distance))
-
-
-def among_nearest(distances: Tensor, limit: int, tolerance: Tensor) -> Tensor:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    offset = distances - distances.topk(limit, largest=False).values[:, -1:]
-    nearer = offset < -tolerance
-    tied = offset.abs() <= tolerance
-    return nearer | (tied & (tied.cumsum(1) <= limit - nearer.sum(1, keepdim=True)))
-
-
-def triplet_rows(
-    embeddings: Tensor, triplets: Sequence[Tensor], reference: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    pool = embeddings if reference is None else reference
-    check_floating("reference", pool, ndim=2)
-    check_not_empty("reference", pool)
-    check_dtype("reference", pool, embeddings.dtype)
-    check_width("reference", pool, embeddings.shape[1])
-    anchors, positives, negatives = triplets
-    found = []
-    for name, rows, x in (
-        ("anchors", anchors, embeddings),
-        ("positives", positives, pool),
-        ("negatives", negatives, pool),
-    ):
-        check_integers(name, rows, ndim=1)
-        check_size(name, rows, 0, anchors.shape[0], "indices")
-        check_range(name, rows, "rows", len(x) - 1)
-        found.append(x[rows.long()])
-    anchor, positive, negative = found
-    return anchor, positive, negative

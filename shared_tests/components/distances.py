@@ -240,7 +240,7 @@ DEFINITION = Definition(
             "euclidean, equal rows",
             {
                 "pytorch_impl": (
-                    "square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)",
+                    "(square + zero).sqrt() * (1 - zero)",
                     "square.sqrt()",
                 ),
                 "tf2_impl": (

@@ -321,6 +321,17 @@ DEFINITION = Definition(
                     BATCH,
                     {"distance": "euclidean", "margin": 0.0, "soft_margin": True},
                 ),
+                Case("reference", REFERENCE, {"distance": "euclidean", "reduction": "active"}),
+                Case(
+                    "compared by the caller",
+                    {
+                        "embeddings": BATCH["embeddings"],
+                        "labels": None,
+                        "reference": None,
+                        "reference_labels": None,
+                        "same": SAME,
+                    },
+                ),
                 *NO_TRIPLETS,
             ),
             bad_inputs=BAD_OPTIONS,
@@ -497,7 +508,7 @@ DEFINITION = Definition(
             "all_triplets_loss",
             "many rows",
             {
-                "pytorch_impl": ("same & others, ~same & others", "same, ~same & others"),
+                "pytorch_impl": ("positive.diagonal().fill_(False)", "positive.diagonal()"),
                 "tf2_impl": ("same & others, ~same & others", "same, ~same & others"),
                 "theano_impl": ("same & others, other & others", "same, other & others"),
             },
@@ -508,7 +519,7 @@ DEFINITION = Definition(
             "all_triplets_loss",
             "compared by the caller",
             {
-                "pytorch_impl": ("same & others, ~same & others", "same & others, ~same"),
+                "pytorch_impl": ("negative.diagonal().fill_(False)", "negative.diagonal()"),
                 "tf2_impl": ("same & others, ~same & others", "same & others, ~same"),
                 "theano_impl": ("same & others, other & others", "same & others, other"),
             },
@@ -534,8 +545,8 @@ DEFINITION = Definition(
             "compared by the caller, reference",
             {
                 "pytorch_impl": (
-                    "return reference, same, ~same",
-                    "return reference, same.clone().fill_diagonal_(False), ~same",
+                    "return same, ~same",
+                    "return same.clone().fill_diagonal_(False), ~same",
                 ),
                 "tf2_impl": (
                     "return reference, same, ~same",
@@ -605,6 +616,7 @@ DEFINITION = Definition(
             "all_triplets_loss",
             "margins met exactly",
             {"pytorch_impl": ("d + margin - tolerance", "d + margin + tolerance")},
+            file="support.all_triplets",
         ),
         Mutant(
             "mean over all instead of active",
@@ -624,6 +636,7 @@ DEFINITION = Definition(
                     'if reduction == "mean" else valid',
                 ),
             },
+            file="support.all_triplets",
         ),
     ),
 )

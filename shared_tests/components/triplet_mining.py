@@ -82,12 +82,13 @@ def semi_hard_triplets(
     return indices(triplets, "anchors", "positives", "negatives")
 
 
-def loss_of_found(embeddings, found, margin, distance, reduction):
+def loss_of_found(embeddings, reference, found, margin, distance, reduction):
     """The hinge of each triplet, added to those of its anchor."""
+    pool = embeddings if reference is None else reference
     sums = np.zeros(len(embeddings))
     for a, p, n in zip(found["anchors"], found["positives"], found["negatives"], strict=True):
-        rows = (embeddings[index : index + 1] for index in (a, p, n))
-        anchor, positive, negative = rows
+        anchor = embeddings[a : a + 1]
+        positive, negative = pool[p : p + 1], pool[n : n + 1]
         (near,) = paired_distances(anchor, positive, distance)
         (far,) = paired_distances(anchor, negative, distance)
         sums[a] += max(0, margin + near - far)
@@ -95,14 +96,34 @@ def loss_of_found(embeddings, found, margin, distance, reduction):
     return {"mean": mean, "sum": sums.sum(), "none": sums}[reduction]
 
 
-def batch_hard_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
-    found = batch_hard_triplets(embeddings, labels, distance)
-    return loss_of_found(embeddings, found, margin, distance, reduction)
+def batch_hard_loss(
+    embeddings,
+    labels,
+    reference=None,
+    reference_labels=None,
+    same=None,
+    margin=0.3,
+    distance="cosine",
+    reduction="mean",
+):
+    compared = {"reference": reference, "reference_labels": reference_labels, "same": same}
+    found = batch_hard_triplets(embeddings, labels, distance, **compared)
+    return loss_of_found(embeddings, reference, found, margin, distance, reduction)
 
 
-def semi_hard_loss(embeddings, labels, margin=0.3, distance="cosine", reduction="mean"):
-    found = semi_hard_triplets(embeddings, labels, margin, distance)
-    return loss_of_found(embeddings, found, margin, distance, reduction)
+def semi_hard_loss(
+    embeddings,
+    labels,
+    reference=None,
+    reference_labels=None,
+    same=None,
+    margin=0.3,
+    distance="cosine",
+    reduction="mean",
+):
+    compared = {"reference": reference, "reference_labels": reference_labels, "same": same}
+    found = semi_hard_triplets(embeddings, labels, margin, distance, **compared)
+    return loss_of_found(embeddings, reference, found, margin, distance, reduction)
 
 
 def triplet_statistics(
@@ -180,6 +201,8 @@ BATCH_CASES = (
         for distance in DISTANCES
     ),
     Case("line", LINE, {"distance": "euclidean"}),
+    # No floating dtype holds all of them.
+    Case("large labels", BATCH | {"labels": LABELS + 2**53}),
     Case(
         "common offset",
         {"embeddings": GRID["embeddings"] + 1000.0, "labels": LABELS},
@@ -258,6 +281,21 @@ LOSS_CASES = (
     Case("no positive", SINGLETONS, flat={"embeddings": ...}),
     Case("no negative", ONE_CLASS, {"reduction": "none"}, flat={"embeddings": ...}),
     Case("zero vectors", ZERO_VECTORS, flat={"embeddings": ...}),
+    *(
+        Case(f"reference, {distance}", REFERENCE, {"distance": distance, "reduction": reduction})
+        for distance, reduction in (("cosine", "mean"), ("euclidean", "none"))
+    ),
+    Case(
+        "compared by the caller",
+        {
+            "embeddings": BATCH["embeddings"],
+            "labels": None,
+            "reference": None,
+            "reference_labels": None,
+            "same": SAME,
+        },
+        {"distance": "sqeuclidean"},
+    ),
     # Rows that tie: which of them is taken jumps with the next step.
     Case("ties", GRID, {"distance": "sqeuclidean", "margin": 2.0}, differentiate=False),
 )
@@ -497,10 +535,75 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": ("-distances if", "distances if"),
                 "tf2_impl": ("-distances if", "distances if"),
                 "theano_impl": ("-distances if", "distances if"),
             },
+            file="support.triplet_search",
+        ),
+        Mutant(
+            "the nearest positive instead of the farthest, without masks",
+            "batch_hard_triplets",
+            "cosine",
+            {"pytorch_impl": ('.neg_() if positives == "hardest"', ' if positives == "hardest"')},
+            file="fast.triplet_mining",
+        ),
+        Mutant(
+            "an anchor as its own positive, without masks",
+            "batch_hard_triplets",
+            "easiest, cosine",
+            {
+                "pytorch_impl": (
+                    "excluded.neg_()\n        if classes.of_batch",
+                    "excluded.neg_()\n        if False",
+                )
+            },
+            file="fast.triplet_mining",
+        ),
+        Mutant(
+            "an anchor as its own negative, without masks",
+            "batch_hard_triplets",
+            "compared by the caller",
+            {
+                "pytorch_impl": (
+                    "for the others\n        if classes.of_batch",
+                    "for the others\n        if False",
+                )
+            },
+            file="fast.triplet_mining",
+        ),
+        Mutant(
+            "the last of the nearest, without masks",
+            "batch_hard_triplets",
+            "easiest, ties",
+            {"pytorch_impl": ("torch.add(columns, buffer", "torch.add(-columns, buffer")},
+            file="fast.triplet_mining",
+        ),
+        Mutant(
+            "labels rounded to the embeddings' dtype",
+            "batch_hard_triplets",
+            "large labels",
+            {"pytorch_impl": ("    if exact:", "    if True:")},
+            file="fast.triplet_mining",
+        ),
+        Mutant(
+            "the loss of other rows than those of the reference",
+            "SemiHardTripletLoss",
+            "reference, cosine",
+            {
+                "pytorch_impl": (
+                    "pairwise_distances(embeddings, classes.reference",
+                    "pairwise_distances(embeddings, classes.reference.flip(0)",
+                ),
+                "tf2_impl": (
+                    "pairwise_distances(embeddings, reference, dist",
+                    "pairwise_distances(embeddings, tf.roll(reference, 1, 0), dist",
+                ),
+                "theano_impl": (
+                    "pairwise_distances(embeddings, reference, dist",
+                    "pairwise_distances(embeddings, reference[::-1], dist",
+                ),
+            },
+            file="support.mined_losses",
         ),
         Mutant(
             "mean over all rows, with those that have no triplet",
@@ -511,19 +614,18 @@ DEFINITION = Definition(
                 "tf2_impl": ("tf.math.count_nonzero(found)", "tf.shape(found)[0]"),
                 "theano_impl": ("T.maximum(T.sum(found), 1)", "found.shape[0]"),
             },
+            file="support.mined_losses",
         ),
         Mutant(
             "without the hinge",
             "BatchHardTripletLoss",
             "classes apart",
             {
-                "pytorch_impl": (
-                    "found & (violation.detach() > rounding_error(distances.detach(), distance))",
-                    "found",
-                ),
+                "pytorch_impl": ("found & (violation.detach() > tolerance)", "found"),
                 "tf2_impl": ("found & (tf.stop_gradient(violation) > tolerance)", "found"),
                 "theano_impl": ("found & (disconnected_grad(violation) > tolerance)", "found"),
             },
+            file="support.mined_losses",
         ),
         Mutant(
             "near and far swapped in the loss of what was found",
@@ -531,8 +633,8 @@ DEFINITION = Definition(
             "cosine, mean",
             {
                 "pytorch_impl": (
-                    "distances.gather(1, positives) - distances.gather(1, negatives)",
-                    "distances.gather(1, negatives) - distances.gather(1, positives)",
+                    "margin + distances - distances.gather(1, nearest)",
+                    "margin - distances + distances.gather(1, nearest)",
                 ),
                 "tf2_impl": (
                     "margin + near - tf.gather(distances, negatives, batch_dims=1)",
@@ -543,16 +645,13 @@ DEFINITION = Definition(
                     "distances[rows, negatives] - distances[rows, positives]",
                 ),
             },
+            file="support.mined_losses",
         ),
         Mutant(
             "an anchor as its own positive",
             "batch_hard_triplets",
             "cosine",
             {
-                "pytorch_impl": (
-                    "distances, positive, negative\n",
-                    "distances, ~negative, negative\n",
-                ),
                 "tf2_impl": ("distances, positive, negative\n", "distances, ~negative, negative\n"),
                 "theano_impl": (
                     "distances, positive, negative\n",
@@ -566,10 +665,6 @@ DEFINITION = Definition(
             "batch_hard_triplets",
             "easiest, ties",
             {
-                "pytorch_impl": (
-                    "else distances\n",
-                    "else distances - 2 * tolerance * torch.arange(len(distances))\n",
-                ),
                 "tf2_impl": (
                     "else distances\n",
                     "else distances - 2 * tolerance * tf.range(11.0, dtype=distances.dtype)\n",
@@ -579,6 +674,7 @@ DEFINITION = Definition(
                     "else distances - 2 * tolerance * T.arange(distances.shape[1])\n",
                 ),
             },
+            file="support.triplet_search",
         ),
         Mutant(
             "equal negatives from the back",
@@ -610,6 +706,7 @@ DEFINITION = Definition(
             "semi_hard_triplets",
             "ties, sqeuclidean",
             {"pytorch_impl": ("candidates > (d + tolerance)", "candidates > (d - tolerance)")},
+            file="support.triplet_search",
         ),
         Mutant(
             "a margin met exactly is violated",
@@ -629,6 +726,7 @@ DEFINITION = Definition(
                     "margin_reach(distances + tolerance, margin, distance) + tolerance",
                 ),
             },
+            file="support.triplet_search",
         ),
         Mutant(
             "a margin met exactly counts as violated",
@@ -639,6 +737,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("tf.cast(violation > tolerance", "tf.cast(violation > -tolerance"),
                 "theano_impl": ("T.cast(violation > tolerance", "T.cast(violation > -tolerance"),
             },
+            file="support.triplet_statistics",
         ),
         Mutant(
             "a margin added to squares",
@@ -694,7 +793,7 @@ DEFINITION = Definition(
                 "pytorch_impl": ("<= limit - nearer", "< limit - nearer"),
                 "tf2_impl": ("axis=1) <= quota", "axis=1) < quota"),
             },
-            file="support.triplet_search",
+            file="support.margin_violators",
         ),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from copy import copy
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,39 @@ def imports(tree: ast.Module) -> set[str]:
             assert node.level == 0, "imports are absolute"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imported(package: str) -> dict[str, set[str]]:
+    """{file: the files of the same package that it imports}, by names below the package."""
+    files = trees(package)
+    return {
+        name: {found for one in imports(tree) if (found := file_of(one, package, files))} - {name}
+        for name, tree in files.items()
+    }
+
+
+def file_of(name: str, package: str, files: dict) -> str | None:
+    """The file that an import reads: package.a.b is the file a.b, or the name b in the file a."""
+    parts = name.split(".")
+    if parts[0] != package:
+        return None
+    below = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
+    return next((one for one in below if one in files), None)
+
+
+def importers(package: str, helper: str, file: str) -> list[str]:
+    """The files by which a file imports a helper, itself the last: each after what it imports."""
+    arrows = imported(package)
+
+    @cache
+    def reaches(name: str) -> bool:
+        return name == helper or any(map(reaches, arrows[name]))
+
+    order = TopologicalSorter({name: arrows[name] for name in arrows}).static_order()
+    below = [file]
+    for name in below:
+        below += [one for one in arrows[name] if one not in below]
+    return [one for one in order if one in below and one != helper and reaches(one)]
 
 
 def public(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.ClassDef]:

@@ -7,7 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_floating, check_size, check_values, size
+from tf2_impl.support.checks import (
+    check_dtype,
+    check_floating,
+    check_integers,
+    check_size,
+    check_values,
+    size,
+)
 from tf2_impl.support.precision import single
 
 # From this size on a floating dtype lacks integers.
@@ -63,6 +70,9 @@ class LabelLoss(FloatingLoss):
     Labels are (n,) or (n, 1), of integers or of floating point numbers without a fraction, as Keras
     casts them. A floating dtype from whose size on whole numbers are missing (2²⁴ in float32) may
     have merged labels before they come here: such labels are refused. XLA drops this check.
+
+    A loop of one's own may give a reference, (m, features), with its reference_labels, (m,), and
+    `same`, (n, m) bool, in the place of all labels: y_true is None then.
     """
 
     def __init__(self, *, name: str, dtype: Any, **config: Any) -> None:
@@ -72,25 +82,54 @@ class LabelLoss(FloatingLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def __call__(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+        self,
+        y_true: tf.Tensor | None,
+        y_pred: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        *,
+        reference: tf.Tensor | None = None,
+        reference_labels: tf.Tensor | None = None,
+        same: tf.Tensor | None = None,
     ) -> tf.Tensor:
         y_pred = tf.convert_to_tensor(y_pred)
         check_floating("y_pred", y_pred, ndim=2)
         n_rows = size(y_pred, 0)
-        # Keras casts y_true to float32, which holds the numbers of the classes, but not all labels.
-        y_true = class_numbers(_one_for_each_row("y_true", y_true, n_rows))
+        # All that is compared goes in the place of y_true, which Keras casts to float32: that holds
+        # the numbers of the classes, but not all labels.
+        compared = {}
+        if reference is not None:
+            compared["reference"] = tf.convert_to_tensor(reference)
+            check_dtype("reference", compared["reference"], y_pred.dtype)
+        if same is not None:
+            compared["same"] = tf.convert_to_tensor(same)
+            check_dtype("same", compared["same"], tf.bool)
+        if same is None or y_true is not None:
+            labels = _one_for_each_row("y_true", y_true, n_rows)
+            if reference_labels is not None:
+                others = tf.convert_to_tensor(reference_labels)
+                check_integers("reference_labels", others, ndim=1)
+                check_dtype("reference_labels", others, labels.dtype)
+                labels = tf.concat([labels, others], axis=0)
+            numbers = class_numbers(labels)
+            compared["labels"] = numbers[:n_rows]
+            if reference_labels is not None:
+                compared["reference_labels"] = numbers[n_rows:]
         if sample_weight is not None and tf.convert_to_tensor(sample_weight).shape.rank != 0:
             sample_weight = _one_for_each_row("sample_weight", sample_weight, n_rows)
-        return super().__call__(y_true, y_pred, sample_weight)
+        return super().__call__(compared, y_pred, sample_weight)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        losses, count = self.anchor_sums(y_pred, tf.cast(y_true, tf.int64))
+    def call(self, y_true: dict[str, tf.Tensor], y_pred: tf.Tensor) -> tf.Tensor:
+        dtypes = {"reference": y_pred.dtype, "same": tf.bool}
+        given = {name: tf.cast(x, dtypes.get(name, tf.int64)) for name, x in y_true.items()}
+        losses, count = self.anchor_sums(y_pred, given.pop("labels", None), **given)
         if self.reduction != "mean":
             return losses
         n_rows = tf.cast(tf.shape(losses)[0], losses.dtype)
         return losses * (n_rows / tf.maximum(tf.cast(count, losses.dtype), 1))
 
-    def anchor_sums(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def anchor_sums(
+        self, embeddings: tf.Tensor, labels: tf.Tensor | None, **compared: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError
 
 

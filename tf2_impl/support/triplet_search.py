@@ -1,27 +1,22 @@
-"""What the searches for triplets share: checks, comparable distances, where a margin is met."""
+"""The searches for triplets in a batch: what is found for each anchor, or for each of its pairs.
+
+    batch hard    per anchor   argmax d(anchor, positive),  argmin d(anchor, negative)
+    semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+The distances that are compared are squares in the place of their roots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import tensorflow as tf
 
-from tf2_impl.distances import DISTANCES, pairwise_distances, squared_distances
-from tf2_impl.support.checks import (
-    check_choice,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_integers,
-    check_like,
-    check_not_empty,
-    check_size,
-    check_values,
-    check_width,
-    size,
-)
+from tf2_impl.distances import DISTANCES, pairwise_distances
+from tf2_impl.fast import triplet_mining as fast
+from tf2_impl.support.checks import check_choice, check_finite, check_floating, check_not_empty
 from tf2_impl.support.labels import class_pairs
-from tf2_impl.support.ties import rounding_error
+from tf2_impl.support.ties import first_minimum, rounding_error
 
 
 def search_batch(
@@ -53,23 +48,58 @@ def search_batch(
     return distances, positive, negative
 
 
-def checked_pool(
-    anchor: tf.Tensor, positive: tf.Tensor, pool: tf.Tensor
+def hardest(
+    distances: tf.Tensor,
+    positive: tf.Tensor,
+    negative: tf.Tensor,
+    distance: str,
+    positives: str = "hardest",
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Pairs, (n, features) each, and a pool, (m, features), neither empty; all finite."""
-    anchor, positive, pool = (
-        tf.stop_gradient(tf.convert_to_tensor(x)) for x in (anchor, positive, pool)
-    )
-    check_floating("anchor", anchor, ndim=2)
-    check_not_empty("anchor", anchor)
-    check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    check_width("pool", pool, size(anchor, 1))
-    check_not_empty("pool", pool)
-    for name, x in (("anchor", anchor), ("positive", positive), ("pool", pool)):
-        check_finite(name, x)
-    return anchor, positive, pool
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,).
+    """
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    infinity = tf.constant(math.inf, distances.dtype)
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(tf.where(positive, order, infinity), tolerance)  # (n,)
+    nearest = first_minimum(tf.where(negative, distances, infinity), tolerance)
+    return chosen, nearest, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
+
+
+def semi_hard(
+    distances: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, margin: float, distance: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, m) int64 and bool.
+    """
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    if fast.applies():  # where XLA does not compile: its search compares all with all
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
+    # A root magnifies the rounding of a small square, so it is taken from the lower end.
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
+    within = tf.gather(distances, nearest, batch_dims=1) < reach
+    return nearest, positive & exists & within
+
+
+def _nearest_farther(
+    distances: tf.Tensor, negative: tf.Tensor, tolerance: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for one anchor at a time. (n, m) int64 and bool.
+    """
+
+    def search(anchor: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        d, n = anchor  # its distances and its negatives, (n,)
+        farther = n & (d > (d + tolerance)[:, None])  # (rows, negatives)
+        candidates = tf.where(farther, d, tf.constant(math.inf, d.dtype))
+        return first_minimum(candidates, tolerance), tf.reduce_any(farther, axis=1)
+
+    return tf.map_fn(search, (distances, negative), fn_output_signature=(tf.int64, tf.bool))
 
 
 def comparable_distance(distance: str) -> str:
@@ -82,54 +112,3 @@ def margin_reach(near: tf.Tensor, margin: float, distance: str) -> tf.Tensor:
     if distance == "euclidean":
         return tf.square(tf.sqrt(tf.maximum(near, 0)) + margin)
     return near + margin
-
-
-def pool_rounding_error(anchor: tf.Tensor, pool: tf.Tensor, distance: str) -> tf.Tensor:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = tf.reduce_mean(pool, axis=0, keepdims=True)
-    spread = tf.concat([squared_distances(anchor, center), squared_distances(pool, center)], axis=0)
-    check_finite("pool", spread)
-    return rounding_error(4 * spread, comparable_distance(distance))
-
-
-def among_nearest(distances: tf.Tensor, limit: int, tolerance: tf.Tensor) -> tf.Tensor:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    offset = distances + tf.math.top_k(-distances, limit).values[:, -1:]
-    nearer = offset < -tolerance
-    tied = tf.abs(offset) <= tolerance
-    quota = limit - tf.math.count_nonzero(nearer, axis=1, keepdims=True)
-    return nearer | (tied & (tf.cumsum(tf.cast(tied, tf.int64), axis=1) <= quota))
-
-
-def triplet_rows(
-    embeddings: tf.Tensor, triplets: Sequence[tf.Tensor], reference: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
-    embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
-    check_floating("embeddings", embeddings, ndim=2)
-    check_not_empty("embeddings", embeddings)
-    pool = embeddings if reference is None else tf.stop_gradient(tf.convert_to_tensor(reference))
-    check_floating("reference", pool, ndim=2)
-    check_not_empty("reference", pool)
-    check_dtype("reference", pool, embeddings.dtype)
-    check_width("reference", pool, size(embeddings, 1))
-    anchors, positives, negatives = (tf.convert_to_tensor(rows) for rows in triplets)
-    found = []
-    for name, rows, x in (
-        ("anchors", anchors, embeddings),
-        ("positives", positives, pool),
-        ("negatives", negatives, pool),
-    ):
-        check_integers(name, rows, ndim=1)
-        check_size(name, rows, 0, size(anchors, 0), "indices")
-        rows = tf.cast(rows, tf.int64)  # a narrow dtype may not hold the number of rows
-        n = tf.shape(x, out_type=tf.int64)[0]
-        outside = tf.boolean_mask(rows, (rows < 0) | (rows >= n))
-        check_values(tf.size(outside) == 0, name, "rows that exist", outside)
-        found.append(tf.gather(x, rows))
-    anchor, positive, negative = found
-    return anchor, positive, negative

@@ -1,29 +1,26 @@
-"""What the searches for triplets share: checks, comparable distances, where a margin is met."""
+"""The searches for triplets in a batch: what is found for each anchor, or for each of its pairs.
+
+    batch hard    per anchor   argmax d(anchor, positive),  argmin d(anchor, negative)
+    semi-hard     per pair     argmin d(a, n)  with  d(a, p) < d(a, n) < d(a, p) + margin
+
+The distances that are compared are squares in the place of their roots.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
+import theano
 import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.distances import DISTANCES, pairwise_distances, squared_distances
-from theano_impl.support.checks import (
-    check_choice,
-    check_dtype,
-    check_finite,
-    check_floating,
-    check_integers,
-    check_like,
-    check_not_empty,
-    check_size,
-    check_values,
-    check_width,
-)
+from theano_impl.distances import DISTANCES, pairwise_distances
+from theano_impl.fast import triplet_mining as fast
+from theano_impl.support.checks import check_choice, check_finite, check_floating, check_not_empty
 from theano_impl.support.labels import class_pairs
-from theano_impl.support.ties import rounding_error
+from theano_impl.support.ties import first_minimum, rounding_error
 
 
 def search_batch(
@@ -55,24 +52,64 @@ def search_batch(
     return distances, positive, negative
 
 
-def checked_pool(
-    anchor: TensorVariable, positive: TensorVariable, pool: TensorVariable
+def hardest(
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    distance: str,
+    positives: str = "hardest",
 ) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Pairs, (n, features) each, and a pool, (m, features), neither empty; all finite."""
-    anchor, positive, pool = (
-        disconnected_grad(T.as_tensor_variable(x)) for x in (anchor, positive, pool)
-    )
-    check_floating("anchor", anchor, ndim=2)
-    anchor = check_not_empty("anchor", anchor)
-    positive = check_like("positive", positive, "anchor", anchor)
-    check_floating("pool", pool, ndim=2)
-    check_dtype("pool", pool, anchor.dtype)
-    pool = check_width("pool", pool, anchor.shape[1])
-    pool = check_not_empty("pool", pool)
-    anchor = check_finite("anchor", anchor)
-    positive = check_finite("positive", positive)
-    pool = check_finite("pool", pool)
-    return anchor, positive, pool
+    """Of each anchor the hardest or easiest positive, the nearest negative, and if it has both.
+
+    Each is (n,).
+    """
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    infinity = np.asarray(math.inf, distances.dtype)
+    order = -distances if positives == "hardest" else distances
+    chosen = first_minimum(T.switch(positive, order, infinity), tolerance)  # (n,)
+    nearest = first_minimum(T.switch(negative, distances, infinity), tolerance)
+    return chosen, nearest, T.any(positive, axis=1) & T.any(negative, axis=1)
+
+
+def semi_hard(
+    distances: TensorVariable,
+    positive: TensorVariable,
+    negative: TensorVariable,
+    margin: float,
+    distance: str,
+) -> tuple[TensorVariable, TensorVariable]:
+    """Of each anchor and row the nearest negative farther than the row, and if they are triplets.
+
+    (n, m) int64 and bool.
+    """
+    tolerance = rounding_error(distances, comparable_distance(distance))
+    if fast.applies():  # to any number of rows, which is not known here
+        nearest, exists = fast.nearest_farther(distances, negative, tolerance)
+    else:
+        nearest, exists = _nearest_farther(distances, negative, tolerance)
+    # A root magnifies the rounding of a small square, so it is taken from the lower end.
+    reach = margin_reach(distances - tolerance, margin, distance) - tolerance
+    within = distances[T.arange(distances.shape[0])[:, None], nearest] < reach
+    return nearest, positive & exists & within
+
+
+def _nearest_farther(
+    distances: TensorVariable, negative: TensorVariable, tolerance: TensorVariable
+) -> tuple[TensorVariable, TensorVariable]:
+    """For each anchor and row, of the negatives farther than the row the nearest, and if any is.
+
+    Every negative is compared with every row, for one anchor at a time. (n, m) int64 and bool.
+    """
+    infinity = np.asarray(math.inf, distances.dtype)
+
+    def search(d, n, tolerance):
+        """Of one anchor: its distances and its negatives, (n,)."""
+        farther = n & (d > (d + tolerance)[:, None])  # (rows, negatives)
+        candidates = T.switch(farther, d, infinity)
+        return first_minimum(candidates, tolerance), T.any(farther, axis=1)
+
+    found, _ = theano.scan(search, [distances, negative], non_sequences=[tolerance], strict=True)
+    return found[0], found[1]
 
 
 def comparable_distance(distance: str) -> str:
@@ -86,63 +123,3 @@ def margin_reach(near: TensorVariable, margin: float, distance: str) -> TensorVa
     if distance == "euclidean":
         return (T.sqrt(T.maximum(near, 0)) + step) ** 2
     return near + step
-
-
-def pool_rounding_error(
-    anchor: TensorVariable, pool: TensorVariable, distance: str
-) -> TensorVariable:
-    """`rounding_error` of all distances at once, so that it does not depend on the blocks.
-
-    No squared distance between two rows is above four times the largest one to the center.
-    """
-    center = T.mean(pool, axis=0, keepdims=True)
-    spread = T.concatenate(
-        [squared_distances(anchor, center), squared_distances(pool, center)], axis=0
-    )
-    spread = check_finite("pool", spread)
-    return rounding_error(4 * spread, comparable_distance(distance))
-
-
-def among_nearest(
-    distances: TensorVariable, limit: int, tolerance: TensorVariable
-) -> TensorVariable:
-    """Which are among so many nearest of their row; of those that tie for it the lower indices."""
-    # The offset of two infinite distances is NaN, and every comparison with it is False.
-    last = T.minimum(limit, distances.shape[1]) - 1
-    offset = distances - T.sort(distances, axis=1)[:, last][:, None]
-    nearer = offset < -tolerance
-    tied = abs(offset) <= tolerance
-    quota = limit - T.sum(nearer, axis=1, keepdims=True)
-    return nearer | (tied & (T.cumsum(T.cast(tied, "int64"), axis=1) <= quota))
-
-
-def triplet_rows(
-    embeddings: TensorVariable,
-    triplets: Sequence[TensorVariable],
-    reference: TensorVariable | None,
-) -> tuple[TensorVariable, TensorVariable, TensorVariable]:
-    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
-    embeddings = disconnected_grad(T.as_tensor_variable(embeddings))
-    check_floating("embeddings", embeddings, ndim=2)
-    embeddings = check_not_empty("embeddings", embeddings)
-    pool = embeddings
-    if reference is not None:
-        pool = disconnected_grad(T.as_tensor_variable(reference))
-    check_floating("reference", pool, ndim=2)
-    pool = check_not_empty("reference", pool)
-    check_dtype("reference", pool, embeddings.dtype)
-    pool = check_width("reference", pool, embeddings.shape[1])
-    anchors, positives, negatives = (T.as_tensor_variable(rows) for rows in triplets)
-    found = []
-    for name, rows, x in (
-        ("anchors", anchors, embeddings),
-        ("positives", positives, pool),
-        ("negatives", negatives, pool),
-    ):
-        check_integers(name, rows, ndim=1)
-        rows = check_size(name, rows, 0, anchors.shape[0], "indices")
-        rows = T.cast(rows, "int64")
-        inside = T.all((rows >= 0) & (rows < x.shape[0]))
-        found.append(x[check_values(rows, inside, name, "rows that exist")])
-    anchor, positive, negative = found
-    return anchor, positive, negative

@@ -9,6 +9,7 @@ import pytest
 
 from fourfold.project import edited_module
 from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import importers
 from shared_tests.tests.all.test_agreement import test_values_and_gradients as check_agreement
 
 
@@ -35,6 +36,16 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setattr(sys.modules[parent], name, module)
 
 
+def importing(edited: ModuleType, package: str, component: str) -> list[ModuleType]:
+    """The modules by which a component imports the edited one, and at last the component."""
+    name = edited.__name__
+    if name == f"{package}.{component}":
+        return []
+    inside = name.startswith(f"{package}.")
+    files = importers(package, name.removeprefix(f"{package}."), component) if inside else []
+    return [importlib.import_module(f"{package}.{one}") for one in files or [component]]
+
+
 @pytest.fixture(autouse=True)
 def _keras_registry():
     """Keras registers a class where it is defined: a mutant must not stay in its place."""
@@ -52,13 +63,11 @@ def _keras_registry():
 def test_mutant_is_caught(backend, backend_name, definition, mutant, monkeypatch):
     package = PACKAGES[backend_name]
     cell = definition.cell(mutant.operation, mutant.case)
-    component = importlib.import_module(f"{package}.{definition.component}")
     edited = importlib.import_module(edited_module(mutant, package, definition.component))
     check_agreement(backend, backend_name, cell)
     changed = mutated(edited, *mutant.edits[package])
     put_in_place(monkeypatch, changed)
-    if edited is not component:  # it has to import the helper's mutant
-        again = executed(component, inspect.getsource(component))
-        put_in_place(monkeypatch, again)
+    for module in importing(edited, package, definition.component):  # they import the mutant
+        put_in_place(monkeypatch, executed(module, inspect.getsource(module)))
     with pytest.raises(AssertionError, match=r": error \S+ > "):
         check_agreement(backend, backend_name, cell)

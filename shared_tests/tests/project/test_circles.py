@@ -4,25 +4,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from shared_tests.support.sources import PACKAGES, imports, trees
-
-
-def imported(package: str) -> dict[str, set[str]]:
-    """{file: the files of the same package that it imports}, by names below the package."""
-    files = trees(package)
-    return {
-        name: {found for one in imports(tree) if (found := file_of(one, package, files))} - {name}
-        for name, tree in files.items()
-    }
-
-
-def file_of(name: str, package: str, files: dict) -> str | None:
-    """The file that an import reads: package.a.b is the file a.b, or the name b in the file a."""
-    parts = name.split(".")
-    if parts[0] != package:
-        return None
-    below = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
-    return next((one for one in below if one in files), None)
+from shared_tests.support.sources import PACKAGES, file_of, imported
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "fourfold"])

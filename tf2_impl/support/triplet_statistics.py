@@ -1,0 +1,117 @@
+"""How hard the triplets are that a mining has found: numbers to watch while a model learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf2_impl.distances import DISTANCES, paired_distances
+from tf2_impl.support.checks import (
+    check_choice,
+    check_dtype,
+    check_floating,
+    check_integers,
+    check_not_empty,
+    check_number,
+    check_size,
+    check_values,
+    check_width,
+    size,
+)
+from tf2_impl.support.precision import in_single_precision
+from tf2_impl.support.ties import rounding_error
+
+
+class TripletStatistics(NamedTuple):
+    """How many triplets a mining has found, and how hard they are: numbers without axes.
+
+    count: of the triplets, int64. violating: the share of them that violates the margin.
+    positive_distance, negative_distance, hinge: means. Of no triplets, all but the count are NaN.
+    """
+
+    count: tf.Tensor
+    violating: tf.Tensor
+    positive_distance: tf.Tensor
+    negative_distance: tf.Tensor
+    hinge: tf.Tensor
+
+
+@in_single_precision
+def triplet_statistics(
+    embeddings: tf.Tensor,
+    triplets: Sequence[tf.Tensor],
+    *,
+    margin: float = 0.3,
+    distance: str = "cosine",
+    reference: tf.Tensor | None = None,
+) -> TripletStatistics:
+    """How hard the triplets are that a mining has found: numbers to watch while a model learns.
+
+        share with d(a, n) < d(a, p) + margin,  means of d(a, p), d(a, n) and the hinge
+
+    A margin that is met to within rounding is met. The numbers have no gradient. Half precision
+    computes in float32.
+
+    Args:
+        embeddings: (n, features), floating.
+        triplets: indices of anchors, positives and negatives, (triplets,) integers each, such as
+            `Triplets`.
+        margin: at least 0, in the unit of the distance.
+        distance: cosine, sqeuclidean or euclidean.
+        reference: (m, features), whose rows positives and negatives are; embeddings when None.
+    Returns:
+        TripletStatistics. Of no triplets the count is 0 and all else NaN: no mean exists.
+    Raises:
+        TypeError: for integer embeddings, indices that are no integers, and dtypes that differ.
+        ValueError: for an empty batch, wrong shapes, rows that do not exist, or a negative margin.
+    Example:
+        >>> x = tf.constant([[0.0], [1.0], [3.0]])
+        >>> triplets = batch_hard_triplets(x, tf.constant([0, 0, 1]), distance="euclidean")
+        >>> found = triplet_statistics(x, triplets, margin=1.5, distance="euclidean")
+        >>> [number.numpy().item() for number in found]  # 1 − 3 and 1 − 2: one violates 1.5
+        [2, 0.5, 1.0, 2.5, 0.25]
+    """
+    margin = check_number("margin", margin, least=0)
+    check_choice("distance", distance, DISTANCES)
+    anchor, positive, negative = triplet_rows(embeddings, triplets, reference)
+    near = paired_distances(anchor, positive, distance=distance)  # (triplets,)
+    far = paired_distances(anchor, negative, distance=distance)
+    zero = tf.zeros((1,), near.dtype)
+    tolerance = rounding_error(tf.concat([near, far, zero], axis=0), distance)
+    violation = margin + near - far
+    violating = tf.cast(violation > tolerance, near.dtype)
+    count = tf.shape(near, out_type=tf.int64)[0]
+    means = (tf.reduce_mean(x) for x in (violating, near, far, tf.nn.relu(violation)))
+    return TripletStatistics(count, *means)
+
+
+def triplet_rows(
+    embeddings: tf.Tensor, triplets: Sequence[tf.Tensor], reference: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Anchors, rows of embeddings, with positives and negatives, rows of the reference, if any."""
+    embeddings = tf.stop_gradient(tf.convert_to_tensor(embeddings))
+    check_floating("embeddings", embeddings, ndim=2)
+    check_not_empty("embeddings", embeddings)
+    pool = embeddings if reference is None else tf.stop_gradient(tf.convert_to_tensor(reference))
+    check_floating("reference", pool, ndim=2)
+    check_not_empty("reference", pool)
+    check_dtype("reference", pool, embeddings.dtype)
+    check_width("reference", pool, size(embeddings, 1))
+    anchors, positives, negatives = (tf.convert_to_tensor(rows) for rows in triplets)
+    found = []
+    for name, rows, x in (
+        ("anchors", anchors, embeddings),
+        ("positives", positives, pool),
+        ("negatives", negatives, pool),
+    ):
+        check_integers(name, rows, ndim=1)
+        check_size(name, rows, 0, size(anchors, 0), "indices")
+        rows = tf.cast(rows, tf.int64)  # a narrow dtype may not hold the number of rows
+        n = tf.shape(x, out_type=tf.int64)[0]
+        outside = tf.boolean_mask(rows, (rows < 0) | (rows >= n))
+        check_values(tf.size(outside) == 0, name, "rows that exist", outside)
+        found.append(tf.gather(x, rows))
+    anchor, positive, negative = found
+    return anchor, positive, negative
