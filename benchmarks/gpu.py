@@ -295,7 +295,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("device: expected a CUDA device and a build of PyTorch for it, got none")
         return 2
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     card = torch.cuda.get_device_name()
     date = datetime.now(UTC).date().isoformat()
     print(f"{card}, PyTorch {torch.__version__}, {date}")

@@ -37,6 +37,8 @@ class TorchBackend:
             raise ValueError(
                 f"device: expected one of {n} CUDA devices of this machine, got {device}"
             )
+        if found.type == "cuda":  # float32 is compared, not TF32, which cuDNN takes by default
+            torch.backends.cudnn.allow_tf32 = False
         self.device = found
 
     def mode(self) -> str:

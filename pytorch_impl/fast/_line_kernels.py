@@ -119,6 +119,8 @@ def scattered_lines(
 
 def bag_sums(table: Tensor, ids: Tensor, mean: bool) -> Tensor:
     """(lists, features): the sums or means of the rows of the ids, (lists, longest), but for 0."""
+    if not ids.shape[1]:
+        return table.new_zeros(len(ids), table.shape[1])
     out = table.new_empty(len(ids), table.shape[1])
     ids = ids.contiguous()
     _launch(_sums_kernel, table, ids, ids, table, out, len(ids), ids.shape[1], mean=mean)
@@ -128,6 +130,8 @@ def bag_sums(table: Tensor, ids: Tensor, mean: bool) -> Tensor:
 def scattered_bags(grad_output: Tensor, ids: Tensor, rows: int, mean: bool) -> Tensor:
     """The gradient of `bag_sums` by the table, (rows, features)."""
     out = grad_output.new_zeros(rows, grad_output.shape[1])
+    if not ids.shape[1]:
+        return out
     ids = ids.contiguous()
     given = (grad_output.contiguous(), ids, ids, grad_output)
     _launch(_scatter_kernel, *given, out, len(ids), ids.shape[1], mean=mean)

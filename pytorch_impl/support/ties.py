@@ -44,7 +44,7 @@ def among_top_k(x: Tensor, k: int) -> Tensor:
     """
     nan = x.isnan()
     if x.is_cuda:  # a stable sort is one launch, and what follows is ten
-        chosen = x.argsort(-1, descending=True, stable=True)[..., :k]
+        chosen = x.argsort(dim=-1, descending=True, stable=True)[..., :k]
         return nan.scatter(-1, chosen, True)
     ranked = x.masked_fill(nan, math.inf)
     # torch.topk promises no order among equal numbers: only the k-th value is taken from it. The

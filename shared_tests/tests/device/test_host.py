@@ -22,7 +22,7 @@ WAITS = {
     "semi_hard_triplets": (1, "the number of triplets"),
     "margin_violators": (1, "the number of triplets"),
     "MixtureOfExperts": (1, "the size of the batched product"),
-    "updated_memory": (4, "the numbers of queries that match and that do not"),
+    "updated_memory": (5, "the numbers of queries that match and that do not"),
 }
 NOT_COUNTED = {
     "pad_token_lists": "lists, not tensors",

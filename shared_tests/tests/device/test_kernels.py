@@ -205,7 +205,8 @@ def test_all_triplets_in_blocks(distance, monkeypatch):
     wanted = in_double(loss, x, labels)
     monkeypatch.setattr(fast_triplets, "BLOCK", 300 * 300 - 1)
     assert fast_triplets.applies_in_blocks(x, x)
-    assert_same(value_and_gradient(loss, x, labels), wanted, 1e-4)
+    # Of two million triplets one is on its margin to within float32, and no longer active.
+    assert_same(value_and_gradient(loss, x, labels), wanted, 3e-4)
     monkeypatch.setattr(fast_triplets, "BLOCK", 300 * 300)
     assert not fast_triplets.applies_in_blocks(x, x)
 
