@@ -21,7 +21,7 @@ from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import rounding_error
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
-BLOCK = 2**24  # distances, of more the hinges are summed in blocks of a quarter as many
+BLOCK = 2**24  # distances, of more the hinges are summed in blocks of an eighth as many
 COMPARED = 2048  # columns: a GPU compares all triplets of up to so many faster than it sorts
 SMALL = 24  # rows: up to these the plain way is the faster one
 
@@ -112,7 +112,7 @@ class _BlockedSums(torch.autograd.Function):
         tolerance = rounding_error(scale, distance)
         total, n_active = x.new_zeros(()), x.new_zeros(())
         grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
-        blocks = (z.split(max(1, BLOCK // 4 // len(y))) for z in (x, positive, negative, grad_x))
+        blocks = (z.split(max(1, BLOCK // 8 // len(y))) for z in (x, positive, negative, grad_x))
         for rows, is_positive, is_negative, grad_rows in zip(*blocks, strict=True):
             d = pairwise_distances(rows, y, distance=distance)
             W, active = count_active(d, is_positive, is_negative, margin, tolerance)

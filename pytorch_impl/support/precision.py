@@ -29,6 +29,8 @@ from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.transforms import transformed
 
 HALVES = (torch.float16, torch.bfloat16)
+# Asked once: torch.compile cannot trace the question.
+AUTOCASTING = [d for d in ("cpu", "cuda", "xpu", "mps") if torch.amp.is_autocast_available(d)]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,14 +127,13 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
 def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context without autocast on the device of x."""
     device = x.device.type
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
+    return torch.autocast(device, enabled=False) if device in AUTOCASTING else nullcontext()
 
 
 def autocasts(x: Tensor) -> bool:
     """Whether autocast is on for the device of x."""
     device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return device in AUTOCASTING and torch.is_autocast_enabled(device)
 
 
 def product_dtype(x: Tensor) -> torch.dtype:
