@@ -28,6 +28,10 @@ if dist.is_available():
     # beyond `destroy_process_group`, and one of them may abort the interpreter at its end.
     import torch.distributed.nn
 
+if dist.is_available():  # before PyTorch 2.12 the two have other names
+    all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
 
 def gather_batch(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of all ranks, in the order of the ranks, as one tensor for each argument.
@@ -84,14 +88,14 @@ class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, block: Tensor) -> Tensor:
         joined = block.new_empty(dist.get_world_size() * len(block), *block.shape[1:])
-        dist.all_gather_single(joined, block.contiguous())
+        all_gather(joined, block.contiguous())
         return joined
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         own = gradient.new_empty(len(gradient) // dist.get_world_size(), *gradient.shape[1:])
-        dist.reduce_scatter_single(own, gradient.contiguous(), op=dist.ReduceOp.SUM)
+        reduce_scatter(own, gradient.contiguous(), op=dist.ReduceOp.SUM)
         return own
 
 

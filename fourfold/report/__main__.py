@@ -257,7 +257,8 @@ def plan(chosen: Sequence[str], narrowed: Sequence[str] | None) -> list[Task]:
     the end.
     """
     trained = [name for name in chosen if name not in INFERENCE_ONLY]
-    named = narrowed or [one.component for one in definitions()]
+    known = narrowed or [one.component for one in definitions()]
+    named = [one for one in known if any(cells(name, one) for name in chosen)]
     tasks = {name: component_tasks(name, chosen, trained) for name in named}
     ordered = sorted(named, key=lambda name: sum(task.steps for task in tasks[name]))
     first, others = ordered[:FIRST], ordered[FIRST:][::-1]

@@ -21,7 +21,7 @@ from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.ties import rounding_error
 from pytorch_impl.support.transforms import batched, plain_gradients, transformed
 
-BLOCK = 2**24  # distances, of more the hinges are summed in blocks of an eighth as many
+BLOCK = 2**24  # distances, of more the hinges are summed in blocks of half as many
 COMPARED = 2048  # columns: a GPU compares all triplets of up to so many faster than it sorts
 SMALL = 24  # rows: up to these the plain way is the faster one
 
@@ -69,8 +69,8 @@ def blocked_sums(
     margin: float,
     distance: str,
     plain: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """The sum of all hinges, and the number of active triplets, one block of anchors at a time.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of all hinges, and the numbers of active and of all triplets, by blocks of anchors.
 
     plain: the sum as a function of (embeddings, reference), for derivatives of the gradient.
     """
@@ -101,7 +101,7 @@ class _BlockedSums(torch.autograd.Function):
         distance: str,
         plain: Callable[[Tensor, Tensor], Tensor],
         differentiate: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(x, y)
         if distance != "cosine":  # a common offset would cancel the digits
             center = y.mean(0)
@@ -111,12 +111,16 @@ class _BlockedSums(torch.autograd.Function):
         scale = reach if distance == "euclidean" else reach.square()
         tolerance = rounding_error(scale, distance)
         total, n_active = x.new_zeros(()), x.new_zeros(())
+        n_valid = torch.zeros_like(total, dtype=torch.int64)
         grad_x, grad_y = torch.zeros_like(x), torch.zeros_like(y)
-        blocks = (z.split(max(1, BLOCK // 8 // len(y))) for z in (x, positive, negative, grad_x))
+        blocks = (z.split(max(1, BLOCK // 2 // len(y))) for z in (x, positive, negative, grad_x))
         for rows, is_positive, is_negative, grad_rows in zip(*blocks, strict=True):
             d = pairwise_distances(rows, y, distance=distance)
             W, active = count_active(d, is_positive, is_negative, margin, tolerance)
             n_active += active.sum()
+            n_valid += (
+                is_positive.sum(1) * is_negative.sum(1)
+            ).sum()  # a copy in int64, of a block
             total += (W * d).sum() + margin * active.sum()
             if differentiate:
                 if distance == "sqeuclidean":
@@ -126,12 +130,12 @@ class _BlockedSums(torch.autograd.Function):
                 grad_rows += W.sum(1, keepdim=True) * rows - W @ y
                 grad_y += W.sum(0)[:, None] * y - W.T @ rows
         ctx.found, ctx.plain = (grad_x, grad_y), plain
-        ctx.mark_non_differentiable(n_active)
-        return total, n_active
+        ctx.mark_non_differentiable(n_active, n_valid)
+        return total, n_active, n_valid
 
     @staticmethod
     @in_single_precision
-    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled() or batched(grad_output):
             wanted = ctx.needs_input_grad[:2]
             found = plain_gradients(ctx.plain, ctx.saved_tensors, wanted, grad_output)

@@ -88,27 +88,30 @@ def all_triplets_loss(
     reference, positive, negative = class_pairs(
         embeddings, labels, reference, reference_labels, same
     )
-    valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
 
-    def hinges(embeddings: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the hinges of each anchor, and how many of them are active, (n,) each."""
+    def hinges(embeddings: Tensor, reference: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The sum of the hinges of each anchor, and how many of them are active, (n,) each.
+
+        None where all of them are.
+        """
         distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
         if soft_margin:
-            return soft_margin_sums(distances, positive, negative, margin), valid
+            return soft_margin_sums(distances, positive, negative, margin), None
         counts, active = _active(distances, positive, negative, margin, distance)
         return (counts * distances).sum(1) + margin * active, active
 
     in_blocks = reduction != "none" and not soft_margin
     if in_blocks and fast.applies_in_blocks(embeddings, reference):  # many rows on a GPU
         pairs = (embeddings, reference, positive, negative, margin, distance)
-        sums, active = fast.blocked_sums(*pairs, lambda x, y: hinges(x, y)[0].sum())
+        sums, active, valid = fast.blocked_sums(*pairs, lambda x, y: hinges(x, y)[0].sum())
     else:
         sums, active = hinges(embeddings, reference)
+        valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
     if reduction == "none":
         return sums
     if reduction == "sum":
         return sums.sum()
-    count = (active if reduction == "active" else valid).sum()
+    count = (valid if reduction == "mean" or active is None else active).sum()
     return sums.sum() / count.clamp_min(1)
 
 

@@ -185,12 +185,12 @@ def run(gather: Gather, splits: dict[str, tuple[int, ...]]) -> dict[str, np.ndar
 # Edits of pytorch_impl/distributed.py.
 MUTANTS = {
     "no sum over ranks": (
-        "dist.reduce_scatter_single(own, gradient.contiguous(), op=dist.ReduceOp.SUM)",
+        "reduce_scatter(own, gradient.contiguous(), op=dist.ReduceOp.SUM)",
         "own = gradient.unflatten(0, (-1, len(own)))[dist.get_rank()]",
     ),
     "the gradient of a neighbor's rows": (
-        "dist.reduce_scatter_single(own, gradient.contiguous(), op=dist.ReduceOp.SUM)",
-        "dist.reduce_scatter_single(own, gradient.roll(len(own), 0), op=dist.ReduceOp.SUM)",
+        "reduce_scatter(own, gradient.contiguous(), op=dist.ReduceOp.SUM)",
+        "reduce_scatter(own, gradient.roll(len(own), 0), op=dist.ReduceOp.SUM)",
     ),
     "padding kept": ("if min(counts) == longest:", "if True:"),
     "ranks in reverse": (

@@ -252,6 +252,15 @@ def test_a_framework_whose_defaults_did_not_run_is_not_ok(travels):
     assert {entry["quantity"] for entry in report["missing"]} == set(variants("torch"))
 
 
+def test_the_plan_leaves_out_what_no_chosen_backend_has():
+    """A component without comparisons would never agree."""
+    named = {name: {task.component for task in plan([name], None)} - {None} for name in PACKAGES}
+    for name, found in named.items():
+        assert found == {cell.component for cell in cells(name)}
+    assert named["numpy"] - named["torch"]
+    assert named["torch"] - named["numpy"]
+
+
 def test_the_plan_holds_every_cell_training_and_journey():
     tasks = plan(list(PACKAGES), None)
     assert len(set(tasks)) == len(tasks)
