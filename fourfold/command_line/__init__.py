@@ -71,6 +71,8 @@ def program() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments ask for; the exit status."""
     if threading.current_thread() is threading.main_thread():
+        # Whoever starts the program in the background may have left SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, terminate)
     try:
         status = program.main(arguments, "fourfold", standalone_mode=False)

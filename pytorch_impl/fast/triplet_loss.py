@@ -28,7 +28,7 @@ SMALL = 24  # rows: up to these the plain way is the faster one
 
 def applies(distances: Tensor) -> bool:
     """Whether there are many rows, and no torch.func transform: there no size depends on labels."""
-    return max(distances.shape) > SMALL and not transformed(distances)
+    return not transformed(distances) and max(distances.shape) > SMALL
 
 
 def count_active(
@@ -57,8 +57,9 @@ def count_active(
 
 def applies_in_blocks(embeddings: Tensor, reference: Tensor) -> bool:
     """Whether a GPU sums the hinges block by block: several (n, m) arrays would take gigabytes."""
-    many = len(embeddings) * len(reference) > BLOCK
-    return many and embeddings.is_cuda and not transformed(embeddings, reference)
+    if not embeddings.is_cuda or transformed(embeddings, reference):
+        return False
+    return len(embeddings) * len(reference) > BLOCK
 
 
 def blocked_sums(

@@ -89,14 +89,15 @@ def all_triplets_loss(
         embeddings, labels, reference, reference_labels, same
     )
 
-    def hinges(embeddings: Tensor, reference: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The sum of the hinges of each anchor, and how many of them are active, (n,) each.
+    def n_valid() -> Tensor:
+        """The triplets of each anchor, (n,)."""
+        return positive.sum(1) * negative.sum(1)
 
-        None where all of them are.
-        """
+    def hinges(embeddings: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the hinges of each anchor, and how many of them are active, (n,) each."""
         distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
         if soft_margin:
-            return soft_margin_sums(distances, positive, negative, margin), None
+            return soft_margin_sums(distances, positive, negative, margin), n_valid()
         counts, active = _active(distances, positive, negative, margin, distance)
         return (counts * distances).sum(1) + margin * active, active
 
@@ -106,12 +107,12 @@ def all_triplets_loss(
         sums, active, valid = fast.blocked_sums(*pairs, lambda x, y: hinges(x, y)[0].sum())
     else:
         sums, active = hinges(embeddings, reference)
-        valid = positive.sum(1) * negative.sum(1)  # triplets of each anchor, (n,)
+        valid = n_valid()
     if reduction == "none":
         return sums
     if reduction == "sum":
         return sums.sum()
-    count = (valid if reduction == "mean" or active is None else active).sum()
+    count = (active if reduction == "active" else valid).sum()
     return sums.sum() / count.clamp_min(1)
 
 

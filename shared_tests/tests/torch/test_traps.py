@@ -242,7 +242,7 @@ def test_compiled_argmax():
         wrong = compiler == "inductor" and "avx2" in str(pick_vec_isa())
         naive = torch.compile(lambda x: x.argmax(1), backend=compiler)(kept)
         right = torch.compile(lambda x: x.to(torch.int32).argmax(1), backend=compiler)(kept)
-    assert naive.tolist() == ([0, 0] if wrong else wanted)
+    assert (naive.tolist() != wanted) == wrong  # 0, or memory that nothing was written to
     assert right.tolist() == wanted
 
 
