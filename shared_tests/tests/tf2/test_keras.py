@@ -111,9 +111,10 @@ def test_ragged_ids_are_padded_ids(name):
 # Embedding alone gives a vector for each id: a batch's targets are as long as its longest row.
 @pytest.mark.parametrize("name", [name for name in IDS if name != "Embedding"])
 def test_fit_on_ragged_batches(name):
-    """A tf.data.Dataset of ragged rows trains as the padded rows do, to the bit.
+    """A tf.data.Dataset of ragged rows trains as the padded rows do.
 
-    Each of its batches of two is as long as its longest row; one row has no id at all.
+    Each of its batches of two is as long as its longest row; one row has no id at all. So products
+    have other numbers of rows, and some processors round them differently: by up to 3e-8.
     """
     example = EXAMPLES[name]
     ragged = {
@@ -134,7 +135,7 @@ def test_fit_on_ragged_batches(name):
         weights.append(layer.get_weights())
         assert any((x != y).any() for x, y in zip(before, weights[-1], strict=True))
     for got, wanted in zip(*weights, strict=True):
-        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", IDS)
