@@ -21,6 +21,7 @@ from theano.graph.basic import Variable
 from fourfold.backends.theano_backend import (
     PYTHON,
     build_graph,
+    is_array,
     is_dense_float,
     parameters,
     symbol,
@@ -65,10 +66,14 @@ class Problem:
         case = cell.case.cast("float64")
         layered = cell.component == registered().layered  # its models come from no component's file
         module = None if layered else package_module("theano", cell.component)
-        symbols = {name: symbol(name, value) for name, value in case.inputs.items()}
-        model, outputs = build_graph(module, cell.component, cell.operation.name, case, symbols)
+        arguments = {
+            name: symbol(name, value) if is_array(value) else value
+            for name, value in case.inputs.items()
+        }
+        symbols = {name: one for name, one in arguments.items() if isinstance(one, Variable)}
+        model, outputs = build_graph(module, cell.component, cell.operation.name, case, arguments)
         self.weights = [] if model is None else list(parameters(model).values())
-        self.inputs = {name: to_native(value) for name, value in case.inputs.items()}
+        self.inputs = {name: to_native(case.inputs[name]) for name in symbols}
         self.names = [name for name, one in symbols.items() if is_dense_float(one)]
         self.start = [self.inputs[name] for name in self.names]
         self.start += [weight.get_value() for weight in self.weights]
