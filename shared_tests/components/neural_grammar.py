@@ -10,6 +10,14 @@ import numpy as np
 from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
 from shared_tests.repository import PACKAGES
+from shared_tests.support.tree_batches import (
+    BAD_BRACKETS,
+    BAD_LENGTHS,
+    LENGTHS,
+    trees_of_batch,
+    with_equal_vectors,
+)
+from shared_tests.support.tree_batches import BRACKETS as BRACKETS_OF_BATCH
 
 TIED = 64 * np.finfo(np.float64).eps
 
@@ -86,26 +94,7 @@ def replay(weights, vectors, merges, spans, rivals, brackets):
     return tree | {"hinges": np.array(hinges)}
 
 
-def of_batch(weights, vectors, brackets=None, lengths=None, **sizes):
-    """The tree of each sequence by itself, with its root, −1 and no hinges behind it."""
-    batch, n, _ = vectors.shape
-    found = []
-    for place, length in enumerate([n] * batch if lengths is None else lengths.tolist()):
-        given = None if brackets is None else brackets[place, : length - 1]
-        tree = neural_grammar(weights, vectors[place, :length], given, **sizes)
-        found.append(padded_tree(tree, n))
-    return {name: np.stack([one[name] for one in found]) for name in found[0]}
-
-
-def padded_tree(tree, n):
-    """The tree of a sequence as one of n leaves: behind its root the root, −1 and hinges of 0."""
-    nodes = np.minimum(np.arange(2 * n - 1), len(tree["scores"]) - 1)
-    padded = {name: tree[name][nodes] for name in ("embeddings", "scores")}
-    for name in tree.keys() - padded.keys():
-        rows = np.full((n - 1, *tree[name].shape[1:]), 0 if name == "hinges" else -1)
-        padded[name] = rows.astype(tree[name].dtype)
-        padded[name][: len(tree[name])] = tree[name]
-    return padded
+of_batch = partial(trees_of_batch, neural_grammar)
 
 
 def on_the_tree(case, zero_hinges=False):
@@ -177,15 +166,7 @@ def labelled(name, vectors, brackets, weights=WEIGHTS, differentiate=True, gradi
 
 
 SEQUENCES = normal(4, 6, DIM, seed=21)
-LENGTHS = np.array([5, 1, 3, 2])  # none as long as the array
-EQUAL_SEQUENCES = np.where(
-    np.arange(6)[:, None] < LENGTHS[:, None, None], SEQUENCES[:, :1], np.nan
-)  # and padding that nobody may read
-# (((0 1) 2) (3 4)), none, (0 (1 2)), (0 1), and padding that is no bracket at all
-BRACKETS_OF_FOUR = np.full((4, 5, 2), 99)
-BRACKETS_OF_FOUR[0, :4] = [[0, 4], [0, 1], [3, 4], [0, 2]]
-BRACKETS_OF_FOUR[2, :2] = [[0, 2], [1, 2]]
-BRACKETS_OF_FOUR[3, 0] = [0, 1]
+EQUAL_SEQUENCES = with_equal_vectors(SEQUENCES)
 
 
 def sequences(name, vectors, lengths, brackets=None, differentiate=True):
@@ -286,11 +267,7 @@ DEFINITION = Definition(
                 case("sequences of one length", SEQUENCES[:2, :4]),
             ),
             bad_inputs=(
-                BadInput({"lengths": LENGTHS / 1.0}, TypeError),
-                BadInput({"lengths": LENGTHS[:3]}),
-                BadInput({"lengths": LENGTHS[:, None]}),
-                BadInput({"lengths": LENGTHS - 1}),
-                BadInput({"lengths": LENGTHS + 2}),
+                *BAD_LENGTHS,
                 BadInput({"vectors": SEQUENCES[:, :0]}),
             ),
             kind="model",
@@ -300,19 +277,19 @@ DEFINITION = Definition(
             "NeuralGrammar",
             of_batch,
             cases=(
-                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_FOUR),
+                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_BATCH),
                 sequences(
                     "lengths and brackets of equal vectors",
                     EQUAL_SEQUENCES,
                     LENGTHS,
-                    BRACKETS_OF_FOUR,
+                    BRACKETS_OF_BATCH,
                     differentiate=False,
                 ),
                 sequences(
                     "lengths of 1 and brackets",
                     SEQUENCES[:, :2],
                     np.ones(4, int),
-                    BRACKETS_OF_FOUR[:, 4:],
+                    BRACKETS_OF_BATCH[:, 4:],
                 ),
                 sequences(
                     "lengths and brackets of two vectors",
@@ -321,15 +298,7 @@ DEFINITION = Definition(
                     np.array([[[0, 1]], [[9, 9]]]),
                 ),
             ),
-            bad_inputs=(
-                BadInput({"brackets": BRACKETS_OF_FOUR / 1.0}, TypeError),
-                BadInput({"brackets": BRACKETS_OF_FOUR[0]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:3]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:, :4]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR + 1}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[[0, 1, 2, 2]]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:, [0, 0, 2, 3, 4]]}),
-            ),
+            bad_inputs=BAD_BRACKETS,
             kind="model",
         ),
     ),

@@ -8,6 +8,14 @@ import numpy as np
 
 from fourfold.definition import BadInput, Case, Definition, Mutant, Operation
 from shared_tests.fixtures import digits, normal
+from shared_tests.support.tree_batches import (
+    BAD_BRACKETS,
+    BAD_LENGTHS,
+    LENGTHS,
+    trees_of_batch,
+    with_equal_vectors,
+)
+from shared_tests.support.tree_batches import BRACKETS as BRACKETS_OF_BATCH
 
 ACTIVATIONS = {
     "linear": lambda x: x,
@@ -93,27 +101,7 @@ def tree(merges, nodes):
     }
 
 
-def of_batch(weights, vectors, brackets=None, lengths=None, **options):
-    """The tree of each sequence by itself, with its root and −1 behind it."""
-    batch, n, _ = vectors.shape
-    found = []
-    for place, length in enumerate([n] * batch if lengths is None else lengths.tolist()):
-        given = None if brackets is None else brackets[place, : length - 1]
-        tree = recursive_autoencoder(weights, vectors[place, :length], given, **options)
-        found.append(padded_tree(tree, n))
-    return {name: np.stack([one[name] for one in found]) for name in found[0]}
-
-
-def padded_tree(tree, n):
-    """The tree of a sequence as one of n leaves: behind its root the root, and −1 for merges."""
-    nodes = np.minimum(np.arange(2 * n - 1), len(tree["scores"]) - 1)
-    merges = np.full((n - 1, 2), -1)
-    merges[: len(tree["merges"])] = tree["merges"]
-    return {
-        "merges": merges,
-        "embeddings": tree["embeddings"][nodes],
-        "scores": tree["scores"][nodes],
-    }
+of_batch = partial(trees_of_batch, recursive_autoencoder)
 
 
 def on_the_tree(case):
@@ -169,29 +157,12 @@ def to_the_right(n):
 
 
 SEQUENCES = normal(4, 6, DIM, seed=12)
-LENGTHS = np.array([5, 1, 3, 2])  # none as long as the array
-EQUAL_SEQUENCES = np.where(
-    np.arange(6)[:, None] < LENGTHS[:, None, None], SEQUENCES[:, :1], np.nan
-)  # and padding that nobody may read
-# (((0 1) 2) (3 4)), none, (0 (1 2)), (0 1), and padding that is no bracket at all
-BRACKETS_OF_FOUR = np.full((4, 5, 2), 99)
-BRACKETS_OF_FOUR[0, :4] = [[0, 4], [0, 1], [3, 4], [0, 2]]
-BRACKETS_OF_FOUR[2, :2] = [[0, 2], [1, 2]]
-BRACKETS_OF_FOUR[3, 0] = [0, 1]
+EQUAL_SEQUENCES = with_equal_vectors(SEQUENCES)
 
 
 def sequences(name, vectors, lengths, brackets=None, differentiate=True, **options):
     inputs = {"vectors": vectors, "brackets": brackets, "lengths": lengths}
     return Case(name, inputs, {"dim": DIM, **options}, WEIGHTS, differentiate)
-
-
-BAD_LENGTHS = (
-    BadInput({"lengths": LENGTHS / 1.0}, TypeError),
-    BadInput({"lengths": LENGTHS[:3]}),
-    BadInput({"lengths": LENGTHS[:, None]}),
-    BadInput({"lengths": LENGTHS - 1}),
-    BadInput({"lengths": LENGTHS + 2}),
-)
 
 
 def bracketed(name, vectors, brackets, **options):
@@ -349,12 +320,12 @@ DEFINITION = Definition(
             "RecursiveAutoencoder",
             of_batch,
             cases=(
-                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_FOUR),
+                sequences("lengths and brackets", SEQUENCES, LENGTHS, BRACKETS_OF_BATCH),
                 sequences(
                     "lengths of 1 and brackets",
                     SEQUENCES[:, :2],
                     np.ones(4, int),
-                    BRACKETS_OF_FOUR[:, 4:],
+                    BRACKETS_OF_BATCH[:, 4:],
                 ),
                 sequences(
                     "lengths and brackets of two vectors",
@@ -363,15 +334,7 @@ DEFINITION = Definition(
                     np.array([[[0, 1]], [[9, 9]]]),
                 ),
             ),
-            bad_inputs=(
-                BadInput({"brackets": BRACKETS_OF_FOUR / 1.0}, TypeError),
-                BadInput({"brackets": BRACKETS_OF_FOUR[0]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:3]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:, :4]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR + 1}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[[0, 1, 2, 2]]}),
-                BadInput({"brackets": BRACKETS_OF_FOUR[:, [0, 0, 2, 3, 4]]}),
-            ),
+            bad_inputs=BAD_BRACKETS,
             kind="model",
         ),
     ),
