@@ -22,6 +22,7 @@ import numpy as np
 
 from fourfold.agreement import GRADIENT_TOLERANCE, VALUE_TOLERANCE
 from fourfold.definition import Case
+from fourfold.ports import archive
 from fourfold.ports.location import Location, located, relative
 from fourfold.ports.protocol import Recorded
 from fourfold.ports.sides import side_of
@@ -162,8 +163,7 @@ def save(dump: Dump, path: str | Path) -> None:
         "dtype": dump.dtype,
         "calls": calls,
     }
-    with Path(path).open("wb") as file:
-        np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    archive.write(path, header, arrays)
 
 
 def load(path: str | Path) -> Dump:
@@ -173,29 +173,27 @@ def load(path: str | Path) -> Dump:
         ValueError: for a file that is none of these, or is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-            header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT:
-                raise ValueError(f"format {header['format']!r}")
-            calls = []
-            for index, (name, kind, *counts) in enumerate(header["calls"]):
-                parts = [
-                    tuple(arrays.get(f"{part}|{index}|{place}") for place in range(count))
-                    for part, count in zip(("inputs", "outputs", "gradients"), counts, strict=True)
-                ]
-                if any(one is None for values in parts[:2] for one in values):
-                    raise ValueError(f"no arrays of {name}")
-                calls.append(Recorded(str(name), str(kind), *parts))  # type: ignore[arg-type]
-            return Dump(
-                str(header["framework"]),
-                dict(header["versions"]),
-                str(header["case"]),
-                str(header["dtype"]),
-                _named(arrays, "input"),
-                _named(arrays, "quantity"),
-                tuple(calls),
-            )
+        header, arrays = archive.read(path)
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']!r}")
+        calls = []
+        for index, (name, kind, *counts) in enumerate(header["calls"]):
+            parts = [
+                tuple(arrays.get(f"{part}|{index}|{place}") for place in range(count))
+                for part, count in zip(("inputs", "outputs", "gradients"), counts, strict=True)
+            ]
+            if any(one is None for values in parts[:2] for one in values):
+                raise ValueError(f"no arrays of {name}")
+            calls.append(Recorded(str(name), str(kind), *parts))  # type: ignore[arg-type]
+        return Dump(
+            str(header["framework"]),
+            dict(header["versions"]),
+            str(header["case"]),
+            str(header["dtype"]),
+            _named(arrays, "input"),
+            _named(arrays, "quantity"),
+            tuple(calls),
+        )
     except OSError:
         raise
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

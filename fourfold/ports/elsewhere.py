@@ -6,7 +6,6 @@ file and leaves a `Measurement` in the other. NumPy and the framework are all th
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fourfold.definition import Case, SparseInput
+from fourfold.ports import archive
 from fourfold.ports.measurement import Measurement, measure
 from fourfold.ports.protocol import Training
 
@@ -117,16 +117,13 @@ class Failed(Exception):
 def write(path: Path, order: Mapping[str, Any]) -> None:
     """Write an order: a tree of what JSON can say, and arrays. Nothing in the file can be code."""
     arrays: list[np.ndarray] = []
-    header = np.array(json.dumps(packed(order, arrays, "order")))
-    named = {f"a{index}": array for index, array in enumerate(arrays)}
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, header=header, **named)
+    header = packed(order, arrays, "order")
+    archive.write(path, header, {f"a{index}": array for index, array in enumerate(arrays)})
 
 
 def read(path: Path) -> Any:
     """What `write` has written."""
-    with np.load(path, allow_pickle=False) as file:
-        return unpacked(json.loads(str(file["header"])), file)
+    return unpacked(*archive.read(path))
 
 
 def packed(value: Any, arrays: list[np.ndarray], place: str) -> Any:

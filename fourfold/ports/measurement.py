@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fourfold.definition import Arrays, Case
+from fourfold.ports import archive
 from fourfold.ports import port as load_port
 from fourfold.ports.calling import resolved
 from fourfold.ports.protocol import Measured, Port, Training, WithWeights, is_float_array
@@ -79,24 +79,22 @@ class Measurement:
             "notes": self.notes,
             "differentiates": self.differentiates,
         }
-        with Path(path).open("wb") as file:
-            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+        archive.write(path, header, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Measurement:
         """Read what `save` has written."""
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            points = [(case, dtype) for case, dtype in header.pop("points")]
-            quantities: dict[Point, dict[str, np.ndarray]] = {point: {} for point in points}
-            weights: dict[str, dict[str, np.ndarray]] = {}
-            for key in file.files:
-                what, _, rest = key.partition("|")
-                owner, _, name = rest.partition("|")
-                if what == "quantity":
-                    quantities[points[int(owner)]][name] = file[key]
-                elif what == "weight":
-                    weights.setdefault(owner, {})[name] = file[key]
+        header, arrays = archive.read(path)
+        points = [(case, dtype) for case, dtype in header.pop("points")]
+        quantities: dict[Point, dict[str, np.ndarray]] = {point: {} for point in points}
+        weights: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in arrays.items():
+            what, _, rest = key.partition("|")
+            owner, _, name = rest.partition("|")
+            if what == "quantity":
+                quantities[points[int(owner)]][name] = array
+            elif what == "weight":
+                weights.setdefault(owner, {})[name] = array
         header["dtypes"] = {(case, dtype): names for case, dtype, names in header["dtypes"]}
         header["errors"] = {(case, dtype): error for case, dtype, error in header["errors"]}
         return cls(quantities=quantities, weights=weights, **header)
