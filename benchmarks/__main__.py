@@ -27,7 +27,7 @@ from benchmarks.table import print_tables
 from fourfold.report.files import locked, replaced
 from fourfold.report.progress import Progress
 from fourfold.report.provenance import made
-from fourfold.report.signals import Interrupted, interruptible
+from fourfold.signals import Interrupted, interruptible
 
 JSON, PAGE = Path("benchmarks.json"), Path("benchmarks.html")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,7 +21,14 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A context in which the first signal raises Interrupted; later ones change nothing."""
+    """A context in which the first signal raises Interrupted; later ones change nothing.
+
+    Also where whoever started the program in the background has left SIGINT ignored. Signals reach
+    the main thread alone: in another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for one in SIGNALS:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -13,6 +11,7 @@ import click
 
 from fourfold import __version__
 from fourfold.command_line.failure import Failure, one_line
+from fourfold.signals import Interrupted, interruptible
 
 HELP = """Prove that implementations of one thing in several frameworks agree.
 
@@ -70,14 +69,11 @@ def program() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments ask for; the exit status."""
-    if threading.current_thread() is threading.main_thread():
-        # Whoever starts the program in the background may have left SIGINT ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, terminate)
     try:
-        status = program.main(arguments, "fourfold", standalone_mode=False)
-        sys.stdout.flush()
-        return int(status or 0)
+        with interruptible():  # as by an error, so that no process that was started is left behind
+            status = program.main(arguments, "fourfold", standalone_mode=False)
+            sys.stdout.flush()
+            return int(status or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return int(error.exit_code)
@@ -92,13 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         print(f"fourfold: {one_line(error.format_message())}", file=sys.stderr)
         return int(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except Interrupted as error:
+        return error.status
+    except click.Abort:
         return 130
     except BrokenPipeError:  # `fourfold ... | head`; what Python flushes at its end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def terminate(number: int, frame: object) -> None:
-    """End as after an error, so that no process that was started is left behind."""
-    sys.exit(128 + number)

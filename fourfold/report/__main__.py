@@ -38,8 +38,8 @@ from fourfold.report.progress import Progress
 from fourfold.report.provenance import made
 from fourfold.report.run import REFERENCE, REFUSED, Task
 from fourfold.report.schedule import TIMEOUT, Schedule, Stopped, Worker
-from fourfold.report.signals import Interrupted, interruptible
 from fourfold.report.table import print_table, verdict
+from fourfold.signals import Interrupted, interruptible
 
 FIRST = 3  # components, the smallest, that come before the others, to show something early
 COMPILED_TIMEOUT = 1800.0  # seconds without a step when Theano compiles its graphs
