@@ -154,12 +154,13 @@ def gpu_hardest(
     return rows[0], rows[1], has_both
 
 
-def gpu_batch_hard_loss(
-    embeddings: Tensor, labels: Tensor, *, margin: float, distance: str, reduction: str
-) -> Tensor:
-    """The loss of the hardest triplets, where `applies_on_a_gpu` is true.
+def gpu_hardest_violations(
+    embeddings: Tensor, labels: Tensor, *, margin: float, distance: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """By how much the hardest triplet of each anchor violates the margin, where it has one.
 
-    Of all distances only those of the triplets have a gradient, 2·n instead of n².
+    Both (n,), where `applies_on_a_gpu` is true, and the tolerance below which it does not. Of all
+    distances only those of the triplets have a gradient, 2·n instead of n².
     """
     x = l2_normalize(embeddings) if distance == "cosine" else embeddings
     rows, found, largest = _gpu_search(x, labels, distance, "hardest")
@@ -171,12 +172,7 @@ def gpu_batch_hard_loss(
         largest = largest.sqrt()
     else:
         near, far = (x - others).square().sum(-1)
-    violation = margin + near - far
-    active = found & (violation.detach() > rounding_error(largest, distance))
-    hinges = torch.where(active, violation, 0)  # (n,)
-    if reduction == "none":
-        return hinges
-    return hinges.sum() / found.sum().clamp_min(1) if reduction == "mean" else hinges.sum()
+    return margin + near - far, found, rounding_error(largest, distance)
 
 
 def _gpu_search(

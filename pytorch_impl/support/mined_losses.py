@@ -61,11 +61,13 @@ class BatchHardTripletLoss(ConfiguredModule):
         reference_labels: Tensor | None = None,
         same: Tensor | None = None,
     ) -> Tensor:
+        margin, distance, reduction = self.config.values()
         given = (reference, reference_labels, same)
         if fast.applies_on_a_gpu(embeddings, labels, *given):  # in float32, labels of one class
             assert labels is not None
-            return fast.gpu_batch_hard_loss(embeddings, labels, **self.config)
-        margin, distance, reduction = self.config.values()
+            options = {"margin": margin, "distance": distance}
+            violations = fast.gpu_hardest_violations(embeddings, labels, **options)
+            return _reduced(*violations, reduction)
         with torch.no_grad():
             classes = checked_batch(embeddings, labels, distance, reference, reference_labels, same)
             farthest, nearest, found = hardest(embeddings, classes, distance)  # (n,)
