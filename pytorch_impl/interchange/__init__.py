@@ -126,9 +126,10 @@ def save_model(
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
         TypeError: weights that are not all float32 or all float64; metadata of other types.
-        ValueError: another kind of model; a layer that model files do not have; what runs but is
-            in no file, as a forward patched on an instance, forward hooks, parametrizations, an
-            option or part of a component that is not as its config says.
+        ValueError: another kind of model; a layer that model files do not have; state of integers,
+            as an `EmbeddingQueue` has; what runs but is in no file, as a forward patched on an
+            instance, forward hooks, parametrizations, an option or part of a component that is not
+            as its config says.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -150,6 +151,7 @@ def save_model(
             raise ValueError(f"model: expected what its config says, got {hidden}")
         component, config = name, model.config
     own = _weights(model)
+    _check_no_integers({name: _name(weight.view.dtype) for name, weight in own.items()})
     _dtype("model", [weight.view for weight in own.values()])
     arrays = _arrays(own)
     _check_fixed("model", own, arrays)
@@ -216,6 +218,16 @@ def _check_fixed(
 
 def _describe(array: Tensor | np.ndarray) -> str:
     return f"{_name(array.dtype)}{tuple(array.shape)}"
+
+
+def _check_no_integers(dtypes: Mapping[str, str]) -> None:
+    """ValueError for state of integers, as an EmbeddingQueue's: no model file holds it."""
+    found = [name for name, dtype in dtypes.items() if "int" in dtype]
+    if found:
+        raise ValueError(
+            f"model: expected floating-point weights, got integers in {', '.join(found)}, which no "
+            "model file holds; torch.save its state_dict instead"
+        )
 
 
 def _dtype(argument: str, arrays: Iterable[Tensor | np.ndarray]) -> str:

@@ -127,9 +127,9 @@ def save_model(
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
         TypeError: weights that are not all float32 or all float64; metadata of other types.
-        ValueError: another kind of model; a layer that model files do not have; what runs but is
-            in no file, as a call patched on an instance, an option or part of a component that is
-            not as its config says.
+        ValueError: another kind of model; a layer that model files do not have; state of integers,
+            as an `EmbeddingQueue` has; what runs but is in no file, as a call patched on an
+            instance, an option or part of a component that is not as its config says.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -153,6 +153,7 @@ def save_model(
         component, config = name, model.config
     own = _weights(model)
     arrays = _arrays(own)
+    _check_no_integers({name: str(array.dtype) for name, array in arrays.items()})
     _dtype("model", arrays.values())
     _check_fixed("model", own, arrays)
     model_file.write_model(path, component, config, arrays, metadata)
@@ -216,6 +217,16 @@ def _check_fixed(
 
 def _describe(array: np.ndarray) -> str:
     return f"{array.dtype}{array.shape}"
+
+
+def _check_no_integers(dtypes: Mapping[str, str]) -> None:
+    """ValueError for state of integers, as an EmbeddingQueue's: no model file holds it."""
+    found = [name for name, dtype in dtypes.items() if "int" in dtype]
+    if found:
+        raise ValueError(
+            f"model: expected floating-point weights, got integers in {', '.join(found)}, which no "
+            "model file holds; keep it in a checkpoint of Keras instead"
+        )
 
 
 def _dtype(argument: str, arrays: Iterable[np.ndarray]) -> str:

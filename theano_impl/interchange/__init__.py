@@ -141,8 +141,8 @@ def save_model(
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
     Raises:
         TypeError: weights that are not all float32 or all float64; metadata of other types.
-        ValueError: another kind of model; a layer that model files do not have; a component that
-            was changed after it was built.
+        ValueError: another kind of model; a layer that model files do not have; state of integers,
+            as an `EmbeddingQueue` has; a component that was changed after it was built.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -163,6 +163,7 @@ def save_model(
     else:
         component, config = CHAIN, {"layers": [step.entry for step in chain.steps(model)]}
     arrays = to_arrays(model)
+    _check_no_integers({name: str(array.dtype) for name, array in arrays.items()})
     _dtype("model", arrays)
     _check_padding("model", _weights(model), arrays)
     model_file.write_model(path, component, config, arrays, metadata)
@@ -214,6 +215,16 @@ def _weights(model: Layer | Sequence[Layer]) -> dict[str, SharedVariable]:
 
 def _describe(array: np.ndarray) -> str:
     return f"{array.dtype}{array.shape}"
+
+
+def _check_no_integers(dtypes: Mapping[str, str]) -> None:
+    """ValueError for state of integers, as an EmbeddingQueue's: no model file holds it."""
+    found = [name for name, dtype in dtypes.items() if "int" in dtype]
+    if found:
+        raise ValueError(
+            f"model: expected floating-point weights, got integers in {', '.join(found)}, which no "
+            "model file holds; keep the values of its buffers instead"
+        )
 
 
 def _dtype(argument: str, arrays: Mapping[str, np.ndarray]) -> str:

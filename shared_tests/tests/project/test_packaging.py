@@ -31,7 +31,7 @@ def test_extras_are_ranges():
     for extra, requirements in EXTRAS.items():
         pinned = [one for one in requirements if "==" in one.partition(";")[0]]
         assert pinned in ([], ["theano-pymc==1.1.2; python_version < '3.12'"]), extra
-    lowest = {"torch": "torch>=2.4", "keras": "keras>=3.5", "tensorflow": "tensorflow>=2.16"}
+    lowest = {"torch": "torch>=2.4", "keras": "keras>=3.10", "tensorflow": "tensorflow>=2.16"}
     for extra, requirement in lowest.items():
         assert EXTRAS[extra] == [requirement]
     assert sorted(EXTRAS["tf2"]) == sorted([lowest["keras"], lowest["tensorflow"]])

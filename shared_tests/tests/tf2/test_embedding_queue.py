@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from shared_tests.fixtures import normal
 from tf2_impl.embedding_queue import EmbeddingQueue
+from tf2_impl.interchange import save_model
 from tf2_impl.triplet_loss import all_triplets_loss
 
 X = tf.constant(normal(11, 3, seed=1), tf.float32)
@@ -67,3 +68,10 @@ def test_halves_are_kept_in_float32(half):
     rounded = tf.cast(tf.cast(X, half), tf.float32)
     np.testing.assert_array_equal(held.embeddings, tf.gather(rounded, ROWS))
     np.testing.assert_array_equal(held.labels, tf.gather(LABELS, ROWS))
+
+
+def test_no_model_file_holds_its_integers(tmp_path):
+    refused = r"^model: expected floating-point weights, got integers in labels, count, "
+    with pytest.raises(ValueError, match=refused):
+        save_model(EmbeddingQueue(3, 7), tmp_path / "queue.safetensors")
+    assert not any(tmp_path.iterdir())

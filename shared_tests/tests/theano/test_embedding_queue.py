@@ -4,11 +4,13 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 
 # isort: split
 import numpy as np
+import pytest
 import theano
 import theano.tensor as T
 
 from shared_tests.fixtures import normal
 from theano_impl.embedding_queue import EmbeddingQueue
+from theano_impl.interchange import save_model
 from theano_impl.triplet_loss import all_triplets_loss
 
 X = normal(11, 3, seed=1).astype(theano.config.floatX)
@@ -37,3 +39,10 @@ def test_it_is_the_reference_of_a_loss_without_gradient():
     held = theano.function([x, labels], list(copy.output))(X[5:], LABELS[5:])
     np.testing.assert_array_equal(held[0], X[ROWS])
     np.testing.assert_array_equal(held[1], LABELS[ROWS])
+
+
+def test_no_model_file_holds_its_integers(tmp_path):
+    refused = r"^model: expected floating-point weights, got integers in labels, count, "
+    with pytest.raises(ValueError, match=refused):
+        save_model(EmbeddingQueue(T.matrix(), T.lvector(), 3, 7), tmp_path / "queue.safetensors")
+    assert not any(tmp_path.iterdir())

@@ -1,8 +1,10 @@
 """The queue of past embeddings in PyTorch: a reference of losses, its state, halves, compile."""
 
+import pytest
 import torch
 
 from pytorch_impl.embedding_queue import EmbeddingQueue
+from pytorch_impl.interchange import save_model
 from pytorch_impl.triplet_loss import all_triplets_loss
 from shared_tests.fixtures import normal
 
@@ -52,3 +54,10 @@ def test_compiled():
     queue, eager = torch.compile(EmbeddingQueue(3, 7), backend="eager"), EmbeddingQueue(3, 7)
     for rows in (slice(0, 5), slice(5, 11)):
         torch.testing.assert_close(queue(X[rows], LABELS[rows]), eager(X[rows], LABELS[rows]))
+
+
+def test_no_model_file_holds_its_integers(tmp_path):
+    refused = r"^model: expected floating-point weights, got integers in labels, count, "
+    with pytest.raises(ValueError, match=refused):
+        save_model(EmbeddingQueue(3, 7), tmp_path / "queue.safetensors")
+    assert not any(tmp_path.iterdir())
