@@ -96,7 +96,8 @@ def check_parts(entry: Mapping[str, Any], names: Collection[str]) -> None:
     _check_names(
         "arrays", names, [one for one in row.arrays if one not in row.optional], row.arrays
     )
-    _check_names("config", entry["config"], row.options, row.options)
+    always = [name for name, option in row.options.items() if not option.later]
+    _check_names("config", entry["config"], always, row.options)
 
 
 def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:

@@ -32,23 +32,27 @@ class Option(NamedTuple):
     kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
     direction, sizes (one count for each axis of space) or pairs ([before, after] for each).
     default: that of the layers' constructors, None where the constructors ask for a value. note:
-    what the documentation adds.
+    what the documentation adds. later: whether the option is younger than the files that have
+    none: it is left out where it has its default, and every model has one form.
     """
 
     kind: str
     default: Any = None
     note: str = ""
+    later: bool = False
 
 
 class Widths(NamedTuple):
     """Which axis an array fixes, 1 for channels or −1 for features, and the letters of its sizes.
 
     taken: the letter of the input's width, None where any input is right. made: the output's.
+    times: the option by which `taken` has to be multiplied.
     """
 
     axis: int
     taken: str | None
     made: str
+    times: str = ""
 
 
 class Row(NamedTuple):
@@ -76,3 +80,12 @@ class Row(NamedTuple):
     widths: Widths | None = None
     moves: tuple[tuple[int, int], ...] | None = None
     note: str = ""
+
+
+def written(options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of these options, given the values of all."""
+    return {
+        name: values[name]
+        for name, one in options.items()
+        if not one.later or values[name] != one.default
+    }

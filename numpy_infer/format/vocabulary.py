@@ -28,6 +28,7 @@ from numpy_infer.format.row import (
 BIAS = {"bias": ("out",)}
 STRIDE = {"stride": Option("sizes")}
 DILATION = {"dilation": Option("sizes")}
+GROUPS = {"groups": Option("count", 1, "absent where it is 1", later=True)}
 ZEROS = {"padding": Option("pairs", note="of zeros to add")}
 CUT = {"padding": Option("pairs", note='cut off the full output, a negative "after" extends it')}
 POOL = {"size": Option("sizes"), **STRIDE, "padding": Option("pairs", note="of −∞")}
@@ -50,17 +51,16 @@ PADDED = {"padding": Option("flag", note="row 0 is zero and stays so")}
 MOMENTUM = {"momentum": Option("share", note="of the new batch in the running statistics")}
 
 
-def _convolution(space: str, padding: Names, *letters: str) -> Row:
-    arrays = {"weight": (*letters, "*kernel"), **BIAS}
+def _convolution(space: str, options: Names, letters: tuple[str, str], widths: Widths) -> Row:
     return Row(
         "layers.convolution",
-        {**STRIDE, **padding, **DILATION},
-        arrays=arrays,
+        options,
+        arrays={"weight": (*letters, "*kernel"), **BIAS},
         optional=("bias",),
         takes=CHANNELS,
         axes=SPATIAL,
         space=space,
-        widths=Widths(1, "in", "out"),
+        widths=widths,
     )
 
 
@@ -102,8 +102,15 @@ LAYERS: dict[str, Row] = {
         takes=FEATURES,
         widths=Widths(-1, "in", "out"),
     ),
-    "Convolution": _convolution(WINDOWS, ZEROS, "out", "in"),
-    "TransposedConvolution": _convolution(UNFOLDED, CUT, "in", "out"),
+    "Convolution": _convolution(
+        WINDOWS,
+        {**STRIDE, **ZEROS, **DILATION, **GROUPS},
+        ("out", "in / groups"),
+        Widths(1, "in / groups", "out", "groups"),
+    ),
+    "TransposedConvolution": _convolution(
+        UNFOLDED, {**STRIDE, **CUT, **DILATION}, ("in", "out"), Widths(1, "in", "out")
+    ),
     "MaxPool": _pool(POOL),
     "MaxUnpool": _pool(
         POOL, RESTORED, 2, "as its `MaxPool`; `previous`: the pooled values, the pool's input"

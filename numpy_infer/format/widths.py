@@ -6,7 +6,7 @@ it is certain. A layer that meets another width than its own can never run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ def widths_after(
         return {}  # a component may give anything
     row = LAYERS[name]
     if row.widths is not None:
-        axis, taken, made = row.widths
-        if taken is not None:
-            _check(before, axis, size(row, taken, arrays))
+        axis, letter, made, _ = row.widths
+        shapes = {key: array.shape for key, array in arrays.items()}
+        width = taken(row, config, shapes)
+        if width is not None:
+            _check(before, axis, width)
         ways = 2 if config.get("direction") == "both" else 1
-        kept = before if taken == made else {}
-        return kept | {axis: ways * size(row, made, arrays)}
+        kept = before if letter == made else {}
+        return kept | {axis: ways * _size(row, made, shapes)}
     if row.moves is None:
         return before
     return {
@@ -38,12 +40,19 @@ def widths_after(
     }
 
 
-def size(row: Row, letter: str, arrays: Mapping[str, Any]) -> int:
+def taken(row: Row, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> int | None:
+    """The width of what a layer takes, by the shapes of its arrays; None where any is right."""
+    if row.widths is None or row.widths.taken is None:
+        return None
+    return _size(row, row.widths.taken, shapes) * int(config.get(row.widths.times, 1))
+
+
+def _size(row: Row, letter: str, shapes: Mapping[str, Sequence[int]]) -> int:
     """What a letter of a layer's shapes stands for, in arrays that are there."""
     name, shape = next(
-        (name, shape) for name, shape in row.arrays.items() if letter in shape and name in arrays
+        (name, shape) for name, shape in row.arrays.items() if letter in shape and name in shapes
     )
-    return int(arrays[name].shape[shape.index(letter)])
+    return shapes[name][shape.index(letter)]
 
 
 def _check(before: dict[int, int], axis: int, width: int) -> None:

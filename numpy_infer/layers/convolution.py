@@ -3,6 +3,8 @@
     y[b, o, t] = Σ_{c, k} x[b, c, stride·t + dilation·k − before] · weight[o, c, k] + bias[o]
 
 The windows are unfolded, as many at a time as stay in the cache, and go through one matrix product.
+With groups the channels are divided: each part of the output's sees its part of the input's alone,
+in a matrix product of its own. As many groups as channels are a depthwise convolution.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy_infer.layers.windows import check_growth, check_space, pad, shifted, 
 from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
+    check_groups,
     check_padding,
     check_sizes,
     check_weight,
@@ -35,26 +38,28 @@ def convolution(
     stride: Sequence[int] | None = None,
     padding: Sequence[Sequence[int]] | None = None,
     dilation: Sequence[int] | None = None,
+    groups: int = 1,
 ) -> np.ndarray:
-    """x: (batch, in, *space), weight: (out, in, *kernel). Returns (batch, out, *windows).
+    """x: (batch, in, *space), weight: (out, in / groups, *kernel). Returns (batch, out, *windows).
 
     stride, dilation: one number for each spatial axis, or None for 1; padding: (before, after)
-    zeros for each, or None for none. TypeError for another dtype than the weight's, ValueError for
-    a wrong number of channels or an x that is smaller than the kernel.
+    zeros for each, or None for none. groups: a divisor of `out`. TypeError for another dtype than
+    the weight's, ValueError for a wrong number of channels or an x that is smaller than the kernel.
     """
-    _check_input(x, weight, weight.shape[1])
+    _check_input(x, weight, groups * weight.shape[1])
     kernel = weight.shape[2:]
     stride, padding, dilation = _filled_in(len(kernel), stride, padding, dilation)
     counts = window_counts(x, kernel, stride, padding, dilation)
-    matrix, x = weight.reshape(len(weight), -1), pad(x, padding)
-    y = np.empty((len(x), len(weight), math.prod(counts)), x.dtype)
+    matrix, x = weight.reshape(groups, len(weight) // groups, -1), pad(x, padding)
+    y = np.empty((len(x), *matrix.shape[:2], math.prod(counts)), x.dtype)
     if math.prod(kernel) == math.prod(stride) == 1:  # every place is a window
-        np.matmul(matrix, x.reshape(*x.shape[:2], y.shape[2]), out=y)
+        np.matmul(matrix, x.reshape(len(x), groups, weight.shape[1], y.shape[3]), out=y)
     else:
         _multiply_windows(matrix, _windows(x, kernel, counts, stride, dilation), y)
+    y = y.reshape(len(x), len(weight), *counts)
     if bias is not None:
-        y += bias[:, None]
-    return y.reshape(len(x), len(weight), *counts)
+        y += bias.reshape(-1, *[1] * len(counts))
+    return y
 
 
 def transposed_convolution(
@@ -106,8 +111,9 @@ def transposed_convolution(
 class Convolution(Layer):
     """`convolution` as a layer.
 
-    weight: (out, in, *kernel), of one or two spatial axes; bias: (out,) or None. stride and
-    dilation: one number for each axis; padding: (before, after) zeros for each.
+    weight: (out, in / groups, *kernel), of one or two spatial axes; bias: (out,) or None. stride
+    and dilation: one number for each axis; padding: (before, after) zeros for each; groups: a
+    divisor of `out`.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class Convolution(Layer):
         stride: Sequence[int],
         padding: Sequence[Sequence[int]],
         dilation: Sequence[int],
+        groups: int = 1,
     ) -> None:
         super().__init__(previous)
         _check_arrays(weight, bias, out_axis=0)
@@ -128,6 +135,7 @@ class Convolution(Layer):
         self.stride = check_sizes("stride", stride, rank)
         self.padding = check_padding("padding", padding, rank)
         self.dilation = check_sizes("dilation", dilation, rank)
+        self.groups = check_groups(groups, len(weight))
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """x: (batch, in, *space) of the weight's dtype. Returns (batch, out, *windows)."""
@@ -138,6 +146,7 @@ class Convolution(Layer):
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
+            groups=self.groups,
         )
 
 
@@ -225,23 +234,25 @@ def _windows(
 
 
 def _multiply_windows(matrix: np.ndarray, windows: np.ndarray, y: np.ndarray) -> None:
-    """y = matrix · windows for each item, in blocks of items and of windows.
+    """y = matrix · windows for each item and group, in blocks of items and of windows.
 
-    matrix: (out, in · kernel); windows: (batch, in, *kernel, *counts); y: (batch, out, windows).
+    matrix: (groups, out, in · kernel), both of a group; windows: (batch, in of all groups, *kernel,
+    *counts); y: (batch, groups, out, windows).
     """
     rank = windows.ndim // 2 - 1
-    item = matrix.shape[1] * y.shape[2] * y.itemsize
+    groups, _, depth = matrix.shape
+    item = groups * depth * y.shape[3] * y.itemsize
     rows = windows.shape[2 + rank]
-    row = y.shape[2] // rows
+    row = y.shape[3] // rows
     for block, lines in itertools.product(_steps(len(y), item), _steps(rows, item // rows)):
         part = windows[(block, *[slice(None)] * (1 + rank), lines)]
-        target = y[block, :, lines.start * row : lines.stop * row]
-        if target.shape[2] >= matrix.shape[1]:
-            np.matmul(matrix, part.reshape(len(part), matrix.shape[1], -1), out=target)
+        target = y[block, :, :, lines.start * row : lines.stop * row]
+        if groups > 1 or target.shape[3] >= depth:
+            np.matmul(matrix, part.reshape(len(part), groups, depth, -1), out=target)
         else:  # few windows and a large matrix, which would be read again for each item
-            columns = np.moveaxis(part, 0, 1 + rank).reshape(matrix.shape[1], -1)
-            product = (matrix @ columns).reshape(len(matrix), len(part), -1)
-            target[...] = product.swapaxes(0, 1)
+            columns = np.moveaxis(part, 0, 1 + rank).reshape(depth, -1)
+            product = (matrix[0] @ columns).reshape(-1, len(part), target.shape[3])
+            target[:, 0] = product.swapaxes(0, 1)
 
 
 def _steps(length: int, size: int) -> list[slice]:

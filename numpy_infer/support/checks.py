@@ -13,6 +13,7 @@ check_choice = plain_checks.check_choice
 check_count = plain_checks.check_count
 check_counts = plain_checks.check_counts
 check_flag = plain_checks.check_flag
+check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number
 check_padding = plain_checks.check_padding
 check_sizes = plain_checks.check_sizes

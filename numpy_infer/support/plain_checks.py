@@ -103,6 +103,14 @@ def check_sizes(name: str, values: Sequence[int], rank: int) -> list[int]:
     return [check_count(name, value) for value in _list(name, values, rank)]
 
 
+def check_groups(groups: int, channels: int) -> int:
+    """`groups` as an int: into how many equal parts channels are divided."""
+    groups = check_count("groups", groups)
+    if channels % groups:
+        raise ValueError(f"groups: expected a divisor of {channels} channels, got {groups}")
+    return groups
+
+
 def check_padding(
     name: str, pairs: Sequence[Sequence[int]], rank: int, *, extends: bool = False
 ) -> list[list[int]]:

@@ -25,7 +25,7 @@ Ints = Sequence[int]
 Pairs = Sequence[Ints]
 ONE = (1, (1,), (1, 1))
 ONE_PLACE = {"output_size": ONE, "return_indices": (False,)}
-UNGROUPED = {"groups": (1,), "padding_mode": ("zeros",)}
+ZEROS = {"padding_mode": ("zeros",)}
 AFFINE = {"weight": "weight", "bias": "bias"}
 
 
@@ -43,16 +43,22 @@ def _read_convolution(module: Any) -> dict[str, Any]:
     else:
         padding = [[size, size] for size in module.padding]
     options = {"stride": for_each_axis(module, "stride"), "padding": padding}
-    return {**options, "dilation": for_each_axis(module, "dilation")}
+    return {**options, "dilation": for_each_axis(module, "dilation"), "groups": module.groups}
 
 
 def _convolution(
-    *, weight: Ints, bias: Any = None, stride: Ints, padding: Pairs, dilation: Ints
+    *,
+    weight: Ints,
+    bias: Any = None,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int = 1,
 ) -> nn.Module:
-    channels, in_channels, *kernel = weight
+    channels, group_channels, *kernel = weight
     kind = of_rank(CONVOLUTIONS, kernel, stride, padding, dilation)
-    sizes = (in_channels, channels, kernel, stride)
-    options: dict[str, Any] = {"dilation": dilation, "bias": bias is not None}
+    sizes = (groups * group_channels, channels, kernel, stride)
+    options: dict[str, Any] = {"dilation": dilation, "groups": groups, "bias": bias is not None}
     if all(before == after for before, after in padding):
         return kind(*sizes, padding=[before for before, _ in padding], **options)
     if set(stride) == {1} and padding == _same_padding(kernel, dilation):
@@ -120,14 +126,14 @@ RECORDS = (
         "Convolution",
         dict.fromkeys(CONVOLUTIONS, _read_convolution),
         _convolution,
-        UNGROUPED,
+        ZEROS,
         AFFINE,
     ),
     Record(
         "TransposedConvolution",
         dict.fromkeys(TRANSPOSED_CONVOLUTIONS, _read_transposed),
         _transposed_convolution,
-        UNGROUPED,
+        {**ZEROS, "groups": (1,)},
         AFFINE,
     ),
     Record(

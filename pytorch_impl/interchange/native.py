@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from numpy_infer.format.row import written
 from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl.interchange.components import component_name, make_component
 from pytorch_impl.interchange.record import Entry, UnsupportedError, expect
@@ -34,11 +35,7 @@ def entry(module: nn.Module) -> Entry:
     for name, _ in module.named_parameters(recurse=False):
         expect(module, name, name in record.weights.values())  # a weight norm has others
     options, row = record.natives[kind](module), LAYERS[record.layer]
-    return Entry(
-        record.layer,
-        {name: options[name] for name in row.options},
-        {name: options[name] for name in row.training},
-    )
+    return Entry(record.layer, written(row.options, options), written(row.training, options))
 
 
 def layer(entry: Entry, shapes: Mapping[str, Sequence[int]], dtype: torch.dtype) -> nn.Module:

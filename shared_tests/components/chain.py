@@ -51,8 +51,13 @@ def padded(x, padding, value=0.0):
     return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
 
 
-def convolution(x, weight, bias, stride, padding, dilation):
+def convolution(x, weight, bias, stride, padding, dilation, groups=1):
     assert dilation == [1, 1]
+    if groups > 1:  # each part of the output sees its part of the input alone
+        inputs = np.split(x, groups, axis=1)
+        parts = zip(inputs, np.split(weight, groups), np.split(bias, groups), strict=True)
+        outputs = [convolution(*part, stride, padding, dilation) for part in parts]
+        return np.concatenate(outputs, axis=1)
     x = padded(x, padding)
     found = {
         (i, j): np.einsum("ncij,ocij->no", x[window], weight) + bias
@@ -225,6 +230,29 @@ def convolutional_arrays(channels, flat):
     }
 
 
+ONCE = {"stride": [1, 1], "dilation": [1, 1]}
+DEPTHWISE = layers(  # a block of a network for small machines, and a convolution in two groups
+    (
+        "Convolution",
+        {"stride": [2, 2], "padding": [[0, 1], [1, 0]], "dilation": [1, 1], "groups": 3},
+    ),
+    ("ReLU6", {}),
+    ("Convolution", {**ONCE, "padding": [[0, 0], [0, 0]]}),
+    ("Convolution", {**ONCE, "padding": [[1, 1], [0, 0]], "groups": 2}),
+    ("Flatten", {}),
+    ("Projection", {}),
+)
+
+
+def depthwise_arrays():
+    return {
+        **arrays(1, 13, weight=(6, 1, 3, 2), bias=(6,)),
+        **arrays(3, 14, weight=(4, 6, 1, 1), bias=(4,)),
+        **arrays(4, 15, weight=(10, 2, 3, 2), bias=(10,)),
+        **arrays(6, 16, weight=(90, 3), bias=(3,)),
+    }
+
+
 RECURRENT = layers(
     ("Embedding", {}, {"padding": True}),
     ("GRU", {"direction": "both", "return_sequences": True}),
@@ -280,6 +308,13 @@ DEFINITION = Definition(
                     CONVOLUTIONAL,
                     convolutional_arrays(3, 45),
                     fixed=STATISTICS,
+                    channels=("x",),
+                ),
+                Case(
+                    "depthwise",
+                    {"x": normal(2, 3, 7, 7, seed=5)},
+                    DEPTHWISE,
+                    depthwise_arrays(),
                     channels=("x",),
                 ),
                 Case(

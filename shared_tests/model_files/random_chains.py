@@ -156,8 +156,11 @@ def _convolution(chance: random.Random, shape: Shape) -> Made | None:
     ]
     if min(space) < 1:
         return None
-    bias = {"bias": (4,)} if chance.random() < 0.7 else {}
-    return Made("Convolution", config, {"weight": (4, shape[0], *kernel), **bias}, (4, *space))
+    groups = chance.choice([1, shape[0]])
+    filters, own = (4, config) if groups == 1 else (2 * groups, config | {"groups": groups})
+    bias = {"bias": (filters,)} if chance.random() < 0.7 else {}
+    weight = (filters, shape[0] // groups, *kernel)
+    return Made("Convolution", own, {"weight": weight, **bias}, (filters, *space))
 
 
 def _transposed(chance: random.Random, shape: Shape) -> Made | None:

@@ -14,27 +14,22 @@ import keras
 
 from numpy_infer.format.row import CHANNELS
 from numpy_infer.format.vocabulary import LAYERS
+from numpy_infer.format.widths import taken as width_taken
 from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import calls, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step
+from tf2_impl.interchange.convolution_records import SEPARABLE_CONVOLUTIONS
 from tf2_impl.interchange.native import layers
 from tf2_impl.interchange.open_chain import DTypeOfInput, OpenModel, OpenSequential
 from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
 from tf2_impl.interchange.records import BY_CLASS
 from tf2_impl.layers.shape import MoveChannelsFirst, MoveChannelsLast
 
-OTHERS = (keras.layers.Activation, *ZERO_PADDINGS, keras.layers.Identity)
+OTHERS = (
+    *(keras.layers.Activation, *ZERO_PADDINGS, *SEPARABLE_CONVOLUTIONS),
+    keras.layers.Identity,
+)
 SUPPORTED = ", ".join([one.__name__ for one in (keras.Sequential, *BY_CLASS, *OTHERS)])
-# The array and its axis that tell how many features a layer takes.
-FEATURES_OF = {
-    name: next(
-        (array, shape.index(row.widths.taken))
-        for array, shape in row.arrays.items()
-        if row.widths.taken in shape
-    )
-    for name, row in LAYERS.items()
-    if row.widths is not None and row.widths.taken is not None
-}
 
 
 def steps(model: keras.Model, *, saving: bool = False) -> list[Step]:
@@ -87,21 +82,26 @@ def build(
     policy = dtype if shapes else "float64"  # what is right in both
     turns: list[list[keras.Layer]] = [[]]  # what stands before the entry at each place
     made: list[list[keras.Layer]] = [[]]  # the layers of the entry at each place
+    counted = True  # whether a keras.Input tells how many channels, last here, an entry is given
     for place, one in enumerate(entries[1:], start=1):
         name = one["layer"]
         own = by_place.get(str(place), {})
         described = Entry(name, one["config"], one.get("training", {}))
-        channels = taken[place] == CHANNELS
-        where: dict[str, Any] = {"rank": ranks[place], "channels": channels, "told": place > told}
+        channels, turned = taken[place] == CHANNELS, comes[place] != taken[place]
+        counted = counted and not turned
+        where: dict[str, Any] = {"rank": ranks[place], "channels": channels}
+        where |= {"told": place > told, "counted": counted}
         try:
             made.append([] if place in implied else layers(described, own, policy, **where))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name}): {error}") from error
         move = MoveChannelsLast if channels else MoveChannelsFirst
-        turns.append([] if comes[place] == taken[place] else [move(dtype=policy)])
+        turns.append([move(dtype=policy)] if turned else [])
+        fixed = name in LAYERS and LAYERS[name].widths is not None
+        counted = fixed or (counted and "." not in name)
     for layer in () if shapes else (one for some in (*turns, *made) for one in some):
         layer.dtype_policy = DTypeOfInput(dtype)
-    start = _input(entries, shapes, ranks[1], dtype)
+    start = _input(entries, by_place, ranks[1], dtype)
     if any(one["layer"] == "MaxUnpool" for one in entries):
         model = _functional(entries, turns, made, start, keras.Model if shapes else OpenModel)
     else:
@@ -135,7 +135,7 @@ def _check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
 
 def _input(
     entries: Sequence[Mapping[str, Any]],
-    shapes: Mapping[str, Sequence[int]],
+    by_place: Mapping[str, Mapping[str, Sequence[int]]],
     rank: int | None,
     dtype: str,
 ) -> Any:
@@ -148,10 +148,10 @@ def _input(
             if components or rank is None:
                 return None
             return keras.Input((None,) * (rank - 1), dtype="int64")
-        if name in FEATURES_OF:
-            array, axis = FEATURES_OF[name]
-            features = shapes[f"{place}.{array}"][axis]
-        if name in FEATURES_OF or name == "Flatten" or "." in name:
+        if name in LAYERS:
+            own = by_place.get(str(place), {})
+            features = width_taken(LAYERS[name], entries[place]["config"], own)
+        if features is not None or name == "Flatten" or "." in name:
             break
     if rank is None or (features is None and "MaxUnpool" not in names):
         return None

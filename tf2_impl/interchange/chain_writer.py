@@ -7,6 +7,7 @@ the convolution behind it, and the order that Keras's Flatten makes into the wei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import keras
@@ -17,12 +18,12 @@ from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange import layouts
 from tf2_impl.interchange.calls import Call
 from tf2_impl.interchange.components import component_name
-from tf2_impl.interchange.native import entries
+from tf2_impl.interchange.convolution_records import SEPARABLE_CONVOLUTIONS
+from tf2_impl.interchange.native import entries, entry_weights
 from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
 from tf2_impl.interchange.records import BY_LAYER, MASKED, WEIGHTS
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weight import Weight
-from tf2_impl.interchange.weights import weights
 from tf2_impl.layers.normalization import BatchNorm
 from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
 
@@ -71,8 +72,9 @@ class ChainWriter:
         elif type(layer) in MOVES:
             self._move(layer)
         elif type(layer) is not keras.layers.Identity:
-            for number, entry in enumerate(entries(layer, call.shape)):
-                self._append(call, entry, {} if number else weights(layer))
+            owned = chain(entry_weights(layer), repeat({}))
+            for entry, own in zip(entries(layer, call.shape), owned, strict=False):
+                self._append(call, entry, own)
         self.tensors.append((len(self.steps) - 1, self.lies))
 
     def finish(self) -> list[Step]:
@@ -104,7 +106,7 @@ class ChainWriter:
             where = f" in a chain of {dtype}" if self.dtype else ""
             raise UnsupportedError(f"{name}(dtype={layer.dtype_policy.name!r}){where}")
         self.dtype = dtype
-        if not layer.built and isinstance(layer, tuple(WEIGHTS)):
+        if not layer.built and isinstance(layer, (*WEIGHTS, *SEPARABLE_CONVOLUTIONS)):
             raise UnsupportedError(f"{name} without weights, which a keras.Input gives it,")
         if self.masked and isinstance(layer, MASKED):
             raise UnsupportedError(f"{name} behind an Embedding(mask_zero=True)")

@@ -16,16 +16,22 @@ from tf2_impl.interchange.record import (
     Options,
     Pairs,
     Record,
+    UnsupportedError,
     built,
+    expect,
     of_rank,
     read_padding,
     same_padding,
     zeros,
 )
 from tf2_impl.interchange.weight import convolution as convolution_weights
+from tf2_impl.interchange.weight import depthwise_convolution as depthwise_weights
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
+from tf2_impl.support.checks import check_groups
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D)
+DEPTHWISE_CONVOLUTIONS = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+SEPARABLE_CONVOLUTIONS = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 TRANSPOSED_CONVOLUTIONS = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose)
 CHANNELS_LAST = {"data_format": ("channels_last",)}
 
@@ -33,36 +39,70 @@ CHANNELS_LAST = {"data_format": ("channels_last",)}
 def _read_convolution(layer: Any, shape: Any) -> Options:
     padding = read_padding(layer, layer.kernel_size, layer.dilation_rate, shape)
     options = {"stride": list(layer.strides), "padding": padding}
-    return {**options, "dilation": list(layer.dilation_rate)}
+    return {**options, "dilation": list(layer.dilation_rate), "groups": layer.groups}
 
 
 def _read_own_convolution(layer: Any, shape: Any) -> Options:
     padding = [[0, 0] for _ in layer.strides]
     options = {"stride": list(layer.strides), "padding": padding}
-    return {**options, "dilation": list(layer.dilation_rate)}
+    return {**options, "dilation": list(layer.dilation_rate), "groups": layer.groups}
+
+
+def _read_depthwise(layer: Any, shape: Any) -> Options:
+    if not layer.built:
+        raise UnsupportedError(f"{type(layer).__name__} without weights, which a keras.Input gives")
+    padding = read_padding(layer, layer.kernel_size, layer.dilation_rate, shape)
+    options = {"stride": list(layer.strides), "padding": padding}
+    channels = layer.input_spec.axes[-1]
+    return {**options, "dilation": list(layer.dilation_rate), "groups": channels}
+
+
+def read_separable(layer: Any, shape: Any) -> list[Options]:
+    """The options of a depthwise convolution, and of the one over single places behind it."""
+    expect(layer, "data_format", layer.data_format == "channels_last")
+    rank = len(layer.kernel_size)
+    ones = {"stride": [1] * rank, "padding": [[0, 0] for _ in range(rank)], "dilation": [1] * rank}
+    return [_read_depthwise(layer, shape), {**ones, "groups": 1}]
 
 
 def _convolution(
-    dtype: str, *, weight: Ints, bias: Any = None, stride: Ints, padding: Pairs, dilation: Ints
+    dtype: str,
+    *,
+    counted: bool,
+    weight: Ints,
+    bias: Any = None,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int = 1,
 ) -> Layers:
-    filters, features, *kernel = weight
-    space = [None] * len(kernel)
+    filters, group_features, *kernel = weight
+    rank, features = len(kernel), groups * group_features
     options: dict[str, Any] = {"strides": tuple(stride), "dilation_rate": tuple(dilation)}
     options |= {"use_bias": bias is not None, "dtype": dtype}
     pairs = [list(pair) for pair in padding]
-    if max(stride) > 1 and max(dilation) > 1:
-        layer = Convolution(filters, kernel, **options)
-        return [*zeros(pairs, dtype), built(layer, *space, features)]
-    make = of_rank(CONVOLUTIONS, len(kernel))
     name, before = "valid", zeros(pairs, dtype)
-    if pairs == same_padding(kernel, dilation, stride, space):
+    depthwise = groups > 1 and group_features == 1
+    # Keras's own depthwise layers take no other strides, and no unknown number of channels.
+    own = depthwise and (len(set(stride)) > 1 or not counted)
+    layer: keras.Layer
+    if own or (max(stride) > 1 and max(dilation) > 1):
+        layer = Convolution(filters, kernel, groups=groups, **options)
+        return [*before, built(layer, *[None] * rank, features)]
+    if pairs == same_padding(kernel, dilation, stride, [None] * rank):
         name, before = "same", []
-    elif len(kernel) == 1 and pairs == [[dilation[0] * (kernel[0] - 1), 0]]:
+    elif rank == 1 and not depthwise and pairs == [[dilation[0] * (kernel[0] - 1), 0]]:
         name, before = "causal", []
     if not any(map(any, pairs)):
         name = "valid"
-    layer = make(filters, kernel, padding=name, **options)
-    return [*before, built(layer, *space, features)]
+    if depthwise:
+        check_groups(groups, filters)
+        options["depth_multiplier"] = filters // groups
+        layer = of_rank(DEPTHWISE_CONVOLUTIONS, rank)(kernel, padding=name, **options)
+    else:
+        make = of_rank(CONVOLUTIONS, rank)
+        layer = make(filters, kernel, padding=name, groups=groups, **options)
+    return [*before, built(layer, *[None] * rank, features)]
 
 
 def _cut(
@@ -139,10 +179,18 @@ def _native_cut(kernel: Ints, stride: Ints, padding: Pairs) -> dict[str, Any] | 
 RECORDS = (
     Record(
         "Convolution",
-        {**dict.fromkeys(CONVOLUTIONS, _read_convolution), Convolution: _read_own_convolution},
+        {
+            **dict.fromkeys(CONVOLUTIONS, _read_convolution),
+            **dict.fromkeys(DEPTHWISE_CONVOLUTIONS, _read_depthwise),
+            Convolution: _read_own_convolution,
+        },
         _convolution,
-        {**CHANNELS_LAST, "groups": (1,), "lora_rank": (None,)},
-        dict.fromkeys((*CONVOLUTIONS, Convolution), convolution_weights),
+        {**CHANNELS_LAST, "lora_rank": (None,)},
+        {
+            **dict.fromkeys((*CONVOLUTIONS, Convolution), convolution_weights),
+            **dict.fromkeys(DEPTHWISE_CONVOLUTIONS, depthwise_weights),
+        },
+        placed=("counted",),
     ),
     Record(
         "TransposedConvolution",

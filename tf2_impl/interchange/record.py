@@ -28,10 +28,10 @@ class Record(NamedTuple):
     `placed` names and all options, as keywords, to the layers, built. accepted: the values of
     native options with which a class is this layer, asked where it has the option. weights: of
     each class with weights, in components too, the function that finds them. placed: what `build`
-    needs to know of where the entry stands: rank, channels or told. functions: each activation
-    function that is this layer, with the options that it has in a dtype. masked: the classes that
-    leave out the steps of a mask, which model files do not have. in_order: whether the order of
-    the features matters to a layer without arrays.
+    needs to know of where the entry stands: rank, channels, told or counted. functions: each
+    activation function that is this layer, with the options that it has in a dtype. masked: the
+    classes that leave out the steps of a mask, which model files do not have. in_order: whether the
+    order of the features matters to a layer without arrays.
     """
 
     layer: str

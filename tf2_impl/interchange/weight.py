@@ -81,6 +81,42 @@ def convolution(layer: Any) -> dict[str, Weight]:
     return _affine(layer, len(space) + 1, len(space), *space)
 
 
+def depthwise_convolution(layer: Any) -> dict[str, Weight]:
+    """(*kernel, channels, multiplier) as (channels · multiplier, 1, *kernel)."""
+    weight = _depthwise(layer.kernel)
+    return {"weight": weight} | ({} if layer.bias is None else {"bias": Weight(layer.bias)})
+
+
+def separable_convolution(layer: Any) -> list[dict[str, Weight]]:
+    """Of the depthwise convolution without bias, then of the one over single places with it."""
+    rank = len(layer.kernel_size)
+    axes = (rank + 1, rank, *range(rank))
+    back = np.argsort(axes)
+    point = {
+        "weight": Weight(
+            layer.pointwise_kernel, lambda a: a.transpose(axes), lambda a: a.transpose(back)
+        )
+    }
+    if layer.bias is not None:
+        point["bias"] = Weight(layer.bias)
+    return [{"weight": _depthwise(layer.depthwise_kernel)}, point]
+
+
+def _depthwise(kernel: keras.Variable) -> Weight:
+    *space, channels, multiplier = kernel.shape
+    rank = len(space)
+
+    def to_canonical(array: np.ndarray) -> np.ndarray:
+        last = array.transpose(rank, rank + 1, *range(rank))
+        return last.reshape(channels * multiplier, 1, *space)
+
+    def from_canonical(array: np.ndarray) -> np.ndarray:
+        first = array.reshape(channels, multiplier, *space)
+        return first.transpose(*range(2, rank + 2), 0, 1)
+
+    return Weight(kernel, to_canonical, from_canonical)
+
+
 def _normalization(layer: Any, shape: tuple[int, ...]) -> dict[str, Weight]:
     found = {}
     for name, variable, neutral in (("scale", layer.gamma, 1), ("shift", layer.beta, 0)):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import check_count, check_flag, size
+from tf2_impl.support.checks import check_count, check_flag, check_groups, size
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype
 
@@ -52,22 +52,39 @@ class _Kernel(Layer):
 
 @keras.saving.register_keras_serializable("fourfold")
 class Convolution(_Kernel):
-    """A convolution, 1-d or 2-d, with strides and dilation at once, which TensorFlow refuses.
+    """A convolution, 1-d or 2-d, with what TensorFlow refuses: strides and dilation at once.
 
-    It is computed at stride 1: what the strides leave out is computed too.
+    Of a depthwise convolution, as many groups as channels, also strides that differ. It is computed
+    at stride 1: what the strides leave out is computed too. groups: into how many parts the
+    channels are divided, each of which sees its part of the input's alone.
     """
 
+    def __init__(
+        self, filters: int, kernel_size: Sequence[int], *, groups: int = 1, **kwargs: Any
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        self.groups = check_groups(groups, self.filters)
+
     def build(self, input_shape: Shape) -> None:
-        self._add_weights(input_shape[-1], self.filters)
+        channels = input_shape[-1]
+        assert channels is not None
+        check_groups(self.groups, channels)
+        self._add_weights(channels // self.groups, self.filters)
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *less, filters)."""
         kernel = tf.cast(self.kernel, x.dtype)
-        y = on_rows(lambda x: tf.nn.convolution(x, kernel, dilations=self.dilation_rate), x)
+        if self.groups == 1:
+            y = on_rows(lambda x: tf.nn.convolution(x, kernel, dilations=self.dilation_rate), x)
+        else:
+            y = on_rows(lambda x: _grouped(x, kernel, self.groups, self.dilation_rate), x)
         steps = (slice(None, None, stride) for stride in self.strides)
         y = y[(slice(None), *steps)]
         return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -104,6 +121,29 @@ class TransposedConvolution(_Kernel):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cut": self.cut}
+
+
+def _grouped(
+    x: tf.Tensor, kernel: tf.Tensor, groups: int, dilation_rate: Sequence[int]
+) -> tf.Tensor:
+    """A convolution in groups, at stride 1.
+
+    A depthwise one gives what each channel adds to each filter of its group, and the sum over the
+    group's channels follows: TensorFlow's own has no gradient on a CPU. kernel: (*kernel,
+    channels / groups, filters).
+    """
+    *space, depth, filters = kernel.shape
+    rank, each = len(space), filters // groups
+    kernel = tf.reshape(kernel, (*space, depth, groups, each))
+    kernel = tf.transpose(kernel, (*range(rank), rank + 1, rank, rank + 2))
+    kernel = tf.reshape(kernel, (*space, groups * depth, each))
+    if rank == 1:  # a depthwise convolution has two axes
+        x, kernel, dilation_rate = x[:, None], kernel[None], (1, *dilation_rate)
+    y = tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID", dilations=tuple(dilation_rate))
+    sizes = [size(y, axis) for axis in range(3)]
+    y = tf.reduce_sum(tf.reshape(y, (*sizes, groups, depth, each)), axis=4)
+    y = tf.reshape(y, (*sizes, filters))
+    return y[:, 0] if rank == 1 else y
 
 
 def on_rows(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:

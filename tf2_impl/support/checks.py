@@ -16,6 +16,7 @@ check_choice = plain_checks.check_choice
 check_count = plain_checks.check_count
 check_counts = plain_checks.check_counts
 check_flag = plain_checks.check_flag
+check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number
 check_rate = plain_checks.check_rate
 check_seed = plain_checks.check_seed

@@ -16,7 +16,7 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer.format.axes import fewest
-from numpy_infer.format.row import IDS
+from numpy_infer.format.row import IDS, written
 from numpy_infer.format.vocabulary import LAYERS
 from theano_impl.interchange.components import component_class, component_name, training_option
 from theano_impl.interchange.records import RECORDS
@@ -54,10 +54,9 @@ def steps(model: Sequence[Layer]) -> list[Step]:
         entry: dict[str, Any] = {"layer": name, "previous": [place - 1]}
         if isinstance(layer, MaxUnpool):
             entry["previous"].append(_place_of_pool(model, place) - 1)
-        names = layer.config if row is None else row.options
-        entry["config"] = {key: layer.config[key] for key in names}
+        entry["config"] = dict(layer.config) if row is None else written(row.options, layer.config)
         if row is not None and row.training:
-            entry["training"] = {key: layer.config[key] for key in row.training}
+            entry["training"] = written(row.training, layer.config)
         found.append(Step(entry, {one.name: one for one in (*layer.params, *layer.buffers)}))
     if len(found) == 1:
         raise ValueError("model: expected at least one layer, got none")
@@ -152,14 +151,20 @@ def _layer(
         return component(x, **config, **training_option(component, training))
     record, row = RECORDS[name], LAYERS[name]
     kept = entry.get("training", {})
-    if config.keys() != set(row.options) or kept.keys() != set(row.training):
+    always = {key for key, option in row.options.items() if not option.later}
+    if not always <= config.keys() <= set(row.options) or kept.keys() != set(row.training):
         raise ValueError(
             f"layers: expected config {tuple(row.options)} and training {tuple(row.training)}, "
             f"got {config} and {kept}"
         )
     if name == "MaxUnpool":
         return MaxUnpool(x, _pool(net, pooled, config))
-    options = {**config, **kept, **record.sizes(shapes), **training_option(record.layer, training)}
+    options = {
+        **config,
+        **kept,
+        **record.sizes(shapes, config),
+        **training_option(record.layer, training),
+    }
     return record.layer(x, **options)
 
 

@@ -14,13 +14,14 @@ from numpy_infer.format.vocabulary import LAYERS
 from theano_impl import layers
 
 Shapes = Mapping[str, tuple[int, ...]]
+Config = Mapping[str, Any]
 
 
 class Record(NamedTuple):
-    """The class of a layer. sizes: from the shapes of its arrays to the arguments they fix."""
+    """The class of a layer. sizes: from its arrays' shapes and its options to what they fix."""
 
     layer: type[Any]
-    sizes: Callable[[Shapes], dict[str, Any]]
+    sizes: Callable[[Shapes, Config], dict[str, Any]]
 
 
 def _shape(shapes: Shapes, name: str, *axes: int) -> tuple[int, ...]:
@@ -31,17 +32,17 @@ def _shape(shapes: Shapes, name: str, *axes: int) -> tuple[int, ...]:
     return shapes[name]
 
 
-def _projection(shapes: Shapes) -> dict[str, Any]:
+def _projection(shapes: Shapes, config: Config) -> dict[str, Any]:
     in_features, out_features = _shape(shapes, "weight", 2)
     return {"in_features": in_features, "out_features": out_features, "bias": "bias" in shapes}
 
 
-def _convolution(shapes: Shapes) -> dict[str, Any]:
-    out_channels, in_channels, *_ = _shape(shapes, "weight", 3, 4)
-    return _channels(in_channels, out_channels, shapes)
+def _convolution(shapes: Shapes, config: Config) -> dict[str, Any]:
+    out_channels, group_channels, *_ = _shape(shapes, "weight", 3, 4)
+    return _channels(config.get("groups", 1) * group_channels, out_channels, shapes)
 
 
-def _transposed_convolution(shapes: Shapes) -> dict[str, Any]:
+def _transposed_convolution(shapes: Shapes, config: Config) -> dict[str, Any]:
     in_channels, out_channels, *_ = _shape(shapes, "weight", 3, 4)
     return _channels(in_channels, out_channels, shapes)
 
@@ -55,27 +56,27 @@ def _channels(in_channels: int, out_channels: int, shapes: Shapes) -> dict[str, 
     }
 
 
-def _batch_norm(shapes: Shapes) -> dict[str, Any]:
+def _batch_norm(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"channels": _shape(shapes, "scale", 1)[0]}
 
 
-def _layer_norm(shapes: Shapes) -> dict[str, Any]:
+def _layer_norm(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"features": _shape(shapes, "scale", 1)[0]}
 
 
-def _embedding(shapes: Shapes) -> dict[str, Any]:
+def _embedding(shapes: Shapes, config: Config) -> dict[str, Any]:
     vocabulary_size, dim = _shape(shapes, "table", 2)
     return {"vocabulary_size": vocabulary_size, "dim": dim}
 
 
-def _gru(shapes: Shapes) -> dict[str, Any]:
+def _gru(shapes: Shapes, config: Config) -> dict[str, Any]:
     in_features, _ = _shape(shapes, "input_weight", 2)
     hidden_size, _ = _shape(shapes, "hidden_weight", 2)
     bias = "input_bias" in shapes
     return {"in_features": in_features, "hidden_size": hidden_size, "bias": bias}
 
 
-def _nothing(shapes: Shapes) -> dict[str, Any]:
+def _nothing(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {}
 
 

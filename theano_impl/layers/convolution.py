@@ -2,7 +2,9 @@
 
     y[b, o, t] = Σ_{c, k} x[b, c, stride·t + dilation·k − before] · weight[o, c, k] + bias[o]
 
-All windows of a batch go through one matrix product.
+All windows of a batch go through one matrix product. With groups the channels are divided: each
+part of the output's sees its part of the input's alone, in a matrix product of its own. As many
+groups as channels are a depthwise convolution.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import theano.tensor as T
+from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from theano_impl.layers.windows import pad, shifted, windows
@@ -22,6 +25,7 @@ from theano_impl.support.checks import (
     check_dtype,
     check_flag,
     check_floating,
+    check_groups,
     check_padding,
     check_seed,
     check_sizes,
@@ -40,19 +44,25 @@ def convolution(
     stride: Sequence[int] | None = None,
     padding: Sequence[Sequence[int]] | None = None,
     dilation: Sequence[int] | None = None,
+    groups: int = 1,
 ) -> TensorVariable:
-    """x: (batch, in, *space), weight: (out, in, *kernel_size). Returns (batch, out, *space).
+    """x: (batch, in, *space), weight: (out, in / groups, *kernel_size).
 
-    stride, dilation: one number for each axis, or None for 1; padding: [before, after] zeros for
-    each, or None for none. AssertionError, when it runs, for an x that is smaller than the kernel.
+    Returns (batch, out, *space). stride, dilation: one number for each axis, or None for 1;
+    padding: [before, after] zeros for each, or None for none. groups: a divisor of in and out.
+    AssertionError, when it runs, for an x that is smaller than the kernel.
     """
     stride, padding, dilation = _filled_in(len(kernel_size), stride, padding, dilation)
     # The channels go first, so that the product's factor need not be turned round.
     places = windows(_swap(pad(x, padding)), kernel_size, stride, dilation)
     columns = T.stack(places, axis=1)  # (in, kernel, batch, *out)
-    columns = columns.reshape((columns.shape[0] * columns.shape[1], places[0][0].size))
+    depth, width = columns.shape[0] * columns.shape[1], places[0][0].size
     counts = [places[0].shape[axis] for axis in range(2, x.ndim)]
-    y = T.dot(weight.flatten(2), columns)
+    if groups == 1:
+        y = T.dot(weight.flatten(2), columns.reshape((depth, width)))
+    else:
+        matrices = weight.reshape((groups, weight.shape[0] // groups, depth // groups))
+        y = T.batched_dot(matrices, columns.reshape((groups, depth // groups, width)))
     y = _swap(y.reshape((weight.shape[0], x.shape[0], *counts), ndim=x.ndim))
     return y if bias is None else y + _per_channel(bias, x.ndim)
 
@@ -101,12 +111,44 @@ class Convolution(Layer):
     """`convolution` as a layer, of as many spatial axes as kernel_size has, 1 or 2.
 
     x: (batch, in_channels, *space); `.output` is (batch, out_channels, *space). stride and
-    dilation are 1 and padding is 0 when left out. TypeError for another dtype than the weight's;
-    AssertionError, when it runs, for a wrong number of channels or an x smaller than the kernel.
+    dilation are 1 and padding is 0 when left out; groups divides in_channels and out_channels.
+    TypeError for another dtype than the weight's; AssertionError, when it runs, for a wrong number
+    of channels or an x smaller than the kernel.
     """
 
-    function = staticmethod(convolution)
-    transposed = False
+    def __init__(
+        self,
+        x: TensorVariable,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        *,
+        stride: Sequence[int] | None = None,
+        padding: Sequence[Sequence[int]] | None = None,
+        dilation: Sequence[int] | None = None,
+        groups: int = 1,
+        bias: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        in_channels = check_count("in_channels", in_channels)
+        out_channels = check_count("out_channels", out_channels)
+        groups = check_groups(groups, in_channels)
+        check_groups(groups, out_channels)
+        bias = check_flag("bias", bias)
+        seed = check_seed("seed", seed)
+        window = _checked_window(kernel_size, stride, padding, dilation, extends=False)
+        sizes = {"in_channels": in_channels, "out_channels": out_channels}
+        super().__init__(x, config={**sizes, **window, "groups": groups, "bias": bias})
+        channels = (out_channels, in_channels // groups)
+        self.weight, self.bias, x = _add_weights(self, x, channels, window["kernel_size"], seed)
+        self.output = convolution(x, self.weight, self.bias, **window, groups=groups)
+
+
+class TransposedConvolution(Layer):
+    """`transposed_convolution` as a layer; arguments and errors as for `Convolution`.
+
+    padding: to cut off the full output, a negative "after" extends it.
+    """
 
     def __init__(
         self,
@@ -125,29 +167,29 @@ class Convolution(Layer):
         out_channels = check_count("out_channels", out_channels)
         bias = check_flag("bias", bias)
         seed = check_seed("seed", seed)
-        window = _checked_window(kernel_size, stride, padding, dilation, extends=self.transposed)
-        config = {"in_channels": in_channels, "out_channels": out_channels, **window, "bias": bias}
-        super().__init__(x, config=config)
-        channels = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        rng = np.random.default_rng(seed)
-        weight = convolution_kernel(*channels, *window["kernel_size"], rng=rng)
-        self.weight = self.add_param("weight", weight)
-        self.bias = self.add_param("bias", np.zeros(out_channels)) if bias else None
-
-        check_floating("x", x, ndim=2 + len(kernel_size))
-        check_dtype("x", x, self.weight.dtype)
-        x = check_channels("x", x, in_channels)
-        self.output = self.function(x, self.weight, self.bias, **window)
+        window = _checked_window(kernel_size, stride, padding, dilation, extends=True)
+        sizes = {"in_channels": in_channels, "out_channels": out_channels}
+        super().__init__(x, config={**sizes, **window, "bias": bias})
+        channels = (in_channels, out_channels)
+        self.weight, self.bias, x = _add_weights(self, x, channels, window["kernel_size"], seed)
+        self.output = transposed_convolution(x, self.weight, self.bias, **window)
 
 
-class TransposedConvolution(Convolution):
-    """`transposed_convolution` as a layer; arguments and errors as for `Convolution`.
-
-    padding: to cut off the full output, a negative "after" extends it.
-    """
-
-    function = staticmethod(transposed_convolution)
-    transposed = True
+def _add_weights(
+    layer: Layer,
+    x: TensorVariable,
+    channels: tuple[int, int],
+    kernel_size: Sequence[int],
+    seed: int | None,
+) -> tuple[SharedVariable, SharedVariable | None, TensorVariable]:
+    """A layer's new weight, (*channels, *kernel_size), its bias, and x, checked against them."""
+    kernel = convolution_kernel(*channels, *kernel_size, rng=np.random.default_rng(seed))
+    weight = layer.add_param("weight", kernel)
+    zeros = np.zeros(layer.config["out_channels"])
+    bias = layer.add_param("bias", zeros) if layer.config["bias"] else None
+    check_floating("x", x, ndim=2 + len(kernel_size))
+    check_dtype("x", x, weight.dtype)
+    return weight, bias, check_channels("x", x, layer.config["in_channels"])
 
 
 def _checked_window(

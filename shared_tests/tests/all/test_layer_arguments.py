@@ -29,6 +29,7 @@ BY_NAME: dict[str, Any] = {
     "input_weight": np.ones((3, 9)),
     "hidden_weight": np.ones((3, 9)),
     "seed": 3,
+    "groups": 1,
     **dict.fromkeys(("scale", "shift", "mean", "variance"), np.ones(3)),
     "initializer": "glorot_uniform",
 }

@@ -60,6 +60,22 @@ def test_what_a_chain_was_called_with_does_not_change_what_is_saved(
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_one_group_is_no_group_in_a_file(framework_name, interchange, tmp_path):
+    """Files without the option were written before it; what they hold is written as they are."""
+    own = {"stride": [2], "padding": [[1, 0]], "dilation": [1]}
+    arrays = {"1.weight": normal(4, 3, 5, seed=1), "1.bias": normal(4, seed=2)}
+    path, again = tmp_path / "model", tmp_path / "again"
+    for config in (own, {**own, "groups": 1}):
+        layers = [
+            {"layer": "Input", "previous": [], "config": {}},
+            {"layer": "Convolution", "previous": [0], "config": config},
+        ]
+        model_file.write_model(path, "chain", {"layers": layers}, arrays)
+        x = normal(2, 3, 9, seed=3)
+        interchange.save_model(loaded_chains.load(framework_name, path, x), again)
+        assert model_file.read_model(again).config["layers"][1]["config"] == own
+
+
 def components():
     """{component: (config, arrays, input)}, of each the first case that it has."""
     found = {}

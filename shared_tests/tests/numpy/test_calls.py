@@ -68,6 +68,7 @@ PLANES, SERIES = normal(2, 5, 7, 11, seed=2), normal(2, 7, 5, seed=3)
 BATCHES = {
     "convolution": (lambda p: Convolution(p, KERNEL, **whole()), PLANES),
     "kernel of one": (lambda p: Convolution(p, KERNEL[..., :1, :1], **whole()), PLANES),
+    "groups": (lambda p: Convolution(p, KERNEL.reshape(15, 1, 2, 3), **whole(), groups=5), PLANES),
     "transposed": (lambda p: TransposedConvolution(p, KERNEL[:, 0:1], **whole()), PLANES[:, :3]),
     "max pool": (lambda p: MaxPool(p, **pool()), PLANES),
     "max unpool": (lambda p: MaxUnpool(MaxPool(p, **pool()), p, **pool()), PLANES),
@@ -168,6 +169,8 @@ BAD = [
     bad("keepdims", TypeError, GlobalAveragePool, keepdims=None),
     ("previous", TypeError, lambda: Convolution(NO_LAYER, KERNEL, **whole())),
     bad("previous", TypeError, MaxUnpool, NO_LAYER, **pool()),
+    bad("groups", ValueError, Convolution, KERNEL, **whole(), groups=2),
+    bad("groups", ValueError, Convolution, KERNEL, **whole(), groups=0),
     bad("weight", ValueError, Convolution, KERNEL[0, 0], **whole()),
     bad("weight", ValueError, Convolution, KERNEL[..., None], **whole()),
     bad("weight", ValueError, Convolution, KERNEL[:, :, :0], **whole()),

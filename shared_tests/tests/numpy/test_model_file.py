@@ -560,6 +560,21 @@ WIDTHS = {
         arrays(p1_weight=(3, 2, 5), p3_weight=(2, 5, 5)),
         r"layer 3 \(Convolution\): previous: expected 5 channels, got 3",
     ),
+    "convolutions in groups": (
+        chain(("Convolution", CONVOLUTION), ("Convolution", {**CONVOLUTION, "groups": 2})),
+        arrays(p1_weight=(6, 2, 5), p2_weight=(2, 3, 5)),
+        None,
+    ),
+    "convolutions in other groups": (
+        chain(("Convolution", CONVOLUTION), ("Convolution", {**CONVOLUTION, "groups": 2})),
+        arrays(p1_weight=(3, 2, 5), p2_weight=(2, 3, 5)),
+        r"layer 2 \(Convolution\): previous: expected 6 channels, got 3",
+    ),
+    "groups that divide no filters": (
+        chain(("Convolution", {**CONVOLUTION, "groups": 2})),
+        arrays(p1_weight=(3, 2, 5)),
+        r"layer 1 \(Convolution\): groups: expected a divisor of 3 channels, got 2",
+    ),
     "normalization of channels": (
         chain(("Convolution", CONVOLUTION), ("LayerNorm", {"epsilon": 1e-5})),
         arrays(p1_weight=(3, 2, 5), p2_scale=(7,), p2_shift=(7,)),

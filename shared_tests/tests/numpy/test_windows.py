@@ -131,6 +131,25 @@ def test_convolution(monkeypatch, name, dtype, block):
     )
 
 
+@pytest.mark.parametrize("block", [1, 400, 2**22])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("groups", "each"), [(2, 3), (3, 1), (7, 1)])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_convolution_in_groups(monkeypatch, name, groups, each, dtype, block):
+    """Each group is a convolution of its own; each: channels that a group takes."""
+    kernel, stride, padding, dilation, space = WINDOWS[name]
+    monkeypatch.setattr(convolution_file, "BLOCK", block)
+    weight, bias = normal(2 * groups, each, *kernel, seed=1), normal(2 * groups, seed=2)
+    x = normal(3, groups * each, *space, seed=3)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    layer = Convolution(Input(), weight.astype(dtype), bias.astype(dtype), **options)
+    parts = zip(*(np.split(one, groups) for one in (x.swapaxes(0, 1), weight, bias)), strict=True)
+    wanted = [
+        convolved(part.swapaxes(0, 1), *own, stride, padding, dilation) for part, *own in parts
+    ]
+    agree(layer(x.astype(dtype)), np.concatenate(wanted, 1), dtype, name)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 17])
 def test_convolution_with_more_windows_than_weights(rows):
     weight, x = normal(2, 1, 2, 3, seed=1), normal(rows, 1, 19, 23, seed=2)

@@ -45,6 +45,13 @@ def transposed_weight(case):
     return replace(case, weights={**case.weights, "5.weight": weight})
 
 
+def swapped_multiplier(case):
+    """Keras has (channels, multiplier): read as (multiplier, channels), filters change places."""
+    weight = case.weights["1.weight"]
+    turned = weight.reshape(3, 2, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
+    return replace(case, weights={**case.weights, "1.weight": turned})
+
+
 def configured(place, **changes):
     def change(case):
         layers = copy.deepcopy(case.options["layers"])
@@ -56,24 +63,28 @@ def configured(place, **changes):
 
 
 MISTAKES = [
-    ("mlp", transposed_weight),
-    ("mlp", configured(2, epsilon=1e-3)),
-    ("mlp", configured(6, axis=0)),
-    ("convolutional", flipped_kernel),
-    ("convolutional", channels_last_rows),
-    ("convolutional", configured(1, padding=[[0, 2], [0, 0]])),
-    ("convolutional", configured(2, epsilon=1e-4)),
-    ("recurrent", swapped_gates),
-    ("recurrent", one_bias),
-    ("recurrent", configured(3, direction="forward")),
+    ("mlp", "batch", transposed_weight),
+    ("mlp", "batch", configured(2, epsilon=1e-3)),
+    ("mlp", "batch", configured(6, axis=0)),
+    ("convolutional", "batch", flipped_kernel),
+    ("convolutional", "batch", channels_last_rows),
+    ("convolutional", "batch", configured(1, padding=[[0, 2], [0, 0]])),
+    ("convolutional", "batch", configured(2, epsilon=1e-4)),
+    ("convolutional", "depthwise", swapped_multiplier),
+    ("convolutional", "depthwise", configured(4, padding=[[0, 2], [0, 0]])),
+    ("recurrent", "batch", swapped_gates),
+    ("recurrent", "batch", one_bias),
+    ("recurrent", "batch", configured(3, direction="forward")),
 ]
 
 
 @pytest.mark.parametrize(
-    ("operation", "mistake"), MISTAKES, ids=[f"{name}-{one.__name__}" for name, one in MISTAKES]
+    ("operation", "case", "mistake"),
+    MISTAKES,
+    ids=[f"{name}-{one.__name__}" for name, _, one in MISTAKES],
 )
-def test_mistake_shows(operation, mistake):
-    cell = DEFINITION.cell(operation, "batch")
+def test_mistake_shows(operation, case, mistake):
+    cell = DEFINITION.cell(operation, case)
     right = reference_outputs(cell.operation, cell.case)["output"]
     wrong = reference_outputs(cell.operation, mistake(cell.case))["output"]
     assert error(wrong, right) > VALUE_TOLERANCE["model", "float32"]

@@ -96,8 +96,8 @@ def pool_window(x: np.ndarray, a: Attributes) -> dict[str, Any]:
 
 def convolution(a: Attributes, x: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     a.take("kernel_shape")
-    options = window(x, list(arrays[0].shape[2:]), a)
-    a.refuse_the_rest(group=1)
+    options = window(x, list(arrays[0].shape[2:]), a) | {"groups": a.take("group", 1)}
+    a.refuse_the_rest()
     return [Convolution(Input(), *arrays, **options)(x)]
 
 

@@ -16,7 +16,12 @@ from tf2_impl.support.checks import check_number
 
 SERIES, IMAGES, ROWS = (17, 2), (11, 13, 2), (7,)
 REFUSED = [
-    (SERIES, k.Conv1D(4, 3, groups=2), "Conv1D(groups=2)"),
+    (
+        SERIES,
+        k.SeparableConv1D(3, 2, data_format="channels_first"),
+        "SeparableConv1D(data_format='channels_first')",
+    ),
+    (SERIES, k.DepthwiseConv1D(2, data_format="channels_first"), "DepthwiseConv1D(data_format"),
     (ROWS, k.Dense(3, lora_rank=1), "Dense(lora_rank=1)"),
     (ROWS, k.Dense(3, activation="mish"), "Dense(activation=mish)"),
     (ROWS, k.Dense(3, activation=k.PReLU()), "PReLU"),

@@ -62,6 +62,17 @@ CHAINS = {
             layer(Convolution, 5, 2, [2, 3], stride=[3, 2], bias=False),
         ],
     ),
+    "convolution in groups": (
+        normal(2, 4, 13, 11, seed=13),
+        [
+            layer(Convolution, 4, 6, [3, 2], stride=[2, 1], groups=2),
+            layer(Convolution, 6, 6, [2, 3], padding=[[1, 0], [0, 1]], groups=6, bias=False),
+        ],
+    ),
+    "depthwise convolution 1-d": (
+        normal(2, 3, 11, seed=14),
+        [layer(Convolution, 3, 6, [3], dilation=[2], groups=3)],
+    ),
     "one channel, one column": (
         normal(1, 1, 5, 1, seed=5),
         [layer(Convolution, 1, 1, [2, 1]), layer(TransposedConvolution, 1, 1, [3, 1])],
