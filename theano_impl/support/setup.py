@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 # Left unset, Theano asks NumPy for a build description that NumPy no longer keeps. Empty makes
 # it use NumPy's own BLAS, at NumPy's speed.
@@ -16,7 +17,7 @@ if "blas__ldflags" not in _flags:
 
 import theano  # noqa: E402
 import theano.sparse  # noqa: E402
-from theano.graph.op import COp  # noqa: E402
+from theano.graph.op import COp, ExternalCOp  # noqa: E402
 
 # The C code of scan's inner loop does not compile against Python 3.11. Without this module,
 # scan runs the same loop in Python.
@@ -33,5 +34,23 @@ def _keep_compiled(op: type[COp]) -> None:
 
 
 _keep_compiled(COp)
+
+
+def _read_once(load: Callable[[ExternalCOp, list[str]], None]) -> Callable[..., None]:
+    """Theano reads an op's files of C code whenever one is made, as by each broadcast: that takes a
+    tenth of the time of making a graph. What was read for a class and its files is kept."""
+    kept: dict[tuple[object, ...], tuple[list[str], dict[str, str]]] = {}
+
+    def load_c_code(op: ExternalCOp, func_files: list[str]) -> None:
+        key = (type(op), *func_files)
+        if key not in kept:
+            load(op, func_files)
+            kept[key] = op.func_codes, op.code_sections
+        op.func_codes, op.code_sections = kept[key]
+
+    return load_c_code
+
+
+ExternalCOp.load_c_code = _read_once(ExternalCOp.load_c_code)
 
 __all__ = ["theano"]

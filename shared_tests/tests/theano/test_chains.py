@@ -230,9 +230,10 @@ def compiled(net, optimizer):
 
 @cache
 def prepared(name, dtype):
-    """`built`, and its function; one for each chain has all rewrites, which take their time."""
+    """`built`, and its function; in float64 with all rewrites, which take seconds for a GRU."""
     net, x = built(name, dtype)
-    return net, x, compiled(net, "fast_run" if dtype == "float64" else "fast_compile")
+    rewritten = dtype == "float64" and (name == "gru backward" or not name.startswith("gru"))
+    return net, x, compiled(net, "fast_run" if rewritten else "merge")
 
 
 def test_every_layer_is_in_a_chain():
@@ -260,7 +261,7 @@ def test_chain_travels(name, dtype, tmp_path):
 
     bound = 1e-12 if dtype == "float64" else 1e-5
     found = function(x)
-    for one, other in zip(found, compiled(loaded, "fast_compile")(x), strict=True):
+    for one, other in zip(found, compiled(loaded, "merge")(x), strict=True):
         assert one.dtype == other.dtype == dtype
         assert_close(other, one, bound, name)
     inferred = numpy_infer.model_file.load_model(path)[-1](x)

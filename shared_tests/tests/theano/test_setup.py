@@ -1,4 +1,4 @@
-"""What theano_impl changes in Theano: compiled code is found again in the next process."""
+"""What theano_impl changes in Theano: compiled code is found again, C code is read once."""
 
 import theano_impl  # noqa: F401  (prepares what the first import of theano needs)
 
@@ -6,6 +6,7 @@ import theano_impl  # noqa: F401  (prepares what the first import of theano need
 import pytest
 import theano.tensor as T
 from theano.graph.fg import FunctionGraph
+from theano.graph.op import ExternalCOp
 from theano.link.c.basic import CLinker
 from theano.tensor.blas import _dot22
 
@@ -24,3 +25,22 @@ def test_an_op_without_parameters_has_a_version(output):
     graph = FunctionGraph(inputs, [node.op(*inputs)], clone=False)
     version, _ = CLinker().accept(graph).cmodule_key()
     assert version
+
+
+class Unfinished(ExternalCOp):
+    """An op that has nothing but its C code."""
+
+    perform = None
+
+
+def test_the_files_of_c_code_are_read_once(tmp_path):
+    """Not by each op that is made, such as each broadcast."""
+    one, another = (x.dimshuffle("x", 0).owner.op for x in (T.vector(), T.ivector()))
+    assert one is not another
+    assert one.func_codes is another.func_codes
+    codes = ["#section code\n1;\n", "#section code\n2;\n"]
+    for number, code in enumerate(codes):
+        (tmp_path / f"{number}.c").write_text(code)
+    ops = [Unfinished(str(tmp_path / f"{number}.c")) for number in (0, 1, 0)]
+    assert [op.func_codes for op in ops] == [[codes[number]] for number in (0, 1, 0)]
+    assert [op.code_sections["code"].strip() for op in ops] == ["1;", "2;", "1;"]
