@@ -20,6 +20,8 @@ import numpy as np
 
 from numpy_infer import model_file
 from numpy_infer.format.description import describe
+from numpy_infer.format.listing import LISTED
+from numpy_infer.format.tables import harmless, layer_table, shown, table
 from numpy_infer.prediction import predict
 from numpy_infer.sparse_projection import SparseMatrix
 from numpy_infer.support.layer import Layer
@@ -91,12 +93,7 @@ def _complain(error: Exception, program: str) -> None:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
-    print(f"{program.split()[-1]}: {_harmless(' '.join(text.split()))}", file=sys.stderr)
-
-
-def _harmless(text: str) -> str:
-    """Text without what would steer the terminal: such characters as Python writes them."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    print(f"{program.split()[-1]}: {harmless(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -115,44 +112,21 @@ def _page(found: Mapping[str, Any]) -> str:
     """The description as a table, after one line for the whole file."""
     if "index" in found:
         return "\n".join([_summary(found), "", *_index_table(found)])
-    rows = [["place", "layer", "from", "config", "arrays", "output", "parameters"]]
-    for layer in found["layers"]:
-        output = layer.get("output", "")
-        config = layer["config"] | layer["training"]
-        cells = [
-            str(layer["place"]),
-            layer["layer"],
-            ", ".join(map(str, layer["previous"])),
-            ", ".join(f"{key}={json.dumps(value)}" for key, value in config.items()),
-            ", ".join(f"{name} {_shape(shape)}" for name, shape in layer["arrays"].items()),
-            output if isinstance(output, str) else _shape(output),
-            f"{layer['parameters']:,}" if layer["parameters"] else "",
-        ]
-        rows.append([_harmless(cell) for cell in cells])
-    return "\n".join([_summary(found), "", *_table(rows), *_metadata(found["metadata"])])
+    rows = layer_table(found["layers"])
+    return "\n".join([_summary(found), "", *rows, *_metadata(found["metadata"])])
 
 
 def _metadata(values: Mapping[str, Any]) -> list[str]:
     """A line for each of the user's values, cut where it is long."""
     lines = [f"  {name}: {json.dumps(value):.80}" for name, value in values.items()]
-    return ["", "metadata", *map(_harmless, lines)] if lines else []
+    return ["", "metadata", *map(harmless, lines)] if lines else []
 
 
 def _index_table(found: Mapping[str, Any]) -> list[str]:
     rows = [["array", "shape", "type"]]
-    rows += [[name, _shape(one["shape"]), one["dtype"]] for name, one in found["arrays"].items()]
+    rows += [[name, shown(one["shape"]), one["dtype"]] for name, one in found["arrays"].items()]
     settings = [f"{key}={json.dumps(value)}" for key, value in found["config"].items()]
-    return [*_table(rows), *(["", f"config: {_harmless(', '.join(settings))}"] if settings else [])]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table without its empty columns; the first row is the head."""
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*columns, strict=True)
-    ]
+    return [*table(rows), *(["", f"config: {harmless(', '.join(settings))}"] if settings else [])]
 
 
 def _summary(found: Mapping[str, Any]) -> str:
@@ -163,22 +137,17 @@ def _summary(found: Mapping[str, Any]) -> str:
             f"{found['bytes']:,} bytes",
             f"checksum {found['checksum']}",
         ]
-        return _harmless(f"{found['file']}: {', '.join(parts)}")
-    chain = found["component"] == "chain"
+        return harmless(f"{found['file']}: {', '.join(parts)}")
+    listed = found["component"] in LISTED
     parts = [
-        f"chain of {len(found['layers'])} layers" if chain else found["component"],
+        f"{found['component']} of {len(found['layers'])} layers" if listed else found["component"],
         f"format version {found['version']}",
         f"{found['parameters']:,} parameters of {found['dtype']} in {found['bytes']:,} bytes",
         f"checksum {found['checksum']}",
     ]
     if not found["infers"]:
         parts.append("for a framework: NumPy does not have it")
-    return _harmless(f"{found['file']}: {', '.join(parts)}")
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    sizes = ["n" if size is None else str(size) for size in shape]
-    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+    return harmless(f"{found['file']}: {', '.join(parts)}")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -206,11 +175,11 @@ def _predict(options: argparse.Namespace) -> int:
             hint = f"; --cast converts it to {dtype}"
         raise Failure(f"{options.input}: {error}{hint}") from error
     if isinstance(done, np.ndarray):
-        print(f"{options.output}: {_shape(done.shape)} of {done.dtype}")
+        print(f"{options.output}: {shown(done.shape)} of {done.dtype}")
         return 0
     with done:
         for name, array in done.items():
-            print(f"{options.output}: {name} {_shape(array.shape)} of {array.dtype}")
+            print(f"{options.output}: {name} {shown(array.shape)} of {array.dtype}")
     return 0
 
 

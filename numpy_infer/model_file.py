@@ -19,7 +19,7 @@ from numpy_infer.format import safetensors_file
 from numpy_infer.format.older_files import todays
 
 if TYPE_CHECKING:
-    from numpy_infer.support.layer import Layer
+    from numpy_infer.support.net import Net
 
 VERSION = 1
 KEY = "fourfold"
@@ -48,14 +48,16 @@ class Model(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-def load_model(path: str | os.PathLike[str]) -> list[Layer]:
+def load_model(path: str | os.PathLike[str]) -> Net:
     """Read a model file as a net that NumPy can run.
 
     Args:
         path: of a file that `save_model` of any framework package, or `write_model`, has written.
     Returns:
-        The layers, each behind those it is built on. `net[-1](x)` is the output. The arrays stay
-        in the file and are read when they are used.
+        The `Net`: a list of layers, each behind those it is built on, that can be called. `net(x)`
+        is the output, as `net[-1](x)`; of several outputs it is a dict by name. Several inputs are
+        given by name: `net(image=x, text=t)`. `print(net)` shows its layers. The arrays stay in
+        the file and are read when they are used.
     Raises:
         ModelFileError: anything but a whole model file.
         OSError: the file cannot be opened.
@@ -161,7 +163,7 @@ def write_model(
 
     Args:
         path: of the file. What was there is replaced.
-        component: `file.Class` of a component, or "chain".
+        component: `file.Class` of a component, "chain" or "graph".
         config: the constructor arguments that all packages share, as JSON can say them.
         arrays: {name: array} in the canonical layout, all float32 or all float64.
         metadata: {name: value} of the user's own, for `read_metadata`: what JSON can say, and
@@ -219,7 +221,7 @@ def _parted(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.n
 def _check_json(component: str, config: Mapping[str, Any]) -> None:
     """TypeError or ValueError, with the layer, for a configuration that JSON cannot say."""
     parts: list[tuple[str, Any]] = []
-    if component == "chain" and isinstance(config.get("layers"), list):
+    if component in ("chain", "graph") and isinstance(config.get("layers"), list):
         for place, entry in enumerate(config["layers"]):
             name = entry.get("layer") if isinstance(entry, dict) else None
             parts.append((f"layer {place} ({name!s:.99}): ", entry))

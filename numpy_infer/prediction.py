@@ -43,7 +43,7 @@ def predict(
             output_1, and so on. None keeps the results in memory.
         progress: called after each batch with the number of rows done and that of all rows.
     Returns:
-        What the net gives, an array, a list of arrays or a named tuple of them, each with a row for
+        What the net gives, an array, a list, a dict or a named tuple of them, each with a row for
         each row of x. With `output`, the file as `numpy.load` opens it: an .npy file is mapped and
         read-only.
     Raises:
@@ -124,13 +124,15 @@ class _Batches:
             return outputs["output"]
         if hasattr(self.first, "_fields"):
             return type(self.first)(*outputs.values())
-        return list(outputs.values())
+        return outputs if isinstance(self.first, dict) else list(outputs.values())
 
 
 def _named(given: Any) -> Outputs:
     """{name: array} of what a net gives; "output" for one array."""
     if isinstance(given, np.ndarray) and given.ndim:
         return {"output": given}
+    if isinstance(given, dict) and all(isinstance(one, np.ndarray) for one in given.values()):
+        return given
     if (
         isinstance(given, list | tuple)
         and given

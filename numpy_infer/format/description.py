@@ -11,6 +11,7 @@ import numpy as np
 
 from numpy_infer import model_file
 from numpy_infer.format import network, safetensors_file
+from numpy_infer.format.listing import GRAPH, LISTED, described
 from numpy_infer.search import index_file
 from numpy_infer.support.layer import Input, Layer
 
@@ -30,11 +31,7 @@ def describe(
     component, config, arrays = model_file.read_model(path)
     metadata, everything = safetensors_file.read(path)  # checked by the line above
     header = json.loads(metadata[model_file.KEY])
-    if component == network.CHAIN:
-        entries, owned = config["layers"], network.by_place(arrays, len(config["layers"]))
-    else:
-        entries, owned = [{"layer": component, "previous": [], "config": config}], [arrays]
-    layers = [_layer(place, *both) for place, both in enumerate(zip(entries, owned, strict=True))]
+    layers = described(component, config, arrays)
     if input_shape is not None:
         outputs = _output_shapes(component, config, arrays, input_shape)
         layers = [one | {"output": shape} for one, shape in zip(layers, outputs, strict=True)]
@@ -95,20 +92,6 @@ def _index(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _layer(
-    place: int, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    return {
-        "place": place,
-        "layer": entry["layer"],
-        "previous": entry["previous"],
-        "config": entry["config"],
-        "training": entry.get("training", {}),
-        "arrays": {name: list(array.shape) for name, array in arrays.items()},
-        "parameters": sum(array.size for array in arrays.values()),
-    }
-
-
 def _output_shapes(
     component: str,
     config: Mapping[str, Any],
@@ -116,8 +99,11 @@ def _output_shapes(
     input_shape: Sequence[int],
 ) -> list[Any]:
     """The shape that each place gives for one row of zeros, its rows as None."""
-    if component == network.CHAIN:
-        layers = network.places(config, arrays)
+    inputs = config["inputs"] if component == GRAPH else {}
+    if len(inputs) > 1:
+        raise ValueError(f"input_shape: expected none for {len(inputs)} inputs, got {input_shape}")
+    if component in LISTED:
+        layers = network.places(component, config, arrays)
     else:
         layers = network.build(component, config, arrays)[1:]
     dtype = next((array.dtype for array in arrays.values()), np.float32)

@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from numpy_infer.format.options import check_options
-from numpy_infer.format.row import Row
+from numpy_infer.format.row import SEVERAL, Row
 from numpy_infer.format.vocabulary import LAYERS
 
+MOST_COMBINED = 1024  # layers whose outputs one layer combines
 # The kinds of what a layer keeps for training alone: no constructor here looks at the values.
 IS_RIGHT: dict[str, Callable[[Any], bool]] = {
     "flag": lambda value: isinstance(value, bool),
@@ -32,13 +35,16 @@ KINDS = {
 }
 
 
-def check_entry(place: int, entry: Any) -> None:
-    """ValueError unless an entry has the form that all have, and stands where it may."""
+def check_entry(place: int, entry: Any, *, inputs: int = 1, more: Collection[str] = ()) -> None:
+    """ValueError unless an entry has the form that all have, and stands where it may.
+
+    inputs: how many entries are inputs. more: keys that an entry may have besides.
+    """
     keys = {"layer", "previous", "config"}
-    if not isinstance(entry, dict) or entry.keys() - {"training"} != keys:
+    if not isinstance(entry, dict) or entry.keys() - {"training", *more} != keys:
         raise ValueError(f"layer {place}: expected layer, previous and config, got {entry!r:.99}")
     name, previous, config = entry["layer"], entry["previous"], entry["config"]
-    if not isinstance(name, str) or (name == "Input") != (place == 0):
+    if not isinstance(name, str) or (name == "Input") != (place < inputs):
         raise ValueError(f"layer {place}: expected Input first and nowhere else, got {name!r:.99}")
     earlier = isinstance(previous, list) and all(
         type(one) is int and 0 <= one < place for one in previous
@@ -83,9 +89,11 @@ def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
             pools.append(place)
 
 
-def check_previous(previous: Collection[Any], count: int) -> None:
+def check_previous(previous: Collection[Any], count: int | str) -> None:
     """ValueError unless a layer has so many before it."""
-    if len(previous) != count:
+    if count == SEVERAL and not 2 <= len(previous) <= MOST_COMBINED:
+        raise ValueError(f"previous: expected 2 to {MOST_COMBINED} of them, got {len(previous)}")
+    if count not in (SEVERAL, len(previous)):
         raise ValueError(f"previous: expected {count} of them, got {len(previous)}")
 
 
@@ -98,6 +106,19 @@ def check_parts(entry: Mapping[str, Any], names: Collection[str]) -> None:
     )
     always = [name for name, option in row.options.items() if not option.later]
     _check_names("config", entry["config"], always, row.options)
+
+
+def by_place(arrays: Mapping[str, np.ndarray], count: int) -> list[dict[str, np.ndarray]]:
+    """The arrays of each place, {name: array}; ValueError for one that has no place."""
+    found: dict[str, dict[str, np.ndarray]] = {str(place): {} for place in range(count)}
+    for path, array in arrays.items():
+        place, _, name = path.partition(".")
+        if place not in found or not name:
+            raise ValueError(
+                f"array {path!r:.99}: expected a place in 0..{count - 1} before its name"
+            )
+        found[place][name] = array
+    return list(found.values())
 
 
 def check_config(layer_class: Any, config: Mapping[str, Any]) -> None:

@@ -35,6 +35,8 @@ def space_after(
     """
     if name not in LAYERS:
         return ()  # a component may give anything
+    if LAYERS[name].combines:
+        return _largest(before)
     rule = LAYERS[name].space
     if rule not in (WINDOWS, UNFOLDED):
         kept = {KEPT: before[:1], RESTORED: before[1:], LOST: ()}[rule]
@@ -54,6 +56,13 @@ def space_after(
             f"{ROOM} and as many as the arrays have bytes, got {growth:.0f}"
         )
     return after
+
+
+def _largest(before: Sequence[Space]) -> Space:
+    """The space of what several values are combined to: on each axis the largest."""
+    axes = max(map(len, before))
+    known = [space for space in before if len(space) == axes]
+    return tuple(max(sizes) for sizes in zip(*known, strict=True))
 
 
 def _padded(axis: Axis, span: int, stride: int, padding: Sequence[int]) -> tuple[Axis, Axis]:

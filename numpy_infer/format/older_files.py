@@ -20,10 +20,10 @@ MIXTURE = "top_k_gating.MixtureOfExperts"
 def todays(
     component: str, config: dict[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Configuration and arrays of a component, or of a chain, as they are saved today."""
+    """Configuration and arrays of a component, or of a chain or graph, as they are saved today."""
     config, arrays = _component(component, config, "", arrays)
     layers = config.get("layers")
-    if component == "chain" and isinstance(layers, list):
+    if component in ("chain", "graph") and isinstance(layers, list):
         entries = []
         for place, entry in enumerate(layers):
             if isinstance(entry, dict) and isinstance(entry.get("config"), dict):

@@ -21,6 +21,10 @@ WINDOWS = "windows"  # one entry for each window over the padded input
 UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
 RESTORED = "restored"  # the size of the second input
 LOST = "lost"  # no axis of space is left
+# How a layer combines the outputs of several: how many it takes, and what becomes of their axes.
+SEVERAL = "several"  # two or more
+BROADCAST = "broadcast"  # entry by entry; an axis of size 1 is repeated
+JOINED = "joined"  # one behind the other along `axis`
 
 Names = Mapping[str, Any]
 NOTHING: Names = MappingProxyType({})
@@ -61,10 +65,11 @@ class Row(NamedTuple):
     file: the module below numpy_infer that has its class; empty where inference skips it.
     options, training: what the file keeps of its arguments, for all uses and for training alone.
     arrays: the shape of each, a letter for each size, `*kernel` for several axes. optional: the
-    arrays that may be absent. inputs: how many layers it takes. takes: how its input is laid out,
-    where it matters. gives: how its output is, where that is not how the input was. axes, space,
-    widths: its rule for shapes, in the words above. moves: without `widths`, from which axis of
-    widths to which one it moves them; None where all stay. note: what the documentation adds.
+    arrays that may be absent. inputs: how many layers it takes, or `SEVERAL`. combines: how those
+    become one. takes: how its input is laid out, where it matters. gives: how its output is, where
+    that is not how the input was. axes, space, widths: its rule for shapes, in the words above.
+    moves: without `widths`, from which axis of widths to which one it moves them; None where all
+    stay. note: what the documentation adds.
     """
 
     file: str = ""
@@ -72,7 +77,8 @@ class Row(NamedTuple):
     training: Mapping[str, Option] = NOTHING
     arrays: Mapping[str, tuple[str, ...]] = NOTHING
     optional: tuple[str, ...] = ()
-    inputs: int = 1
+    inputs: int | str = 1
+    combines: str = ""
     takes: str | None = None
     gives: str | None = None
     axes: str = ANY

@@ -8,14 +8,17 @@ the tests. docs/adding_a_layer.md says how to add a layer.
 from __future__ import annotations
 
 from numpy_infer.format.row import (
+    BROADCAST,
     CHANNELS,
     FEATURES,
     IDS,
+    JOINED,
     LOST,
     NOTHING,
     REDUCED,
     RESTORED,
     SEQUENCE,
+    SEVERAL,
     SPATIAL,
     UNFOLDED,
     WINDOWS,
@@ -91,6 +94,10 @@ def _global_pool() -> Row:
 
 def _activation(options: Names = NOTHING) -> Row:
     return Row("layers.activations", options)
+
+
+def _combination(inputs: int | str = SEVERAL, note: str = "") -> Row:
+    return Row("layers.combinations", inputs=inputs, combines=BROADCAST, note=note)
 
 
 LAYERS: dict[str, Row] = {
@@ -178,5 +185,18 @@ LAYERS: dict[str, Row] = {
     "GELU": _activation({"approximate": Option("flag", False, "the tanh formula")}),
     "Softmax": _activation(AXIS),
     "LogSoftmax": _activation(AXIS),
+    "ScaleShift": _activation(
+        {
+            "scale": Option("number", 1.0, "x · scale + shift"),
+            "shift": Option("number", 0.0),
+        }
+    ),
+    "Add": _combination(),
+    "Multiply": _combination(),
+    "Maximum": _combination(),
+    "Minimum": _combination(),
+    "Average": _combination(),
+    "Subtract": _combination(2, "the first less the second"),
+    "Concatenate": Row("layers.combinations", AXIS, inputs=SEVERAL, combines=JOINED),
     "TopKGating": Row("top_k_gating", {"k": Option("count")}, takes=FEATURES),
 }

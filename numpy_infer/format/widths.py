@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.format.row import Row
+from numpy_infer.format.row import Row, Widths
 from numpy_infer.format.vocabulary import LAYERS
 
 
@@ -23,14 +23,13 @@ def widths_after(
         return {}  # a component may give anything
     row = LAYERS[name]
     if row.widths is not None:
-        axis, letter, made, _ = row.widths
+        axis, letter, same, _ = row.widths
         shapes = {key: array.shape for key, array in arrays.items()}
         width = taken(row, config, shapes)
         if width is not None:
             _check(before, axis, width)
-        ways = 2 if config.get("direction") == "both" else 1
-        kept = before if letter == made else {}
-        return kept | {axis: ways * _size(row, made, shapes)}
+        kept = before if letter == same else {}
+        return kept | {axis: made(row, row.widths, config, shapes)}
     if row.moves is None:
         return before
     return {
@@ -45,6 +44,14 @@ def taken(row: Row, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int
     if row.widths is None or row.widths.taken is None:
         return None
     return _size(row, row.widths.taken, shapes) * int(config.get(row.widths.times, 1))
+
+
+def made(
+    row: Row, widths: Widths, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]
+) -> int:
+    """The width of what a layer with arrays gives, by their shapes."""
+    ways = 2 if config.get("direction") == "both" else 1
+    return ways * _size(row, widths.made, shapes)
 
 
 def _size(row: Row, letter: str, shapes: Mapping[str, Sequence[int]]) -> int:

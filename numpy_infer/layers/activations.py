@@ -125,12 +125,27 @@ class Tanh(Layer):
         return y
 
 
+class ScaleShift(Layer):
+    """x · scale + shift, by two numbers."""
+
+    def __init__(self, previous: Layer, *, scale: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__(previous)
+        self.scale = check_number("scale", scale)
+        self.shift = check_number("shift", shift)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        y: np.ndarray = x * x.dtype.type(self.scale)
+        y += x.dtype.type(self.shift)
+        return y
+
+
 class Softmax(Layer):
     """exp(x) / Σ exp(x) over the last axis, or over the channels, axis 1; without overflow."""
 
     def __init__(self, previous: Layer, *, axis: int = -1) -> None:
         super().__init__(previous)
-        self.axis = _checked_axis(axis)
+        self.axis = check_axis(axis)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         share = _below_largest(x, self.axis)
@@ -144,7 +159,7 @@ class LogSoftmax(Layer):
 
     def __init__(self, previous: Layer, *, axis: int = -1) -> None:
         super().__init__(previous)
-        self.axis = _checked_axis(axis)
+        self.axis = check_axis(axis)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         below = _below_largest(x, self.axis)
@@ -185,7 +200,7 @@ def _tanh_share(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def _checked_axis(axis: int) -> int:
+def check_axis(axis: int) -> int:
     axis = check_count("axis", axis, least=-1, most=1)
     if axis == 0:
         raise ValueError("axis: expected -1 or 1, got 0")

@@ -52,6 +52,10 @@ class Layer:
             return self.forward(held[slots[0]])
         return self.forward(*[held[one] for one in slots])
 
+    def slot_count(self) -> int:
+        """How many values a call holds at once."""
+        return 1 + len(self._steps()[1])
+
     def _steps(self) -> Steps:
         """What a call evaluates before this layer, the slots besides the first, and what it reads.
 
@@ -85,6 +89,9 @@ class Layer:
         pending = [*self.previous]
         while pending:  # a stack of our own: deep nets outgrow Python's
             layer = pending[-1]
+            if layer in ordered:  # several layers are built on it
+                pending.pop()
+                continue
             missing = [one for one in layer.previous if one not in ordered and _source(one)]
             if missing:
                 pending.extend(missing)

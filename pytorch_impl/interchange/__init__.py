@@ -3,15 +3,17 @@
     to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
     save_model, load_model      a model ↔ a model file
 
-A model is a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md. A
-weight is named by its path, `encoder.weight`; in a chain by the index of its layer, `2.weight`.
+A model is a component, a chain, which is an `nn.Sequential` of the layers of docs/model_files.md,
+or a graph: a module whose forward calls such layers, with branches, several inputs and outputs. A
+weight is named by its path, `encoder.weight`; in a chain or a graph by the place of its layer,
+`2.weight`.
 `nn.Linear` and `nn.GRU` keep matrices as (out, in), which travel as (in, out).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,24 +21,28 @@ import torch
 from torch import Tensor, nn
 
 from numpy_infer import model_file
-from pytorch_impl.interchange import chain
+from numpy_infer.format.entries import by_place
+from numpy_infer.format.graph import check_graph
+from pytorch_impl.interchange import chain, graph
 from pytorch_impl.interchange.components import component_name, make_component
+from pytorch_impl.interchange.graph_writer import written
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.interchange.weights import Weight, dtype_of, weights
 
 CHAIN = "chain"
+GRAPH = "graph"
 
 
 def to_arrays(model: nn.Module) -> dict[str, np.ndarray]:
     """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
     Args:
-        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md.
+        model: a component, a chain or a graph, as for `save_model`.
     Returns:
         {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
-        `2.weight` in a chain, with the index of its layer; the input has index 0.
+        `2.weight` in a chain or a graph, with the place of its layer; the input has place 0.
     Raises:
-        ValueError: a chain with a layer that model files do not have.
+        ValueError: a model with a layer that model files do not have.
     Example:
         >>> to_arrays(nn.Sequential(nn.Linear(3, 2)))["1.weight"].shape
         (3, 2)
@@ -47,15 +53,18 @@ def to_arrays(model: nn.Module) -> dict[str, np.ndarray]:
 def from_arrays(
     component: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> nn.Module:
-    """The model of a component or a chain, from its configuration and its weights.
+    """The model of a component, a chain or a graph, from its configuration and its weights.
 
     Args:
         component: the name of the component's file, such as "padded_embedding"; "file.Class" where
-            a file holds several models; or "chain".
-        config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
+            a file holds several models; "chain" or "graph".
+        config: the constructor's arguments; for a chain {"layers": [...]} as in a model file, for
+            a graph {"inputs": {...}, "layers": [...], "outputs": {...}}.
         arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
     Returns:
-        The model, in training mode as a constructor leaves it: call `.eval()` to infer.
+        The model, in training mode as a constructor leaves it: call `.eval()` to infer. Of a graph
+        a `torch.fx.GraphModule`, whose children have the names of the model that was saved and
+        whose forward takes the inputs by their names; of several outputs it gives a dict.
     Raises:
         TypeError: arrays of another dtype. ValueError: an unknown component or layer; arrays that
             are missing, unknown or of another shape.
@@ -74,6 +83,10 @@ def from_arrays(
             raise ValueError(f"config: expected layers, got {', '.join(config) or 'nothing'}")
         shapes = {name: array.shape for name, array in arrays.items()}
         model: nn.Module = chain.build(config["layers"], shapes, dtype)
+    elif component == GRAPH:
+        check_graph(config, arrays)
+        places = by_place(arrays, len(config["layers"]))
+        model = graph.build(config, [_shapes(own) for own in places], dtype)
     else:
         model = make_component(component, config, getattr(torch, dtype))
     load_arrays(model, arrays)
@@ -84,7 +97,7 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     """Overwrite all weights of a model.
 
     Args:
-        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md.
+        model: a component, a chain or a graph, as for `save_model`.
         arrays: as from `to_arrays` of a model like this one.
     Raises:
         ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
@@ -111,46 +124,38 @@ def save_model(
     path: str | os.PathLike[str],
     *,
     metadata: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Tensor | Sequence[int | None]] | None = None,
 ) -> None:
-    """Write a component or a chain to a model file, which every package loads.
+    """Write a component, a chain or a graph to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
     been written.
 
     Args:
-        model: a component, or a chain: an `nn.Sequential` of the layers of docs/model_files.md. A
-            model that `torch.compile`, `DataParallel`, `DistributedDataParallel` or `AveragedModel`
-            has wrapped is saved as the model inside, an averaged one with its averages.
+        model: a component; a chain, which is an `nn.Sequential` of the layers of
+            docs/model_files.md; or any module whose forward calls such layers, or functions that
+            equal them, in an order that does not depend on values: `torch.fx` traces it. A model
+            that `torch.compile`, `DataParallel`, `DistributedDataParallel` or `AveragedModel` has
+            wrapped is saved as the model inside, an averaged one with its averages.
         path: of the file.
         metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
+        inputs: {name: shape} of a graph's inputs, as (None, 3, 32, 32), where its layers do not
+            tell them; or an example tensor of each.
     Raises:
         TypeError: weights that are not all float32 or all float64; metadata of other types.
-        ValueError: another kind of model; a layer that model files do not have; state of integers,
-            as an `EmbeddingQueue` has; what runs but is in no file, as a forward patched on an
-            instance, forward hooks, parametrizations, an option or part of a component that is not
-            as its config says.
+        ValueError: another kind of model; a layer that model files do not have, in a forward all
+            of them at once; state of integers, as an `EmbeddingQueue` has; what runs but is in no
+            file, as a forward patched on a layer, forward hooks, parametrizations, an option or
+            part of a component that is not as its config says; a graph whose inputs have shapes
+            that nothing tells.
     Example:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     save_model(nn.Sequential(nn.Linear(3, 2)), Path(folder, "model.safetensors"))
     """
-    model = unwrapped(model)
-    if isinstance(model, nn.Sequential):
-        steps = chain.steps(model)
-        component, config = CHAIN, {"layers": [step.entry for step in steps]}
-    else:
-        name = component_name(model)
-        if name is None:
-            raise ValueError(
-                f"model: expected a component or an nn.Sequential, got {type(model).__name__}"
-            )
-        hidden = first_unrecorded(model) or changed_option(model)
-        if hidden:
-            raise ValueError(f"model: expected what its config says, got {hidden}")
-        component, config = name, model.config
-    own = _weights(model)
+    component, config, own = _contents(unwrapped(model), inputs)
     _check_no_integers({name: _name(weight.view.dtype) for name, weight in own.items()})
     _dtype("model", [weight.view for weight in own.values()])
     arrays = _arrays(own)
@@ -185,16 +190,53 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
 
 
+def _contents(
+    model: nn.Module, inputs: Mapping[str, Any] | None
+) -> tuple[str, dict[str, Any], dict[str, Weight]]:
+    """What a file says of a model, and each weight with its canonical name."""
+    name = component_name(model)
+    if name is not None:
+        hidden = first_unrecorded(model) or changed_option(model)
+        if hidden:
+            raise ValueError(f"model: expected what its config says, got {hidden}")
+        return name, model.config, _weights(model)
+    if isinstance(model, nn.Sequential) and chain.is_plain(model):
+        steps = chain.steps(model)
+        own = _named([step.weights for step in steps])
+        return CHAIN, {"layers": [step.entry for step in steps]}, own
+    component, config, places = written(_with_forward(model), inputs)
+    return component, config, _named(places)
+
+
 def _weights(model: nn.Module) -> dict[str, Weight]:
     """Each weight with its canonical name."""
     model = unwrapped(model)
-    if not isinstance(model, nn.Sequential):
+    if component_name(model) is not None:
         return weights(model, dtype_of(model))
+    if isinstance(model, nn.Sequential) and chain.is_plain(model):
+        return _named([step.weights for step in chain.steps(model)])
+    return _named(written(_with_forward(model)).weights)
+
+
+def _with_forward(model: nn.Module) -> nn.Module:
+    """ValueError for one of PyTorch's own layers: a forward of its own says what a model is."""
+    if type(model).__module__.startswith("torch.nn.") and not isinstance(model, nn.Sequential):
+        raise ValueError(
+            f"model: expected a component or an nn.Sequential, got {type(model).__name__}"
+        )
+    return model
+
+
+def _named(places: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
     return {
-        f"{index}.{name}": weight
-        for index, step in enumerate(chain.steps(model))
-        for name, weight in step.weights.items()
+        f"{place}.{name}": weight
+        for place, own in enumerate(places)
+        for name, weight in own.items()
     }
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from numpy_infer.format.row import Row
+from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.native import entry, layer
 from pytorch_impl.interchange.record import Entry, UnsupportedError, expect
@@ -57,6 +59,25 @@ def steps(model: nn.Sequential) -> list[Step]:
     return found
 
 
+def is_plain(model: nn.Sequential) -> bool:
+    """Whether a chain has layers and chains alone, and no module with a forward of another kind.
+
+    A layer that PyTorch has and model files do not is a layer too: `steps` refuses it by name.
+    """
+    for module in map(unwrapped, model._modules.values()):
+        if isinstance(module, nn.Sequential):
+            if not is_plain(module):
+                return False
+        elif not (
+            type(module).__module__.startswith("torch.nn.")
+            or type(module) in BY_CLASS
+            or isinstance(module, Padded)
+            or component_name(module)
+        ):
+            return False
+    return _is_container(model)
+
+
 def build(
     layers: Sequence[Mapping[str, Any]], shapes: Mapping[str, Sequence[int]], dtype: str
 ) -> nn.Sequential:
@@ -85,6 +106,8 @@ def build(
             raise ValueError(
                 f"layers: expected the config of its MaxPool at place {place}, got {one['config']}"
             )
+        if LAYERS.get(name, Row()).combines:
+            raise ValueError(f"layers: expected a chain, got {name} at place {place}, of several")
         own = by_place.get(str(place), {})
         try:
             described = Entry(name, one["config"], one.get("training", {}))

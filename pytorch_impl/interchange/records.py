@@ -13,7 +13,16 @@ from torch import nn
 from pytorch_impl.interchange.convolution_records import AFFINE
 from pytorch_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from pytorch_impl.interchange.record import Record, expect, plain
-from pytorch_impl.layers.activations import TopKGating
+from pytorch_impl.layers.activations import ScaleShift, TopKGating
+from pytorch_impl.layers.combinations import (
+    Add,
+    Average,
+    Concatenate,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
 from pytorch_impl.layers.recurrent import GRU
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
@@ -151,6 +160,14 @@ RECORDS = (
     ),
     plain("Softmax", nn.Softmax, AXES, axis="dim"),
     plain("LogSoftmax", nn.LogSoftmax, AXES, axis="dim"),
+    plain("ScaleShift", ScaleShift, scale="scale", shift="shift"),
+    plain("Add", Add),
+    plain("Multiply", Multiply),
+    plain("Maximum", Maximum),
+    plain("Minimum", Minimum),
+    plain("Average", Average),
+    plain("Subtract", Subtract),
+    plain("Concatenate", Concatenate, axis="axis"),
     plain("TopKGating", TopKGating, k="k"),
 )
 BY_LAYER = {record.layer: record for record in RECORDS}

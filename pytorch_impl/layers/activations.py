@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pytorch_impl.support.checks import (
-    check_count,
-)
+from pytorch_impl.support.checks import check_count, check_number
 from pytorch_impl.top_k_gating import top_k_gating
 
 
@@ -24,3 +22,19 @@ class TopKGating(nn.Module):
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
+
+
+class ScaleShift(nn.Module):
+    """x · scale + shift, by two numbers."""
+
+    def __init__(self, scale: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__()
+        self.scale = check_number("scale", scale)
+        self.shift = check_number("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: of any shape, which is returned."""
+        return x * self.scale + self.shift
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}, shift={self.shift}"

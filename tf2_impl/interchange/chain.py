@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from numpy_infer.format.row import CHANNELS
+from numpy_infer.format.row import CHANNELS, Row
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.format.widths import taken as width_taken
 from tf2_impl.interchange import layouts
@@ -125,6 +125,8 @@ def _by_place(shapes: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Sequen
 def _check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
     for place, one in enumerate(entries[1:], start=1):
         name, previous = one["layer"], list(one["previous"])
+        if LAYERS.get(name, Row()).combines:
+            raise ValueError(f"layers: expected a chain, got {name} at place {place}, of several")
         unpooled = previous[1:] if name == "MaxUnpool" and len(previous) == 2 else []
         if previous != [place - 1, *unpooled]:
             raise ValueError(

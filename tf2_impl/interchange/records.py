@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf2_impl.interchange.combination_records import RECORDS as COMBINATIONS
 from tf2_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from tf2_impl.interchange.feature_records import RECORDS as FEATURES
 from tf2_impl.interchange.pool_records import RECORDS as POOLS
@@ -81,6 +82,7 @@ RECORDS = (
     *CONVOLUTIONS,
     *POOLS,
     *RECURRENT,
+    *COMBINATIONS,
     Record(
         "Flatten",
         dict.fromkeys((keras.layers.Flatten, Flatten, RowMajorFlatten), no_options),

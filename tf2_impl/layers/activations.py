@@ -60,6 +60,30 @@ class LeakyReLU(Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
+class ScaleShift(Layer):
+    """x · scale + shift, by two numbers.
+
+    `keras.layers.Rescaling` keeps them in float32: in float64, 0.1 is off by 1.5e-9.
+    """
+
+    def __init__(self, scale: float = 1.0, shift: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.scale = check_number("scale", scale)
+        self.shift = check_number("shift", shift)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns the same."""
+        return x * self.scale + self.shift
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale, "shift": self.shift}
+
+
+@keras.saving.register_keras_serializable("fourfold")
 class LogSoftmax(Layer):
     """The logarithm of a softmax over any axis; Keras's own activation takes the last."""
 

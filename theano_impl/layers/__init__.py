@@ -2,6 +2,8 @@
 
 from theano_impl.layers.activations import *  # noqa: F403  # its `__all__` alone
 from theano_impl.layers.activations import __all__ as ACTIVATIONS
+from theano_impl.layers.combinations import *  # noqa: F403  # its `__all__` alone
+from theano_impl.layers.combinations import __all__ as COMBINATIONS
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
 from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
@@ -19,6 +21,7 @@ from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 
 __all__ = [
     *ACTIVATIONS,
+    *COMBINATIONS,
     "GRU",
     "AveragePool",
     "BatchNorm",

@@ -29,6 +29,7 @@ __all__ = [
     "LogSoftmax",
     "ReLU",
     "ReLU6",
+    "ScaleShift",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -66,6 +67,16 @@ class LeakyReLU(Layer):
         super().__init__(x, config={"slope": slope})
         check_floating("x", x)
         self.output = T.switch(x > 0, x, _typed(slope, x) * x)
+
+
+class ScaleShift(Layer):
+    """x · scale + shift, by two numbers."""
+
+    def __init__(self, x: TensorVariable, *, scale: float = 1.0, shift: float = 0.0) -> None:
+        scale, shift = check_number("scale", scale), check_number("shift", shift)
+        super().__init__(x, config={"scale": scale, "shift": shift})
+        check_floating("x", x)
+        self.output = x * _typed(scale, x) + _typed(shift, x)
 
 
 class ELU(Layer):

@@ -93,7 +93,9 @@ def test_interchange_has_the_same_functions():
     for package in OTHERS:
         assert list(functions[package]) == list(functions[FIRST])
         for name, node in functions[FIRST].items():
-            assert common_arguments(package, functions[package][name]) == arguments(node)
+            theirs = common_arguments(package, functions[package][name])
+            # A forward does not tell the shapes of its inputs: `save_model` of PyTorch asks.
+            assert theirs == [one for one in arguments(node) if one[1] != "inputs"]
 
 
 @pytest.mark.parametrize("package", FRAMEWORK_PACKAGES)

@@ -5,8 +5,9 @@ import inspect
 
 import pytest
 
-from numpy_infer.format.row import CHANNELS, FEATURES
+from numpy_infer.format.row import CHANNELS, FEATURES, SEVERAL
 from numpy_infer.format.vocabulary import LAYERS
+from numpy_infer.support.layer import Input
 from shared_tests.support.layer_table import PAGE, page
 
 ANNOTATIONS = {
@@ -33,7 +34,12 @@ def test_constructor_takes_what_the_row_says(name):
     layers = [one for one in parameters if one.annotation == "Layer"]
     options = [one for one in parameters if one.kind is one.KEYWORD_ONLY]
     arrays = [one for one in parameters if one not in (*layers, *options)]
-    assert len(layers) == row.inputs
+    if row.inputs == SEVERAL:
+        assert [one.kind for one in layers] == [inspect.Parameter.VAR_POSITIONAL]
+        with pytest.raises(ValueError, match="previous: expected at least 2 of them, got 1"):
+            layer(Input())
+    else:
+        assert len(layers) == row.inputs
     wanted = {one.replace(".", "_"): one in row.optional for one in row.arrays}
     assert {one.name: one.default is None for one in arrays} == wanted
     assert {one.name for one in options} == set(row.options)

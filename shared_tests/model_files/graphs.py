@@ -1,0 +1,147 @@
+"""Networks with branches as model files describe them, each with its formula in float64.
+
+A residual block; two inputs through the same weights; a gate of channels, with two outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shared_tests.components.chain import STEPS, arrays, convolution, norm_arrays
+from shared_tests.fixtures import normal
+
+FORMULAS: dict[str, Any] = {
+    **STEPS,
+    "Convolution": lambda x, weight, bias=0.0, **config: convolution(x, weight, bias, **config),
+    "Tanh": np.tanh,
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "GlobalAveragePool": lambda x, keepdims: x.mean(axis=(2, 3), keepdims=keepdims),
+    "ScaleShift": lambda x, scale, shift: x * scale + shift,
+    "Add": lambda *values: sum(values[1:], values[0]),
+    "Subtract": lambda x, y: x - y,
+    "Multiply": lambda *values: np.prod(np.broadcast_arrays(*values), axis=0),
+    "Maximum": lambda *values: np.max(np.broadcast_arrays(*values), axis=0),
+    "Minimum": lambda *values: np.min(np.broadcast_arrays(*values), axis=0),
+    "Average": lambda *values: np.mean(np.broadcast_arrays(*values), axis=0),
+    "Concatenate": lambda *values, axis: np.concatenate(values, axis),
+}
+
+
+class Graph(NamedTuple):
+    """What a model file holds, and its inputs, channels-first."""
+
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What the formulas give, entry after entry."""
+        values = list(self.inputs.values())
+        for place, entry in enumerate(self.config["layers"]):
+            if place >= len(self.inputs):
+                owner = str(entry.get("shares", place))
+                own = {
+                    path.partition(".")[2]: array
+                    for path, array in self.arrays.items()
+                    if path.partition(".")[0] == owner
+                }
+                given = [values[one] for one in entry["previous"]]
+                values.append(FORMULAS[entry["layer"]](*given, **own, **entry["config"]))
+        return {name: values[place] for name, place in self.config["outputs"].items()}
+
+
+def graph(
+    inputs: Mapping[str, list[int | None]], *entries: tuple[Any, ...], **outputs: int
+) -> dict[str, Any]:
+    """The config of a graph: (layer, previous, config) or with further keys after the inputs."""
+    start = [{"layer": "Input", "previous": [], "config": {}} for _ in inputs]
+    layers = [
+        {"layer": layer, "previous": previous, "config": config, **(more[0] if more else {})}
+        for layer, previous, config, *more in entries
+    ]
+    kinds = {name: {"shape": shape, "dtype": "float"} for name, shape in inputs.items()}
+    return {"inputs": kinds, "layers": start + layers, "outputs": outputs}
+
+
+def window(size: int, stride: int = 1) -> dict[str, Any]:
+    """The config of a convolution that keeps the size at stride 1."""
+    return {"stride": [stride] * 2, "padding": [[size // 2] * 2] * 2, "dilation": [1, 1]}
+
+
+EPSILON, MOMENTUM = {"epsilon": 1e-5}, {"training": {"momentum": 0.1}}
+RESIDUAL = Graph(
+    graph(
+        {"x": [None, 3, 7, 5]},
+        ("Convolution", [0], window(3, 2), {"name": "block.conv1"}),
+        ("BatchNorm", [1], EPSILON, {**MOMENTUM, "name": "block.bn1"}),
+        ("ReLU", [2], {}, {"name": "block.relu"}),
+        ("Convolution", [3], window(3), {"name": "block.conv2"}),
+        ("BatchNorm", [4], EPSILON, {**MOMENTUM, "name": "block.bn2"}),
+        ("Convolution", [0], window(1, 2), {"name": "block.down.0"}),
+        ("BatchNorm", [6], EPSILON, {**MOMENTUM, "name": "block.down.1"}),
+        ("Add", [5, 7], {}),
+        ("ReLU", [8], {}),
+        ("GlobalAveragePool", [9], {"keepdims": False}),
+        ("ScaleShift", [10], {"scale": 0.1, "shift": 0.3}),
+        ("Projection", [11], {}, {"name": "head"}),
+        output=12,
+    ),
+    {
+        **arrays(1, 21, weight=(5, 3, 3, 3)),
+        **norm_arrays(2, 22, 5),
+        **arrays(4, 23, weight=(5, 5, 3, 3)),
+        **norm_arrays(5, 24, 5),
+        **arrays(6, 25, weight=(5, 3, 1, 1)),
+        **norm_arrays(7, 26, 5),
+        **arrays(12, 27, weight=(5, 4), bias=(4,)),
+    },
+    {"x": normal(2, 3, 7, 5, seed=31)},
+)
+SIAMESE = Graph(
+    graph(
+        {"left": [None, 7], "right": [None, 7]},
+        ("Projection", [0], {}, {"name": "tower"}),
+        ("Projection", [1], {}, {"shares": 2}),
+        ("Tanh", [2], {}),
+        ("Tanh", [3], {}),
+        ("Subtract", [4, 5], {}),
+        ("Multiply", [6, 6], {}),
+        ("Maximum", [4, 5, 6], {}),
+        ("Minimum", [5, 4], {}),
+        ("Average", [8, 9, 4], {}),
+        ("Concatenate", [7, 10], {"axis": -1}),
+        ("Projection", [11], {}, {"name": "head"}),
+        output=12,
+    ),
+    {**arrays(2, 41, weight=(7, 5), bias=(5,)), **arrays(12, 42, weight=(10, 3), bias=(3,))},
+    {"left": normal(3, 7, seed=43), "right": normal(3, 7, seed=44)},
+)
+GATED = Graph(
+    graph(
+        {"image": [None, 4, 6, 5]},
+        ("Convolution", [0], window(3), {"name": "stem"}),
+        ("GlobalAveragePool", [1], {"keepdims": True}),
+        ("Convolution", [2], window(1), {"name": "squeeze"}),
+        ("ReLU", [3], {}),
+        ("Convolution", [4], window(1), {"name": "excite"}),
+        ("Sigmoid", [5], {}),
+        ("Multiply", [1, 6], {}),
+        ("Concatenate", [7, 0], {"axis": 1}),
+        ("GlobalAveragePool", [8], {"keepdims": False}),
+        ("Projection", [9], {}, {"name": "head"}),
+        ("Softmax", [10], {"axis": -1}),
+        features=8,
+        classes=11,
+    ),
+    {
+        **arrays(1, 51, weight=(6, 4, 3, 3), bias=(6,)),
+        **arrays(3, 52, weight=(2, 6, 1, 1), bias=(2,)),
+        **arrays(5, 53, weight=(6, 2, 1, 1), bias=(6,)),
+        **arrays(10, 54, weight=(10, 3), bias=(3,)),
+    },
+    {"image": normal(2, 4, 6, 5, seed=55)},
+)
+GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED}

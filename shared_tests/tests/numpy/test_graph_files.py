@@ -1,0 +1,269 @@
+"""Networks with branches, read and called with NumPy alone; what no graph can be is refused."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+import numpy_infer
+from fourfold.agreement import assert_close
+from numpy_infer import model_file
+from numpy_infer.__main__ import main
+from numpy_infer.format.description import describe
+from shared_tests.model_files.graphs import GATED, GRAPHS, RESIDUAL, SIAMESE, graph
+from shared_tests.model_files.samples import write_unchecked
+
+
+def written(path, example, config=None):
+    model_file.write_model(path, "graph", config or example.config, example.arrays)
+    return numpy_infer.load_model(path)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_computes_its_formula(name, tmp_path):
+    example = GRAPHS[name]
+    net = written(tmp_path / "model", example)
+    wanted = example.outputs()
+    found = net(example.inputs)
+    found = found if len(wanted) > 1 else {"output": found}
+    assert list(found) == list(wanted)
+    for key, value in wanted.items():
+        assert_close(found[key], value, 1e-12, key)
+
+
+def test_a_net_is_called_by_names_in_order_and_by_its_layers(tmp_path):
+    net = written(tmp_path / "two", SIAMESE)
+    left, right = SIAMESE.inputs.values()
+    wanted = net(SIAMESE.inputs)
+    for found in (net(left, right), net(left, right=right), net(right=right, left=left)):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(net[-1](SIAMESE.inputs), wanted)
+    assert not np.array_equal(net(right, left), wanted)
+    one = written(tmp_path / "one", RESIDUAL)
+    x = RESIDUAL.inputs["x"]
+    for found in (one(x), one(x=x), one({"x": x}), one[-1](x)):
+        np.testing.assert_array_equal(found, one[-1](x))
+    assert one[-3](x).shape == (2, 5)
+    assert (one.inputs, one.outputs) == (("x",), ("output",))
+
+
+def test_a_chain_is_called_as_a_net(tmp_path):
+    layers = graph({"x": [None, 3]}, ("ReLU", [0], {}))["layers"]
+    model_file.write_model(tmp_path / "chain", "chain", {"layers": layers}, {})
+    net = numpy_infer.load_model(tmp_path / "chain")
+    assert net(np.array([[-1.0, 2.0]])).tolist() == [[0.0, 2.0]]
+    assert str(net).splitlines() == ["place  layer  from", "0      Input", "1      ReLU   0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "message"),
+    [
+        ([1, 2, 3], {}, "inputs: expected left, right, each once, got 3 values and no names"),
+        ([1], {"left": 2}, "inputs: expected left, right, each once, got 1 values and left"),
+        ([1], {}, "inputs: expected left, right, got left"),
+        ([], {"left": 1, "wrong": 2}, "inputs: expected left, right, got left, wrong"),
+        ([{"left": 1}], {}, "inputs: expected left, right, got left"),
+    ],
+)
+def test_other_inputs_are_refused(values, named, message, tmp_path):
+    net = written(tmp_path / "model", SIAMESE)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        net(*values, **named)
+
+
+def test_an_inner_layer_of_several_inputs_takes_them_by_name(tmp_path):
+    net = written(tmp_path / "model", SIAMESE)
+    with pytest.raises(TypeError, match=r"^inputs: expected them by name, got ndarray$"):
+        net[-2](SIAMESE.inputs["left"])
+    with pytest.raises(ValueError, match=r"^inputs: expected left, got right$"):
+        net[-2]({"right": SIAMESE.inputs["right"]})
+
+
+def test_the_description_has_names_shapes_and_what_is_shared(tmp_path):
+    written(tmp_path / "model", SIAMESE)
+    layers = describe(tmp_path / "model")["layers"]
+    assert layers[2]["name"] == "tower"
+    assert layers[3]["shares"] == 2
+    assert layers[3]["parameters"] == 0
+    assert layers[11]["output"] == [None, 10]
+    with pytest.raises(ValueError, match="input_shape: expected none for 2 inputs, got"):
+        describe(tmp_path / "model", [7])
+
+
+def test_print_shows_the_table_of_a_graph(tmp_path):
+    lines = str(written(tmp_path / "model", GATED)).splitlines()
+    assert lines[0].split() == [
+        *("place", "layer", "from", "name", "config", "arrays", "output", "parameters")
+    ]
+    assert lines[8].split() == ["7", "Multiply", "1,", "6", "(n,", "6,", "6,", "5)"]
+
+
+def test_the_command_line_takes_graphs(tmp_path, capsys):
+    path = str(tmp_path / "model")
+    written(path, GATED)
+    np.save(tmp_path / "x.npy", GATED.inputs["image"])
+    assert main(["check", path]) == 0
+    assert "graph of 12 layers" in capsys.readouterr().out
+    assert main(["describe", path, "--json", "--input-shape", "4,9,9"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][8]["output"] == [None, 10, 9, 9]
+    assert main(["predict", path, str(tmp_path / "x.npy"), str(tmp_path / "y.npz")]) == 0
+    with np.load(tmp_path / "y.npz") as found:
+        for name, wanted in GATED.outputs().items():
+            assert_close(found[name], wanted, 1e-12, name)
+
+
+def changed(example, **changes):
+    """The config with other values: `layers_3_previous` for config["layers"][3]["previous"]."""
+    config = copy.deepcopy(example.config)
+    for path, value in changes.items():
+        *keys, last = [int(one) if one.isdigit() else one for one in path.split("__")]
+        holder = config
+        for key in keys:
+            holder = holder[key]
+        if value is None:
+            del holder[last]
+        else:
+            holder[last] = value
+    return config
+
+
+FLOAT = "float"
+REFUSED = {
+    "a later place": ({"layers__4__previous": [9]}, "previous: expected earlier places"),
+    "itself": ({"layers__4__previous": [4]}, "previous: expected earlier places"),
+    "one of two": ({"layers__6__previous": [4]}, "previous: expected 2 of them, got 1"),
+    "one of several": ({"layers__7__previous": [6]}, "previous: expected 2 to 1024 of them, got 1"),
+    "too many": ({"layers__7__previous": [6] * 1025}, "expected 2 to 1024 of them, got 1025"),
+    "no outputs": ({"outputs": {}}, "outputs: expected 1 to 1024 by their names, got {}"),
+    "output of nothing": ({"outputs__output": 13}, "outputs: expected places in 2..12, got 13"),
+    "output of an input": ({"outputs__output": 1}, "outputs: expected places in 2..12, got 1"),
+    "no inputs": ({"inputs": {}}, "inputs: expected 1 to 1024 by their names, got {}"),
+    "an input too few": (
+        {"inputs__right": None},
+        "layer 1: expected Input first and nowhere else, got 'Input'",
+    ),
+    "a name with a blank": (
+        {"outputs": {"a b": 12}},
+        "outputs: expected an identifier as a name, got 'a b'",
+    ),
+    "a keyword": ({"outputs": {"class": 12}}, "expected an identifier as a name, got 'class'"),
+    "no dtype": ({"inputs__left": {"shape": [None, 7]}}, "expected shape and dtype of left"),
+    "another dtype": (
+        {"inputs__left__dtype": "float16"},
+        "inputs: expected dtype float or int64, got 'float16' for left",
+    ),
+    "ids for floats": (
+        {"inputs__left__dtype": "int64"},
+        r"layer 2 \(Projection\): previous: expected floats, got int64",
+    ),
+    "a negative size": ({"inputs__left__shape": [None, -7]}, "inputs: expected a shape of 1 to 8"),
+    "a batch of three": ({"inputs__left__shape": [3, 7]}, "inputs: expected a shape of 1 to 8"),
+    "another width": (
+        {"inputs__left__shape": [None, 8]},
+        r"layer 2 \(Projection\): previous: expected 7 features, got \(n, 8\)",
+    ),
+    "an unread layer": (
+        {"layers__10__previous": [8, 4]},
+        r"layer 9 \(Minimum\): expected one that is read, got no reader",
+    ),
+    "a name twice": ({"layers__12__name": "tower"}, "layer 12: name: expected another than 2's"),
+    "a name inside another": (
+        {"layers__12__name": "tower.head"},
+        "layer 12: name: expected none inside that of 2, got tower.head",
+    ),
+    "a path with a slash": ({"layers__12__name": "a/b"}, "name: expected a path, as a.b.c"),
+    "sharing with another layer": (
+        {"layers__12__shares": 2},
+        r"layer 12 \(Projection\): shares: expected no arrays and no name besides",
+    ),
+    "sharing with what has none": (
+        {"layers__3__shares": 0},
+        r"layer 3 \(Projection\): shares: expected an earlier place with arrays, got 0",
+    ),
+    "sharing with what shares": (
+        {"layers__3__shares": 3},
+        r"layer 3 \(Projection\): shares: expected an earlier place with arrays, got 3",
+    ),
+    "sharing as another layer": (
+        {"layers__4": {"layer": "Tanh", "previous": [2], "config": {}, "shares": 2}},
+        r"layer 4 \(Tanh\): shares: expected the layer and the config of place 2, got others",
+    ),
+    "a further key": ({"layers__4__more": 1}, "layer 4: expected layer, previous and config"),
+    "a key too few": ({"outputs": None}, "config: expected inputs, layers and outputs"),
+    "no axis to join on": ({"layers__11__config": {"axis": 0}}, "axis: expected -1 or 1, got 0"),
+    "a pool of rows": (
+        {"layers__4": {"layer": "GlobalMaxPool", "previous": [2], "config": {"keepdims": False}}},
+        r"layer 4 \(GlobalMaxPool\): previous: expected 3 axes, got \(n, 5\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_no_graph_can_be_is_refused(what, tmp_path):
+    changes, message = REFUSED[what]
+    config = changed(SIAMESE, **changes)
+    path = tmp_path / "model"
+    with pytest.raises(ValueError, match=message):
+        model_file.write_model(path, "graph", config, SIAMESE.arrays)
+    assert not path.exists()
+    write_unchecked(path, "graph", config, SIAMESE.arrays)
+    with pytest.raises(model_file.ModelFileError, match=message):
+        model_file.load_model(path)
+
+
+def test_arrays_of_no_place_and_unpools_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"array '13.weight': expected a place in 0..12"):
+        model_file.write_model(
+            tmp_path / "model", "graph", SIAMESE.config, {**SIAMESE.arrays, "13.weight": np.ones(2)}
+        )
+    pool = {"size": [2, 2], "stride": [2, 2], "padding": [[0, 0], [0, 0]]}
+    config = graph(
+        {"x": [None, 3, 8, 8]},
+        ("MaxPool", [0], pool),
+        ("MaxUnpool", [1, 0], pool),
+        output=2,
+    )
+    with pytest.raises(
+        ValueError, match=r"layer 2 \(MaxUnpool\): layer: expected one that a graph"
+    ):
+        model_file.write_model(tmp_path / "model", "graph", config, {})
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (([None, 3, 4, 4], [None, 3, 4, 5]), "expected equal sizes, or 1, got"),
+        (([None, 3, 4, 4], [None, 3]), "expected as many axes of each, got"),
+    ],
+)
+def test_shapes_that_cannot_be_added_are_refused(shapes, message, tmp_path):
+    config = graph(dict(zip("ab", shapes, strict=True)), ("Add", [0, 1], {}), output=2)
+    with pytest.raises(ValueError, match=rf"layer 2 \(Add\): previous: {message}"):
+        model_file.write_model(tmp_path / "model", "graph", config, {})
+
+
+def joined(count):
+    """Each entry joins the one before it with itself."""
+    entries = [("Concatenate", [place, place], {"axis": -1}) for place in range(count)]
+    return graph({"x": [None, 3]}, *entries, output=count)
+
+
+def held(count):
+    """As many values as can be, each of twice the input, all held until they are added."""
+    entries = [("Concatenate", [0, 0], {"axis": -1}), *[("ReLU", [1], {})] * count]
+    added = ("Add", [*range(2, count + 2)], {})
+    return graph({"x": [None, 3]}, *entries, added, output=count + 2)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused", "message"),
+    [
+        (joined(9), joined(40), r"layer 11 \(Concatenate\): expected at most 1024 entries"),
+        (held(500), held(520), "layers: expected at most 1024 entries .* 520 at once"),
+    ],
+)
+def test_little_makes_little(allowed, refused, message, tmp_path):
+    model_file.write_model(tmp_path / "model", "graph", allowed, {})
+    with pytest.raises(ValueError, match=message):
+        model_file.write_model(tmp_path / "model", "graph", refused, {})
