@@ -40,7 +40,9 @@ VOCABULARY = ROOT / "numpy_infer" / "format" / "vocabulary.py"
 # Several processes at once share out the cores: none should use all of them for itself.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
-WORKERS = ("--numprocesses=auto", "--maxprocesses=4")
+# A worker that has done its share takes half of what another still has: otherwise one of them
+# compiles for minutes, a few files being most of the work, while the others have nothing to do.
+WORKERS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
 # Without this, nox would end at once and leave what it runs alone.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
