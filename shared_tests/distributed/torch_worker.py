@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node=N -m shared_tests.distributed.torch_worker FOLDER
 
-leaves FOLDER/RANK.npz. What follows FOLDER makes it misbehave: `mutants` runs the mistakes
-below instead, `fail` ends the last rank with an error while the others wait for it.
+leaves FOLDER/RANK.npz. `fail` after FOLDER ends the last rank with an error while the others wait
+for it.
 """
 
 from __future__ import annotations
@@ -239,18 +239,21 @@ def gloo_threads() -> int:
     return sum("gloo" in name for name in names)
 
 
+def findings() -> dict[str, np.ndarray]:
+    """What this rank finds, in a group of two also of the mistakes above."""
+    found = run(distributed.gather_batch, SPLITS[dist.get_world_size()])
+    for dtype in DTYPES:
+        found[str(dtype)] = gathered(dtype)
+    if dist.get_world_size() == 2:
+        found |= run_mutants() | refusals()
+    return found
+
+
 def main(folder: str, *modes: str) -> None:
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     if "fail" in modes and dist.get_rank() == dist.get_world_size() - 1:
         raise RuntimeError("this rank was told to fail")
-    if "mutants" in modes:
-        found = run_mutants()
-    else:
-        found = run(distributed.gather_batch, SPLITS[dist.get_world_size()])
-        for dtype in DTYPES:
-            found[str(dtype)] = gathered(dtype)
-        if dist.get_world_size() == 2:
-            found |= refusals()
+    found = findings()
     rank, threads = dist.get_rank(), gloo_threads()
     dist.destroy_process_group()
     found["threads"] = np.array([threads, gloo_threads()])

@@ -19,9 +19,10 @@ from shared_tests.conftest import compilable, describe
 
 # Inductor writes C++, which takes seconds: for the last operation of each component, most often its
 # model, and where there is a compiler. The others run their graphs, of values and gradients, as
-# they are. So do trees, which have a graph for each merge: those of two vectors are compiled.
+# they are. So do trees, which have a graph for each merge. Two vectors, which are merged once, are
+# compiled: by the first operation of a tree and by the last, a batch with lengths and brackets.
 COMPILER = "inductor" if shutil.which("g++") else "aot_eager"
-WITH_COMPILER = {definition.operations[-1].name for definition in definitions()} | {"convolutional"}
+LAST = [definition.operations[-1] for definition in definitions()]
 
 CHECK = "looks at the values to check them"
 CELL = "Dynamo leaves torch's GRU to Python"
@@ -68,7 +69,11 @@ def pytest_generate_tests(metafunc):
         if metafunc.function is test_what_breaks_the_graph:
             rows = [row for row in rows if row.label in BREAKS]
         else:
-            rows += [smallest_tree(row) for row in rows if is_tree(row)]
+            rows += [
+                smallest_tree(row)
+                for row, (definition, _) in zip(rows, operations, strict=True)
+                if is_tree(row) and is_first_or_last(row.operation, definition)
+            ]
         metafunc.parametrize("first_cell", rows, ids=map(str, rows))
     elif "wrong_input" in metafunc.fixturenames:
         found = [(*one, wrong_array(one[1])) for one in operations if one[1].bad_inputs]
@@ -80,9 +85,23 @@ def is_tree(cell):
     return BREAKS.get(cell.label) == SEARCH and cell.operation.kind == "model"
 
 
+def is_first_or_last(operation, definition):
+    return any(operation is definition.operations[place] for place in (0, -1))
+
+
+def is_compiled(cell):
+    """Whether Inductor compiles what Dynamo traces."""
+    is_last = any(cell.operation is one for one in LAST) and not is_tree(cell)
+    return is_last or cell.operation.name == "convolutional" or has_two_vectors(cell.case)
+
+
+def has_two_vectors(case):
+    return case.name.endswith("two vectors")
+
+
 def smallest_tree(cell):
     """The case of two vectors, which are merged once."""
-    [case] = [one for one in cell.operation.cases if one.name.endswith("two vectors")]
+    [case] = filter(has_two_vectors, cell.operation.cases)
     return replace(cell, case=case)
 
 
@@ -114,9 +133,8 @@ def compile_with(monkeypatch):
 
 def test_values_and_gradients(first_cell, compile_with):
     wanted = measured(torch_backend.BACKEND, first_cell)
-    with_compiler = first_cell.operation.name in WITH_COMPILER and not is_tree(first_cell)
-    whole = first_cell.label not in BREAKS and "two vectors" not in first_cell.case.name
-    compile_with(backend=COMPILER if with_compiler else "aot_eager", fullgraph=whole)
+    whole = first_cell.label not in BREAKS and not has_two_vectors(first_cell.case)
+    compile_with(backend=COMPILER if is_compiled(first_cell) else "aot_eager", fullgraph=whole)
     got = measured(torch_backend.BACKEND, first_cell)
     whole_in_python = BREAKS.get(first_cell.label) == CELL
     assert counters["stats"]["unique_graphs"] > 0 or whole_in_python

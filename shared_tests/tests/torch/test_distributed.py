@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import torch.distributed as dist
 
 from pytorch_impl.distributed import gather_batch
 from shared_tests.distributed import SPLITS, wrong
-from shared_tests.distributed.torch_worker import DTYPES, LOSSES, MUTANTS, alone
+from shared_tests.distributed.torch_worker import DTYPES, LOSSES, MUTANTS, alone, findings
 
 ROOT = Path(__file__).parents[3]
 WORKER = ("-m", "shared_tests.distributed.torch_worker")
@@ -42,29 +44,36 @@ def torchrun(ranks, *program, cwd=ROOT):
     return process.returncode, output
 
 
-def found(ranks, folder, *modes):
-    """What each of so many ranks found."""
-    code, output = torchrun(ranks, *WORKER, folder, *modes)
-    assert code == 0, output
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(ranks)]
+@cache
+def found(ranks):
+    """What each of so many ranks found; they are started once for all tests."""
+    with TemporaryDirectory() as folder:
+        code, output = torchrun(ranks, *WORKER, folder)
+        assert code == 0, output
+        return [dict(np.load(f"{folder}/{rank}.npz")) for rank in range(ranks)]
 
 
-@pytest.mark.parametrize("size", SPLITS)
-def test_every_rank_has_the_loss_and_gradients_of_one_process(size, tmp_path):
-    ranks = found(size, tmp_path)
-    for loss in LOSSES:
-        wanted = alone(loss)
-        for split in SPLITS[size]:
-            assert wrong(ranks, wanted, split, loss) == {}, f"{loss}, {split}"
-    # Rows come in the order of the ranks, and keep their dtype.
-    rows = [[rank] for rank in range(size) for _ in range(2 + rank)]
+@pytest.mark.parametrize("size", [2, 4])
+def test_every_rank_has_the_loss_and_gradients_of_one_process(size):
+    ranks = found(size)
+    check(ranks)
     for rank in ranks:
-        for dtype in DTYPES:
-            np.testing.assert_array_equal(rank[str(dtype)], rows)
         # What outlived the group could abort the interpreter's end.
         assert (rank["threads"] > 0).tolist() == [True, False]
         if size == 2:
             assert {name: str(rank[name]) for name in REFUSALS} == REFUSALS
+
+
+def check(ranks):
+    for loss in LOSSES:
+        wanted = alone(loss)
+        for split in SPLITS[len(ranks)]:
+            assert wrong(ranks, wanted, split, loss) == {}, f"{loss}, {split}"
+    # Rows come in the order of the ranks, and keep their dtype.
+    rows = [[rank] for rank in range(len(ranks)) for _ in range(2 + rank)]
+    for rank in ranks:
+        for dtype in DTYPES:
+            np.testing.assert_array_equal(rank[str(dtype)], rows)
 
 
 REFUSALS = {
@@ -87,8 +96,8 @@ def test_there_is_something_to_find(loss):
         assert quantity != "loss" or array > 0.01
 
 
-def test_mistakes_are_caught(tmp_path):
-    ranks = found(2, tmp_path, "mutants")
+def test_mistakes_are_caught():
+    ranks = found(2)
     for mistake in MUTANTS:
         caught = [loss for loss in LOSSES if wrong(ranks, alone(loss), mistake, loss)]
         # The losses are the same for rows in any order; only the numbers of the triplets tell.
@@ -113,6 +122,11 @@ def group_of_one(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_a_group_of_one_has_the_loss_and_gradients_of_no_group():
+    check([findings()])
 
 
 @pytest.mark.usefixtures("group_of_one")
