@@ -253,6 +253,23 @@ def tests_pages(session: nox.Session) -> None:
     pytest(session, "pages", "shared_tests/tests/pages", **ONE_THREAD)
 
 
+@nox.session(name="tests-book")
+def tests_book(session: nox.Session) -> None:
+    """The book in a real browser, with what one component's report measured in one framework."""
+    made = pythons(session, "project", "docs", "torch", "numpy")
+    folder = ENVIRONMENTS / "tests-book"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    command = [made["project"], "-m", "fourfold.report", PROJECT, "--component=top_k_gating"]
+    command += [f"--theano-cache={THEANO_CACHE}", "--backend=torch", "--backend=numpy"]
+    command += [f"--python={name}={made[name]}" for name in ("torch", "numpy")]
+    with session.chdir(folder):  # where the report is written
+        session.run(*command, env={"PYTHONPATH": str(ROOT)})
+    parity, only = folder / "parity.json", "--component=top_k_gating"
+    build_book(session, made, parity, folder, folder / "site", only)
+    pytest(session, "pages", "shared_tests/tests/book", BOOK=str(folder / "site"), **ONE_THREAD)
+
+
 @nox.session(name="tests-examples")
 def tests_examples(session: nox.Session) -> None:
     """The programs of examples/: each learns in every framework, and serves with NumPy."""
@@ -388,6 +405,44 @@ def parity(session: nox.Session) -> None:
     command += [cache, *interpreters, *session.posargs]
     # It ends its backends when it is interrupted, which takes longer than nox waits otherwise.
     session.run(*command, interrupt_timeout=3.0, terminate_timeout=10.0)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the book in site/: pages with the sources, the guides and what was measured.
+
+    Of the parity report it takes parity.json as it is, and runs the report where there is none.
+    """
+    made = pythons(session, "project", "docs", *BACKENDS)
+    parity = ROOT / "parity.json"
+    if not parity.exists():
+        command = [made["project"], "-m", "fourfold.report", PROJECT]
+        command += [f"--theano-cache={THEANO_CACHE}"]
+        command += [f"--python={name}={made[name]}" for name in BACKENDS]
+        session.run(*command, interrupt_timeout=3.0, terminate_timeout=10.0)
+    build_book(session, made, parity, ENVIRONMENTS / "book", ROOT / "site")
+
+
+def build_book(
+    session: nox.Session, made: dict[str, str], parity: Path, folder: Path, site: Path, *only: str
+) -> None:
+    """Measure what the mutants do in each backend that is made, write the pages, build them.
+
+    folder: for what stands between. only: the one component whose mutants are measured.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    effects = [*("-m", "shared_tests.support.mutant_effects"), f"--output={folder}", *only]
+    commands = {
+        name: [made[name], *effects, f"--backend={name}"] for name in BACKENDS if name in made
+    }
+    env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": theano_python("book")}
+    show(session, side_by_side(session, commands, env))
+    pages = [f"--parity={parity}", f"--effects={folder}", f"--output={folder / 'pages'}"]
+    session.run(made["docs"], "-m", "docs.generator", *pages)
+    options = ("-q", "-W", "--keep-going", "--fresh-env", "--jobs=auto", "-b", "html")
+    with pulse(session):
+        session.run(made["docs"], "-m", "sphinx", *options, str(folder / "pages"), str(site))
+    session.log(f"open {site / 'index.html'}")
 
 
 @nox.session(default=False)

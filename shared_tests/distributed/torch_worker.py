@@ -36,7 +36,7 @@ from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
 from pytorch_impl.triplet_mining import Triplets, batch_hard_triplets, semi_hard_triplets
 from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
-from shared_tests.tests.all.test_mutants import mutated
+from shared_tests.support.mutants import mutated
 
 Gather = Callable[..., tuple[Tensor, ...]]
 # A loss from (encoder, pixels, labels, gather), with what else is to be compared.

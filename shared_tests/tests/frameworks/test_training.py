@@ -12,7 +12,7 @@ from fourfold.report.trained import worst_error
 from fourfold.training import TrainingRun
 from shared_tests.golden.trainings import DTYPE, golden_runs, outcome
 from shared_tests.repository import PACKAGES
-from shared_tests.tests.all.test_mutants import mutated
+from shared_tests.support.mutants import mutated
 from shared_tests.trainings import STATES, STEPS, faint
 
 RUNS = golden_runs()

@@ -1,0 +1,1 @@
+"""The guides, what is written about each component, and the generator of the book."""

@@ -1,0 +1,146 @@
+"""The pages of the book, made of the repository's files and of what was measured."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from docs.generator import examples
+from docs.generator.links import linked, source_page
+from docs.generator.sources import PACKAGES, ROOT, TITLES, beside, implementations
+from docs.generator.traps import Trap, traps
+from docs.generator.verdict import BACKENDS, agrees, verdict
+from fourfold.definition import Definition
+from fourfold.project import definitions
+
+import shared_tests  # noqa: F401, isort: skip  it registers the definitions
+
+DOCS = ROOT / "docs"
+HERE = Path(__file__).parent
+COUNTS = {1: "One", 2: "Two", 3: "Three", 4: "Four"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What pages may say of numbers. effects: {backend: {component: {mutant: its effect}}}."""
+
+    parity: Mapping[str, Any]
+    effects: Mapping[str, Any]
+
+
+@dataclass
+class Book:
+    """All pages. `write` gives each a file below a folder that Sphinx then builds."""
+
+    measured: Measured
+    pages: dict[str, str] = field(default_factory=dict)  # {path below the folder: text}
+
+    def write(self, folder: Path) -> int:
+        """Write all pages, and what Sphinx needs beside them. Returns how many pages."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            undefined=jinja2.StrictUndefined,
+            keep_trailing_newline=True,
+        )
+        environment.filters |= {"number": number, "indent_all": _indent_all}
+        environment.globals |= {"titles": TITLES, "counts": COUNTS}
+        self._templates = environment
+        found = [one for one in definitions() if implementations(one.component)]
+        every = traps(DOCS / "porting.md")
+        for definition in found:
+            self._add_component(definition, every)
+        self._add_traps(every)
+        guides = [path.stem for path in sorted(DOCS.glob("*.md"))]
+        self._add_guides(guides)
+        self.pages["index.md"] = self._render(
+            "index.md.jinja",
+            components=[one.component for one in found],
+            guides=guides,
+            count=len(self.measured.parity["rows"]),
+            ok=self.measured.parity["ok"],
+        )
+        shutil.copytree(HERE / "site", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for path, text in self.pages.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        return len(self.pages)
+
+    def _add_component(self, definition: Definition, every: list[Trap]) -> None:
+        name, parity = definition.component, self.measured.parity
+        found = implementations(name)
+        own = {one.path for one in found} | {path for one in found for path in one.parts}
+        prose = self._linked(_prose(name, found[0].source), "docs/components")
+        self.pages[f"components/{name}.md"] = self._render(
+            "component.md.jinja",
+            name=name,
+            prose=prose,
+            lines=verdict(parity, name),
+            agrees=agrees(parity, name),
+            backends=[backend for backend in BACKENDS if (ROOT / PACKAGES[backend]).exists()],
+            made=parity["made"],
+            modes=parity["modes"],
+            found=found,
+            mutants=definition.mutants,
+            backend_of={package: backend for backend, package in PACKAGES.items()},
+            effects=self.measured.effects,
+            traps=[one for one in every if any(path in one.note for path in own)],
+        )
+        self.pages[f"beside/{name}.md"] = self._render(
+            "beside.md.jinja", name=name, title=_title(prose), found=found, rows=beside(found)
+        )
+
+    def _add_traps(self, every: list[Trap]) -> None:
+        for trap in every:
+            note = self._linked(re.sub(r"\n  ", "\n", trap.note), "docs")
+            page = self._render("trap.md.jinja", trap=trap, note=note)
+            self.pages[f"traps/{trap.name}.md"] = page
+        self.pages["traps/index.md"] = self._render("traps.md.jinja", traps=every)
+
+    def _add_guides(self, guides: list[str]) -> None:
+        for name in guides:
+            text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+            self.pages[f"guides/{name}.md"] = self._linked(text, "docs")
+
+    def _render(self, template: str, **given: Any) -> str:
+        return self._templates.get_template(template).render(**given)
+
+    def _linked(self, text: str, folder: str) -> str:
+        """The text with links that lead to pages; the files it links to become pages."""
+        pages = {f"docs/{path.name}": f"guides/{path.name}" for path in DOCS.glob("*.md")}
+        pages |= {
+            f"docs/components/{one.component}.md": f"components/{one.component}.md"
+            for one in definitions()
+        }
+        text, files = linked(text, folder, pages)
+        self.pages |= {f"source/{path}.md": source_page(path) for path in files}
+        return text
+
+
+def _prose(component: str, source: str) -> str:
+    """What is written about a component, its code run; else what its file says of itself."""
+    path = DOCS / "components" / f"{component}.md"
+    if path.exists():
+        return examples.run(path.read_text(encoding="utf-8"), str(path))
+    first, *rest = (ast.get_docstring(ast.parse(source)) or "").splitlines()
+    title = component.replace("_", " ").capitalize()
+    return "\n".join([f"# {title}", "", first, *rest])
+
+
+def _title(prose: str) -> str:
+    return next(line for line in prose.splitlines() if line.startswith("# ")).removeprefix("# ")
+
+
+def number(value: Any) -> str:
+    """A number to read; words, such as inf, as they are."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _indent_all(text: str, prefix: str) -> str:
+    return "\n".join(prefix + line for line in text.splitlines()) or prefix.rstrip()

@@ -1,0 +1,183 @@
+"""The book as Chromium shows it: every page, tabs, search, dark, phone, and axe's rules."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+SITE = Path(os.environ["BOOK"])
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
+TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
+PAGES = ("index.html", COMPONENT, "components/triplet_loss.html", BESIDE, TRAP, GUIDE)
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The site as a server gives it: search needs one."""
+    handler = functools.partial(Quiet, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Nothing: what was asked for is no news."""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    assert path, "expected Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shown(chromium, address, request):
+    """A function that shows a page: (name, size, color scheme) -> the browser's page."""
+
+    def show(name, size=DESKTOP, scheme="light"):
+        context = chromium.new_context(viewport=size, color_scheme=scheme)
+        request.addfinalizer(context.close)
+        page = context.new_page()
+        page.wrong = []
+        page.on("console", lambda one: page.wrong.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda one: page.wrong.append(str(one)))
+        page.on(
+            "response",
+            lambda one: page.wrong.append(f"{one.status}: {one.url}") if one.status > 399 else None,
+        )
+        page.on(
+            "request",
+            lambda one: (
+                None if one.url.startswith((address, "data:")) else page.wrong.append(one.url)
+            ),
+        )
+        page.goto(address + name)
+        return page
+
+    return show
+
+
+def test_every_page_loads_without_an_error_or_a_request_to_others(shown, address):
+    names = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html"))
+    assert len(names) > 150
+    page = shown("index.html")
+    for name in names:
+        page.goto(address + name)
+        assert page.wrong == [], name
+        assert page.locator("h1").count() or name == "search.html", name
+
+
+def test_no_page_is_heavy():
+    sizes = {path.name: path.stat().st_size for path in SITE.rglob("*.html")}
+    assert {name: size for name, size in sizes.items() if size > 500_000} == {}
+
+
+def test_every_component_has_its_sections(shown):
+    page = shown(COMPONENT)
+    text = page.locator("article").inner_text()
+    for heading in ("Do they agree?", "Four implementations", "Mistakes that the tests catch"):
+        assert heading in text
+    assert "PyTorch eager" in text
+    assert "not measured in this build" in page.locator("article").text_content()  # of TensorFlow
+    other = shown("components/triplet_loss.html").locator("article").inner_text()
+    assert "Not measured in the report" in other
+
+
+def test_a_formula_is_typeset_and_an_example_was_run(shown):
+    page = shown("components/triplet_loss.html")
+    assert page.locator("math[display=block]").bounding_box()["height"] > 15
+    assert "\n0.3\n" in page.locator("article").inner_text().replace("\xa0", " ") + "\n"
+
+
+def test_tabs_stay_on_the_chosen_framework(shown, address):
+    page = shown(COMPONENT)
+    label = page.locator("label", has_text="Theano").first
+    label.click()
+    checked = """[...document.querySelectorAll(".sd-tab-set")]
+        .filter(set => [...set.children].some(one => one.innerText === "Theano"))
+        .map(set => set.querySelector(":scope > input:checked + label").innerText)"""
+    found = page.evaluate(checked)
+    assert len(found) > 5
+    assert set(found) == {"Theano"}
+    page.goto(address + "components/triplet_loss.html")
+    assert set(page.evaluate(checked)) == {"Theano"}
+
+
+def test_two_stand_beside_each_other_as_chosen(shown, address):
+    page = shown(BESIDE)
+    row = page.locator(".beside").first
+
+    def visible():
+        panels = row.locator("> div:not([hidden])")
+        boxes = sorted(
+            (panel.bounding_box()["x"], panel.get_attribute("class")) for panel in panels.all()
+        )
+        return [name.split()[0] for _, name in boxes]
+
+    assert visible() == ["torch", "tf2"]
+    first, second = row.locator("> .torch").bounding_box(), row.locator("> .tf2").bounding_box()
+    assert first["y"] == second["y"]
+    page.locator(".choice select").nth(0).select_option("numpy")
+    page.locator(".choice select").nth(1).select_option("theano")
+    assert visible() == ["numpy", "theano"]
+    page.reload()
+    assert visible() == ["numpy", "theano"]
+
+
+def test_search_finds_a_word(shown):
+    page = shown("search.html?q=hinge")
+    page.locator("#search-results li a").first.wait_for()
+    page.locator("#search-results a", has_text="Triplet loss").first.wait_for()
+    page.locator("#search-results a", has_text="hinge-at-zero").first.wait_for()
+
+
+def test_the_answer_to_a_mistake_is_folded(shown):
+    page = shown(COMPONENT)
+    answer = page.locator("details:has(> summary:has-text('Answer'))").first
+    assert answer.get_attribute("open") is None
+    answer.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert "sees it" in answer.inner_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_phone_does_not_scroll_sideways(shown, name):
+    page = shown(name, PHONE)
+    widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    assert page.evaluate(widths) == [390, 390]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(shown, name, scheme):
+    found = Axe().run(shown(name, DESKTOP, scheme)).response["violations"]
+    assert [
+        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in SERIOUS
+    ] == []
+
+
+def test_the_system_chooses_dark_or_light(shown):
+    def background(scheme):
+        page = shown("index.html", DESKTOP, scheme)
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g)")
+        return sum(map(float, color[:3])) / 765
+
+    assert background("light") > 0.9
+    assert background("dark") < 0.2

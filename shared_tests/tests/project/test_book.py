@@ -1,0 +1,90 @@
+"""What the generator of the book makes of a small text, of rows that were measured, of a guide."""
+
+import re
+
+import pytest
+
+from docs.generator.examples import run
+from docs.generator.links import linked, source_page
+from docs.generator.sources import ROOT, beside, implementations
+from docs.generator.traps import traps
+from docs.generator.verdict import agrees, verdict
+
+
+def row(component="x", quantity="value:output", error=1e-13, ok=True, **others):
+    pair = {"a": "reference", "b": "torch", "dtype": "float64", "case": "f: one"}
+    given = {"component": component, "quantity": quantity, "error": error, "ok": ok}
+    return pair | given | {"tolerance": 1e-12} | others
+
+
+def test_a_cell_is_the_comparison_that_came_closest_to_its_tolerance():
+    rows = [
+        row(error=5e-13, tolerance=1e-12, case="f: near"),
+        row(error=1e-9, tolerance=1e-6, case="f: far"),
+        row(error=9e-13, a="torch", b="tf2", case="f: nearest of both"),
+        row(component="y", error=1.0),
+        row(quantity="gradient:x", dtype="float32"),
+    ]
+    first, second = verdict({"rows": rows}, "x")
+    assert (first.kind, first.dtype) == ("values", "float64")
+    assert first.cells["torch"] == (9e-13, 1e-12, 3, "f: nearest of both")
+    assert first.cells["tf2"].compared == 1
+    assert "theano" not in first.cells
+    assert (second.kind, second.dtype) == ("gradients", "float32")
+
+
+def test_what_is_missing_or_was_not_measured_does_not_agree():
+    good = {"rows": [row()], "missing": []}
+    assert agrees(good, "x")
+    assert not agrees(good, "y")
+    assert not agrees({"rows": [row(), row(ok=False)], "missing": []}, "x")
+    assert not agrees({"rows": [row()], "missing": [{"component": "x"}]}, "x")
+
+
+def test_links_lead_to_pages_and_code_is_left_alone():
+    text = (
+        "[a](model_files.md#layers) [b](../numpy_infer/text.py) [c](https://example.org) "
+        "[d](#here) `net[-1](x)`\n```\nnet[-1](x)\n```\n"
+    )
+    done, files = linked(text, "docs", {"docs/model_files.md": "guides/model_files.md"})
+    assert done == (
+        "[a](../guides/model_files.md#layers) [b](../source/numpy_infer/text.py.md) "
+        "[c](https://example.org) [d](#here) `net[-1](x)`\n```\nnet[-1](x)\n```\n"
+    )
+    assert files == {"numpy_infer/text.py"}
+    assert "def tokenize_title" in source_page("numpy_infer/text.py")
+    with pytest.raises(ValueError, match="expected a file of the repository, got nowhere"):
+        linked("[a](nowhere.md)", "docs", {})
+
+
+def test_every_trap_of_the_guide_has_a_page_with_all_it_says():
+    found = traps(ROOT / "docs" / "porting.md")
+    text = (ROOT / "docs" / "porting.md").read_text()
+    assert [one.name for one in found] == re.findall(r'<a id="([\w-]+)"', text)
+    assert all(one.title and one.remedy and one.note for one in found)
+    assert all(len(one.frameworks) == 4 for one in found)
+    tie = next(one for one in found if one.name == "maximum-tie")
+    assert tie.frameworks["PyTorch"] == "half to each"
+    assert tie.place == "gradients-at-ties-at-zero-and-at-nan"
+
+
+def test_blocks_of_a_page_are_one_program_and_show_what_they_print():
+    page = "a\n```python run\nx = 20\n```\nb\n```python run\nprint(x + 1)\n```\n```python\nx\n```\n"
+    done = run(page, "page")
+    assert done == (
+        "a\n```python\nx = 20\n```\nb\n```python\nprint(x + 1)\n```\n```text\n21\n```\n"
+        "```python\nx\n```\n"
+    )
+    with pytest.raises(ZeroDivisionError):
+        run("```python run\n1 / 0\n```\n", "page")
+
+
+def test_twins_stand_beside_each_other_with_what_makes_them_fast():
+    found = implementations("triplet_mining")
+    assert [one.backend for one in found] == ["torch", "tf2", "theano"]
+    assert "pytorch_impl/fast/triplet_mining.py" in found[0].parts
+    assert all("support/mined_losses.py" in "".join(one.parts) for one in found)
+    assert not any("checks.py" in path for one in found for path in one.parts)  # serves them all
+    rows = beside(found)
+    assert set(rows["batch_hard_triplets"]) == {"torch", "tf2", "theano"}
+    assert rows["batch_hard_triplets"]["torch"].startswith("@")
