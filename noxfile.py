@@ -131,11 +131,9 @@ def theano_python(cache: str) -> str:
 
     cache: the folder of what it keeps, of its own for what runs beside another session.
     """
-    # Rewriting a graph, but for merging equal nodes, takes longer than running it a few times; a
-    # function compiled by itself inside of it, longer still. Noting for every node which line made
-    # it takes a sixth of the time.
-    rewrites = "optimizer=merge,optimizer_including=inline_ofg_expansion"
-    flags = f"cxx=,{rewrites},traceback__limit=0"
+    # Rewriting a graph, but for merging equal nodes, takes longer than running it a few times.
+    # Noting for every node which line made it takes a sixth of the time.
+    flags = "cxx=,optimizer=merge,traceback__limit=0"
     return f"{flags},base_compiledir={THEANO_CACHE / cache}"
 
 
@@ -187,6 +185,8 @@ def tests(backend: str) -> None:
         # parity report have both.
         flags = theano_python("tests")
         selected = ("shared_tests", f"--backend={backend}", *WORKERS)
+        if backend == "theano":  # whose cases share compiled graphs
+            selected += ("--dist=loadgroup",)
         pytest(session, backend, *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
     run.__doc__ = f"All tests of the {backend} backend."

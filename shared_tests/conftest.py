@@ -106,8 +106,17 @@ def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --component, only the tests that are about the component are run."""
+    """With --component, only the tests that are about the component are run.
+
+    With --dist=loadgroup one process runs a component's cases and mutants, which share graphs.
+    """
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        for value in given:
+            if isinstance(value, Cell | Definition):
+                item.add_marker(pytest.mark.xdist_group(value.component))
     component = config.getoption("--component")
     if not component:
         return
@@ -147,8 +156,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         rows = [
             (name, cell)
             for name in frameworks(config)
-            for cell in cells(name, component)
-            if cell.case.weights is not None
+            for cell in distinct_models(cells(name, component))
         ]
     elif "first_model_cell" in names:
         arguments = ("framework_name", "first_model_cell")
@@ -202,6 +210,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def first_of_each(chosen: list[Cell]) -> list[Cell]:
     """The first cell of each component."""
     return list({cell.component: cell for cell in reversed(chosen)}.values())
+
+
+def distinct_models(chosen: list[Cell]) -> list[Cell]:
+    """The first cell of each operation with other options, weights or dtype: inputs aside."""
+    models = [cell for cell in reversed(chosen) if cell.case.weights is not None]
+    return list({model_of(cell): cell for cell in models}.values())
+
+
+def model_of(cell: Cell) -> tuple[Any, ...]:
+    """What tells a cell's model from others."""
+    weights = cell.case.cast(cell.dtype).weights or {}
+    arrays = tuple((name, one.shape, one.tobytes()) for name, one in weights.items())
+    return cell.component, cell.operation.name, repr(cell.case.options), cell.dtype, arrays
 
 
 def first_models(chosen: list[Cell]) -> list[Cell]:

@@ -97,17 +97,24 @@ def soft_nearest_neighbor_loss(
         return losses if reduction == "none" else T.sum(losses)
     labels = checks.check_labels("labels", labels, embeddings.shape[0])
 
+    if fast.applies(embeddings, distance):  # where all D are small against T, else plain
+        losses = fast.losses(embeddings, labels, temperature, block_size, _plain_losses)
+    else:
+        losses = _plain_losses(embeddings, labels, temperature, block_size, distance)
+    return _reduce(losses, labels, reduction)
+
+
+def _plain_losses(
+    embeddings: TensorVariable,
+    labels: TensorVariable,
+    temperature: TensorVariable,
+    block_size: int | None,
+    distance: str = "sqeuclidean",
+) -> TensorVariable:
     def anchor_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
         return _anchor_losses(rows, *tensors, distance=distance)
 
-    def plain_losses(*tensors: TensorVariable) -> TensorVariable:
-        return by_blocks(anchor_losses, block_size, *tensors)
-
-    if fast.applies(embeddings, distance):  # where all D are small against T, else plain
-        losses = fast.losses(embeddings, labels, temperature, block_size, plain_losses)
-    else:
-        losses = plain_losses(embeddings, labels, temperature)
-    return _reduce(losses, labels, reduction)
+    return by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
 
 
 def _anchor_losses(

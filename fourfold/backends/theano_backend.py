@@ -15,7 +15,7 @@ import scipy.sparse
 import theano
 import theano.sparse
 import theano.tensor as T
-from theano.graph.basic import Variable
+from theano.graph.basic import Variable, equal_computations, io_toposort
 
 from fourfold.backends import FileRun, Run, call_by_kind, check_cpu, versions
 from fourfold.definition import Case, SparseInput
@@ -27,6 +27,10 @@ PYTHON = theano.Mode("py", "fast_compile")
 ONCE = theano.Mode("py", "merge")  # of a graph that is called once, rewriting takes longer too
 # A graph is thousands of objects that stay: looking for garbage less often saves a tenth.
 gc.set_threshold(50_000, 20, 20)
+
+# What was compiled of graphs without weights, by their operations: (inputs, outputs, function).
+Compiled = tuple[list[Variable], list[Variable], Any]
+COMPILED: dict[Any, list[Compiled]] = {}
 
 
 class TheanoBackend:
@@ -119,14 +123,29 @@ def compile_graph(
     if differentiate:
         sources = {key: one for key, one in symbols.items() if is_dense_float(one)}
         sources |= {} if model is None else parameters(model)
-    total = sum(weighted(one) for one in outputs.values() if one.dtype in T.float_dtypes)
-    gradients = (
-        T.grad(total, list(sources.values()), disconnected_inputs="ignore") if sources else []
-    )
-    function = theano.function(
-        list(symbols.values()), [*outputs.values(), *gradients], on_unused_input="ignore"
-    )
-    return function, model, list(outputs), list(sources)
+    graph = list(symbols.values()), list(outputs.values())
+    wanted = list(sources.values())
+    compile_it = compiled_once if model is None else with_gradients
+    return compile_it(*graph, wanted), model, list(outputs), list(sources)
+
+
+def compiled_once(inputs: list[Variable], outputs: list[Variable], sources: list[Variable]) -> Any:
+    """The function of a graph; of equal graphs, such as a loss and its layer, there is one."""
+    operations = tuple(hash(node.op) for node in io_toposort(inputs, outputs))
+    known = COMPILED.setdefault((len(inputs), len(outputs), len(sources), operations), [])
+    for other_inputs, other_outputs, function in known:
+        if equal_computations(outputs, other_outputs, inputs, other_inputs):
+            return function
+    function = with_gradients(inputs, outputs, sources)
+    known.append((inputs, outputs, function))
+    return function
+
+
+def with_gradients(inputs: list[Variable], outputs: list[Variable], sources: list[Variable]) -> Any:
+    """The function of the outputs and of their gradients by the sources."""
+    total = sum(weighted(one) for one in outputs if one.dtype in T.float_dtypes)
+    gradients = T.grad(total, sources, disconnected_inputs="ignore") if sources else []
+    return theano.function(inputs, [*outputs, *gradients], on_unused_input="ignore")
 
 
 def last(model: Any) -> Any:

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import theano.tensor as T
 from theano.compile.builders import OpFromGraph
 from theano.gradient import DisconnectedType, disconnected_grad
 from theano.graph.basic import Variable
+from theano.graph.type import Type
 from theano.ifelse import ifelse
 from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
@@ -40,8 +41,22 @@ def losses(
 ) -> TensorVariable:
     """The loss of each anchor by squared distances, (n,), where `applies` is true.
 
-    plain_losses: the same function of (embeddings, labels, temperature), of any points.
+    plain_losses: the same function of (embeddings, labels, temperature, block_size), of any points.
     """
+    # The gradient of an OpFromGraph is one too, and has a gradient only if all inputs are floating:
+    # the classes are numbered from 0, in float64, which holds these numbers exactly.
+    _, classes = Unique(return_inverse=True)(labels)
+    classes = disconnected_grad(T.cast(classes, "float64"))
+    arguments = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(classes, 0), temperature]
+    types = tuple(one.type for one in arguments)
+    return _operation(types, block_size, plain_losses)(*arguments)
+
+
+@cache
+def _operation(
+    types: tuple[Type, ...], block_size: int | None, plain_losses: Callable[..., TensorVariable]
+) -> _Composed:
+    """The losses as one operation: it and its gradients are made once, and equal nodes merge."""
 
     def both(
         x: TensorVariable, labels: TensorVariable, temperature: TensorVariable
@@ -55,7 +70,7 @@ def losses(
         centered = T.switch(is_near, centered, T.zeros_like(x))[: T.switch(is_near, n, 1)]
         near = _NearLosses(centered, labels[: centered.shape[0]], temperature, block_size)
         x = x[: T.switch(is_near, 1, n)]
-        plain = plain_losses(x, labels[: x.shape[0]], temperature)
+        plain = plain_losses(x, labels[: x.shape[0]], temperature, block_size)
         return is_near, near, plain, [x, temperature]
 
     def values(*inputs: TensorVariable) -> TensorVariable:
@@ -72,13 +87,8 @@ def losses(
         grad_x, grad_t = map(partial(ifelse, is_near), of_near, of_plain)
         return [grad_x, DisconnectedType()(), grad_t]
 
-    # The gradient of an OpFromGraph is one too, and has a gradient only if all inputs are floating:
-    # the classes are numbered from 0, in float64, which holds these numbers exactly.
-    _, classes = Unique(return_inverse=True)(labels)
-    classes = disconnected_grad(T.cast(classes, "float64"))
-    arguments = [T.unbroadcast(embeddings, 0, 1), T.unbroadcast(classes, 0), temperature]
-    inputs = [one.type() for one in arguments]
-    return _Composed(inputs, [values(*inputs)], inline=True, lop_overrides=gradients)(*arguments)
+    inputs = [one() for one in types]
+    return _Composed(inputs, [values(*inputs)], inline=True, lop_overrides=gradients)
 
 
 class _Composed(OpFromGraph):

@@ -15,6 +15,7 @@ import theano
 import theano.sparse
 import theano.tensor as T
 
+from fourfold.backends.theano_backend import compiled_once
 from fourfold.project import definitions
 from shared_tests.backends.theano_tools import TOOLS
 from shared_tests.components import conv_autoencoder
@@ -31,7 +32,7 @@ from theano_impl.sequence_encoder import SequenceEncoder
 from theano_impl.sparse_projection import SparseProjection
 from theano_impl.support import bracketing, greedy_tree
 from theano_impl.title_encoder import TitleEncoder, bag_of_titles, leave_one_out_loss
-from theano_impl.triplet_loss import triplet_loss
+from theano_impl.triplet_loss import TripletLoss, triplet_loss
 
 FUNCTIONS = {
     operation.name: (definition.component, operation)
@@ -232,3 +233,19 @@ def test_the_size_that_ties_depend_on_is_the_longest_length():
         np.array([[3.0, -4.0], [1.0, -5.0], [np.inf, 1.0], [np.nan, 9.0]])
     )
     assert float(greedy_tree.largest_length(vectors).eval()) == pytest.approx(26**0.5)
+
+
+def test_equal_graphs_are_compiled_once():
+    """Those of a loss and of its layer are equal; another constant or order of inputs is not."""
+
+    def compiled(make, margin, order=(0, 1, 2)):
+        inputs = [T.dmatrix() for _ in order]
+        output = make(*(inputs[place] for place in order), margin=margin)
+        return compiled_once(inputs, [getattr(output, "output", output)], inputs)
+
+    of_loss = compiled(triplet_loss, 0.3)
+    assert compiled(TripletLoss, 0.3) is of_loss
+    others = [compiled(TripletLoss, 0.5), compiled(triplet_loss, 0.3, order=(0, 2, 1))]
+    arrays = [normal(5, 3, seed=seed) for seed in range(3)]
+    values = [function(*arrays)[0] for function in (of_loss, *others)]
+    assert len(set(map(float, values))) == 3

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import theano
 import theano.tensor as T
+from theano.compile.builders import OpFromGraph
+from theano.graph.basic import io_toposort
 
 from shared_tests.fixtures import normal
 from theano_impl import soft_nearest_neighbor_loss as component
@@ -37,3 +39,17 @@ def test_a_variable_temperature_is_positive(temperature):
     assert loss(1.0) > 0
     with pytest.raises(AssertionError, match="temperature: expected a number above 0"):
         loss(temperature)
+
+
+def test_the_fast_way_is_one_operation_for_all_losses_like_it():
+    """Its gradients are made once then, too."""
+
+    def operations(block_size):
+        x = T.dmatrix()
+        loss = soft_nearest_neighbor_loss(x, LABELS, block_size=block_size)
+        ops = [node.op for node in io_toposort([x], [loss])]
+        return {op for op in ops if isinstance(op, OpFromGraph)}
+
+    (one,) = operations(None)
+    assert operations(None) == {one}
+    assert operations(3) == operations(3) != {one}
