@@ -240,7 +240,7 @@ def show(session: nox.Session, results: dict[str, tuple[int, str]]) -> None:
 def tests_theano_c(session: nox.Session) -> None:
     """Theano's C mode: the first case of every component (the report runs all), and the traps."""
     files = ("shared_tests/tests/all/test_agreement.py", "shared_tests/tests/theano/test_traps.py")
-    # What g++ improves would take it a third of its time here; the report has its usual flags.
+    # What g++ improves would take it a quarter of its time here; the report has its usual flags.
     flags = f"gcc__cxxflags=-O0,base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
     pytest(session, "theano", *selected, THEANO_FLAGS=flags, **ONE_THREAD)

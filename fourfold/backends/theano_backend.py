@@ -21,10 +21,9 @@ from fourfold.backends import FileRun, Run, call_by_kind, check_cpu, versions
 from fourfold.definition import Case, SparseInput
 from fourfold.project import model_name, package_module, registered, tools
 
-# What C code computes, the cases compare; a graph that is called once or briefly takes too long
-# to compile.
-PYTHON = theano.Mode("py", "fast_compile")
-ONCE = theano.Mode("py", "merge")  # of a graph that is called once, rewriting takes longer too
+# What C code computes, the cases compare; a graph that is called once or a hundred times takes too
+# long to compile, and rewriting it takes longer than it saves.
+PYTHON = theano.Mode("py", "merge")
 # A graph is thousands of objects that stay: looking for garbage less often saves a tenth.
 gc.set_threshold(50_000, 20, 20)
 
@@ -79,7 +78,7 @@ class TheanoBackend:
         model = interchange.load_model(path, inputs=list(symbols.values()))
         outputs = named(last(model).output)
         given = list(symbols.values())
-        function = theano.function(given, list(outputs.values()), mode=ONCE)
+        function = theano.function(given, list(outputs.values()), mode=PYTHON)
         found = function(*map(to_native, case.inputs.values()))
         return dict(zip(outputs, found, strict=True)), interchange.to_arrays(model)
 

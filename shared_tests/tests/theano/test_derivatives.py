@@ -20,6 +20,7 @@ import theano.tensor as T
 from theano.graph.basic import Variable
 
 from fourfold.backends.theano_backend import (
+    PYTHON,
     build_graph,
     is_array,
     is_dense_float,
@@ -36,8 +37,6 @@ from theano_impl.fast.soft_nearest_neighbor_loss import NEAR
 from theano_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
 STEP, BOUND = 1e-5, 1e-6
-# Rewriting a graph, but for merging equal nodes, takes longer than running it three times.
-MODE = theano.Mode("py", "merge")
 
 
 def smooth_cells() -> list[Cell]:
@@ -94,7 +93,7 @@ class Problem:
             list(symbols.values()),
             [joined(first), joined(gradients(along, sources))],
             on_unused_input="ignore",
-            mode=MODE,
+            mode=PYTHON,
         )
 
     def derivatives(self, step: float) -> list[np.ndarray]:
@@ -143,7 +142,7 @@ def test_both_ways_of_soft_nearest_neighbors(block_size):
     loss = soft_nearest_neighbor_loss(x, labels, temperature=t, block_size=block_size)
     first = T.grad(loss, [x, t])
     along = T.sum(first[0] * v) + first[1] * w
-    derivatives = theano.function([x, t], [*first, *T.grad(along, [x, t])], mode=MODE)
+    derivatives = theano.function([x, t], [*first, *T.grad(along, [x, t])], mode=PYTHON)
     for reach in (NEAR / 2, 2 * NEAR):
         start = points * np.sqrt(reach / (points**2).sum(axis=1).max())
         above, below = (derivatives(start + step * v, 1 + step * w)[:2] for step in (STEP, -STEP))
@@ -159,7 +158,7 @@ def test_three_derivatives_of_soft_nearest_neighbors():
     along = [soft_nearest_neighbor_loss(x, labels)]
     for _ in range(3):
         along.append(T.sum(T.grad(along[-1], x) * v))
-    derivatives = theano.function([x], along[2:], mode=MODE)
+    derivatives = theano.function([x], along[2:], mode=PYTHON)
     for start in (normal(7, 3, seed=1) / 2, 3 * normal(7, 3, seed=1)):
         (above, _), (below, _) = (derivatives(start + step * v) for step in (STEP, -STEP))
         wanted = (above - below) / (2 * STEP)
