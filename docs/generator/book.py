@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 from collections.abc import Mapping
@@ -76,7 +75,7 @@ class Book:
         name, parity = definition.component, self.measured.parity
         found = implementations(name)
         own = {one.path for one in found} | {path for one in found for path in one.parts}
-        prose = self._linked(_prose(name, found[0].source), "docs/components")
+        prose = self._linked(_prose(name), "docs/components")
         self.pages[f"components/{name}.md"] = self._render(
             "component.md.jinja",
             name=name,
@@ -123,14 +122,10 @@ class Book:
         return text
 
 
-def _prose(component: str, source: str) -> str:
-    """What is written about a component, its code run; else what its file says of itself."""
+def _prose(component: str) -> str:
+    """What is written about a component, its code run."""
     path = DOCS / "components" / f"{component}.md"
-    if path.exists():
-        return examples.run(path.read_text(encoding="utf-8"), str(path))
-    first, *rest = (ast.get_docstring(ast.parse(source)) or "").splitlines()
-    title = component.replace("_", " ").capitalize()
-    return "\n".join([f"# {title}", "", first, *rest])
+    return examples.run(path.read_text(encoding="utf-8"), str(path))
 
 
 def _title(prose: str) -> str:

@@ -9,6 +9,8 @@ from docs.generator.links import linked, source_page
 from docs.generator.sources import ROOT, beside, implementations
 from docs.generator.traps import traps
 from docs.generator.verdict import agrees, verdict
+from fourfold.project import definitions
+from shared_tests.repository import CHAIN
 
 
 def row(component="x", quantity="value:output", error=1e-13, ok=True, **others):
@@ -77,6 +79,15 @@ def test_blocks_of_a_page_are_one_program_and_show_what_they_print():
     )
     with pytest.raises(ZeroDivisionError):
         run("```python run\n1 / 0\n```\n", "page")
+
+
+def test_every_component_is_explained_with_a_formula_or_numbers():
+    explained = {path.stem: path.read_text() for path in (ROOT / "docs/components").glob("*.md")}
+    assert set(explained) == {one.component for one in definitions() if one.component != CHAIN}
+    for name, text in explained.items():
+        assert text.startswith("# "), name
+        assert "$$" in text, name
+        assert "```text\n" in run(text, name), name
 
 
 def test_twins_stand_beside_each_other_with_what_makes_them_fast():
