@@ -160,7 +160,8 @@ class Schedule:
 
     start: makes a worker for a task. step: called with a task for each of its steps. ended: called
     with a task that has ended, and with what stopped it, if something did. A model is loaded only
-    when all who save it have ended.
+    when all who save it have ended. A backend has a second worker only while no other backend has
+    a task that may start.
     """
 
     def __init__(
@@ -218,7 +219,11 @@ class Schedule:
             raise
 
     def _next(self) -> Task | None:
-        """The first task that may start; None when all have started, or one has failed."""
+        """The first task that may start; None when all have started, or one has failed.
+
+        Tasks of a backend that is busy come last: they would need another process, which would
+        import its framework once more.
+        """
         with self.changed:
             while self.waiting and not self.cancelled:
                 unsaved = {
@@ -226,11 +231,18 @@ class Schedule:
                     for task in (*self.waiting, *self.running)
                     if task.work == "measure"
                 }
-                for task in self.waiting:
-                    if unsaved.isdisjoint((source, task.component) for source in task.sources):
-                        self.waiting.remove(task)
-                        self.running.add(task)
-                        return task
+                ready = [
+                    task
+                    for task in self.waiting
+                    if unsaved.isdisjoint((source, task.component) for source in task.sources)
+                ]
+                busy = {task.backend for task in self.running}
+                free = [task for task in ready if task.backend not in busy]
+                if ready:
+                    task = (free or ready)[0]
+                    self.waiting.remove(task)
+                    self.running.add(task)
+                    return task
                 self.changed.wait()
             return None
 

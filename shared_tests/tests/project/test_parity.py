@@ -322,6 +322,15 @@ def test_a_model_is_loaded_after_all_have_saved_it():
     assert min(loads) > saved
 
 
+def test_a_backend_is_started_twice_only_when_no_other_has_work():
+    """A framework takes seconds to import."""
+    works = (("torch", "train"), ("torch", "measure"), ("numpy", "measure"), ("tf2", "train"))
+    tasks = [Task(backend, work, MODEL) for backend, work in works]
+    schedule = Schedule(tasks, lambda task: None, lambda task: None, lambda task, stopped: None)
+    started = [schedule._next() for _ in tasks]
+    assert started == [tasks[0], tasks[2], tasks[3], tasks[1]]
+
+
 def test_a_worker_that_stops_costs_its_task_alone():
     log, ended = [], {}
     tasks = plan(list(PACKAGES), [MODEL])
