@@ -181,8 +181,8 @@ def tests(backend: str) -> None:
 
     def run(session: nox.Session) -> None:
         # Without a compiler Theano runs its Python mode, here with graphs as they were written: C
-        # code and all rewrites for every graph would take an hour. The session below and the
-        # parity report have both.
+        # code and all rewrites for every graph would take an hour. The session below has
+        # both for first cases, and the parity report for all with --compiled.
         flags = theano_python("tests")
         # A component's cases share compiled graphs in Theano: one worker has them all.
         shares = ("--dist=loadgroup",) if backend == "theano" else ()
@@ -240,7 +240,7 @@ def show(session: nox.Session, results: dict[str, tuple[int, str]]) -> None:
 def tests_theano_c(session: nox.Session) -> None:
     """Theano's C mode: the first case of every component (the report runs all), and the traps."""
     files = ("shared_tests/tests/all/test_agreement.py", "shared_tests/tests/theano/test_traps.py")
-    # What g++ improves would take it a quarter of its time here; the report has its usual flags.
+    # What g++ improves would take it a quarter of its time here; the report has it with --compiled.
     flags = f"gcc__cxxflags=-O0,base_compiledir={THEANO_CACHE / 'tests'}"
     selected = (*files, "--backend=theano", "--first-cases", *WORKERS)
     pytest(session, "theano", *selected, THEANO_FLAGS=flags, **ONE_THREAD)
