@@ -1,6 +1,15 @@
-"""The batch that several processes share, and how its rows are dealt to their ranks."""
+"""The batch that several processes share, how its rows are dealt to their ranks, and their start.
+
+A process that has imported a framework, and has computed nothing yet, is forked for each rank:
+that takes no time, and importing again would be most of the work.
+"""
 
 from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +30,30 @@ SPLITS: dict[int, dict[str, tuple[int, ...]]] = {
     2: {"even": (12, 12), "uneven": (7, 17), "a rank without rows": (0, 24)},
     4: {"even": (6, 6, 6, 6), "uneven": (3, 11, 2, 8), "a rank without rows": (9, 0, 13, 2)},
 }
+
+
+def in_processes(
+    target: Callable[..., None], arguments: Sequence[tuple[Any, ...]], seconds: float
+) -> list[int | None]:
+    """Fork a process for each tuple of arguments, until all have ended or one has failed.
+
+    It leaves none behind. Returns their exit codes, None for one that was still running.
+    """
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=target, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    end = time.monotonic() + seconds
+    codes: list[int | None] = [None]
+    try:
+        while None in codes and not any(codes) and time.monotonic() < end:
+            time.sleep(0.05)
+            codes = [process.exitcode for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return codes
 
 
 def own_rows(split: tuple[int, ...], rank: int) -> slice:

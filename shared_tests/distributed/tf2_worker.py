@@ -1,26 +1,39 @@
-"""One process of a strategy: each loss of the gathered batch, and the gradients behind it.
+"""The processes of a strategy: each loss of the gathered batch, and the gradients behind it.
 
-    python -m shared_tests.distributed.tf2_worker FOLDER REPLICAS [mutants | fail]
+    python -m shared_tests.distributed.tf2_worker FOLDER
 
-With TF_CONFIG it is one worker of a MultiWorkerMirroredStrategy, without it the whole of a
-MirroredStrategy over so many logical CPUs. Leaves FOLDER/REPLICA.npz for each replica it has.
-`mutants` runs the mistakes below instead, `fail` ends the last worker with an error while the
-others wait for it.
+forks one process for a MirroredStrategy over one logical CPU and then over two, which also make the
+mistakes below, and one process for each worker of a MultiWorkerMirroredStrategy. It leaves
+FOLDER/KIND-COUNT-REPLICA.npz for each of so many replicas and the exit codes in FOLDER/codes.json.
+Two workers run the program FOLDER/train.py. Of two others the second fails while the first waits.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
+from shared_tests.distributed import (
+    LABELS,
+    PIXELS,
+    SPLITS,
+    WEIGHTS,
+    in_processes,
+    key,
+    own_rows,
+    save,
+)
 from shared_tests.fixtures import normal
 from tf2_impl.char_word_encoder import SentenceEncoder
 from tf2_impl.conv_autoencoder import ConvAutoencoder2d
@@ -42,6 +55,7 @@ Gather = Callable[..., tuple[tf.Tensor, ...]]
 Parameters = dict[str, tf.Variable]
 # A loss from (parameters, pixels, labels, gather), with what else is to be compared.
 Loss = Callable[[Parameters, tf.Tensor, tf.Tensor, Gather], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+SECONDS = 600  # a launch takes ten, and much longer on a busy machine
 DTYPES = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -288,37 +302,92 @@ MUTANTS: dict[str, Gather] = {
     "rows in reverse": in_reverse,
     "not divided": not_divided,
 }
-MUTANT_LOSSES = ("soft nearest neighbors", "batch hard", "given triplets")
+# A loss of each way to gather: embeddings and labels, embeddings of which rows are then taken, so
+# that the gradient is IndexedSlices, and three tensors. Two mirrored replicas take all losses.
+WAYS = ("soft nearest neighbors", "batch hard", "given triplets")
 
 
-def main(folder: str, count: str, *modes: str) -> None:
+def two_mirrored(strategy: tf.distribute.Strategy) -> bool:
+    return strategy.num_replicas_in_sync == 2 and not strategy.cluster_resolver
+
+
+def findings(strategy: tf.distribute.Strategy) -> dict[int, dict[str, np.ndarray]]:
+    """What each replica of this process finds."""
+    replicas = Replicas(strategy)
+    for loss in LOSSES if two_mirrored(strategy) else WAYS:
+        replicas.measure(loss, gather_batch, replicas.splits)
+    replicas.train_keras()
+    replicas.gather_kinds()
+    if two_mirrored(strategy):
+        for name, gather in MUTANTS.items():
+            for loss in WAYS:
+                replicas.measure(loss, gather, {name: replicas.splits["uneven"]})
+    if strategy.num_replicas_in_sync == 2:
+        replicas.refuse_widths()
+    return replicas.found
+
+
+def free_addresses(count: int) -> list[str]:
+    """Ports of this machine that nothing listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return addresses
+
+
+def clusters(count: int) -> list[dict[str, Any]]:
+    """The TF_CONFIG of each worker."""
+    cluster = {"worker": free_addresses(count)}
+    tasks = [{"type": "worker", "index": index} for index in range(count)]
+    return [{"cluster": cluster, "task": task} for task in tasks]
+
+
+def mirrored(folder: str) -> None:
+    prepare()
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    logical = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, logical)
+    for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+        leave(folder, "mirrored", tf.distribute.MirroredStrategy(devices))
+
+
+def worker(folder: str, config: dict[str, Any], fails: bool = False) -> None:
+    prepare()
+    os.environ["TF_CONFIG"] = json.dumps(config)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if fails and config["task"]["index"] == strategy.num_replicas_in_sync - 1:
+        raise RuntimeError("this worker was told to fail")
+    leave(folder, "failing" if fails else "multi-worker", strategy)
+
+
+def guide(folder: str, config: dict[str, Any]) -> None:
+    os.environ["TF_CONFIG"] = json.dumps(config)
+    runpy.run_path(f"{folder}/train.py")
+
+
+def prepare() -> None:
     keras.config.set_floatx("float64")
     # Each graph runs three times: to optimize it takes longer.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    strategy: tf.distribute.Strategy
-    if "TF_CONFIG" in os.environ:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        if "fail" in modes and strategy.cluster_resolver.task_id == int(count) - 1:
-            raise RuntimeError("this worker was told to fail")
-    else:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        logical = [tf.config.LogicalDeviceConfiguration()] * int(count)
-        tf.config.set_logical_device_configuration(cpu, logical)
-        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
-    replicas = Replicas(strategy)
-    if "mutants" in modes:
-        for name, gather in MUTANTS.items():
-            for loss in MUTANT_LOSSES:
-                replicas.measure(loss, gather, {name: replicas.splits["uneven"]})
-    else:
-        for loss in LOSSES:
-            replicas.measure(loss, gather_batch, replicas.splits)
-        replicas.train_keras()
-        replicas.gather_kinds()
-        if int(count) == 2:
-            replicas.refuse_widths()
-    for replica, found in replicas.found.items():
-        save(f"{folder}/{replica}.npz", found)
+
+
+def leave(folder: str, kind: str, strategy: tf.distribute.Strategy) -> None:
+    for replica, found in findings(strategy).items():
+        save(f"{folder}/{kind}-{strategy.num_replicas_in_sync}-{replica}.npz", found)
+
+
+def main(folder: str) -> None:
+    codes = {"mirrored": in_processes(mirrored, [(folder,)], SECONDS)}
+    for name, target, count, *more in (
+        ("multi-worker-2", worker, 2),
+        ("multi-worker-4", worker, 4),
+        ("guide", guide, 2),
+        ("failing", worker, 2, True),
+    ):
+        configs = [(folder, config, *more) for config in clusters(count)]
+        codes[name] = in_processes(target, configs, SECONDS)
+    Path(folder, "codes.json").write_text(json.dumps(codes))
 
 
 if __name__ == "__main__":

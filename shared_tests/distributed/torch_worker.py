@@ -1,9 +1,8 @@
-"""One rank: each loss of the gathered batch, and the gradients that the encoder gets.
+"""The ranks of a group: each loss of the gathered batch, and the gradients that the encoder gets.
 
-    torchrun --nproc-per-node=N -m shared_tests.distributed.torch_worker FOLDER
+    python -m shared_tests.distributed.torch_worker FOLDER
 
-leaves FOLDER/RANK.npz. `fail` after FOLDER ends the last rank with an error while the others wait
-for it.
+forks two ranks, then four, and leaves FOLDER/SIZE-RANK.npz.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # as DistributedDataParallel does: once, before ranks are forked
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -35,9 +35,19 @@ from pytorch_impl.speaker_encoder import SpeakerEncoder
 from pytorch_impl.top_k_gating import MixtureOfExperts
 from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
 from pytorch_impl.triplet_mining import Triplets, batch_hard_triplets, semi_hard_triplets
-from shared_tests.distributed import LABELS, PIXELS, SPLITS, WEIGHTS, key, own_rows, save
+from shared_tests.distributed import (
+    LABELS,
+    PIXELS,
+    SPLITS,
+    WEIGHTS,
+    in_processes,
+    key,
+    own_rows,
+    save,
+)
 from shared_tests.support.mutants import mutated
 
+SECONDS = 600  # a launch takes three, and much longer on a busy machine
 Gather = Callable[..., tuple[Tensor, ...]]
 # A loss from (encoder, pixels, labels, gather), with what else is to be compared.
 Loss = Callable[[nn.Module, Tensor, Tensor, Gather], tuple[Tensor, dict[str, Tensor]]]
@@ -249,15 +259,20 @@ def findings() -> dict[str, np.ndarray]:
     return found
 
 
-def main(folder: str, *modes: str) -> None:
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    if "fail" in modes and dist.get_rank() == dist.get_world_size() - 1:
-        raise RuntimeError("this rank was told to fail")
-    found = findings()
-    rank, threads = dist.get_rank(), gloo_threads()
+def work(folder: str, size: int, rank: int) -> None:
+    store, wait = f"file://{folder}/store-{size}", timedelta(seconds=SECONDS)
+    dist.init_process_group("gloo", store, timeout=wait, world_size=size, rank=rank)
+    found, threads = findings(), gloo_threads()
     dist.destroy_process_group()
     found["threads"] = np.array([threads, gloo_threads()])
-    save(f"{folder}/{rank}.npz", found)
+    save(f"{folder}/{size}-{rank}.npz", found)
+
+
+def main(folder: str) -> None:
+    for size in (2, 4):
+        codes = in_processes(work, [(folder, size, rank) for rank in range(size)], SECONDS)
+        if codes != [0] * size:
+            sys.exit(f"{size} ranks ended with {codes}; None is one that took over {SECONDS} s")
 
 
 if __name__ == "__main__":

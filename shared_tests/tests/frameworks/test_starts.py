@@ -168,4 +168,4 @@ def updater(framework: str, model):
     if framework == "torch":
         torch = importlib.import_module("torch")
         return lambda queries, labels: model.update(*map(torch.from_numpy, (queries, labels)))
-    return model.update
+    return importlib.import_module("tensorflow").function(model.update)

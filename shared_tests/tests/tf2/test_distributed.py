@@ -7,11 +7,11 @@ replica in each of several processes, which find each other through TF_CONFIG.
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ from shared_tests.distributed import LABELS, PIXELS, SPLITS, wrong
 from shared_tests.distributed.tf2_worker import (
     DTYPES,
     LOSSES,
-    MUTANT_LOSSES,
     MUTANTS,
+    SECONDS,
+    WAYS,
     alone,
     encode,
 )
@@ -31,70 +32,41 @@ from tf2_impl.distributed import gather_batch
 from tf2_impl.soft_nearest_neighbor_loss import soft_nearest_neighbor_loss
 
 ROOT = Path(__file__).parents[3]
-WORKER = ("-m", "shared_tests.distributed.tf2_worker")
-SECONDS = 240  # a launch takes thirty, and longer on a busy machine
+GUIDE = ROOT / "docs" / "distributed.md"
 MIRRORED, MULTI_WORKER = "mirrored", "multi-worker"
 LAUNCHES = [(MIRRORED, 1), (MIRRORED, 2), (MULTI_WORKER, 2), (MULTI_WORKER, 4)]
 
 
-def free_addresses(count):
-    """Ports of this machine that nothing listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return addresses
+@cache
+def launched():
+    """The exit codes of all processes, what they found, and what they printed: started once."""
+    (guide,) = re.findall(r"```python\n(# TensorFlow.*?)```", GUIDE.read_text(), re.DOTALL)
+    variables = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+    with TemporaryDirectory() as folder:
+        Path(folder, "train.py").write_text(guide)
+        command = [sys.executable, "-m", "shared_tests.distributed.tf2_worker", folder]
+        settings = {"capture_output": True, "text": True, "cwd": ROOT}
+        done = subprocess.run(command, env=os.environ | variables, **settings)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        codes = json.loads(Path(folder, "codes.json").read_text())
+        files = {path.stem: dict(np.load(path)) for path in Path(folder).glob("*.npz")}
+    return codes, files, output
 
 
-def environments(kind, count):
-    """The variables of each process, one for all mirrored replicas or one for each worker."""
-    common = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
-    if kind == MIRRORED:
-        return [common]
-    cluster = {"worker": free_addresses(count)}
-    tasks = [{"type": "worker", "index": index} for index in range(count)]
-    return [
-        common | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks
-    ]
-
-
-def launch(kind, count, folder, *program):
-    """Start the processes and wait until all have ended, or one has failed; leave none behind.
-
-    Returns their exit codes, None for one that was still waiting, and what they printed.
-    """
-    processes, logs = [], []
-    for index, environment in enumerate(environments(kind, count)):
-        logs.append(folder / f"{index}.log")
-        with logs[-1].open("w") as log:
-            command = [sys.executable, *map(str, program)]
-            settings = {"stdout": log, "stderr": log, "env": os.environ | environment, "cwd": ROOT}
-            processes.append(subprocess.Popen(command, **settings))
-    end = time.monotonic() + SECONDS
-    codes = [None]
-    try:
-        while None in codes and not any(codes) and time.monotonic() < end:
-            time.sleep(0.1)
-            codes = [process.poll() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return codes, "\n".join(log.read_text() for log in logs)
-
-
-def found(kind, count, folder, *modes):
+def found(kind, count):
     """What each of so many replicas found."""
-    codes, output = launch(kind, count, folder, *WORKER, folder, count, *modes)
-    assert not any(codes), output
-    assert None not in codes, f"{count} replicas took more than {SECONDS} s:\n{output}"
-    return [dict(np.load(folder / f"{replica}.npz")) for replica in range(count)]
+    codes, files, output = launched()
+    own = codes[kind if kind == MIRRORED else f"{kind}-{count}"]
+    assert None not in own, f"{count} replicas took more than {SECONDS} s:\n{output}"
+    assert not any(own), output
+    return [files[f"{kind}-{count}-{replica}"] for replica in range(count)]
 
 
 @pytest.mark.parametrize(("kind", "count"), LAUNCHES)
-def test_every_replica_has_the_loss_and_gradients_of_one_process(kind, count, tmp_path):
-    replicas = found(kind, count, tmp_path)
-    for loss in LOSSES:
+def test_every_replica_has_the_loss_and_gradients_of_one_process(kind, count):
+    replicas = found(kind, count)
+    for loss in LOSSES if (kind, count) == (MIRRORED, 2) else WAYS:
         wanted = alone(loss)
         for split in SPLITS[count]:
             assert wrong(replicas, wanted, split, loss) == {}, f"{loss}, {split}"
@@ -133,21 +105,22 @@ def test_there_is_something_to_find(loss):
         assert quantity != "loss" or array > 0.01
 
 
-def test_mistakes_are_caught(tmp_path):
-    replicas = found(MIRRORED, 2, tmp_path, "mutants")
+def test_mistakes_are_caught():
+    replicas = found(MIRRORED, 2)
     for mistake in MUTANTS:
-        caught = [loss for loss in MUTANT_LOSSES if wrong(replicas, alone(loss), mistake, loss)]
+        caught = [loss for loss in WAYS if wrong(replicas, alone(loss), mistake, loss)]
         # The losses are the same for rows in any order; only the numbers of the triplets tell.
-        wanted = ["batch hard"] if mistake == "rows in reverse" else list(MUTANT_LOSSES)
+        wanted = ["batch hard"] if mistake == "rows in reverse" else list(WAYS)
         assert caught == wanted, mistake
 
 
-def test_a_worker_that_fails_leaves_no_other_behind(tmp_path):
-    codes, output = launch(MULTI_WORKER, 2, tmp_path, *WORKER, tmp_path, 2, "fail")
-    assert codes[1]
-    assert codes[0] != 0, "the other has nothing to finish"
+def test_a_worker_that_fails_leaves_no_other_behind():
+    codes, files, output = launched()
+    first, second = codes["failing"]
+    assert second
+    assert first != 0, "the other has nothing to finish"
     assert "RuntimeError: this worker was told to fail" in output
-    assert not list(tmp_path.glob("*.npz"))
+    assert not any("failing" in name for name in files)
 
 
 OUTSIDE = r"gather_batch: expected a call inside strategy\.run, got one outside"
@@ -184,12 +157,8 @@ def test_what_cannot_be_gathered(x, error, message):
         run(gather_batch, (tf.zeros((2, 3)), x))
 
 
-def test_example_of_the_guide(tmp_path):
-    (code,) = re.findall(
-        r"```python\n(# TensorFlow.*?)```", (ROOT / "docs/distributed.md").read_text(), re.DOTALL
-    )
-    (tmp_path / "train.py").write_text(code)
-    codes, output = launch(MULTI_WORKER, 2, tmp_path, tmp_path / "train.py")
-    assert codes == [0, 0], output
+def test_example_of_the_guide():
+    codes, _, output = launched()
+    assert codes["guide"] == [0, 0], output
     losses = [float(line) for line in re.findall(r"^loss (\S+)$", output, re.MULTILINE)]
     assert losses[-1] < losses[0] / 2

@@ -1,4 +1,4 @@
-"""The losses of a batch that is spread over ranks are those of one process, started by torchrun."""
+"""The losses of a batch that is spread over ranks are those of one process."""
 
 import os
 import re
@@ -19,16 +19,15 @@ from shared_tests.distributed import SPLITS, wrong
 from shared_tests.distributed.torch_worker import DTYPES, LOSSES, MUTANTS, alone, findings
 
 ROOT = Path(__file__).parents[3]
-WORKER = ("-m", "shared_tests.distributed.torch_worker")
 SECONDS = 120  # a launch takes ten
 
 
-def torchrun(ranks, *program, cwd=ROOT):
+def torchrun(ranks, program, cwd):
     """Start the ranks, wait for all of them, and leave none behind."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*command, f"--nproc-per-node={ranks}", *map(str, program)],
+        [*command, f"--nproc-per-node={ranks}", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -45,12 +44,20 @@ def torchrun(ranks, *program, cwd=ROOT):
 
 
 @cache
-def found(ranks):
-    """What each of so many ranks found; they are started once for all tests."""
+def launched():
+    """{"SIZE-RANK": what that rank found}; all are started once for all tests."""
     with TemporaryDirectory() as folder:
-        code, output = torchrun(ranks, *WORKER, folder)
-        assert code == 0, output
-        return [dict(np.load(f"{folder}/{rank}.npz")) for rank in range(ranks)]
+        command = [sys.executable, "-m", "shared_tests.distributed.torch_worker", folder]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        settings = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
+        done = subprocess.run(command, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {path.stem: dict(np.load(path)) for path in Path(folder).glob("*.npz")}
+
+
+def found(size):
+    """What each of so many ranks found."""
+    return [launched()[f"{size}-{rank}"] for rank in range(size)]
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -105,11 +112,26 @@ def test_mistakes_are_caught():
         assert caught == (ordered if mistake == "ranks in reverse" else list(LOSSES)), mistake
 
 
+FAILING = """
+import torch
+import torch.distributed as dist
+
+from pytorch_impl.distributed import gather_batch
+
+dist.init_process_group("gloo")
+if dist.get_rank() == 1:
+    raise RuntimeError("this rank was told to fail")
+gather_batch(torch.zeros(2, 3))
+print("gathered")
+"""
+
+
 def test_a_rank_that_fails_ends_the_others(tmp_path):
-    code, output = torchrun(2, *WORKER, tmp_path, "fail")
+    (tmp_path / "train.py").write_text(FAILING)
+    code, output = torchrun(2, "train.py", cwd=tmp_path)
     assert code != 0
     assert "RuntimeError: this rank was told to fail" in output
-    assert not list(tmp_path.iterdir())
+    assert "gathered" not in output.splitlines()
 
 
 def test_without_a_process_group():
