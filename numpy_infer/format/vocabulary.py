@@ -42,6 +42,7 @@ AVERAGE = {
 }
 KEEPDIMS = {"keepdims": Option("flag", note="(batch, channels, 1...) instead of (batch, channels)")}
 EPSILON = {"epsilon": Option("number", 1e-5)}
+BOUNDS = {"minimum": Option("number"), "maximum": Option("number", note="above the minimum")}
 AXIS = {"axis": Option("axis", -1, "−1, or 1 for channels")}
 ONE_WAY = {
     "input_weight": ("in", "3h"),
@@ -180,6 +181,17 @@ LAYERS: dict[str, Row] = {
     "SiLU": _activation(),
     "Softplus": _activation(),
     "SELU": _activation(),
+    "HardSigmoid": _activation(),
+    "HardSwish": _activation(),
+    "Mish": _activation(),
+    "LogSigmoid": _activation(),
+    "Softsign": _activation(),
+    "Clip": _activation(BOUNDS),
+    "PReLU": Row(
+        "layers.activations",
+        arrays={"slope": ("channels",)},
+        note="over axis 1; a single slope is that of all channels",
+    ),
     "LeakyReLU": _activation({"slope": Option("number", 0.01)}),
     "ELU": _activation({"alpha": Option("number", 1.0)}),
     "GELU": _activation({"approximate": Option("flag", False, "the tanh formula")}),

@@ -6,7 +6,14 @@ import math
 
 import numpy as np
 
-from numpy_infer.support.checks import check_count, check_flag, check_floating, check_number
+from numpy_infer.support.checks import (
+    check_count,
+    check_dtype,
+    check_flag,
+    check_floating,
+    check_not_empty,
+    check_number,
+)
 from numpy_infer.support.layer import Layer
 from numpy_infer.support.normal_cdf import normal_cdf
 
@@ -108,12 +115,7 @@ class Softplus(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         check_floating("x", x)
-        y: np.ndarray = np.abs(x)
-        np.negative(y, out=y)
-        np.exp(y, out=y)
-        np.log1p(y, out=y)
-        y += np.maximum(x, 0)
-        return y
+        return _softplus(x)
 
 
 class Tanh(Layer):
@@ -137,6 +139,95 @@ class ScaleShift(Layer):
         check_floating("x", x)
         y: np.ndarray = x * x.dtype.type(self.scale)
         y += x.dtype.type(self.shift)
+        return y
+
+
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        return _hard_sigmoid(x)
+
+
+class HardSwish(Layer):
+    """x · min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        y = _hard_sigmoid(x)
+        y *= x
+        return y
+
+
+class Mish(Layer):
+    """x · tanh(log(1 + exp(x))) (Misra 2019)."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        y = _softplus(x)
+        np.tanh(y, out=y)
+        y *= x
+        return y
+
+
+class LogSigmoid(Layer):
+    """−log(1 + exp(−x)), without overflow, and without loss where it is small."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        y = _softplus(-x)
+        np.negative(y, out=y)
+        return y
+
+
+class Softsign(Layer):
+    """x / (1 + |x|)."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        y: np.ndarray = np.abs(x)
+        y += 1
+        np.divide(x, y, out=y)
+        return y
+
+
+class Clip(Layer):
+    """min(max(x, minimum), maximum)."""
+
+    def __init__(self, previous: Layer, *, minimum: float, maximum: float) -> None:
+        super().__init__(previous)
+        self.minimum = check_number("minimum", minimum)
+        self.maximum = check_number("maximum", maximum, above=self.minimum)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        check_floating("x", x)
+        return x.clip(x.dtype.type(self.minimum), x.dtype.type(self.maximum))
+
+
+class PReLU(Layer):
+    """x above 0, slope · x elsewhere; a slope for each channel, or one for all.
+
+    slope: (channels,) or (1,). Source: He et al. 2015.
+    """
+
+    def __init__(self, previous: Layer, slope: np.ndarray) -> None:
+        super().__init__(previous)
+        check_floating("slope", slope, ndim=1)
+        check_not_empty("slope", slope)
+        self.slope = slope
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, channels, ...). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.slope.dtype)
+        slopes = len(self.slope)
+        if x.ndim < 2 or slopes not in (1, x.shape[1]):
+            wanted = "" if slopes == 1 else f" with {slopes} channels"
+            raise ValueError(f"x: expected (batch, channels, ...){wanted}, got shape {x.shape}")
+        y: np.ndarray = np.minimum(x, 0)
+        y *= self.slope.reshape(-1, *[1] * (x.ndim - 2))
+        y += np.maximum(x, 0)
         return y
 
 
@@ -172,6 +263,22 @@ def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
     np.expm1(y, out=y)
     y *= x.dtype.type(alpha)
     y += np.maximum(x, 0)
+    return y
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    y: np.ndarray = np.abs(x)
+    np.negative(y, out=y)
+    np.exp(y, out=y)
+    np.log1p(y, out=y)
+    y += np.maximum(x, 0)
+    return y
+
+
+def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    y = x + x.dtype.type(3)
+    y.clip(0, 6, out=y)
+    y /= 6
     return y
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from pytorch_impl.interchange.convolution_records import AFFINE
 from pytorch_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from pytorch_impl.interchange.record import Record, expect, plain
-from pytorch_impl.layers.activations import ScaleShift, TopKGating
+from pytorch_impl.layers.activations import HardSigmoid, ScaleShift, TopKGating
 from pytorch_impl.layers.combinations import (
     Add,
     Average,
@@ -151,6 +151,22 @@ RECORDS = (
         {"beta": (1,), "threshold": (20, SOFTPLUS_THRESHOLD)},
     ),
     plain("SELU", nn.SELU),
+    Record(
+        "HardSigmoid",
+        dict.fromkeys((nn.Hardsigmoid, HardSigmoid), lambda module: {}),
+        HardSigmoid,
+    ),
+    plain("HardSwish", nn.Hardswish),
+    plain("Mish", nn.Mish),
+    plain("LogSigmoid", nn.LogSigmoid),
+    plain("Softsign", nn.Softsign),
+    plain("Clip", nn.Hardtanh, minimum="min_val", maximum="max_val"),
+    Record(
+        "PReLU",
+        {nn.PReLU: lambda module: {}},
+        lambda *, slope: nn.PReLU(*slope),
+        weights={"slope": "weight"},
+    ),
     plain("LeakyReLU", nn.LeakyReLU, slope="negative_slope"),
     plain("ELU", nn.ELU, alpha="alpha"),
     Record(

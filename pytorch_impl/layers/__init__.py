@@ -1,6 +1,6 @@
 """What components and model files are built from: one home for each layer."""
 
-from pytorch_impl.layers.activations import TopKGating
+from pytorch_impl.layers.activations import HardSigmoid, TopKGating
 from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
@@ -15,6 +15,7 @@ __all__ = [
     "ChannelsLast",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "HardSigmoid",
     "L2Normalize",
     "Padded",
     "TopKGating",

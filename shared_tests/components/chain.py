@@ -51,12 +51,15 @@ def padded(x, padding, value=0.0):
     return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
 
 
-def convolution(x, weight, bias, stride, padding, dilation, groups=1):
+def convolution(x, weight, bias=None, *, stride, padding, dilation, groups=1):
     assert dilation == [1, 1]
+    bias = np.zeros(len(weight)) if bias is None else bias
     if groups > 1:  # each part of the output sees its part of the input alone
         inputs = np.split(x, groups, axis=1)
         parts = zip(inputs, np.split(weight, groups), np.split(bias, groups), strict=True)
-        outputs = [convolution(*part, stride, padding, dilation) for part in parts]
+        outputs = [
+            convolution(*part, stride=stride, padding=padding, dilation=dilation) for part in parts
+        ]
         return np.concatenate(outputs, axis=1)
     x = padded(x, padding)
     found = {
@@ -246,7 +249,7 @@ DEPTHWISE = layers(  # a block of a network for small machines, and a convolutio
 
 def depthwise_arrays():
     return {
-        **arrays(1, 13, weight=(6, 1, 3, 2), bias=(6,)),
+        **arrays(1, 13, weight=(6, 1, 3, 2)),
         **arrays(3, 14, weight=(4, 6, 1, 1), bias=(4,)),
         **arrays(4, 15, weight=(10, 2, 3, 2), bias=(10,)),
         **arrays(6, 16, weight=(90, 3), bias=(3,)),

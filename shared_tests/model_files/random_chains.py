@@ -16,7 +16,8 @@ from shared_tests.fixtures import normal
 
 Shape = tuple[int, ...]
 VOCABULARY = 11
-ALIKE = ("ReLU", "Sigmoid", "Tanh", "SiLU", "Softplus", "SELU", "ChannelsFirst", "ChannelsLast")
+ALIKE = ("ReLU", "Sigmoid", "Tanh", "SiLU", "Softplus", "SELU", "Mish", "Softsign")
+ALIKE += ("HardSigmoid", "HardSwish", "LogSigmoid", "ChannelsFirst", "ChannelsLast")
 STARTS: dict[str, Shape] = {
     "rows": (6,),
     "series": (3, 13),
@@ -91,6 +92,7 @@ def _optioned(chance: random.Random, shape: Shape) -> Made:
         ("Softmax", {"axis": chance.choice([-1, 1])}),
         ("LogSoftmax", {"axis": chance.choice([-1, 1])}),
         ("L2Normalize", {"epsilon": 0.5}),
+        ("Clip", {"minimum": -0.5, "maximum": 1.5}),
         ("TopKGating", {"k": min(2, shape[-1])}),
         ("Dropout", {}, {"rate": 0.25}),
     ]
@@ -115,6 +117,10 @@ def _layer_norm(chance: random.Random, shape: Shape) -> Made:
 def _batch_norm(chance: random.Random, shape: Shape) -> Made:
     own = dict.fromkeys(("scale", "shift", "mean", "variance"), shape[:1])
     return Made("BatchNorm", {"epsilon": 0.01}, own, shape, {"momentum": 0.1})
+
+
+def _prelu(chance: random.Random, shape: Shape) -> Made:
+    return Made("PReLU", {}, {"slope": chance.choice([shape[:1], (1,)])}, shape)
 
 
 def _embedding(chance: random.Random, shape: Shape) -> Made:
@@ -215,6 +221,7 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _projection,
     _layer_norm,
     _batch_norm,
+    _prelu,
     _gru,
     _convolution,
     _transposed,

@@ -24,7 +24,6 @@ from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
 from tf2_impl.interchange.records import BY_LAYER, MASKED, WEIGHTS
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weight import Weight
-from tf2_impl.layers.normalization import BatchNorm
 from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
 
 # What changes how data lies without a word in the file: from which of the two.
@@ -197,7 +196,10 @@ class ChainWriter:
         if entry.layer == "Projection":
             self.order = None
             return {**own, "weight": own["weight"].reordered(order)}
-        return {name: weight.reordered(order) for name, weight in own.items()}
+        return {
+            name: weight if weight.read().shape == (1,) else weight.reordered(order)
+            for name, weight in own.items()
+        }
 
     def _unpooled(self, call: Call) -> int:
         place, lies = (None, None) if call.unpooled is None else self.tensors[call.unpooled]
@@ -217,8 +219,8 @@ def _takes_any_order(name: str) -> bool:
 def _takes(call: Call, entry: Entry) -> str | None:
     """How the input of a layer has to lie in the file, None for either."""
     name = entry.layer
-    if name == "BatchNorm":
-        if type(call.layer) is BatchNorm and call.layer.place == 1:
+    if name in layouts.OVER_CHANNELS:
+        if getattr(call.layer, "place", -1) == 1:
             return FEATURES
         return None if call.layer.input_spec.ndim == 2 else CHANNELS
     if name == "Flatten":
@@ -244,9 +246,9 @@ def _first_wants(call: Call) -> tuple[str, str | None]:
     if not found:
         return "", None
     name = found[0].layer
-    if name in ("BatchNorm", "Flatten"):
+    if name in (*layouts.OVER_CHANNELS, "Flatten"):
         spec, first = call.layer.input_spec, getattr(call.layer, "place", -1) == 1
-        return "" if name == "BatchNorm" and (first or (spec and spec.ndim == 2)) else name, None
+        return "" if name != "Flatten" and (first or (spec and spec.ndim == 2)) else name, None
     return name, _takes(call, found[0])
 
 

@@ -15,6 +15,7 @@ from numpy_infer.format.axes import GROWN, SAME
 from numpy_infer.format.row import CHANNELS, FEATURES
 
 AUTOENCODERS = tuple(f"conv_autoencoder.ConvAutoencoder{rank}d" for rank in (1, 2))
+OVER_CHANNELS = ("BatchNorm", "PReLU")  # of any number of axes, also of features alone
 SPEAKER = "speaker_encoder.SpeakerEncoder"
 
 
@@ -35,23 +36,23 @@ def after(name: str, config: Mapping[str, Any], before: str) -> str:
 def start(entries: Iterable[tuple[str, str | None]]) -> str:
     """How the input of a chain lies: as the first entry wants that wants anything.
 
-    entries: of each its name and what it takes. BatchNorm takes either, but before a Flatten or
-    the end it is one of channels: of features alone, either is right.
+    entries: of each its name and what it takes. OVER_CHANNELS take either, but before a Flatten
+    or the end they are of channels: of features alone, either is right.
     """
-    normalized = False
+    channels = False
     for name, wanted in entries:
         if wanted is not None:
             return wanted
         if name == "Flatten":
             break
-        normalized |= name == "BatchNorm"
-    return CHANNELS if normalized else FEATURES
+        channels |= name in OVER_CHANNELS
+    return CHANNELS if channels else FEATURES
 
 
 def flattens_first(entries: Iterable[tuple[str, str | None]]) -> bool:
     """Whether a Flatten comes before anything that tells how the input lies; as for `start`."""
     for name, wanted in entries:
-        if wanted is not None or name == "BatchNorm":
+        if wanted is not None or name in OVER_CHANNELS:
             return False
         if name == "Flatten":
             return True
@@ -112,7 +113,7 @@ def implied(layers: Sequence[Mapping[str, Any]], found: Sequence[int | None]) ->
     for place in range(told_after(layers) + 1, len(layers) - 1):
         name, following = layers[place]["layer"], layers[place + 1]["layer"]
         wanted = takes(following, {})
-        if following == "Flatten" or (following == "BatchNorm" and found[place + 1] != 2):
+        if following == "Flatten" or (following in OVER_CHANNELS and found[place + 1] != 2):
             wanted = CHANNELS
         turns = name in ("ChannelsFirst", "ChannelsLast")
         if turns and wanted == after(name, {}, ""):

@@ -16,17 +16,29 @@ from tf2_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from tf2_impl.interchange.feature_records import RECORDS as FEATURES
 from tf2_impl.interchange.pool_records import RECORDS as POOLS
 from tf2_impl.interchange.record import (
+    Ints,
     Layers,
     Options,
     Record,
+    UnsupportedError,
     activation,
     attributes,
+    built,
     expect,
     no_options,
     plain,
 )
 from tf2_impl.interchange.recurrent_records import RECORDS as RECURRENT
-from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
+from tf2_impl.interchange.weight import prelu as prelu_weights
+from tf2_impl.layers.activations import (
+    Clip,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    TopKGating,
+    gelu,
+    gelu_tanh,
+)
 from tf2_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, RowMajorFlatten
 
 
@@ -51,6 +63,22 @@ def _leaky_relu(dtype: str, *, slope: float) -> Layers:
     if slope >= 0 and (dtype == "float32" or float(np.float32(slope)) == slope):
         return [keras.layers.LeakyReLU(slope, dtype=dtype)]
     return [LeakyReLU(slope, dtype=dtype)]
+
+
+def _read_capped(layer: Any, shape: Any) -> Options:
+    expect(layer, "max_value", layer.max_value > 0)
+    return {"minimum": 0.0, "maximum": float(layer.max_value)}
+
+
+def _read_prelu(layer: Any, shape: Any) -> Options:
+    if not layer.built:
+        raise UnsupportedError("PReLU without weights, which a keras.Input gives")
+    expect(layer, "shared_axes", set(layer.alpha.shape[:-1]) <= {1})
+    return {}
+
+
+def _prelu(dtype: str, *, channels: bool, slope: Ints) -> Layers:
+    return [built(PReLU(*slope, axis=-1 if channels else 1, dtype=dtype), None)]
 
 
 def _gelu(dtype: str, *, approximate: bool) -> Layers:
@@ -117,6 +145,25 @@ RECORDS = (
     activation("SiLU", "silu"),
     activation("Softplus", "softplus"),
     activation("SELU", "selu"),
+    activation("HardSigmoid", "hard_sigmoid"),
+    activation("HardSwish", "hard_silu"),
+    activation("Mish", "mish"),
+    activation("LogSigmoid", "log_sigmoid"),
+    activation("Softsign", "softsign"),
+    Record(
+        "Clip",
+        {keras.layers.ReLU: _read_capped, Clip: attributes(minimum=float, maximum=float)},
+        plain(Clip),
+        {"negative_slope": (0,), "threshold": (0,)},
+        functions={keras.activations.hard_tanh: _always(minimum=-1.0, maximum=1.0)},
+    ),
+    Record(
+        "PReLU",
+        {keras.layers.PReLU: _read_prelu, PReLU: no_options},
+        _prelu,
+        weights={keras.layers.PReLU: prelu_weights, PReLU: prelu_weights},
+        placed=("channels",),
+    ),
     Record(
         "LeakyReLU",
         {

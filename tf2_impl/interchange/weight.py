@@ -140,6 +140,13 @@ def layer_norm(layer: Any) -> dict[str, Weight]:
     return _normalization(layer, tuple(layer.get_build_config()["input_shape"][-1:]))
 
 
+def prelu(layer: Any) -> dict[str, Weight]:
+    """A slope for each channel, or one; Keras's own keeps the axes that share it."""
+    slope = layer.alpha if isinstance(layer, keras.layers.PReLU) else layer.slope
+    shape = slope.shape
+    return {"slope": Weight(slope, lambda a: a.reshape(-1), lambda a: a.reshape(shape))}
+
+
 def embedding(layer: Any) -> dict[str, Weight]:
     """The table."""
     return {"table": Weight(layer.embeddings)}

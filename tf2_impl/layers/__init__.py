@@ -1,6 +1,14 @@
 """What components and model files are built from: one home for each layer."""
 
-from tf2_impl.layers.activations import LeakyReLU, LogSoftmax, TopKGating, gelu, gelu_tanh
+from tf2_impl.layers.activations import (
+    Clip,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    TopKGating,
+    gelu,
+    gelu_tanh,
+)
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.embedding import Embedding
 from tf2_impl.layers.normalization import BatchNorm, L2Normalize
@@ -27,6 +35,7 @@ __all__ = [
     "BatchNorm",
     "ChannelsFirst",
     "ChannelsLast",
+    "Clip",
     "Convolution",
     "Embedding",
     "Flatten",
@@ -39,6 +48,7 @@ __all__ = [
     "MaxUnpool",
     "MoveChannelsFirst",
     "MoveChannelsLast",
+    "PReLU",
     "RowMajorFlatten",
     "TopKGating",
     "TransposedConvolution",

@@ -84,6 +84,66 @@ class ScaleShift(Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
+class Clip(Layer):
+    """min(max(x, minimum), maximum), with gradient 0 at both: TensorFlow's own has 1 there."""
+
+    def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.minimum = check_number("minimum", minimum)
+        self.maximum = check_number("maximum", maximum, above=self.minimum)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: any shape. Returns the same."""
+        low, high = tf.cast(self.minimum, x.dtype), tf.cast(self.maximum, x.dtype)
+        return tf.where(x <= low, low, tf.where(x >= high, high, x))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class PReLU(Layer):
+    """x above 0, slope · x elsewhere, of data of any rank; at 0 the gradient is the slope's.
+
+    Keras's own is built for one rank, and has gradient 0 at 0. slopes: the number of channels, or
+    1 for a slope of all channels. axis: −1, of channels or features, or 1, as a model file means it
+    where no layer of channels came before.
+    """
+
+    def __init__(self, slopes: int = 1, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.slopes = check_count("slopes", slopes)
+        self.place = check_count("axis", axis, least=-1, most=1)
+        if self.place == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
+
+    def build(self, input_shape: Shape) -> None:
+        self.slope = self.add_weight(
+            shape=(self.slopes,), initializer=keras.initializers.Constant(0.25), name="slope"
+        )
+        axes = {self.place: self.slopes} if self.slopes > 1 else None
+        self.input_spec = keras.InputSpec(min_ndim=2, axes=axes)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, ..., channels), or (batch, channels, ...) for axis 1. Returns its shape."""
+        slope = tf.cast(self.slope, x.dtype)
+        if self.place == 1 and x.shape.rank > 2:
+            slope = tf.reshape(slope, (-1, *[1] * (x.shape.rank - 2)))
+        return tf.where(x > 0, x, slope * x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "slopes": self.slopes, "axis": self.place}
+
+
+@keras.saving.register_keras_serializable("fourfold")
 class LogSoftmax(Layer):
     """The logarithm of a softmax over any axis; Keras's own activation takes the last."""
 

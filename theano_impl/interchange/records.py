@@ -60,6 +60,10 @@ def _batch_norm(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"channels": _shape(shapes, "scale", 1)[0]}
 
 
+def _prelu(shapes: Shapes, config: Config) -> dict[str, Any]:
+    return {"slopes": _shape(shapes, "slope", 1)[0]}
+
+
 def _layer_norm(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"features": _shape(shapes, "scale", 1)[0]}
 
@@ -86,6 +90,7 @@ SIZES = {
     "TransposedConvolution": _transposed_convolution,
     "BatchNorm": _batch_norm,
     "LayerNorm": _layer_norm,
+    "PReLU": _prelu,
     "Embedding": _embedding,
     "GRU": _gru,
 }

@@ -9,7 +9,9 @@ from theano.tensor.random.utils import RandomStream
 from theano.tensor.var import TensorVariable
 
 from theano_impl.support.checks import (
+    check_channels,
     check_count,
+    check_dtype,
     check_flag,
     check_floating,
     check_number,
@@ -24,9 +26,15 @@ __all__ = [
     "ELU",
     "GELU",
     "SELU",
+    "Clip",
     "Dropout",
+    "HardSigmoid",
+    "HardSwish",
     "LeakyReLU",
+    "LogSigmoid",
     "LogSoftmax",
+    "Mish",
+    "PReLU",
     "ReLU",
     "ReLU6",
     "ScaleShift",
@@ -34,6 +42,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Softsign",
     "Tanh",
     "TopKGating",
 ]
@@ -149,6 +158,85 @@ class Tanh(Layer):
         self.output = T.tanh(x)
 
 
+class HardSigmoid(Layer):
+    """min(max(x + 3, 0), 6) / 6, with gradient 0 at −3 and at 3."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = _hard_sigmoid(x)
+
+
+class HardSwish(Layer):
+    """x · min(max(x + 3, 0), 6) / 6, with gradient 0 at −3 and 1 at 3 (Howard et al. 2019)."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = x * _hard_sigmoid(x)
+
+
+class Mish(Layer):
+    """x · tanh(log(1 + exp(x))) (Misra 2019)."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = x * T.tanh(T.nnet.softplus(x))
+
+
+class LogSigmoid(Layer):
+    """−log(1 + exp(−x))."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = -T.nnet.softplus(-x)
+
+
+class Softsign(Layer):
+    """x / (1 + |x|)."""
+
+    def __init__(self, x: TensorVariable) -> None:
+        super().__init__(x, config={})
+        check_floating("x", x)
+        self.output = x / (1 + T.abs_(x))
+
+
+class Clip(Layer):
+    """min(max(x, minimum), maximum), with gradient 0 at both."""
+
+    def __init__(self, x: TensorVariable, *, minimum: float, maximum: float) -> None:
+        minimum = check_number("minimum", minimum)
+        maximum = check_number("maximum", maximum, above=minimum)
+        super().__init__(x, config={"minimum": minimum, "maximum": maximum})
+        check_floating("x", x)
+        self.output = _clipped(x, minimum, maximum)
+
+
+class PReLU(Layer):
+    """x above 0, slope · x elsewhere; a slope for each channel, axis 1, or one for all.
+
+    x: (batch, channels, ...); `.output` has its shape. slopes: the number of channels, or 1.
+    AssertionError, when it runs, for a wrong number of channels. Source: He et al. 2015.
+    """
+
+    def __init__(self, x: TensorVariable, slopes: int = 1) -> None:
+        slopes = check_count("slopes", slopes)
+        super().__init__(x, config={"slopes": slopes})
+        self.slope = self.add_param("slope", np.full(slopes, 0.25))
+
+        check_floating("x", x)
+        check_count("x.ndim", x.ndim, least=2)
+        check_dtype("x", x, self.slope.dtype)
+        if slopes > 1:
+            x = check_channels("x", x, slopes)
+            slope = self.slope.dimshuffle("x", 0, *["x"] * (x.ndim - 2))
+        else:
+            slope = self.slope[0]
+        self.output = T.switch(x > 0, x, slope * x)
+
+
 class Softmax(Layer):
     """exp(x) / Σ exp(x) over the last axis, or over the channels, axis 1."""
 
@@ -202,6 +290,15 @@ class Dropout(Layer):
 def _typed(value: float, x: TensorVariable) -> np.ndarray:
     """A constant of x's dtype: a Python float would upcast float32."""
     return np.asarray(value, x.dtype)
+
+
+def _clipped(x: TensorVariable, minimum: float, maximum: float) -> TensorVariable:
+    low, high = _typed(minimum, x), _typed(maximum, x)
+    return T.switch(x <= low, low, T.switch(x >= high, high, x))
+
+
+def _hard_sigmoid(x: TensorVariable) -> TensorVariable:
+    return _clipped(x + _typed(3, x), 0, 6) / _typed(6, x)
 
 
 def _elu(x: TensorVariable, alpha: float) -> TensorVariable:

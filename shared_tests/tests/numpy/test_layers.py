@@ -15,17 +15,24 @@ from numpy_infer import (
     SELU,
     ChannelsFirst,
     ChannelsLast,
+    Clip,
     Embedding,
     Flatten,
+    HardSigmoid,
+    HardSwish,
     Input,
     LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
     ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
 )
 from numpy_infer.layers.recurrent import gru
@@ -163,6 +170,12 @@ ACTIVATIONS = {
     "sigmoid": (Sigmoid, {}, lambda x: 1 / (1 + math.exp(-x))),
     "softplus": (Softplus, {}, lambda x: math.log1p(math.exp(-abs(x))) + max(x, 0)),
     "tanh": (Tanh, {}, math.tanh),
+    "hard sigmoid": (HardSigmoid, {}, lambda x: min(max(x + 3, 0.0), 6.0) / 6),
+    "hard swish": (HardSwish, {}, lambda x: x * min(max(x + 3, 0.0), 6.0) / 6),
+    "mish": (Mish, {}, lambda x: x * math.tanh(math.log1p(math.exp(-abs(x))) + max(x, 0))),
+    "log sigmoid": (LogSigmoid, {}, lambda x: min(x, 0) - math.log1p(math.exp(-abs(x)))),
+    "softsign": (Softsign, {}, lambda x: x / (1 + abs(x))),
+    "clip": (Clip, {"minimum": -0.3, "maximum": 0.7}, lambda x: min(max(x, -0.3), 0.7)),
 }
 
 
@@ -189,14 +202,27 @@ def test_activation_far_out(name, dtype):
         "elu": -0.7,
         "selu": -1.0507009873554805 * 1.6732632423543772,
         "tanh": -1,
+        "softsign": -1,
+        "log sigmoid": -1e30,
+        "clip": -0.3,
     }
+    greatest = {"relu6": 6, "sigmoid": 1, "tanh": 1, "selu": 1.0507009873554805e30}
+    greatest |= {"hard sigmoid": 1, "softsign": 1, "clip": 0.7, "log sigmoid": 0}
     x = np.array([-1e30, 1e30, np.nan], dtype)
     with np.errstate(over="raise", divide="raise", invalid="ignore"):
         got = layer(Input(), **options)(x)
-    most = {"relu6": 6, "sigmoid": 1, "tanh": 1, "selu": 1.0507009873554805e30}.get(name, 1e30)
-    wanted = np.array([least.get(name, 0), most, np.nan])
+    wanted = np.array([least.get(name, 0), greatest.get(name, 1e30), np.nan])
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
     assert got.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("slopes", [1, 7])
+@pytest.mark.parametrize("shape", [(2, 7), (2, 7, 3), (3, 7, 5, 1)])
+def test_prelu(shape, slopes, dtype):
+    x, slope = normal(*shape, seed=1), normal(slopes, seed=2)
+    wanted = np.where(x > 0, x, x * slope.reshape(-1, *[1] * (len(shape) - 2)))
+    agree(PReLU(Input(), slope.astype(dtype))(x.astype(dtype)), wanted, dtype, "prelu")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

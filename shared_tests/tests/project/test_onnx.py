@@ -29,17 +29,20 @@ from numpy_infer import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
+    HardSwish,
     Input,
     LayerNorm,
     LeakyReLU,
     LogSoftmax,
     MaxPool,
+    Mish,
     Projection,
     ReLU,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
     TransposedConvolution,
 )
@@ -270,15 +273,18 @@ OPERATORS: dict[str, tuple[Callable[..., list[np.ndarray]], int]] = {
     "GlobalAveragePool": (plain(GlobalAveragePool, keepdims=("keepdims", True)), 2),
     "GlobalMaxPool": (plain(GlobalMaxPool, keepdims=("keepdims", True)), 2),
     "LayerNormalization": (layer_norm, 7),
+    "HardSwish": (plain(HardSwish), 1),
     "LeakyRelu": (plain(LeakyReLU, slope=("alpha", 0.01)), 3),
     "LogSoftmax": (over_axis(LogSoftmax), 6),
     "MaxPool": (max_pooling, 13),
     "MaxUnpool": (max_unpooling, 2),
+    "Mish": (plain(Mish), 1),
     "Relu": (plain(ReLU), 1),
     "Selu": (plain(SELU), 1),
     "Sigmoid": (plain(Sigmoid), 2),
     "Softmax": (over_axis(Softmax), 6),
     "Softplus": (plain(Softplus), 2),
+    "Softsign": (plain(Softsign), 2),
     "Swish": (plain(SiLU, {"alpha": 1.0}), 1),
     "Tanh": (plain(Tanh), 2),
 }
@@ -372,5 +378,5 @@ def test_counts():
         case.model.graph.node[0].op_type for name, case in CASES.items() if name not in EXCLUDED
     )
     assert ran == {operator: count for operator, (_, count) in OPERATORS.items()}
-    assert sum(ran.values()) == 101
-    assert len(CASES) == 146
+    assert sum(ran.values()) == 105
+    assert len(CASES) == 150

@@ -44,8 +44,17 @@ ACTIVATIONS = [
     lambda: k.Dense(5, activation=own.gelu_tanh, use_bias=False),
     lambda: k.Dense(5, activation=k.LeakyReLU(0.3)),
     *(lambda name=name: k.Activation(name) for name in ("relu", "relu6", "linear")),
+    *(
+        lambda name=name: k.Dense(5, activation=name)
+        for name in ("hard_sigmoid", "hard_silu", "mish", "log_sigmoid", "softsign", "hard_tanh")
+    ),
     lambda: k.ReLU(),
     lambda: k.ReLU(6.0),
+    lambda: k.ReLU(0.5),
+    lambda: own.Clip(-0.25, 0.75),
+    lambda: k.PReLU(),
+    lambda: k.PReLU(shared_axes=[1]),
+    lambda: own.PReLU(7),
     lambda: k.LeakyReLU(0.7),
     lambda: own.LeakyReLU(0.7),
     lambda: k.ELU(0.3),
@@ -103,6 +112,9 @@ IMAGE_LAYERS = [
     lambda: [GlobalMaxPool(), k.Dense(3)],
     lambda: [k.BatchNormalization(momentum=0.7), k.Conv2D(3, 2)],
     lambda: [own.BatchNorm(momentum=0.7), k.ReLU()],
+    lambda: k.PReLU(shared_axes=[1, 2]),
+    lambda: [k.Conv2D(3, 2), k.PReLU(shared_axes=[1, 2, 3]), own.Flatten(), own.PReLU()],
+    lambda: [k.Conv2D(3, 2), k.Flatten(), k.PReLU(shared_axes=[1]), k.PReLU(), k.Dense(3)],
     lambda: [k.Conv2D(3, 2), k.Softmax(), k.Activation("log_softmax"), k.Identity()],
     lambda: [k.Conv2D(3, 2, activation="relu"), own.Flatten(), k.Dense(3)],
     lambda: [k.MaxPooling2D(2), k.Flatten(), k.Dense(3), k.Dense(2)],
@@ -165,6 +177,7 @@ RECURRENT = [
     lambda: k.Bidirectional(k.GRU(3)),
     lambda: k.Bidirectional(k.GRU(3, return_sequences=True, use_bias=False)),
     lambda: [k.Dense(3), k.BatchNormalization(), k.GRU(5)],
+    lambda: [k.Dense(3), k.PReLU(shared_axes=[1]), k.GRU(5), own.PReLU(5, axis=1)],
     lambda: [k.Dense(3), k.Softmax(axis=1), k.Flatten(), k.Dense(2)],
 ]
 EMBEDDED = [
@@ -361,6 +374,22 @@ def test_what_else_is_flattened_first_is_the_same_array_everywhere(tmp_path):
     found = numpy_infer.load_model(tmp_path / "model")[-1](x)
     assert_close(found, model(x).numpy(), 1e-5, "numpy")
     assert_close(interchange.load_model(tmp_path / "model")(x).numpy(), found, 1e-5, "loaded")
+
+
+def kinked(layer, *kinks):
+    x = tf.constant(kinks, "float64")[:, None]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    return tape.gradient(y, x)[:, 0].numpy().tolist()
+
+
+def test_gradients_at_kinks(policy):
+    policy("float64")
+    assert kinked(keras.activations.hard_sigmoid, -3.0, 3.0) == [0, 0]
+    assert kinked(keras.activations.hard_silu, -3.0, 3.0) == [0, 1]
+    assert kinked(own.Clip(-1, 2), -1.0, 2.0) == [0, 0]
+    assert kinked(own.PReLU(), 0.0) == [0.25]
 
 
 def test_a_chain_without_weights_has_keras_own_dtype():

@@ -175,6 +175,14 @@ CHAINS = {
             "silu": layer(act.SiLU),
             "softplus": layer(act.Softplus),
             "selu": layer(act.SELU),
+            "hard sigmoid": layer(act.HardSigmoid),
+            "hard swish": layer(act.HardSwish),
+            "mish": layer(act.Mish),
+            "log sigmoid": layer(act.LogSigmoid),
+            "softsign": layer(act.Softsign),
+            "clip": layer(act.Clip, minimum=-0.5, maximum=1.25),
+            "prelu": layer(act.PReLU, 5),
+            "prelu of one slope": layer(act.PReLU),
             "leaky relu": layer(act.LeakyReLU, slope=0.3),
             "elu": layer(act.ELU, alpha=0.7),
             "gelu": layer(act.GELU),
@@ -234,6 +242,21 @@ def prepared(name, dtype):
     net, x = built(name, dtype)
     rewritten = dtype == "float64" and (name == "gru backward" or not name.startswith("gru"))
     return net, x, compiled(net, "fast_run" if rewritten else "merge")
+
+
+def kinked(kind, *kinks, **options):
+    x = T.dmatrix()
+    with theano.config.change_flags(floatX="float64"):
+        y = kind(x, **options).output
+    found = theano.function([x], T.grad(T.sum(y), x), mode=theano.Mode(optimizer="fast_compile"))
+    return found(np.array(kinks)[:, None]).ravel().tolist()
+
+
+def test_gradients_at_kinks():
+    assert kinked(act.HardSigmoid, -3.0, 3.0) == [0, 0]
+    assert kinked(act.HardSwish, -3.0, 3.0) == [0, 1]
+    assert kinked(act.Clip, -1.0, 2.0, minimum=-1, maximum=2) == [0, 0]
+    assert kinked(act.PReLU, 0.0) == [0.25]
 
 
 def test_every_layer_is_in_a_chain():

@@ -21,6 +21,7 @@ from pytorch_impl.layers import (
     ChannelsLast,
     GlobalAveragePool,
     GlobalMaxPool,
+    HardSigmoid,
     L2Normalize,
     Padded,
     TopKGating,
@@ -48,6 +49,15 @@ ACTIVATIONS = [
     nn.ELU(0.7),
     nn.GELU(),
     nn.GELU("tanh"),
+    HardSigmoid(),
+    nn.Hardswish(),
+    nn.Mish(),
+    nn.LogSigmoid(),
+    nn.Softsign(),
+    nn.Hardtanh(),
+    nn.Hardtanh(0.5, 2.5),
+    nn.PReLU(),
+    nn.PReLU(5),
     nn.Softplus(),
     nn.Softplus(threshold=40),
     nn.Softmax(-1),
@@ -79,6 +89,8 @@ IMAGE_LAYERS = [
     GlobalMaxPool(keepdims=True),
     nn.BatchNorm2d(2, eps=0.1, momentum=0.3),
     nn.BatchNorm2d(2, affine=False),
+    nn.PReLU(2),
+    nn.Sequential(nn.PReLU(), nn.Flatten(), nn.Linear(2 * 11 * 13, 3)),
     nn.Softmax(1),
     nn.LogSoftmax(1),
     nn.Sequential(nn.Flatten(), nn.Linear(2 * 11 * 13, 3)),
@@ -217,6 +229,30 @@ def test_chain_travels(tmp_path, x, model, dtype):
     assert wanted
     for name, array in wanted.items():
         assert_close(found[name], array, bound, name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pytorch_s_hard_sigmoid_travels_as_ours(tmp_path, dtype):
+    """The same values; its own gradient is 1/6 in float32."""
+    x = torch.linspace(-5, 5, 41, dtype=getattr(torch, dtype))
+    interchange.save_model(nn.Sequential(nn.Hardsigmoid()), tmp_path / "model")
+    loaded = interchange.load_model(tmp_path / "model")
+    assert type(loaded[0]) is HardSigmoid
+    bound = VALUE_TOLERANCE["layer", dtype]
+    assert_close(loaded(x).numpy(), nn.Hardsigmoid()(x).numpy(), bound, "loaded")
+
+
+def kinked(layer: nn.Module, *kinks: float) -> list[float]:
+    x = torch.tensor(kinks, dtype=torch.float64, requires_grad=True)
+    layer(x).sum().backward()
+    return x.grad.tolist()
+
+
+def test_gradients_at_kinks():
+    assert kinked(HardSigmoid(), -3.0, 3.0) == [0, 0]
+    assert kinked(nn.Hardswish(), -3.0, 3.0) == [0, 1]
+    assert kinked(nn.Hardtanh(-1, 2), -1.0, 2.0) == [0, 0]
+    assert kinked(nn.PReLU().double(), 0.0) == [0.25]
 
 
 def test_every_layer_has_one_record():

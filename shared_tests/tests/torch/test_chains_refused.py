@@ -49,7 +49,7 @@ REFUSED = [
     (nn.Flatten(2), "Flatten(start_dim=2)"),
     (nn.Dropout(1.0), "Dropout(p=1.0)"),
     (nn.Dropout2d(), "Dropout2d"),
-    (nn.PReLU(), "PReLU"),
+    (nn.RReLU(), "RReLU"),
     (nn.Softmax(), "Softmax(dim=None)"),
     (nn.LogSoftmax(2), "LogSoftmax(dim=2)"),
     (nn.Softplus(beta=2), "Softplus(beta=2"),
