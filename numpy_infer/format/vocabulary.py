@@ -142,6 +142,21 @@ LAYERS: dict[str, Row] = {
         widths=Widths(-1, "features", "features"),
         note="over the last axis",
     ),
+    "GroupNorm": Row(
+        "layers.normalization",
+        {"groups": Option("count"), **EPSILON},
+        arrays={"scale": ("channels",), "shift": ("channels",)},
+        widths=Widths(1, "channels", "channels"),
+        note="over each group of channels, axis 1, and all places",
+    ),
+    "RMSNorm": Row(
+        "layers.normalization",
+        EPSILON,
+        arrays={"scale": ("features",)},
+        takes=FEATURES,
+        widths=Widths(-1, "features", "features"),
+        note="over the last axis",
+    ),
     "L2Normalize": Row(
         "layers.normalization",
         {"epsilon": Option("number", 1e-12, "a floor of the norm")},

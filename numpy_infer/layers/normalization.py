@@ -1,6 +1,8 @@
-"""Normalization as it is at inference: batch, layer and unit norm."""
+"""Normalization as it is at inference: batch, layer, group, root-mean-square and unit norm."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from numpy_infer.distances import l2_normalize
 from numpy_infer.support.checks import (
     check_dtype,
     check_floating,
+    check_groups,
     check_like,
     check_not_empty,
     check_number,
@@ -82,6 +85,75 @@ class LayerNorm(Layer):
         y /= np.sqrt(variance + self.epsilon)
         y *= self.scale
         y += self.shift
+        return y
+
+
+class GroupNorm(Layer):
+    """(x − mean of x) / √(variance of x + epsilon) · scale + shift, over each group of channels.
+
+    Mean and variance are those of the channels of a group at all places. As many groups as channels
+    are an instance normalization. scale, shift: (channels,). Source: Wu, He 2018.
+    """
+
+    def __init__(
+        self,
+        previous: Layer,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        *,
+        groups: int,
+        epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__(previous)
+        check_floating("scale", scale, ndim=1)
+        check_not_empty("scale", scale)
+        check_like("shift", shift, "scale", scale)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        self.scale = scale
+        self.shift = shift
+        self.groups = check_groups(groups, len(scale))
+        self.epsilon = scale.dtype.type(epsilon)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, channels, ...). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.scale.dtype)
+        check_shape("x", x, (*x.shape[:1], *self.scale.shape, *x.shape[2:]))
+        if 0 in x.shape[2:]:
+            raise ValueError(f"x: expected at least one place, got shape {x.shape}")
+        # (batch, groups, channels of a group and places)
+        grouped = x.reshape(len(x), self.groups, math.prod(x.shape[1:]) // self.groups)
+        y: np.ndarray = grouped - grouped.mean(axis=-1, keepdims=True)
+        variance = np.mean(y * y, axis=-1, keepdims=True)
+        y /= np.sqrt(variance + self.epsilon)
+        y = y.reshape(x.shape)
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        y *= self.scale.reshape(shape)
+        y += self.shift.reshape(shape)
+        return y
+
+
+class RMSNorm(Layer):
+    """x / √(mean of x² + epsilon) · scale, over the last axis.
+
+    scale: (features,). Source: Zhang, Sennrich 2019.
+    """
+
+    def __init__(self, previous: Layer, scale: np.ndarray, *, epsilon: float = 1e-5) -> None:
+        super().__init__(previous)
+        check_floating("scale", scale, ndim=1)
+        check_not_empty("scale", scale)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        self.scale = scale
+        self.epsilon = scale.dtype.type(epsilon)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (..., features). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.scale.dtype)
+        check_shape("x", x, (*x.shape[:-1], *self.scale.shape))
+        y: np.ndarray = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
+        y *= self.scale
         return y
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from pytorch_impl.interchange.convolution_records import AFFINE
@@ -68,6 +69,27 @@ def _layer_norm(*, scale: Sequence[int], shift: Any, epsilon: float) -> nn.Modul
     return nn.LayerNorm(scale, eps=epsilon)
 
 
+def _group_norm(*, scale: Sequence[int], shift: Any, groups: int, epsilon: float) -> nn.Module:
+    return nn.GroupNorm(groups, *scale, eps=epsilon)
+
+
+def _read_instance_norm(module: Any) -> dict[str, Any]:
+    expect(module, "track_running_stats", not module.track_running_stats)
+    return {"groups": module.num_features, "epsilon": module.eps}
+
+
+def _read_rms_norm(module: Any) -> dict[str, Any]:
+    expect(module, "normalized_shape", len(module.normalized_shape) == 1)
+    if module.eps is None:  # the input's, of which a layer without a scale does not know the dtype
+        expect(module, "eps", module.weight is not None)
+        return {"epsilon": torch.finfo(module.weight.dtype).eps}
+    return {"epsilon": module.eps}
+
+
+def _rms_norm(*, scale: Sequence[int], epsilon: float) -> nn.Module:
+    return nn.RMSNorm(scale, eps=epsilon)
+
+
 def _embedding(*, table: Sequence[int], padding: bool) -> nn.Module:
     vocabulary, dim = table
     return nn.Embedding(vocabulary, dim, padding_idx=0 if padding else None)
@@ -126,6 +148,16 @@ RECORDS = (
         _layer_norm,
         weights={"scale": "weight", "shift": "bias"},
     ),
+    Record(
+        "GroupNorm",
+        {
+            nn.GroupNorm: lambda module: {"groups": module.num_groups, "epsilon": module.eps},
+            **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d), _read_instance_norm),
+        },
+        _group_norm,
+        weights={"scale": "weight", "shift": "bias"},
+    ),
+    Record("RMSNorm", {nn.RMSNorm: _read_rms_norm}, _rms_norm, weights={"scale": "weight"}),
     plain("L2Normalize", L2Normalize, epsilon="epsilon"),
     Record(
         "Embedding",

@@ -84,4 +84,6 @@ def _layer_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
 
 
 def _normalized_shape(module: Any) -> tuple[int, ...]:
-    return module.normalized_shape if isinstance(module, nn.LayerNorm) else (module.num_features,)
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return module.normalized_shape
+    return (module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features,)

@@ -119,6 +119,15 @@ def _batch_norm(chance: random.Random, shape: Shape) -> Made:
     return Made("BatchNorm", {"epsilon": 0.01}, own, shape, {"momentum": 0.1})
 
 
+def _group_norm(chance: random.Random, shape: Shape) -> Made:
+    config = {"groups": chance.choice([1, shape[0]]), "epsilon": 0.01}
+    return Made("GroupNorm", config, dict.fromkeys(("scale", "shift"), shape[:1]), shape)
+
+
+def _rms_norm(chance: random.Random, shape: Shape) -> Made:
+    return Made("RMSNorm", {"epsilon": 0.01}, {"scale": shape[-1:]}, shape)
+
+
 def _prelu(chance: random.Random, shape: Shape) -> Made:
     return Made("PReLU", {}, {"slope": chance.choice([shape[:1], (1,)])}, shape)
 
@@ -199,7 +208,8 @@ def _pool(chance: random.Random, shape: Shape) -> Made | None:
     config: dict[str, Any] = {"size": size, "stride": stride, "padding": padding}
     if chance.random() < 0.5:
         return Made("MaxPool", config, {}, (shape[0], *space))
-    config["count_padding"] = chance.random() < 0.5
+    # Without padding the flag means nothing, and Keras, which has none, writes False.
+    config["count_padding"] = any(map(any, padding)) and chance.random() < 0.5
     return Made("AveragePool", config, {}, (shape[0], *space))
 
 
@@ -221,6 +231,8 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _projection,
     _layer_norm,
     _batch_norm,
+    _group_norm,
+    _rms_norm,
     _prelu,
     _gru,
     _convolution,

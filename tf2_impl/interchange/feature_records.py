@@ -11,6 +11,7 @@ from tf2_impl.interchange.record import (
     Layers,
     Options,
     Record,
+    UnsupportedError,
     attributes,
     built,
     expect,
@@ -20,15 +21,18 @@ from tf2_impl.interchange.record import (
 from tf2_impl.interchange.weight import batch_norm as batch_norm_weights
 from tf2_impl.interchange.weight import dense as dense_weights
 from tf2_impl.interchange.weight import embedding as embedding_weights
+from tf2_impl.interchange.weight import group_norm as group_norm_weights
 from tf2_impl.interchange.weight import layer_norm as layer_norm_weights
 from tf2_impl.interchange.weight import padded_embedding as padded_embedding_weights
+from tf2_impl.interchange.weight import rms_norm as rms_norm_weights
 from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.normalization import BatchNorm, L2Normalize
+from tf2_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize
 
 # Keras keeps the axes as numbers, or after a build as a list.
 LAST = (-1, [-1])
 UNQUANTIZED = {"lora_rank": (None,), "quantization_mode": (None,)}
 BATCH_NORMS = (keras.layers.BatchNormalization, BatchNorm)
+GROUP_NORMS = (keras.layers.GroupNormalization, GroupNorm)
 
 
 def _projection(dtype: str, *, weight: Ints, bias: Any = None) -> Layers:
@@ -72,6 +76,30 @@ def _layer_norm(dtype: str, *, scale: Ints, shift: Any, epsilon: float) -> Layer
     return [built(keras.layers.LayerNormalization(epsilon=epsilon, dtype=dtype), *scale)]
 
 
+def _read_group_norm(layer: Any, shape: Any) -> Options:
+    if not layer.built:  # which tells -1 groups
+        raise UnsupportedError(f"{type(layer).__name__} without weights, which a keras.Input gives")
+    last = -1 if layer.input_spec.ndim is None else layer.input_spec.ndim - 1
+    expect(layer, "axis", getattr(layer, "axis", -1) in (-1, last))
+    return {"groups": int(layer.groups), "epsilon": float(layer.epsilon)}
+
+
+def _group_norm(
+    dtype: str, *, channels: bool, scale: Ints, shift: Any, groups: int, epsilon: float
+) -> Layers:
+    layer = GroupNorm(groups, epsilon=epsilon, axis=-1 if channels else 1, dtype=dtype)
+    return [built(layer, *scale)]
+
+
+def _read_rms_norm(layer: Any, shape: Any) -> Options:
+    expect(layer, "axis", layer.axis in LAST)
+    return {"epsilon": float(layer.epsilon)}
+
+
+def _rms_norm(dtype: str, *, scale: Ints, epsilon: float) -> Layers:
+    return [built(keras.layers.RMSNormalization(epsilon=epsilon, dtype=dtype), *scale)]
+
+
 def _read_unit_norm(layer: Any, shape: Any) -> Options:
     expect(layer, "axis", layer.axis in LAST)
     return {"epsilon": 1e-12}  # Keras has no option: the floor is in its source
@@ -105,6 +133,20 @@ RECORDS = (
         _layer_norm,
         {"rms_scaling": (False,)},
         {keras.layers.LayerNormalization: layer_norm_weights},
+    ),
+    Record(
+        "GroupNorm",
+        dict.fromkeys(GROUP_NORMS, _read_group_norm),
+        _group_norm,
+        weights=dict.fromkeys(GROUP_NORMS, group_norm_weights),
+        placed=("channels",),
+        in_order=True,
+    ),
+    Record(
+        "RMSNorm",
+        {keras.layers.RMSNormalization: _read_rms_norm},
+        _rms_norm,
+        weights={keras.layers.RMSNormalization: rms_norm_weights},
     ),
     Record(
         "L2Normalize",

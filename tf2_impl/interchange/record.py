@@ -31,7 +31,7 @@ class Record(NamedTuple):
     needs to know of where the entry stands: rank, channels, told or counted. functions: each
     activation function that is this layer, with the options that it has in a dtype. masked: the
     classes that leave out the steps of a mask, which model files do not have. in_order: whether the
-    order of the features matters to a layer without arrays.
+    order of the features matters to a layer, and its arrays cannot be put in another.
     """
 
     layer: str

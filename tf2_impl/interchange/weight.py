@@ -140,6 +140,16 @@ def layer_norm(layer: Any) -> dict[str, Weight]:
     return _normalization(layer, tuple(layer.get_build_config()["input_shape"][-1:]))
 
 
+def group_norm(layer: Any) -> dict[str, Weight]:
+    """Scale and shift; ones and zeros where they are left out."""
+    return _normalization(layer, tuple(layer.get_build_config()["input_shape"][-1:]))
+
+
+def rms_norm(layer: Any) -> dict[str, Weight]:
+    """Scale."""
+    return {"scale": Weight(layer.scale)}
+
+
 def prelu(layer: Any) -> dict[str, Weight]:
     """A slope for each channel, or one; Keras's own keeps the axes that share it."""
     slope = layer.alpha if isinstance(layer, keras.layers.PReLU) else layer.slope

@@ -11,7 +11,7 @@ from tf2_impl.layers.activations import (
 )
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.normalization import BatchNorm, L2Normalize
+from tf2_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize
 from tf2_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -41,6 +41,7 @@ __all__ = [
     "Flatten",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "GroupNorm",
     "L2Normalize",
     "LeakyReLU",
     "LogSoftmax",

@@ -1,4 +1,4 @@
-"""Batch normalization and vectors of unit norm, where Keras's own differ."""
+"""Batch and group normalization and vectors of unit norm, where Keras's own differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf2_impl.distances import l2_normalize
-from tf2_impl.support.checks import check_count, check_number
+from tf2_impl.support.checks import check_count, check_groups, check_number
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype, widened
 
@@ -49,6 +49,58 @@ def layer_norm(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor
     unit = centered * tf.math.rsqrt(variance + norm.epsilon)
     scale, shift = (tf.cast(one, wide.dtype) for one in (norm.gamma, norm.beta))
     return tf.cast(unit * scale + shift, x.dtype)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class GroupNorm(Layer):
+    """(x − mean of x) / √(variance of x + epsilon) · scale + shift, over each group of channels.
+
+    Keras's own is built for one rank, and loses digits where the mean is large. As many groups as
+    channels are an instance normalization. axis: −1, of channels or features, or 1, as a model file
+    means it where no layer of channels came before. Source: Wu, He 2018.
+    """
+
+    def __init__(
+        self, groups: int, *, epsilon: float = 1e-5, axis: int = -1, **kwargs: Any
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.groups = check_count("groups", groups)
+        self.epsilon = check_number("epsilon", epsilon, least=0)
+        self.place = check_count("axis", axis, least=-1, most=1)
+        if self.place == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
+
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[self.place]
+        assert channels is not None
+        check_groups(self.groups, channels)
+        self.gamma = self.add_weight(shape=(channels,), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(channels,), initializer="zeros", name="beta")
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={self.place: channels})
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, ..., channels), or (batch, channels, ...) for axis 1. Returns its shape."""
+        wide = widened(x)
+        rank, channels = x.shape.rank, self.gamma.shape[0]
+        last = (0, *range(2, rank), 1) if self.place == 1 else range(rank)
+        moved = tf.transpose(wide, last)
+        places = tf.reduce_prod(tf.shape(moved)[1:-1])
+        parts = (tf.shape(x)[0], places, self.groups, channels // self.groups)
+        grouped = tf.reshape(moved, parts)
+        centered = grouped - tf.reduce_mean(grouped, axis=(1, 3), keepdims=True)
+        variance = tf.reduce_mean(centered**2, axis=(1, 3), keepdims=True)
+        unit = tf.reshape(centered / tf.sqrt(variance + self.epsilon), tf.shape(moved))
+        scale, shift = (tf.cast(one, wide.dtype) for one in (self.gamma, self.beta))
+        y = tf.transpose(unit * scale + shift, np.argsort(last))
+        return tf.cast(tf.ensure_shape(y, x.shape), x.dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"groups": self.groups, "epsilon": self.epsilon, "axis": self.place}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -90,6 +90,8 @@ SIZES = {
     "TransposedConvolution": _transposed_convolution,
     "BatchNorm": _batch_norm,
     "LayerNorm": _layer_norm,
+    "GroupNorm": _batch_norm,
+    "RMSNorm": _layer_norm,
     "PReLU": _prelu,
     "Embedding": _embedding,
     "GRU": _gru,

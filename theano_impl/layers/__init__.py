@@ -6,7 +6,7 @@ from theano_impl.layers.combinations import *  # noqa: F403  # its `__all__` alo
 from theano_impl.layers.combinations import __all__ as COMBINATIONS
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
-from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
+from theano_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize, LayerNorm, RMSNorm
 from theano_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -32,11 +32,13 @@ __all__ = [
     "Flatten",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "GroupNorm",
     "L2Normalize",
     "LayerNorm",
     "MaxPool",
     "MaxUnpool",
     "Pooled",
     "Projection",
+    "RMSNorm",
     "TransposedConvolution",
 ]

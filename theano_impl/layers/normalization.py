@@ -1,4 +1,4 @@
-"""Normalization: over the batch, over the features and to unit norm."""
+"""Normalization: over the batch, over the features, over groups of channels and to unit norm."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from theano_impl.support.checks import (
     check_dtype,
     check_flag,
     check_floating,
+    check_groups,
     check_number,
     check_values,
     check_width,
@@ -94,6 +95,61 @@ class LayerNorm(Layer):
         variance = T.mean(centered * centered, axis=-1, keepdims=True)
         factor = T.sqrt(variance + np.asarray(epsilon, x.dtype))
         self.output = centered / factor * self.scale + self.shift
+
+
+class GroupNorm(Layer):
+    """(x − mean of x) / √(variance of x + epsilon) · scale + shift, over each group of channels.
+
+    Mean and variance are those of the channels of a group, axis 1, at all places. As many groups as
+    channels are an instance normalization. x: (batch, channels, ...); `.output` has its shape.
+    scale, shift: (channels,). AssertionError, when it runs, for a wrong number of channels or no
+    place. Source: Wu, He 2018.
+    """
+
+    def __init__(
+        self, x: TensorVariable, channels: int, groups: int, *, epsilon: float = 1e-5
+    ) -> None:
+        channels = check_count("channels", channels)
+        groups = check_groups(groups, channels)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        super().__init__(x, config={"channels": channels, "groups": groups, "epsilon": epsilon})
+        self.scale = self.add_param("scale", np.ones(channels))
+        self.shift = self.add_param("shift", np.zeros(channels))
+
+        check_floating("x", x)
+        check_count("x.ndim", x.ndim, least=2)
+        check_dtype("x", x, self.scale.dtype)
+        x = check_channels("x", x, channels)
+        places = T.prod(x.shape[2:], dtype="int64")
+        x = check_values(x, places > 0, "x", "at least one place")
+        grouped = x.reshape((x.shape[0], groups, channels // groups * places), ndim=3)
+        centered = grouped - T.mean(grouped, axis=-1, keepdims=True)
+        variance = T.mean(centered * centered, axis=-1, keepdims=True)
+        unit = centered / T.sqrt(variance + np.asarray(epsilon, x.dtype))
+        scale, shift = (
+            one.dimshuffle("x", 0, *["x"] * (x.ndim - 2)) for one in (self.scale, self.shift)
+        )
+        self.output = unit.reshape(x.shape, ndim=x.ndim) * scale + shift
+
+
+class RMSNorm(Layer):
+    """x / √(mean of x² + epsilon) · scale, over the last axis.
+
+    x: (..., features); `.output` has its shape. scale: (features,). AssertionError, when it runs,
+    for a wrong number of features. Source: Zhang, Sennrich 2019.
+    """
+
+    def __init__(self, x: TensorVariable, features: int, *, epsilon: float = 1e-5) -> None:
+        features = check_count("features", features)
+        epsilon = check_number("epsilon", epsilon, least=0)
+        super().__init__(x, config={"features": features, "epsilon": epsilon})
+        self.scale = self.add_param("scale", np.ones(features))
+
+        check_floating("x", x)
+        check_dtype("x", x, self.scale.dtype)
+        x = check_width("x", x, features)
+        square = T.mean(x * x, axis=-1, keepdims=True)
+        self.output = x / T.sqrt(square + np.asarray(epsilon, x.dtype)) * self.scale
 
 
 class L2Normalize(Layer):

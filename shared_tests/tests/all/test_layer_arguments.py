@@ -26,10 +26,13 @@ BY_NAME: dict[str, Any] = {
     "padding": [[0, 0]],
     "cut": [[0, 0]],
     "axis": -1,
+    "weight": np.ones((3, 3, 3)),
     "input_weight": np.ones((3, 9)),
     "hidden_weight": np.ones((3, 9)),
     "seed": 3,
     "groups": 1,
+    "minimum": -1.0,
+    "maximum": 1.0,
     **dict.fromkeys(("scale", "shift", "mean", "variance"), np.ones(3)),
     "initializer": "glorot_uniform",
 }
@@ -84,7 +87,7 @@ def arguments(layer: type) -> dict[str, Any]:
             found[name] = importlib.import_module("numpy_infer.support.layer").Input()
         elif name in BY_NAME and kind != "bool":
             found[name] = BY_NAME[name]
-        elif name == "kwargs" and "cut" in found:  # which are Keras's
+        elif name == "kwargs" and "kernel_size" in found:  # which are Keras's
             found |= {"strides": [1], "dilation_rate": [1]}
         elif kind in BY_KIND:
             found[name] = BY_KIND[kind]

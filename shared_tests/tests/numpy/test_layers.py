@@ -18,6 +18,7 @@ from numpy_infer import (
     Clip,
     Embedding,
     Flatten,
+    GroupNorm,
     HardSigmoid,
     HardSwish,
     Input,
@@ -28,6 +29,7 @@ from numpy_infer import (
     PReLU,
     ReLU,
     ReLU6,
+    RMSNorm,
     Sigmoid,
     SiLU,
     Softmax,
@@ -214,6 +216,31 @@ def test_activation_far_out(name, dtype):
     wanted = np.array([least.get(name, 0), greatest.get(name, 1e30), np.nan])
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
     assert got.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(2, 6), (2, 6, 3), (1, 6, 5, 1), (2, 6, 1, 7)])
+def test_group_norm(shape, groups, dtype):
+    x, scale, shift = normal(*shape, seed=1) + 1, normal(6, seed=2), normal(6, seed=3)
+    wanted = np.empty(shape)
+    for one, y in zip(x, wanted, strict=True):
+        for part in np.split(np.arange(6), groups):
+            mean, spread = one[part].mean(), np.sqrt(one[part].var() + 0.01)
+            for i in part:
+                y[i] = (one[i] - mean) / spread * scale[i] + shift[i]
+    arrays = [array.astype(dtype) for array in (scale, shift)]
+    layer = GroupNorm(Input(), *arrays, groups=groups, epsilon=0.01)
+    agree(layer(x.astype(dtype)), wanted, dtype, "group norm")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 7), (2, 5, 7), (2, 1, 3, 7)])
+def test_rms_norm(shape, dtype):
+    x, scale = normal(*shape, seed=1), normal(7, seed=2)
+    wanted = [row / math.sqrt(np.dot(row, row) / 7 + 0.01) * scale for row in x.reshape(-1, 7)]
+    layer = RMSNorm(Input(), scale.astype(dtype), epsilon=0.01)
+    agree(layer(x.astype(dtype)), np.reshape(wanted, shape), dtype, "rms norm")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

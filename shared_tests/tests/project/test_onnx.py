@@ -29,6 +29,7 @@ from numpy_infer import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNorm,
     HardSwish,
     Input,
     LayerNorm,
@@ -38,6 +39,7 @@ from numpy_infer import (
     Mish,
     Projection,
     ReLU,
+    RMSNorm,
     Sigmoid,
     SiLU,
     Softmax,
@@ -209,6 +211,21 @@ def layer_norm(a: Attributes, x: np.ndarray, *arrays: np.ndarray) -> list[np.nda
     return [LayerNorm(Input(), *arrays, epsilon=epsilon)(x)]
 
 
+def rms_norm(a: Attributes, x: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
+    epsilon, axis = a.take("epsilon", 1e-5), a.take("axis", -1)
+    if axis % x.ndim != x.ndim - 1:
+        raise ValueError(f"axis: expected the last one, got {axis}")
+    a.refuse_the_rest()
+    return [RMSNorm(Input(), scale, epsilon=epsilon)(x)]
+
+
+def group_norm(a: Attributes, x: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """An instance normalization has no number of groups."""
+    groups, epsilon = a.take("num_groups", x.shape[1]), a.take("epsilon", 1e-5)
+    a.refuse_the_rest()
+    return [GroupNorm(Input(), *arrays, groups=groups, epsilon=epsilon)(x)]
+
+
 def batch_norm(a: Attributes, x: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     epsilon = a.take("epsilon", 1e-5)
     a.refuse_the_rest()
@@ -272,13 +289,16 @@ OPERATORS: dict[str, tuple[Callable[..., list[np.ndarray]], int]] = {
     "Gemm": (gemm, 8),
     "GlobalAveragePool": (plain(GlobalAveragePool, keepdims=("keepdims", True)), 2),
     "GlobalMaxPool": (plain(GlobalMaxPool, keepdims=("keepdims", True)), 2),
+    "InstanceNormalization": (group_norm, 2),
     "LayerNormalization": (layer_norm, 7),
+    "GroupNormalization": (group_norm, 2),
     "HardSwish": (plain(HardSwish), 1),
     "LeakyRelu": (plain(LeakyReLU, slope=("alpha", 0.01)), 3),
     "LogSoftmax": (over_axis(LogSoftmax), 6),
     "MaxPool": (max_pooling, 13),
     "MaxUnpool": (max_unpooling, 2),
     "Mish": (plain(Mish), 1),
+    "RMSNormalization": (rms_norm, 7),
     "Relu": (plain(ReLU), 1),
     "Selu": (plain(SELU), 1),
     "Sigmoid": (plain(Sigmoid), 2),
@@ -318,7 +338,14 @@ EXCLUDED = {
             layer_normalization_3d_axis_negative_3_epsilon
             layer_normalization_4d_axis0 layer_normalization_4d_axis1 layer_normalization_4d_axis2
             layer_normalization_4d_axis_negative_2 layer_normalization_4d_axis_negative_3
-            layer_normalization_4d_axis_negative_4""",
+            layer_normalization_4d_axis_negative_4
+            rms_normalization_2d_axis0 rms_normalization_2d_axis_negative_2
+            rms_normalization_3d_axis0_epsilon rms_normalization_3d_axis1_epsilon
+            rms_normalization_3d_axis_negative_2_epsilon
+            rms_normalization_3d_axis_negative_3_epsilon
+            rms_normalization_4d_axis0 rms_normalization_4d_axis1 rms_normalization_4d_axis2
+            rms_normalization_4d_axis_negative_2 rms_normalization_4d_axis_negative_3
+            rms_normalization_4d_axis_negative_4""",
         "over the batch": "logsoftmax_axis_0 softmax_axis_0",
         "constants of its own": "selu selu_example",
         "given to four digits": "averagepool_2d_ceil_last_window_starts_on_pad",
@@ -378,5 +405,5 @@ def test_counts():
         case.model.graph.node[0].op_type for name, case in CASES.items() if name not in EXCLUDED
     )
     assert ran == {operator: count for operator, (_, count) in OPERATORS.items()}
-    assert sum(ran.values()) == 105
-    assert len(CASES) == 150
+    assert sum(ran.values()) == 116
+    assert len(CASES) == 173

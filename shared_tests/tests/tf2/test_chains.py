@@ -69,6 +69,8 @@ ACTIVATIONS = [
     lambda: k.LayerNormalization(center=False, scale=False),
     lambda: k.BatchNormalization(epsilon=0.1, momentum=0.7),
     lambda: k.BatchNormalization(axis=1, center=False, scale=False),
+    lambda: k.RMSNormalization(epsilon=0.1),
+    lambda: [k.Dense(6), k.GroupNormalization(3, epsilon=0.1)],
     lambda: k.Dropout(0.3),
 ]
 IMAGE_LAYERS = [
@@ -112,6 +114,9 @@ IMAGE_LAYERS = [
     lambda: [GlobalMaxPool(), k.Dense(3)],
     lambda: [k.BatchNormalization(momentum=0.7), k.Conv2D(3, 2)],
     lambda: [own.BatchNorm(momentum=0.7), k.ReLU()],
+    lambda: [k.Conv2D(6, 2), k.GroupNormalization(3, epsilon=0.1)],
+    lambda: k.GroupNormalization(-1, epsilon=0.1),
+    lambda: [k.Conv2D(6, 2), k.GroupNormalization(2, scale=False), own.GroupNorm(3)],
     lambda: k.PReLU(shared_axes=[1, 2]),
     lambda: [k.Conv2D(3, 2), k.PReLU(shared_axes=[1, 2, 3]), own.Flatten(), own.PReLU()],
     lambda: [k.Conv2D(3, 2), k.Flatten(), k.PReLU(shared_axes=[1]), k.PReLU(), k.Dense(3)],
@@ -177,6 +182,7 @@ RECURRENT = [
     lambda: k.Bidirectional(k.GRU(3)),
     lambda: k.Bidirectional(k.GRU(3, return_sequences=True, use_bias=False)),
     lambda: [k.Dense(3), k.BatchNormalization(), k.GRU(5)],
+    lambda: [k.RMSNormalization(), k.Dense(4), k.GroupNormalization(2), own.GroupNorm(17, axis=1)],
     lambda: [k.Dense(3), k.PReLU(shared_axes=[1]), k.GRU(5), own.PReLU(5, axis=1)],
     lambda: [k.Dense(3), k.Softmax(axis=1), k.Flatten(), k.Dense(2)],
 ]

@@ -37,6 +37,8 @@ REFUSED = [
     (SERIES, k.BatchNormalization(synchronized=True), "BatchNormalization(synchronized=True)"),
     (SERIES, k.BatchNormalization(renorm=True), "BatchNormalization(renorm=True)"),
     (SERIES, k.LayerNormalization(axis=[1, 2]), "LayerNormalization(axis=[1, 2])"),
+    (SERIES, k.GroupNormalization(17, axis=1), "GroupNormalization(axis=1)"),
+    (SERIES, k.RMSNormalization(axis=1), "RMSNormalization(axis=[1])"),
     (SERIES, k.UnitNormalization(axis=1), "UnitNormalization(axis=1)"),
     (SERIES, k.Softmax(axis=2), "Softmax(axis=2)"),
     (SERIES, k.Dropout(0.5, noise_shape=(None, 1, 2)), "Dropout(noise_shape="),

@@ -18,7 +18,7 @@ from theano_impl.interchange.records import RECORDS
 from theano_impl.layers import activations as act
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
-from theano_impl.layers.normalization import BatchNorm, L2Normalize, LayerNorm
+from theano_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize, LayerNorm, RMSNorm
 from theano_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -132,6 +132,13 @@ CHAINS = {
     "batch norm": (normal(3, 7, seed=10), [layer(BatchNorm, 7, epsilon=0.01, momentum=0.3)]),
     "batch norm of planes": (PLANES, [layer(BatchNorm, 3)]),
     "layer norm": (SEQUENCES, [layer(LayerNorm, 7, epsilon=0.01)]),
+    "group norm": (
+        PLANES,
+        [layer(Convolution, 3, 6, [2, 2]), layer(GroupNorm, 6, 3, epsilon=0.01)],
+    ),
+    "instance norm": (normal(2, 3, 5, seed=15), [layer(GroupNorm, 3, 3)]),
+    "group norm of rows": (normal(3, 6, seed=16), [layer(GroupNorm, 6, 2)]),
+    "rms norm": (SEQUENCES, [layer(RMSNorm, 7, epsilon=0.01)]),
     "unit norm": (SEQUENCES, [layer(L2Normalize, epsilon=2.5)]),
     "gru": (SEQUENCES, [layer(GRU, 7, 3), layer(GRU, 3, 5, bias=False, return_sequences=False)]),
     "gru backward": (SEQUENCES, [layer(GRU, 7, 1, direction="backward")]),

@@ -89,6 +89,10 @@ IMAGE_LAYERS = [
     GlobalMaxPool(keepdims=True),
     nn.BatchNorm2d(2, eps=0.1, momentum=0.3),
     nn.BatchNorm2d(2, affine=False),
+    nn.Sequential(nn.Conv2d(2, 6, 2), nn.GroupNorm(3, 6, eps=0.1), nn.GroupNorm(1, 6)),
+    nn.Sequential(nn.Conv2d(2, 6, 2), nn.GroupNorm(2, 6, affine=False)),
+    nn.InstanceNorm2d(2, eps=0.1, affine=True),
+    nn.Sequential(nn.Conv2d(2, 3, 2), nn.InstanceNorm2d(3)),
     nn.PReLU(2),
     nn.Sequential(nn.PReLU(), nn.Flatten(), nn.Linear(2 * 11 * 13, 3)),
     nn.Softmax(1),
@@ -112,6 +116,7 @@ SERIES_LAYERS = [
     nn.AdaptiveMaxPool1d(1),
     nn.BatchNorm1d(2, eps=0.1, bias=False),
     BatchNorm(2, momentum=0.0),
+    nn.InstanceNorm1d(2, affine=True),
 ]
 HOURGLASSES = [
     (
@@ -147,6 +152,8 @@ OTHERS = [
     (ROWS, nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(0.25), nn.Linear(5, 3))),
     (ROWS, nn.Sequential(nn.LayerNorm(7, eps=0.1, bias=False), nn.Identity(), nn.Tanh())),
     (ROWS, nn.Sequential(nn.LayerNorm(7, elementwise_affine=False), nn.Linear(7, 3, bias=False))),
+    (ROWS, nn.Sequential(nn.RMSNorm(7, eps=0.1), nn.Linear(7, 6), nn.GroupNorm(2, 6))),
+    (ROWS, nn.Sequential(nn.RMSNorm(7), nn.RMSNorm(7, eps=0.1, elementwise_affine=False))),
     (ROWS, nn.Sequential(SparseProjection(7, 5), nn.ReLU(), MixtureOfExperts(5, 3, 4, 2))),
     (IDS, nn.Sequential(nn.Embedding(11, 5, padding_idx=0), GRU(5, 3), nn.Linear(3, 2))),
     (IDS, nn.Sequential(nn.Embedding(11, 5), ChannelsFirst(), nn.MaxPool1d(4), nn.Flatten())),
