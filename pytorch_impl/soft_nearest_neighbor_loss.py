@@ -9,19 +9,21 @@ Nearest Neighbor Loss", arXiv 1902.01889.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pytorch_impl.distances import DISTANCES, pairwise_distances
+from pytorch_impl.distances import DISTANCES
 from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
 from pytorch_impl.support import checks
-from pytorch_impl.support.blocks import by_blocks
-from pytorch_impl.support.labels import class_pairs
 from pytorch_impl.support.precision import FullPrecision, in_single_precision
+from pytorch_impl.support.soft_neighbors import (
+    count_anchors,
+    losses_by_labels,
+    losses_by_pairs,
+    reduced,
+)
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
@@ -77,24 +79,18 @@ def soft_nearest_neighbor_loss(
     temperature = checks.check_positive("temperature", temperature, embeddings)
     several = not isinstance(labels, Tensor) or labels.dtype is torch.bool
     if several or not (reference is None and reference_labels is None and same is None):
-        reference, positive, negative = class_pairs(
-            embeddings, labels, reference, reference_labels, same
-        )
-        pair_losses = partial(_pair_losses, distance=distance)
-        tensors = (embeddings, reference, positive, negative, temperature)
-        losses = by_blocks(pair_losses, block_size, *tensors)
-        if reduction == "mean":
-            return losses.sum() / positive.any(1).sum().clamp_min(1)
-        return losses if reduction == "none" else losses.sum()
+        compared = (reference, reference_labels, same, temperature, distance, block_size)
+        losses, positive = losses_by_pairs(_losses, embeddings, labels, *compared)
+        return reduced(losses, reduction, lambda: positive.any(1).sum())
     assert labels is not None
     checks.check_labels("labels", labels, embeddings.shape[0])
 
     def plain_losses(embeddings: Tensor, temperature: Tensor) -> Tensor:
-        anchor_losses = partial(_anchor_losses, distance=distance)
-        return by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
+        return losses_by_labels(_losses, embeddings, labels, temperature, distance, block_size)
 
     def plain_loss(embeddings: Tensor, temperature: Tensor) -> Tensor:
-        return _reduce(plain_losses(embeddings, temperature), labels, reduction)
+        losses = plain_losses(embeddings, temperature)
+        return reduced(losses, reduction, lambda: count_anchors(labels))
 
     # The plain loss is what derivatives of the gradient are taken of.
     if fast.applies(embeddings, temperature, distance):  # on a CPU, where all D are small against T
@@ -102,31 +98,6 @@ def soft_nearest_neighbor_loss(
     if fast.applies_on_a_gpu(embeddings, temperature, distance):  # in float32
         return fast.gpu_loss(embeddings, labels, temperature, distance, reduction, plain_losses)
     return plain_loss(embeddings, temperature)
-
-
-def _anchor_losses(
-    rows: Tensor, embeddings: Tensor, labels: Tensor, temperature: Tensor, *, distance: str
-) -> Tensor:
-    """The losses of the anchors in these rows, (rows,)."""
-    D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
-    others = rows[:, None] != torch.arange(labels.shape[0], device=labels.device)
-    positives = others & (labels[rows, None] == labels)
-    return _losses(D, others, positives, temperature)
-
-
-def _pair_losses(
-    rows: Tensor,
-    embeddings: Tensor,
-    reference: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    temperature: Tensor,
-    *,
-    distance: str,
-) -> Tensor:
-    """The same by which rows of the reference are positives and negatives, (n, m)."""
-    D = pairwise_distances(embeddings[rows], reference, distance=distance)  # (rows, m)
-    return _losses(D, positive[rows] | negative[rows], positive[rows], temperature)
 
 
 def _losses(D: Tensor, others: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
@@ -141,17 +112,6 @@ def _losses(D: Tensor, others: Tensor, positives: Tensor, temperature: Tensor) -
     log_all = logits.masked_fill(~others, -math.inf).logsumexp(1)
     log_same = logits.masked_fill(~positives, -math.inf).logsumexp(1)
     return log_all - log_same
-
-
-def _reduce(losses: Tensor, labels: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return losses.sum()
-    ordered = labels.sort().values  # equal labels are adjacent
-    repeats = F.pad(ordered[1:] == ordered[:-1], (1, 1))
-    n_anchors = (repeats[1:] | repeats[:-1]).sum()  # anchors with positives
-    return losses.sum() / n_anchors.clamp_min(1)
 
 
 def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:

@@ -14,14 +14,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.distances import DISTANCES, pairwise_distances
+from tf2_impl.distances import DISTANCES
 from tf2_impl.fast import soft_nearest_neighbor_loss as fast
 from tf2_impl.support import checks
-from tf2_impl.support.blocks import by_blocks
 from tf2_impl.support.keras_loss import LabelLoss
-from tf2_impl.support.labels import class_pairs
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_single_precision, single
+from tf2_impl.support.soft_neighbors import (
+    count_anchors,
+    count_rows,
+    losses_by_labels,
+    losses_by_pairs,
+    reduced,
+)
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
@@ -79,64 +84,19 @@ def soft_nearest_neighbor_loss(
     temperature = checks.check_positive("temperature", temperature, embeddings)
     several = labels is None or labels.dtype == tf.bool
     if several or not (reference is None and reference_labels is None and same is None):
-        reference, positive, negative = class_pairs(
-            embeddings, labels, reference, reference_labels, same
-        )
-
-        def pair_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
-            return _pair_losses(rows, *tensors, distance=distance)
-
-        tensors = (embeddings, reference, positive, negative, temperature)
-        losses = by_blocks(pair_losses, block_size, *tensors, dtype=embeddings.dtype)
-        if reduction == "mean":
-            with_positives = tf.reduce_any(positive, axis=1)
-            n_anchors = tf.math.count_nonzero(with_positives, dtype=losses.dtype)
-            return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)
-        return losses if reduction == "none" else tf.reduce_sum(losses)
+        compared = (reference, reference_labels, same, temperature, distance, block_size)
+        losses, positive = losses_by_pairs(_losses, embeddings, labels, *compared)
+        return reduced(losses, reduction, lambda: count_rows(positive, losses.dtype))
     checks.check_labels("labels", labels, checks.size(embeddings, 0))
 
-    def anchor_losses(rows: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
-        return _anchor_losses(rows, *tensors, distance=distance)
-
     def plain_losses(*tensors: tf.Tensor, block_size: int | None = block_size) -> tf.Tensor:
-        return by_blocks(anchor_losses, block_size, *tensors, dtype=embeddings.dtype)
+        return losses_by_labels(_losses, *tensors, distance, block_size)
 
     if fast.applies(embeddings, distance):  # where all D are small against T, else plain
         losses = fast.losses(embeddings, labels, temperature, block_size, plain_losses)
     else:
         losses = plain_losses(embeddings, labels, temperature)
-    return _reduce(losses, labels, reduction)
-
-
-def _anchor_losses(
-    rows: tf.Tensor,
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    temperature: tf.Tensor,
-    *,
-    distance: str,
-) -> tf.Tensor:
-    """The losses of the anchors in these rows, (rows,)."""
-    D = pairwise_distances(tf.gather(embeddings, rows), embeddings, distance=distance)  # (rows, n)
-    others = rows[:, None] != tf.range(tf.shape(labels)[0])
-    positives = others & (tf.gather(labels, rows)[:, None] == labels)
-    return _losses(D, others, positives, temperature)
-
-
-def _pair_losses(
-    rows: tf.Tensor,
-    embeddings: tf.Tensor,
-    reference: tf.Tensor,
-    positive: tf.Tensor,
-    negative: tf.Tensor,
-    temperature: tf.Tensor,
-    *,
-    distance: str,
-) -> tf.Tensor:
-    """The same by which rows of the reference are positives and negatives, (n, m)."""
-    D = pairwise_distances(tf.gather(embeddings, rows), reference, distance=distance)  # (rows, m)
-    positives, negatives = tf.gather(positive, rows), tf.gather(negative, rows)
-    return _losses(D, positives | negatives, positives, temperature)
+    return reduced(losses, reduction, lambda: count_anchors(labels, losses.dtype))
 
 
 def _losses(
@@ -155,22 +115,6 @@ def _losses(
     log_all = tf.reduce_logsumexp(tf.where(others, logits, -infinity), axis=1)
     log_same = tf.reduce_logsumexp(tf.where(positives, logits, -infinity), axis=1)
     return log_all - log_same
-
-
-def _reduce(losses: tf.Tensor, labels: tf.Tensor, reduction: str) -> tf.Tensor:
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return tf.reduce_sum(losses)
-    n_anchors = _count_anchors(labels, losses.dtype)
-    return tf.reduce_sum(losses) / tf.maximum(n_anchors, 1)  # of the anchors with positives
-
-
-def _count_anchors(labels: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """How many rows share their label with another one."""
-    ordered = tf.sort(labels)  # equal labels are adjacent; XLA has no unique
-    repeats = tf.pad(ordered[1:] == ordered[:-1], [[1, 1]])
-    return tf.math.count_nonzero(repeats[1:] | repeats[:-1], dtype=dtype)
 
 
 def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:
@@ -305,4 +249,4 @@ class SoftNearestNeighborKerasLoss(LabelLoss):
         losses = soft_nearest_neighbor_loss(
             embeddings, labels, **{**self.config, "reduction": "none"}
         )
-        return losses, _count_anchors(labels, losses.dtype)
+        return losses, count_anchors(labels, losses.dtype)

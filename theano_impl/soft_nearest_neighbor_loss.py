@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 import theano.tensor as T
 from theano.gradient import disconnected_grad
-from theano.tensor.extra_ops import Unique
 from theano.tensor.var import TensorVariable
 
-from theano_impl.distances import DISTANCES, pairwise_distances
+from theano_impl.distances import DISTANCES
 from theano_impl.fast import soft_nearest_neighbor_loss as fast
 from theano_impl.support import checks
-from theano_impl.support.blocks import by_blocks
-from theano_impl.support.labels import class_pairs
 from theano_impl.support.layer import Layer
+from theano_impl.support.soft_neighbors import (
+    count_anchors,
+    losses_by_labels,
+    losses_by_pairs,
+    reduced,
+)
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
@@ -80,28 +83,16 @@ def soft_nearest_neighbor_loss(
     temperature = checks.check_positive("temperature", temperature, embeddings)
     several = labels is None or labels.dtype == "bool"
     if several or not (reference is None and reference_labels is None and same is None):
-        neighbors, positive, negative = class_pairs(
-            embeddings, labels, reference, reference_labels, same
-        )
-
-        def pair_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
-            return _pair_losses(rows, *tensors, distance=distance)
-
-        tensors = [embeddings, positive, negative, temperature]
-        if neighbors is not embeddings:  # a scan takes no variable twice
-            tensors.append(neighbors)
-        losses = by_blocks(pair_losses, block_size, *tensors)
-        if reduction == "mean":
-            n_anchors = T.cast(T.sum(T.any(positive, axis=1)), losses.dtype)
-            return T.sum(losses) / T.maximum(n_anchors, 1)
-        return losses if reduction == "none" else T.sum(losses)
+        compared = (reference, reference_labels, same, temperature, distance, block_size)
+        losses, positive = losses_by_pairs(_losses, embeddings, labels, *compared)
+        return reduced(losses, reduction, T.sum(T.any(positive, axis=1)))
     labels = checks.check_labels("labels", labels, embeddings.shape[0])
 
     if fast.applies(embeddings, distance):  # where all D are small against T, else plain
         losses = fast.losses(embeddings, labels, temperature, block_size, _plain_losses)
     else:
         losses = _plain_losses(embeddings, labels, temperature, block_size, distance)
-    return _reduce(losses, labels, reduction)
+    return reduced(losses, reduction, count_anchors(labels))
 
 
 def _plain_losses(
@@ -111,41 +102,7 @@ def _plain_losses(
     block_size: int | None,
     distance: str = "sqeuclidean",
 ) -> TensorVariable:
-    def anchor_losses(rows: TensorVariable, *tensors: TensorVariable) -> TensorVariable:
-        return _anchor_losses(rows, *tensors, distance=distance)
-
-    return by_blocks(anchor_losses, block_size, embeddings, labels, temperature)
-
-
-def _anchor_losses(
-    rows: TensorVariable,
-    embeddings: TensorVariable,
-    labels: TensorVariable,
-    temperature: TensorVariable,
-    *,
-    distance: str,
-) -> TensorVariable:
-    """The losses of the anchors in these rows, (rows,)."""
-    D = pairwise_distances(embeddings[rows], embeddings, distance=distance)  # (rows, n)
-    others = T.neq(rows[:, None], T.arange(labels.shape[0]))
-    positives = others & T.eq(labels[rows][:, None], labels)
-    return _losses(D, others, positives, temperature)
-
-
-def _pair_losses(
-    rows: TensorVariable,
-    embeddings: TensorVariable,
-    positive: TensorVariable,
-    negative: TensorVariable,
-    temperature: TensorVariable,
-    reference: TensorVariable | None = None,
-    *,
-    distance: str,
-) -> TensorVariable:
-    """The same by which rows of the reference are positives and negatives, (n, m)."""
-    reference = embeddings if reference is None else reference
-    D = pairwise_distances(embeddings[rows], reference, distance=distance)  # (rows, m)
-    return _losses(D, positive[rows] | negative[rows], positive[rows], temperature)
+    return losses_by_labels(_losses, embeddings, labels, temperature, distance, block_size)
 
 
 def _losses(
@@ -173,16 +130,6 @@ def _log_sum_exp(logits: TensorVariable) -> TensorVariable:
     """Of each row. Theano stabilizes log(sum(exp(x))) itself, but not with a mask in between."""
     largest = disconnected_grad(T.max(logits, axis=1, keepdims=True))
     return T.log(T.sum(T.exp(logits - largest), axis=1)) + largest[:, 0]
-
-
-def _reduce(losses: TensorVariable, labels: TensorVariable, reduction: str) -> TensorVariable:
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return T.sum(losses)
-    _, classes, sizes = Unique(return_inverse=True, return_counts=True)(labels)
-    n_anchors = T.cast(T.sum(sizes[classes] > 1), losses.dtype)
-    return T.sum(losses) / T.maximum(n_anchors, 1)  # of the anchors with positives
 
 
 def _check_options(distance: str, reduction: str, block_size: int | None) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pytorch_impl.support.checks import check_integers
 from pytorch_impl.support.greedy_tree import TIED, longest_first
@@ -43,75 +44,115 @@ def adjacent_merges(
     batch, n, dim = vectors.shape
     order, counts = longest_first(lengths, n)
     vectors, lengths = vectors[order], lengths[order]
-    forbidden, rows = None, torch.arange(batch, device=vectors.device)[:, None]
-    if brackets is not None:
-        forbidden = torch.ones(batch, n, n, dtype=torch.bool, device=vectors.device)
-        first, last = real_brackets(brackets[order], lengths).unbind(2)
-        forbidden[rows, first, last] = False
-    nodes = torch.cat([vectors, vectors.new_empty(batch, n - 1, dim)], dim=1).flatten(0, 1)
-    start = (2 * n - 1) * torch.arange(batch, device=vectors.device)  # row of a sequence's node 0
-    # One pair for each gap between two leaves. A gap is closed when its pair is merged; beside
-    # padding it is closed from the beginning, and has no node on either side.
-    gaps = torch.arange(n - 1, device=vectors.device)
-    padding = gaps + 1 >= lengths[:, None]
-    costs = pair_costs(parents, scores, vectors[:, :-1], vectors[:, 1:])
-    costs = costs.masked_fill(padding, math.inf)
-    # Of each gap the nodes on its left and right, and the first and the last leaf of both.
-    ends = torch.stack([gaps, gaps + 1] * 2)[:, None].masked_fill(padding, -1)  # (4, batch, n−1)
-    tolerance, most = rounding_error(score), _largest(costs)
-    chosen, rivals = gaps.new_full((2, batch, n - 1, 4), -1)
+    blocked = blocked_spans(None if brackets is None else brackets[order], lengths, n)
+    # The gap between leaves c−1 and c is column c; columns 0 and n are no gaps. A node is in the
+    # slot of its first leaf: right of gap c in slot c.
+    nodes = functional.pad(vectors, (0, 0, 0, 1)).flatten(0, 1)  # (batch · (n+1), dim)
+    start = (n + 1) * torch.arange(batch, device=vectors.device)  # row of a sequence's slot 0
+    # The leaves that the two nodes beside a gap span, first and last, (2, batch, n+1). In column 0
+    # the first one is n, and in column n the last one: such spans are blocked.
+    columns = torch.arange(n + 1, device=vectors.device)
+    ends = torch.stack([(columns - 1) % (n + 1), columns])[:, None].repeat(1, batch, 1)
+    made = nodes.new_zeros(batch, n + 1, dim)  # the parent of the nodes beside each gap
+    made[:, 1:n] = parents(vectors[:, :-1], vectors[:, 1:])
+    # The costs of a merge, and of a rival: infinity where the gap is closed or its span blocked.
+    costs = ranked_costs(pair_costs(scores, made[:, 1:n]), len(blocked))
+    costs = functional.pad(costs, (1, 1), value=math.inf)  # (kinds, batch, n+1)
+    spans = ((start[:, None] + ends[0]) * (n + 1) + ends[1]).flatten()
+    blocked = blocked.flatten(1)
+    costs.masked_fill_(blocked.index_select(1, spans).view_as(costs), math.inf)
+    made = made.flatten(0, 1)
+    tolerance = rounding_error(score)
+    gaps = columns.new_zeros(len(costs), batch, n - 1)
+    chosen = columns.new_full((2, batch, n - 1, len(costs)), n)
     for t, count in enumerate(counts):  # of the longest sequences, which have two nodes or more
-        if count < len(costs):
-            costs, ends, start, lengths = (
-                costs[:count],
-                ends[:, :count],
-                start[:count],
-                lengths[:count],
-            )
-        nan = costs.isnan()
-        ranked = costs.masked_fill(nan, most)
-        if forbidden is not None:
-            wrong = forbidden[rows[:count], ends[2], ends[3]]
-            ranked = ranked.masked_fill(wrong, math.inf)
-        gap = first_minimum(ranked, tolerance)[:, None]  # (count, 1)
-        pair = ends.gather(2, gap.expand(4, -1, -1))  # (4, count, 1)
-        chosen[:count, t] = pair[..., 0].T
-        if forbidden is not None:
-            ranked = costs.masked_fill(nan, -math.inf).masked_fill(~wrong, math.inf)
-            rival = first_minimum(ranked, tolerance)[:, None]
-            rival = rival.where(ranked.amin(1, keepdim=True) < math.inf, gap)
-            rivals[:count, t] = ends.gather(2, rival.expand(4, -1, -1))[..., 0].T
-        node = lengths + t
-        nodes[start + node] = parents(*nodes[start + pair[:2, :, 0]].unbind())
-        beside = ends[:2] == pair[:2].flip(0)  # the gap behind the new node, and the one before it
-        new = torch.cat([node[:, None].expand(2, -1, -1), pair[2:]])
-        ends = new.where(beside.repeat(2, 1, 1), ends)
-        # The gaps on both sides of the new node are scored; where there is none, the one that is
-        # closed now stands instead.
-        is_there, where = beside.to(torch.int32).max(2)  # (2, count)
-        where = where.T.where(is_there.T > 0, gap)
-        sides = nodes[start[:, None] + ends[:2].gather(2, where.expand(2, -1, -1))]
-        costs = costs.scatter(1, where, pair_costs(parents, scores, *sides.unbind()))
-        costs = costs.scatter(1, gap, math.inf)
-    rivals = chosen if forbidden is None else rivals
-    found = torch.stack([chosen[..., :2], chosen[..., 2:], rivals[..., :2]])
+        if count < costs.shape[1]:
+            costs, ends, start = costs[:, :count], ends[:, :count], start[:count]
+        gap = gaps[:, :count, t] = first_minimum(costs, tolerance)  # 0 where all are infinite
+        span = chosen[:, :count, t] = ends.gather(2, gap.T.expand(2, -1, -1))  # (2, count, kinds)
+        first, last = span[..., 0]
+        nodes.index_copy_(0, start + first, made.index_select(0, start + gap[0]))
+        # The new node is right of the gap in column `first`, and left of that in column last + 1.
+        sides = torch.stack([first, last + 1])  # (2, count)
+        ends.scatter_(2, sides.flip(0)[..., None], span[..., :1])
+        sides = sides.T.expand(2, -1, -1)  # (2, count, 2)
+        first_leaf, last_leaf = ends.gather(2, sides)
+        children = start[:, None] + torch.stack([first_leaf, sides[0]])  # (2, count, 2)
+        left, right = nodes.index_select(0, children.flatten()).unflatten(0, children.shape)
+        parent = parents(left, right)
+        made.index_copy_(0, children[1].flatten(), parent.flatten(0, 1))
+        found = ranked_costs(pair_costs(scores, parent), len(costs))  # (kinds, count, 2)
+        spans = (children[0] * (n + 1) + last_leaf).flatten()
+        found = found.masked_fill(blocked.index_select(1, spans).view_as(found), math.inf)
+        costs.scatter_(2, sides[:1].expand_as(found), found)
+        costs.scatter_(2, gap[:1, :, None].expand(len(costs), -1, -1), math.inf)
+    return numbered(gaps, chosen, lengths, order)
+
+
+def blocked_spans(brackets: Tensor | None, lengths: Tensor, n: int) -> Tensor:
+    """Which spans, from a first to a last leaf, no merge may make, (kinds, batch, n+1, n+1).
+
+    With brackets there are two kinds: those that no merge may make, and those that no rival may.
+    """
+    rows = torch.arange(len(lengths), device=lengths.device)[:, None]
+    leaves = torch.arange(n + 1, device=lengths.device)
+    outside = (leaves >= lengths[:, None]) | (leaves[:, None, None] == n)  # (n+1, batch, n+1)
+    outside = outside.transpose(0, 1)
+    if brackets is None:
+        return outside[None]
+    right = torch.zeros_like(outside)
+    first, last = real_brackets(brackets, lengths).unbind(2)
+    right[rows, first, last] = True
+    return torch.stack([outside | ~right, outside | right])
+
+
+def numbered(gaps: Tensor, chosen: Tensor, lengths: Tensor, order: Tensor) -> Tensor:
+    """What `adjacent_merges` returns, in the order of the batch.
+
+    Args:
+        gaps: (kinds, batch, n−1), the column of each merge, and of its rival or 0.
+        chosen: (2, batch, n−1, kinds), the first and the last leaf of both.
+        lengths: (batch,), in the order from the longest.
+        order: (batch,), the sequences in that order.
+    """
+    batch, n = len(lengths), gaps.shape[2] + 1
+    rows = torch.arange(batch, device=lengths.device)[:, None]
+    leaves = torch.arange(n, device=lengths.device)
+    gap, (first, last) = gaps[0], chosen[..., 0]
+    table = gaps.new_full((batch, n + 1, n + 1), -1)  # the node of each span
+    table[rows, first, last] = lengths[:, None] + leaves[:-1]
+    table[rows, leaves, leaves] = leaves
+
+    def children(gap: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        return torch.stack([table[rows, first, gap - 1], table[rows, gap, last]], dim=-1)
+
+    merges, spans = children(gap, first, last), torch.stack([first, last], dim=-1)
+    rivals = merges
+    if len(gaps) == 2:
+        rivals = children(gaps[1], *chosen[..., 1])
+        rivals = rivals.where(gaps[1][..., None] > 0, merges)
+    found = torch.stack([merges, spans, rivals])
+    found = found.masked_fill((leaves[:-1] >= lengths[:, None] - 1)[..., None], -1)
     return torch.empty_like(found).index_copy_(1, order, found)
 
 
-def pair_costs(parents: Parents, scores: Scores, left: Tensor, right: Tensor) -> Tensor:
-    """The negative scores of pairs; below infinity, which stands for a closed gap."""
-    costs = -scores(parents(left, right))
-    return torch.minimum(costs, _largest(costs))
+def pair_costs(scores: Scores, made: Tensor) -> Tensor:
+    """The negative scores of parents; below infinity, which stands for a closed gap."""
+    costs = -scores(made)
+    return costs.clamp(max=torch.finfo(costs.dtype).max / 2)
+
+
+def ranked_costs(costs: Tensor, kinds: int) -> Tensor:
+    """Costs of merges, in which NaN comes last, and of rivals, in which it comes first."""
+    nan, most = costs.isnan(), torch.finfo(costs.dtype).max / 2
+    merges = costs.masked_fill(nan, most)[None]
+    return merges if kinds == 1 else torch.cat([merges, costs.masked_fill(nan, -math.inf)[None]])
 
 
 def rounding_error(score: nn.Linear) -> Tensor:
     """The difference below which two scores count as equal: entries of parents are within ±1."""
     size = widened(score.weight).abs().sum() + widened(score.bias).abs().sum()
     return TIED * torch.finfo(size.dtype).eps * size.where(size.isfinite(), 0)
-
-
-def _largest(x: Tensor) -> Tensor:
-    return x.new_tensor(torch.finfo(x.dtype).max / 2)
 
 
 def check_brackets(brackets: Tensor, vectors: Tensor, lengths: Tensor) -> None:

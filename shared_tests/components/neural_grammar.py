@@ -332,10 +332,7 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "seven",
             {
-                "pytorch_impl": (
-                    "scatter(1, where, pair_costs(parents, scores, *sides.unbind()))",
-                    "clone()",
-                ),
+                "pytorch_impl": ("costs.scatter_(2, sides[:1].expand_as(found), found)", ""),
                 "tf2_impl": ("costs = tf.tensor_scatter_nd_update(costs, new, found)", ""),
                 "theano_impl": ("costs = T.set_subtensor(costs[new], found)", ""),
                 "numpy_infer": ("costs[new] = ", ""),
@@ -348,8 +345,8 @@ DEFINITION = Definition(
             "zero vectors",
             {
                 "pytorch_impl": (
-                    "gap = first_minimum(ranked,",
-                    "gap = n - 2 - first_minimum(ranked.flip(1),",
+                    "t] = first_minimum(costs,",
+                    "t] = n - first_minimum(costs.flip(2),",
                 ),
                 "tf2_impl": (
                     "gap = first_minimum(ranked,",
@@ -425,7 +422,7 @@ DEFINITION = Definition(
             "NeuralGrammar",
             "labelled",
             {
-                "pytorch_impl": ("~wrong, math", "torch.arange(n - 1) == gap, math"),
+                "pytorch_impl": ("outside | right])", "outside])"),
                 "tf2_impl": (
                     "tf.where(wrong, tf.where(nan",
                     "tf.where(gaps != gap, tf.where(nan",
@@ -465,10 +462,22 @@ DEFINITION = Definition(
             "support.tree_batches",
         ),
         Mutant(
-            "padding scored",
+            "a parent in the slot of another sequence",
             "NeuralGrammar",
             "lengths",
-            {"pytorch_impl": ("    costs = costs.masked_fill(padding, math.inf)\n", "")},
+            {"pytorch_impl": ("index_copy_(0, start + first,", "index_copy_(0, first,")},
+            "support.bracketing",
+        ),
+        Mutant(
+            "the parent that a gap had before",
+            "NeuralGrammar",
+            "fifty",
+            {
+                "pytorch_impl": (
+                    "made.index_copy_(0, children[1].flatten(), parent.flatten(0, 1))",
+                    "",
+                )
+            },
             "support.bracketing",
         ),
         Mutant(
@@ -521,7 +530,12 @@ DEFINITION = Definition(
             "a length off by one",
             "NeuralGrammar",
             "lengths",
-            {"pytorch_impl": ("node = lengths + t\n", "node = lengths + t - 1\n")},
+            {
+                "pytorch_impl": (
+                    "table[rows, first, last] = lengths[:, None]",
+                    "table[rows, first, last] = lengths[:, None] - 1",
+                )
+            },
             "support.bracketing",
         ),
     ),

@@ -332,6 +332,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("ordered[1:] == ordered[:-1]", "ordered[1:] >= 0"),
                 "theano_impl": ("sizes[classes] > 1", "sizes[classes] > 0"),
             },
+            "support.soft_neighbors",
         ),
         Mutant(
             "a plain sum",
@@ -370,6 +371,7 @@ DEFINITION = Definition(
                     "T.neq(rows[:, None], T.arange(reference.shape[0]))",
                 ),
             },
+            "support.soft_neighbors",
         ),
         Mutant(
             "digits lost in the difference",

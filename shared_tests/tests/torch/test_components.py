@@ -180,7 +180,7 @@ LABELLED = np.array([[2, 3], [2, 4], [0, 1], [0, 4]])
 def test_neural_grammar_scores_each_pair_once(monkeypatch):
     model, batches = NeuralGrammar(3, 5, seed=1).double(), []
     costs = bracketing.pair_costs
-    counted = lambda *a: batches.append(a[2][..., 0].numel()) or costs(*a)  # noqa: E731
+    counted = lambda *a: batches.append(a[1][..., 0].numel()) or costs(*a)  # noqa: E731
     monkeypatch.setattr(bracketing, "pair_costs", counted)
     model(torch.from_numpy(normal(13, 3, seed=1)))
     assert 0 < len(batches) <= 13
