@@ -89,8 +89,13 @@ def soft_nearest_neighbor_loss(
         return reduced(losses, reduction, lambda: count_rows(positive, losses.dtype))
     checks.check_labels("labels", labels, checks.size(embeddings, 0))
 
-    def plain_losses(*tensors: tf.Tensor, block_size: int | None = block_size) -> tf.Tensor:
-        return losses_by_labels(_losses, *tensors, distance, block_size)
+    def plain_losses(
+        embeddings: tf.Tensor,
+        labels: tf.Tensor,
+        temperature: tf.Tensor,
+        block_size: int | None = block_size,
+    ) -> tf.Tensor:
+        return losses_by_labels(_losses, embeddings, labels, temperature, distance, block_size)
 
     if fast.applies(embeddings, distance):  # where all D are small against T, else plain
         losses = fast.losses(embeddings, labels, temperature, block_size, plain_losses)
