@@ -276,7 +276,7 @@ def _softplus(x: np.ndarray) -> np.ndarray:
 
 
 def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
-    y = x + x.dtype.type(3)
+    y: np.ndarray = x + x.dtype.type(3)
     y.clip(0, 6, out=y)
     y /= 6
     return y

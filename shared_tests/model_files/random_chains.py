@@ -16,7 +16,7 @@ from shared_tests.fixtures import normal
 
 Shape = tuple[int, ...]
 VOCABULARY = 11
-ALIKE = ("ReLU", "Sigmoid", "Tanh", "SiLU", "Softplus", "SELU", "Mish", "Softsign")
+ALIKE: tuple[str, ...] = ("ReLU", "Sigmoid", "Tanh", "SiLU", "Softplus", "SELU", "Mish", "Softsign")
 ALIKE += ("HardSigmoid", "HardSwish", "LogSigmoid", "ChannelsFirst", "ChannelsLast")
 STARTS: dict[str, Shape] = {
     "rows": (6,),

@@ -78,7 +78,7 @@ def _read_prelu(layer: Any, shape: Any) -> Options:
 
 
 def _prelu(dtype: str, *, channels: bool, slope: Ints) -> Layers:
-    return [built(PReLU(*slope, axis=-1 if channels else 1, dtype=dtype), None)]
+    return [built(PReLU(slope[0], axis=-1 if channels else 1, dtype=dtype), None)]
 
 
 def _gelu(dtype: str, *, approximate: bool) -> Layers:
