@@ -145,3 +145,28 @@ GATED = Graph(
     {"image": normal(2, 4, 6, 5, seed=55)},
 )
 GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED}
+
+
+def directions(example: Graph) -> dict[str, np.ndarray]:
+    """A change of each array that is trained."""
+    names = [name for name in example.arrays if not name.endswith((".mean", ".variance"))]
+    return {
+        name: normal(*example.arrays[name].shape, seed=90 + place)
+        for place, name in enumerate(names)
+    }
+
+
+def directional_derivative(example: Graph, step: float = 1e-6) -> float:
+    """How fast the outputs, weighted by `normal` numbers, change along `directions`."""
+    sums = []
+    for sign in (1, -1):
+        moved = {
+            name: array + sign * step * directions(example).get(name, np.zeros(()))
+            for name, array in example.arrays.items()
+        }
+        outputs = example._replace(arrays=moved).outputs().values()
+        parts = [
+            (value * normal(*value.shape, seed=place)).sum() for place, value in enumerate(outputs)
+        ]
+        sums.append(float(sum(parts)))
+    return (sums[0] - sums[1]) / (2 * step)

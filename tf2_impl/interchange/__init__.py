@@ -3,9 +3,10 @@
     to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
     save_model, load_model      a model ↔ a model file
 
-A model is a component, or a chain: a `keras.Sequential`, or a functional model without branches,
-of the layers of docs/model_files.md. A weight is named by its path, `encoder.weight`; in a chain by
-the index of its layer, `2.weight`. Kernels, gates and convolutions are turned from Keras's layout.
+A model is a component, a chain, which is a `keras.Sequential` or a functional model without
+branches, of the layers of docs/model_files.md, or a graph, which is any other functional model. A
+weight is named by its path, `encoder.weight`; in a chain or a graph by the place of its layer,
+`2.weight`. Kernels, gates and convolutions are turned from Keras's layout.
 
 The data that a chain takes and gives is channels-last here and channels-first elsewhere. A chain
 that reaches Flatten before any layer of channels takes the same array in every package, and nothing
@@ -23,20 +24,25 @@ import keras
 import numpy as np
 
 from numpy_infer import model_file
-from tf2_impl.interchange import chain
+from numpy_infer.format.entries import by_place
+from numpy_infer.format.graph import check_graph
+from tf2_impl.interchange import chain, graph
 from tf2_impl.interchange.calls import is_chain
+from tf2_impl.interchange.chain_writer import Step
 from tf2_impl.interchange.components import component_class, component_name
+from tf2_impl.interchange.graph_writer import GraphWriter, has_branches
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weights import Weight, weights
 
 CHAIN = "chain"
+GRAPH = "graph"
 
 
 def to_arrays(model: keras.Layer) -> dict[str, np.ndarray]:
     """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
     Args:
-        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+        model: a component, a `keras.Sequential` or a functional model of the layers of model files.
     Returns:
         {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
         `2.weight` in a chain, with the index of its layer; the input has index 0.
@@ -57,7 +63,7 @@ def from_arrays(
 
     Args:
         component: the name of the component's file, such as "padded_embedding"; "file.Class" where
-            a file holds several models; or "chain".
+            a file holds several models; "chain" or "graph".
         config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
         arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
     Returns:
@@ -79,6 +85,13 @@ def from_arrays(
             raise ValueError(f"config: expected layers, got {', '.join(config) or 'nothing'}")
         shapes = {name: array.shape for name, array in arrays.items()}
         model = chain.build(config["layers"], shapes, dtype)
+    elif component == GRAPH:
+        check_graph(config, arrays)
+        places = by_place(arrays, len(config["layers"]))
+        own = [{name: array.shape for name, array in one.items()} for one in places]
+        model, found = graph.build(config, own, dtype)
+        _load(found, arrays)
+        return model
     else:
         model = component_class(component)(**config, dtype=dtype)
     load_arrays(model, arrays)
@@ -89,7 +102,7 @@ def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """Overwrite all weights of a model.
 
     Args:
-        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+        model: a component, a `keras.Sequential` or a functional model of the layers of model files.
         arrays: as from `to_arrays` of a model like this one.
     Raises:
         ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
@@ -99,7 +112,10 @@ def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         >>> model(np.ones((1, 3))).numpy().tolist()
         [[0.0, 0.0]]
     """
-    own = _weights(model)
+    _load(_weights(model), arrays)
+
+
+def _load(own: Mapping[str, Weight], arrays: Mapping[str, np.ndarray]) -> None:
     wanted = {name: _describe(weight.read()) for name, weight in own.items()}
     given = {name: _describe(array) for name, array in arrays.items()}
     if given != wanted:
@@ -115,13 +131,13 @@ def save_model(
     *,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a component or a chain to a model file, which every package loads.
+    """Write a component, a chain or a graph to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
     been written.
 
     Args:
-        model: a component, or a chain: a `keras.Sequential` or a functional model without branches.
+        model: a component, a `keras.Sequential` or a functional model of the layers of model files.
         path: of the file.
         metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
@@ -137,7 +153,9 @@ def save_model(
         >>> with TemporaryDirectory() as folder:
         ...     save_model(model, Path(folder, "model.safetensors"))
     """
-    if is_chain(model):
+    if _is_graph(model):
+        component, (config, _) = GRAPH, GraphWriter(model, saving=True).write()
+    elif is_chain(model):
         steps = chain.steps(model, saving=True)
         component, config = CHAIN, {"layers": [step.entry for step in steps]}
     else:
@@ -191,9 +209,19 @@ def _weights(model: keras.Layer) -> dict[str, Weight]:
         return weights(model)
     return {
         f"{index}.{name}": weight
-        for index, step in enumerate(chain.steps(model))
+        for index, step in enumerate(_steps(model))
         for name, weight in step.weights.items()
     }
+
+
+def _is_graph(model: keras.Layer) -> bool:
+    return is_chain(model) and hasattr(model, "inputs") and has_branches(model)
+
+
+def _steps(model: keras.Model) -> list[Step]:
+    if _is_graph(model):
+        return GraphWriter(model, saving=False).write()[1]
+    return chain.steps(model)
 
 
 def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:

@@ -28,6 +28,8 @@ from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, 
 
 # What changes how data lies without a word in the file: from which of the two.
 MOVES = {MoveChannelsFirst: CHANNELS, MoveChannelsLast: FEATURES}
+# What is zero at least, everywhere.
+POSITIVE = ("ReLU", "ReLU6", "Sigmoid", "Softmax", "Softplus")
 
 
 class Step(NamedTuple):
@@ -46,8 +48,9 @@ class ChainWriter:
     def __init__(self, calls: Sequence[Call], *, saving: bool) -> None:
         self.saving = saving
         self.steps = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
-        wants = [_first_wants(call) for call in calls]
+        wants = [first_wants(call) for call in calls]
         self.lies = layouts.start(wants)
+        self.place = 0  # of the entry that gives what the next layer takes
         # Each tensor between two layers: its place in the file and how it lies there.
         self.tensors = [(0, self.lies)]
         self.seen: set[int] = set()
@@ -74,7 +77,7 @@ class ChainWriter:
             owned = chain(entry_weights(layer), repeat({}))
             for entry, own in zip(entries(layer, call.shape), owned, strict=False):
                 self._append(call, entry, own)
-        self.tensors.append((len(self.steps) - 1, self.lies))
+        self.tensors.append((self.place, self.lies))
 
     def finish(self) -> list[Step]:
         """All steps; ValueError for an order or zeros that no layer has taken."""
@@ -133,20 +136,23 @@ class ChainWriter:
             raise UnsupportedError(
                 f"{type(call.layer).__name__} of what may be pictures, which a keras.Input tells,"
             )
-        previous = [len(self.steps) - 1]
+        previous = [self.place]
         if name == "MaxUnpool":
             previous.append(self._unpooled(call))
         written = {"layer": name, "previous": previous, "config": config}
-        self.steps.append(Step({**written, "training": training} if training else written, own))
-        self.lies = layouts.after(name, config, self.lies)
+        self._write({**written, "training": training} if training else written, own)
+
+    def _write(self, entry: dict[str, Any], own: dict[str, Weight]) -> None:
+        """A new entry, which the next layer takes."""
+        self.steps.append(Step(entry, own))
+        self.place = len(self.steps) - 1
+        self.lies = layouts.after(entry["layer"], entry["config"], self.lies)
 
     def _turn(self) -> None:
         """From features to channels or back: nothing in Keras, an entry in the file."""
         name = "ChannelsFirst" if self.lies == FEATURES else "ChannelsLast"
-        entry = {"layer": name, "previous": [len(self.steps) - 1], "config": {}}
-        self.steps.append(Step(entry, {}))
-        self.lies = layouts.after(name, {}, self.lies)
-        self.tensors[-1] = (len(self.steps) - 1, self.lies)
+        self._write({"layer": name, "previous": [self.place], "config": {}}, {})
+        self.tensors[-1] = (self.place, self.lies)
 
     def _move(self, layer: Any) -> None:
         """From channels to features or back: nothing in the file, which has the other order."""
@@ -172,7 +178,15 @@ class ChainWriter:
             return {**entry.config, "padding": _sum(own, owed)}
         if entry.layer == "AveragePool" and not any(map(any, own)):
             return {**entry.config, "padding": owed, "count_padding": True}
+        if entry.layer == "MaxPool" and not any(map(any, own)) and self._is_positive(entry, owed):
+            return {**entry.config, "padding": owed}
         raise UnsupportedError(f"{type(call.layer).__name__} behind a ZeroPadding")
+
+    def _is_positive(self, entry: Entry, owed: Sequence[Sequence[int]]) -> bool:
+        """Whether zeros around what a pool is given are as good as −∞: no window has them alone."""
+        sizes = zip(owed, entry.config["size"], strict=True)
+        before = self.steps[self.place].entry["layer"]
+        return before in POSITIVE and all(max(pair) < size for pair, size in sizes)
 
     def _owe_order(self, call: Call) -> None:
         sizes = [n for n in call.shape[1:] if n is not None] if call.shape else []
@@ -231,7 +245,7 @@ def _takes(call: Call, entry: Entry) -> str | None:
     return layouts.takes(name, entry.config)
 
 
-def _first_wants(call: Call) -> tuple[str, str | None]:
+def first_wants(call: Call) -> tuple[str, str | None]:
     """The name of an entry and how its input has to lie, as `layouts.start` takes them."""
     if type(call.layer) in ZERO_PADDINGS:
         return "", CHANNELS

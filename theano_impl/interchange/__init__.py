@@ -20,11 +20,14 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import model_file
-from theano_impl.interchange import chain
+from numpy_infer.format.entries import by_place
+from numpy_infer.format.graph import check_graph
+from theano_impl.interchange import chain, graph
 from theano_impl.interchange.components import component_class, component_name, training_option
 from theano_impl.support.layer import Layer
 
 CHAIN = "chain"
+GRAPH = "graph"
 
 
 def to_arrays(model: Layer | Sequence[Layer]) -> dict[str, np.ndarray]:
@@ -58,14 +61,15 @@ def from_arrays(
 
     Args:
         component: the name of the component's file, such as "padded_embedding"; "file.Class" where
-            a file holds several models; or "chain".
+            a file holds several models; "chain" or "graph".
         config: the constructor's arguments; for a chain {"layers": [...]} as in a model file.
         arrays: as from `to_arrays`, all float32 or all float64, which becomes the model's dtype.
-        inputs: the symbolic variables to build the model on; new ones without it, which are in the
-            `.inputs` of the model or of a chain's first layer.
+        inputs: the symbolic variables to build the model on, in the order of a graph's inputs; new
+            ones without it, which are in the `.inputs` of the model or of a chain's first layer.
         training: whether to build the graph to train with, see `chain.build`.
     Returns:
-        The layer of a component, or the list of layers of a chain.
+        The layer of a component, or the list of layers of a chain. Of a graph it also has
+        `.inputs` and `.outputs`, the variables by their names.
     Raises:
         TypeError: arrays of another dtype. ValueError: an unknown component or layer; arrays that
             are missing, unknown or of another shape.
@@ -84,6 +88,11 @@ def from_arrays(
             raise ValueError(f"config: expected layers, got {', '.join(config) or 'nothing'}")
         shapes = {name: array.shape for name, array in arrays.items()}
         model = chain.build(config["layers"], shapes, dtype, inputs=inputs, training=training)
+    elif component == GRAPH:
+        check_graph(config, arrays)
+        places = by_place(arrays, len(config["layers"]))
+        own = [{name: array.shape for name, array in one.items()} for one in places]
+        model = graph.build(config, own, dtype, inputs=inputs, training=training)
     else:
         model_class = component_class(component)
         if inputs is None:
@@ -133,9 +142,10 @@ def save_model(
     been written.
 
     Args:
-        model: a component, or a chain: a list of the layers of docs/model_files.md. What is
-            computed before a chain's first layer, as x / 10 in `Projection(x / 10, 7, 5)`, is not
-            in the file.
+        model: a component, or a chain or a graph: a list of the layers of docs/model_files.md, each
+            built on the outputs of some before it. What is computed before the first layer, as
+            x / 10 in `Projection(x / 10, 7, 5)`, is not in the file. What no layer reads is an
+            output.
         path: of the file.
         metadata: {name: value} of your own, as labels and thresholds: what JSON can say, and NumPy
             arrays. `numpy_infer.read_metadata(path)` gives it back, and loading leaves it aside.
@@ -160,6 +170,8 @@ def save_model(
         if model.unrecorded():
             raise ValueError(f"model: expected one as it was built, got {model.unrecorded()}")
         config = model.config
+    elif isinstance(model, Sequence) and graph.is_graph(model):
+        component, config = GRAPH, graph.steps(model)[0]
     else:
         component, config = CHAIN, {"layers": [step.entry for step in chain.steps(model)]}
     arrays = to_arrays(model)
@@ -208,13 +220,19 @@ def _weights(model: Layer | Sequence[Layer]) -> dict[str, SharedVariable]:
         return {weight.name: weight for weight in (*model.params, *model.buffers)}
     return {
         f"{index}.{name}": weight
-        for index, step in enumerate(chain.steps(model))
+        for index, step in enumerate(_steps(model))
         for name, weight in step.weights.items()
     }
 
 
 def _describe(array: np.ndarray) -> str:
     return f"{array.dtype}{array.shape}"
+
+
+def _steps(model: Sequence[Layer]) -> list[chain.Step]:
+    if isinstance(model, Sequence) and graph.is_graph(model):
+        return graph.steps(model)[1]
+    return chain.steps(model)
 
 
 def _check_no_integers(dtypes: Mapping[str, str]) -> None:

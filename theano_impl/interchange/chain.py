@@ -43,24 +43,33 @@ def steps(model: Sequence[Layer]) -> list[Step]:
         raise ValueError(f"model: expected a component or a list of layers, got {name}")
     found = [Step({"layer": "Input", "previous": [], "config": {}}, {})]
     for place, layer in enumerate(model, start=1):
-        name = _layer_name(layer, place)
-        if layer.unrecorded():
-            raise ValueError(
-                f"model: expected layers as they were built, got {layer.unrecorded()} at place "
-                f"{place}"
-            )
+        entry = entry_of(layer, place)
         _check_built_on(model, place)
-        row = LAYERS.get(name)
-        entry: dict[str, Any] = {"layer": name, "previous": [place - 1]}
+        entry["previous"] = [place - 1]
         if isinstance(layer, MaxUnpool):
             entry["previous"].append(_place_of_pool(model, place) - 1)
-        entry["config"] = dict(layer.config) if row is None else written(row.options, layer.config)
-        if row is not None and row.training:
-            entry["training"] = written(row.training, layer.config)
         found.append(Step(entry, {one.name: one for one in (*layer.params, *layer.buffers)}))
     if len(found) == 1:
         raise ValueError("model: expected at least one layer, got none")
     return found
+
+
+def entry_of(layer: Any, place: int) -> dict[str, Any]:
+    """The entry of a layer in a model file, its previous places yet to be told.
+
+    ValueError for a layer that model files do not have.
+    """
+    name = _layer_name(layer, place)
+    if layer.unrecorded():
+        raise ValueError(
+            f"model: expected layers as they were built, got {layer.unrecorded()} at place {place}"
+        )
+    row = LAYERS.get(name)
+    entry: dict[str, Any] = {"layer": name, "previous": []}
+    entry["config"] = dict(layer.config) if row is None else written(row.options, layer.config)
+    if row is not None and row.training:
+        entry["training"] = written(row.training, layer.config)
+    return entry
 
 
 def build(
@@ -144,11 +153,24 @@ def _layer(
             f"layers: expected a chain, where {name} at place {place} takes {place - 1}, "
             f"got {previous}"
         )
+    if name == "MaxUnpool":
+        return MaxUnpool(x, _pool(net, pooled, config))
+    return layer_of(entry, shapes, [x], training)
+
+
+def layer_of(
+    entry: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    given: Sequence[TensorVariable],
+    training: bool,
+) -> Layer:
+    """The layer of an entry, built on the variables that are given, its weights yet to be set."""
+    name, config = entry["layer"], entry["config"]
     if name not in RECORDS:
         if "." not in name:
             raise ValueError(f"layers: expected {_supported()}, got {name!r:.99}")
         component = component_class(name)
-        return component(x, **config, **training_option(component, training))
+        return component(*given, **config, **training_option(component, training))
     record, row = RECORDS[name], LAYERS[name]
     kept = entry.get("training", {})
     always = {key for key, option in row.options.items() if not option.later}
@@ -157,15 +179,13 @@ def _layer(
             f"layers: expected config {tuple(row.options)} and training {tuple(row.training)}, "
             f"got {config} and {kept}"
         )
-    if name == "MaxUnpool":
-        return MaxUnpool(x, _pool(net, pooled, config))
     options = {
         **config,
         **kept,
         **record.sizes(shapes, config),
         **training_option(record.layer, training),
     }
-    return record.layer(x, **options)
+    return record.layer(*given, **options)
 
 
 def _pool(net: Sequence[Layer], pooled: Sequence[int], config: Mapping[str, Any]) -> MaxPool:

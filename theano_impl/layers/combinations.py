@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 
 import theano.tensor as T
+from theano.compile.ops import Rebroadcast
 from theano.ifelse import ifelse
 from theano.tensor.var import TensorVariable
 
@@ -104,10 +105,10 @@ def _broadcast(x: TensorVariable, y: TensorVariable) -> list[TensorVariable]:
         repeated = [
             one.take(T.arange(size) * T.neq(one.shape[axis], 1), axis=axis) for one in repeated
         ]
-    open_type = T.TensorType(x.dtype, (False,) * x.ndim)
-    whole = [T.patternbroadcast(one, open_type.broadcastable) for one in (x, y)]
-    repeated = [T.patternbroadcast(one, open_type.broadcastable) for one in repeated]
-    return [ifelse(same, *pair) for pair in zip(whole, repeated, strict=True)]
+    # T.patternbroadcast fails where it would be moved before an operation of one variable.
+    opened = Rebroadcast(*[(axis, False) for axis in range(x.ndim)])
+    pairs = zip((x, y), repeated, strict=True)
+    return [ifelse(same, opened(whole), opened(other)) for whole, other in pairs]
 
 
 def _check_alike(values: tuple[TensorVariable, ...]) -> None:

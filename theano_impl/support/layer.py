@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -12,6 +13,23 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 SubLayer = TypeVar("SubLayer", bound="Layer")
+
+
+_SHARED: list[Layer] = []  # the layer whose arrays the ones that are built now use
+
+
+@contextmanager
+def sharing(layer: Layer | None) -> Iterator[None]:
+    """What is built inside uses the arrays of a layer of its kind; None shares nothing.
+
+    `with sharing(tower): Projection(y, 7, 5)` has the weight and the bias of `tower`.
+    """
+    before = _SHARED.copy()
+    _SHARED[:] = [] if layer is None else [layer]
+    try:
+        yield
+    finally:
+        _SHARED[:] = before
 
 
 class Layer:
@@ -35,15 +53,21 @@ class Layer:
 
     def add_param(self, name: str, value: np.ndarray) -> SharedVariable:
         """A new parameter, in Theano's `floatX`."""
-        param = theano.shared(value.astype(theano.config.floatX), name=name)
+        param = self._shared(name) or theano.shared(value.astype(theano.config.floatX), name=name)
         self.params.append(param)
         return param
 
     def add_buffer(self, name: str, value: np.ndarray) -> SharedVariable:
         """A new array that travels with the parameters and has no gradient, in `floatX`."""
-        buffer = theano.shared(value.astype(theano.config.floatX), name=name)
+        buffer = self._shared(name) or theano.shared(value.astype(theano.config.floatX), name=name)
         self.buffers.append(buffer)
         return buffer
+
+    def _shared(self, name: str) -> SharedVariable | None:
+        """The array of this name of the layer that is shared."""
+        for one in _SHARED:
+            return next(array for array in (*one.params, *one.buffers) if array.name == name)
+        return None
 
     def add_layer(self, name: str, layer: SubLayer) -> SubLayer:
         """A layer that this one is made of: its arrays become this one's, under `name.`."""
