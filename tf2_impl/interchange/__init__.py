@@ -154,6 +154,7 @@ def save_model(
         ...     save_model(model, Path(folder, "model.safetensors"))
     """
     if _is_graph(model):
+        chain.check_calls(model)
         component, (config, _) = GRAPH, GraphWriter(model, saving=True).write()
     elif is_chain(model):
         steps = chain.steps(model, saving=True)

@@ -43,13 +43,8 @@ def steps(model: keras.Model, *, saving: bool = False) -> list[Step]:
         raise ValueError(
             f"model: expected a keras.Sequential or a functional model, got {type(model).__name__}"
         )
-    for one in (one for one in model._flatten_layers() if saving and is_chain(one)):
-        shadowed = [name for name in ("call", "__call__") if name in vars(one)]
-        if shadowed:
-            raise ValueError(
-                f"model: expected what its layers say, got {type(one).__name__} with a "
-                f"{shadowed[0]} of its own ({one.name})"
-            )
+    if saving:
+        check_calls(model)
     found = calls(model)
     writer = ChainWriter(found, saving=saving)
     for call in found:
@@ -61,6 +56,17 @@ def steps(model: keras.Model, *, saving: bool = False) -> list[Step]:
                 f"{len(writer.steps)} ({call.layer.name}); they have {SUPPORTED} and components"
             ) from None
     return writer.finish()
+
+
+def check_calls(model: keras.Model) -> None:
+    """ValueError for a call that was patched on a model, or on one in it."""
+    for one in filter(is_chain, model._flatten_layers()):
+        shadowed = [name for name in ("call", "__call__") if name in vars(one)]
+        if shadowed:
+            raise ValueError(
+                f"model: expected what its layers say, got {type(one).__name__} with a "
+                f"{shadowed[0]} of its own ({one.name})"
+            )
 
 
 def build(

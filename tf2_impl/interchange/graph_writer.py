@@ -56,11 +56,16 @@ def has_branches(model: keras.Model) -> bool:
     twice = len(taken) > len(set(taken)) and not any(
         type(operation).__name__ == "MaxUnpool" for operation, _ in nodes
     )
-    return twice or any(
-        not isinstance(operation, keras.Layer)
-        or type(operation).__name__ in COMBINED
-        or (is_chain(operation) and has_branches(operation))
-        for operation, _ in nodes
+    layers = [id(one) for one, _ in nodes if isinstance(one, keras.Layer) and one.variables]
+    return (
+        twice
+        or len(layers) > len(set(layers))
+        or any(
+            not isinstance(operation, keras.Layer)
+            or type(operation).__name__ in COMBINED
+            or (is_chain(operation) and has_branches(operation))
+            for operation, _ in nodes
+        )
     )
 
 

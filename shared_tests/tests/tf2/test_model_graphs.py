@@ -164,6 +164,23 @@ def test_weights_of_a_layer_that_stands_twice_are_saved_once(doubles, tmp_path):
     assert len(loaded.trainable_variables) == 4
 
 
+def test_a_layer_called_on_its_own_output_shares_its_weights(doubles, tmp_path):
+    x, dense = keras.Input((7,)), layers.Dense(7)
+    model = keras.Model(x, dense(dense(x)))
+    interchange.save_model(model, tmp_path / "model")
+    given = normal(3, 7, seed=8)
+    net = numpy_infer.load_model(tmp_path / "model")
+    assert_close(net(given), model(given).numpy(), 1e-12, "output")
+
+
+def test_a_patched_call_of_a_graph_is_refused(tmp_path):
+    model = siamese()
+    model.call = lambda inputs, training=None, mask=None: inputs
+    with pytest.raises(ValueError, match=r"with a call of its own \(functional"):
+        interchange.save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_arrays_of_a_graph_are_read_and_set():
     model = interchange.from_arrays("graph", SIAMESE.config, SIAMESE.arrays)
     arrays = interchange.to_arrays(model)
