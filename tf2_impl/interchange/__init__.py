@@ -26,11 +26,9 @@ import numpy as np
 from numpy_infer import model_file
 from numpy_infer.format.entries import by_place
 from numpy_infer.format.graph import check_graph
-from tf2_impl.interchange import chain, graph
+from tf2_impl.interchange import chain, chain_writer, graph, graph_writer
 from tf2_impl.interchange.calls import is_chain
-from tf2_impl.interchange.chain_writer import Step
 from tf2_impl.interchange.components import component_class, component_name
-from tf2_impl.interchange.graph_writer import GraphWriter, has_branches
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weights import Weight, weights
 
@@ -155,7 +153,7 @@ def save_model(
     """
     if _is_graph(model):
         chain.check_calls(model)
-        component, (config, _) = GRAPH, GraphWriter(model, saving=True).write()
+        component, (config, _) = GRAPH, graph_writer.GraphWriter(model, saving=True).write()
     elif is_chain(model):
         steps = chain.steps(model, saving=True)
         component, config = CHAIN, {"layers": [step.entry for step in steps]}
@@ -216,12 +214,12 @@ def _weights(model: keras.Layer) -> dict[str, Weight]:
 
 
 def _is_graph(model: keras.Layer) -> bool:
-    return is_chain(model) and hasattr(model, "inputs") and has_branches(model)
+    return is_chain(model) and hasattr(model, "inputs") and graph_writer.has_branches(model)
 
 
-def _steps(model: keras.Model) -> list[Step]:
+def _steps(model: keras.Model) -> list[chain_writer.Step]:
     if _is_graph(model):
-        return GraphWriter(model, saving=False).write()[1]
+        return graph_writer.GraphWriter(model, saving=False).write()[1]
     return chain.steps(model)
 
 
