@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from numpy_infer import model_file
 from numpy_infer.format.entries import by_place
 from numpy_infer.format.graph import check_graph
-from pytorch_impl.interchange import chain, graph
+from pytorch_impl.interchange import chain, graph, graph_writer
 from pytorch_impl.interchange.components import component_name, make_component
-from pytorch_impl.interchange.graph_writer import written
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.interchange.weights import Weight, dtype_of, weights
 
@@ -204,7 +203,7 @@ def _contents(
         steps = chain.steps(model)
         own = _named([step.weights for step in steps])
         return CHAIN, {"layers": [step.entry for step in steps]}, own
-    component, config, places = written(_with_forward(model), inputs)
+    component, config, places = graph_writer.written(_with_forward(model), inputs)
     return component, config, _named(places)
 
 
@@ -215,7 +214,7 @@ def _weights(model: nn.Module) -> dict[str, Weight]:
         return weights(model, dtype_of(model))
     if isinstance(model, nn.Sequential) and chain.is_plain(model):
         return _named([step.weights for step in chain.steps(model)])
-    return _named(written(_with_forward(model)).weights)
+    return _named(graph_writer.written(_with_forward(model)).weights)
 
 
 def _with_forward(model: nn.Module) -> nn.Module:
