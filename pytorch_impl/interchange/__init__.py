@@ -27,6 +27,7 @@ from pytorch_impl.interchange import chain, graph, graph_writer
 from pytorch_impl.interchange.components import component_name, make_component
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.interchange.weights import Weight, dtype_of, weights
+from pytorch_impl.support.configured import ConfiguredModule
 
 CHAIN = "chain"
 GRAPH = "graph"
@@ -210,7 +211,7 @@ def _contents(
 def _weights(model: nn.Module) -> dict[str, Weight]:
     """Each weight with its canonical name."""
     model = unwrapped(model)
-    if component_name(model) is not None:
+    if component_name(model) is not None or isinstance(model, ConfiguredModule):
         return weights(model, dtype_of(model))
     if isinstance(model, nn.Sequential) and chain.is_plain(model):
         return _named([step.weights for step in chain.steps(model)])
@@ -218,8 +219,9 @@ def _weights(model: nn.Module) -> dict[str, Weight]:
 
 
 def _with_forward(model: nn.Module) -> nn.Module:
-    """ValueError for one of PyTorch's own layers: a forward of its own says what a model is."""
-    if type(model).__module__.startswith("torch.nn.") and not isinstance(model, nn.Sequential):
+    """ValueError for a layer of PyTorch, or of ours: a forward of its own says what a model is."""
+    layer = type(model).__module__.startswith("torch.nn.") or isinstance(model, ConfiguredModule)
+    if layer and not isinstance(model, nn.Sequential):
         raise ValueError(
             f"model: expected a component or an nn.Sequential, got {type(model).__name__}"
         )

@@ -33,9 +33,9 @@ BY_NAME: dict[str, Any] = {
     "groups": 1,
     "minimum": -1.0,
     "maximum": 1.0,
-    **dict.fromkeys(("scale", "shift", "mean", "variance"), np.ones(3)),
     "initializer": "glorot_uniform",
 }
+ARRAYS = ("scale", "shift", "mean", "variance")  # but for a layer to which they are numbers
 BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False, "torch.Generator": None}
 NO_LAYERS = ("ChainWriter",)  # writes the chain of a model file
 SYMBOLIC = "TensorVariable"  # Theano's layers are built on one
@@ -85,6 +85,8 @@ def arguments(layer: type) -> dict[str, Any]:
             found[name] = symbol(name)
         elif kind == "Layer":
             found[name] = importlib.import_module("numpy_infer.support.layer").Input()
+        elif name in ARRAYS and kind != "float":
+            found[name] = np.ones(3)
         elif name in BY_NAME and kind != "bool":
             found[name] = BY_NAME[name]
         elif name == "kwargs" and "kernel_size" in found:  # which are Keras's

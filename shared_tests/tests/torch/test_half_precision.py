@@ -467,6 +467,7 @@ SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "BatchNorm": [(lambda: layers.BatchNorm(3), (5, 3, 7))],
     "GlobalAveragePool": [(layers.GlobalAveragePool, (2, 3, 7))],
     "GlobalMaxPool": [(layers.GlobalMaxPool, (2, 3, 7))],
+    "HardSigmoid": [(layers.HardSigmoid, (2, 3, 7))],
     "L2Normalize": [(layers.L2Normalize, (5, 3))],
     "TopKGating": [(lambda: layers.TopKGating(2), (5, 3))],
     "ChannelsFirst": [(layers.ChannelsFirst, (2, 7, 3))],
