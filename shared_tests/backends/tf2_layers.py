@@ -15,7 +15,7 @@ import tf2_impl
 from shared_tests.fixtures import normal
 from tf2_impl import char_word_encoder, feedback_network, layers
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d, ConvAutoencoder2d
-from tf2_impl.layers import convolution, pooling
+from tf2_impl.layers import activations, convolution, pooling
 from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.rare_event_memory import RareEventMemory
@@ -88,6 +88,7 @@ EXAMPLES: dict[str, Example] = {
         _with(ConvAutoencoder1d, 5, channels=(7, 3), seed=2), _x(2, 17, 5)
     ),
     "ConvAutoencoder2d": Example(_with(ConvAutoencoder2d, 3, channels=(5, 2), seed=1), _PLANES),
+    "Clip": Example(_with(activations.Clip, -0.5, 0.75), _SEQUENCES),
     "Convolution": Example(_with(convolution.Convolution, 3, (3,), **_KERNEL), _SEQUENCES),
     "Embedding": Example(_with(layers.Embedding, 11, 5, seed=1), _ids(7, 3)),
     "FeedbackNetwork": Example(
@@ -96,6 +97,7 @@ EXAMPLES: dict[str, Example] = {
     "Flatten": Example(_with(layers.Flatten), _SEQUENCES),
     "GlobalAveragePool": Example(_with(pooling.GlobalAveragePool), _SEQUENCES),
     "GlobalMaxPool": Example(_with(pooling.GlobalMaxPool), _SEQUENCES),
+    "GroupNorm": Example(_with(layers.GroupNorm, 5), _SEQUENCES),
     "L2Normalize": Example(_with(layers.L2Normalize), _SEQUENCES),
     "LeakyReLU": Example(_with(layers.LeakyReLU, 0.1), _SEQUENCES),
     "LogSoftmax": Example(_with(layers.LogSoftmax, -1), _SEQUENCES),
@@ -107,6 +109,7 @@ EXAMPLES: dict[str, Example] = {
     "MoveChannelsFirst": Example(_with(layers.MoveChannelsFirst), _SEQUENCES),
     "MoveChannelsLast": Example(_with(layers.MoveChannelsLast), _SEQUENCES),
     "NeuralGrammar": Example(_with(NeuralGrammar, 5, 3, seed=1), _ROWS, batched=False),
+    "PReLU": Example(_with(layers.PReLU, 5), _SEQUENCES),
     "PaddedEmbedding": Example(_with(PaddedEmbedding, 11, 5, seed=1), _ids(7, 3)),
     "RareEventMemory": Example(_with(RareEventMemory, 7, 5, seed=1), _ROWS),
     "RecursiveAutoencoder": Example(
@@ -117,6 +120,7 @@ EXAMPLES: dict[str, Example] = {
         _with(char_word_encoder.SentenceEncoder, 11, 3, char_dim=3, n_filters=5, seed=1),
         _ids(3, 4, 5),
     ),
+    "ScaleShift": Example(_with(activations.ScaleShift, 0.1, 0.3), _SEQUENCES),
     "SequenceEncoder": Example(
         _with(SequenceEncoder, 11, 5, 3, out_features=2, dropout=0.0, seed=1), _ids(7, 3)
     ),

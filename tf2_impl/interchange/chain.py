@@ -107,7 +107,7 @@ def build(
         counted = fixed or (counted and "." not in name)
     for layer in () if shapes else (one for some in (*turns, *made) for one in some):
         layer.dtype_policy = DTypeOfInput(dtype)
-    start = _input(entries, by_place, ranks[1], dtype)
+    start = _input(entries, by_place, [bool(turn) for turn in turns], ranks[1], dtype)
     if any(one["layer"] == "MaxUnpool" for one in entries):
         model = _functional(entries, turns, made, start, keras.Model if shapes else OpenModel)
     else:
@@ -144,10 +144,15 @@ def _check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
 def _input(
     entries: Sequence[Mapping[str, Any]],
     by_place: Mapping[str, Mapping[str, Sequence[int]]],
+    turned: Sequence[bool],
     rank: int | None,
     dtype: str,
 ) -> Any:
-    """The input of the model, of any size; None where rank or features are not certain."""
+    """The input of the model, of any size; None where rank or features are not certain.
+
+    turned: whether data is turned before the entry at each place: what that takes as its last axis
+    is another one of the input.
+    """
     names = [one["layer"] for one in entries]
     features = None
     for place, name in enumerate(names):
@@ -156,6 +161,8 @@ def _input(
             if components or rank is None:
                 return None
             return keras.Input((None,) * (rank - 1), dtype="int64")
+        if turned[place]:
+            break
         if name in LAYERS:
             own = by_place.get(str(place), {})
             features = width_taken(LAYERS[name], entries[place]["config"], own)

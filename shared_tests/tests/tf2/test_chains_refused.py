@@ -267,7 +267,8 @@ POOL = {"size": [2], "stride": [2], "padding": [[0, 0]]}
     ("layers", "shapes", "message"),
     [
         ([entry("ReLU", [0]), entry("Tanh", [0])], {}, r"Tanh at place 2 takes 1, got \[0\]"),
-        ([entry("Add", [0])], {}, r"layer 1 \(Add\): layer: expected one of "),
+        ([entry("Resample", [0])], {}, r"layer 1 \(Resample\): layer: expected one of "),
+        ([entry("Add", [0])], {}, r"expected a chain, got Add at place 1, of several"),
         ([entry("ReLU", [0], slope=0.1)], {}, r"layer 1 \(ReLU\): arrays: expected .* got "),
         ([entry("Projection", [0])], {"1.bias": (3,)}, r"layer 1 .*: arrays: expected .*, got "),
     ],
