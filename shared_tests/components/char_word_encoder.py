@@ -275,10 +275,8 @@ DEFINITION = Definition(
                 ),
                 "theano_impl": (
                     'self.add_layer("convolution", convolution).output',
-                    "convolution.function(convolution.inputs[0],"
-                    ' self.add_layer("convolution", convolution).weight[:, :, ::-1],'
-                    " convolution.bias, kernel_size=[width], stride=[1], padding=[[0, 0]],"
-                    " dilation=[1])",
+                    '__import__("theano").clone(self.add_layer("convolution", convolution).output,'
+                    " {convolution.weight: convolution.weight[:, :, ::-1]})",
                 ),
                 "numpy_infer": (
                     "convolution_weight, convolution_bias, **window",

@@ -77,10 +77,23 @@ def symbol(name: str) -> Any:
     return tensor.lmatrix(name) if name == "ids" else tensor.dtensor3(name)
 
 
+def several(layer: type) -> list[Any]:
+    """What stands before a layer of several, which has no keyword for it."""
+    first = next(iter(inspect.signature(layer).parameters.values()))
+    if first.kind is not first.VAR_POSITIONAL:
+        return []
+    if kind_of(first) == SYMBOLIC:
+        return [symbol("x"), symbol("y")]
+    source = importlib.import_module("numpy_infer.support.layer").Input
+    return [source(), source()]
+
+
 def arguments(layer: type) -> dict[str, Any]:
     found = {}
     for name, one in inspect.signature(layer).parameters.items():
         kind = kind_of(one)
+        if one.kind is one.VAR_POSITIONAL:
+            continue
         if kind == SYMBOLIC and one.default is one.empty:
             found[name] = symbol(name)
         elif kind == "Layer":
@@ -101,13 +114,13 @@ def test_layers_refuse_other_kinds_and_take_numpy_numbers(backend_name):
     assert len(found) >= 5
     wrong = []
     for place, layer in found.items():
-        given = arguments(layer)
+        before, given = several(layer), arguments(layer)
         for name, one in plain(layer).items():
             kind, *others = str(one.annotation).split(" | ")
-            layer(**{**given, name: NUMPY[kind](given[name])})
+            layer(*before, **{**given, name: NUMPY[kind](given[name])})
             for what, value in BAD[kind].items():
                 try:
-                    layer(**{**given, name: value})
+                    layer(*before, **{**given, name: value})
                 except (TypeError, ValueError) as error:
                     if not re.search(rf"(?s)^{name}: expected .*, got ", str(error)):
                         wrong.append(f"{place}, {name}, {what}: {error!s:.99}")
