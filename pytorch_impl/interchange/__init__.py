@@ -103,7 +103,8 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
         ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 2))
-        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> zeros = {name: np.zeros_like(one) for name, one in to_arrays(model).items()}
+        >>> load_arrays(model, zeros)
         >>> model(torch.ones(1, 3)).tolist()
         [[0.0, 0.0]]
     """

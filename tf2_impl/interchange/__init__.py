@@ -106,7 +106,8 @@ def load_arrays(model: keras.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> zeros = {name: np.zeros_like(one) for name, one in to_arrays(model).items()}
+        >>> load_arrays(model, zeros)
         >>> model(np.ones((1, 3))).numpy().tolist()
         [[0.0, 0.0]]
     """

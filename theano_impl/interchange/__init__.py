@@ -116,7 +116,8 @@ def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]
         >>> import theano.tensor as T
         >>> from theano_impl.layers.projection import Projection
         >>> model = [Projection(T.matrix(), 3, 2)]
-        >>> load_arrays(model, {name: 0 * array for name, array in to_arrays(model).items()})
+        >>> zeros = {name: np.zeros_like(one) for name, one in to_arrays(model).items()}
+        >>> load_arrays(model, zeros)
         >>> to_arrays(model)["1.weight"].any()
         False
     """
