@@ -238,7 +238,7 @@ def show(session: nox.Session, results: dict[str, tuple[int, str]]) -> None:
 
 @nox.session(name="tests-theano-c")
 def tests_theano_c(session: nox.Session) -> None:
-    """Theano's C mode: the first case of every component (the report runs all), and the traps."""
+    """Theano's C mode: first cases (all: `nox -s parity -- --compiled`), and the traps."""
     files = ("shared_tests/tests/all/test_agreement.py", "shared_tests/tests/theano/test_traps.py")
     # What g++ improves would take it a quarter of its time here; the report has it with --compiled.
     flags = f"gcc__cxxflags=-O0,base_compiledir={THEANO_CACHE / 'tests'}"
@@ -261,12 +261,10 @@ def tests_book(session: nox.Session) -> None:
     folder = ENVIRONMENTS / "tests-book"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    command = [made["project"], "-m", "fourfold.report", PROJECT, "--component=top_k_gating"]
-    command += [f"--theano-cache={THEANO_CACHE}", "--backend=torch", "--backend=numpy"]
-    command += [f"--python={name}={made[name]}" for name in ("torch", "numpy")]
+    only = "--component=top_k_gating"
     with session.chdir(folder):  # where the report is written
-        session.run(*command, env={"PYTHONPATH": str(ROOT)})
-    parity, only = folder / "parity.json", "--component=top_k_gating"
+        report(session, made, only, "--backend=torch", "--backend=numpy", PYTHONPATH=str(ROOT))
+    parity = folder / "parity.json"
     build_book(session, made, parity, folder, folder / "site", only)
     pytest(session, "pages", "shared_tests/tests/book", BOOK=str(folder / "site"), **ONE_THREAD)
 
@@ -400,12 +398,15 @@ def parity(session: nox.Session) -> None:
     asked = " ".join(session.posargs).replace("=", " ").split()
     chosen = [name for name in BACKENDS if name in asked] or BACKENDS
     made = pythons(session, "project", *chosen)
-    interpreters = [f"--python={name}={made[name]}" for name in chosen]
-    command = [made["project"], "-m", "fourfold.report", PROJECT]
-    cache = f"--theano-cache={THEANO_CACHE}"
-    command += [cache, *interpreters, *session.posargs]
+    report(session, made, *session.posargs)
+
+
+def report(session: nox.Session, made: dict[str, str], *arguments: str, **env: str) -> None:
+    """Run the parity report over the backends that are made, in the current folder."""
+    command = [made["project"], "-m", "fourfold.report", PROJECT, f"--theano-cache={THEANO_CACHE}"]
+    command += [f"--python={name}={made[name]}" for name in BACKENDS if name in made]
     # It ends its backends when it is interrupted, which takes longer than nox waits otherwise.
-    session.run(*command, interrupt_timeout=3.0, terminate_timeout=10.0)
+    session.run(*command, *arguments, env=env, interrupt_timeout=3.0, terminate_timeout=10.0)
 
 
 @nox.session(default=False)
@@ -417,10 +418,7 @@ def docs(session: nox.Session) -> None:
     made = pythons(session, "project", "docs", *BACKENDS)
     parity = ROOT / "parity.json"
     if not parity.exists():
-        command = [made["project"], "-m", "fourfold.report", PROJECT]
-        command += [f"--theano-cache={THEANO_CACHE}"]
-        command += [f"--python={name}={made[name]}" for name in BACKENDS]
-        session.run(*command, interrupt_timeout=3.0, terminate_timeout=10.0)
+        report(session, made)
     build_book(session, made, parity, ENVIRONMENTS / "book", ROOT / "site")
 
 
