@@ -3,20 +3,18 @@
 import functools
 import http.server
 import os
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+
+from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, luminance
 
 SITE = Path(os.environ["BOOK"])
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
 TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
 PAGES = ("index.html", COMPONENT, "components/triplet_loss.html", BESIDE, TRAP, GUIDE)
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 SERIOUS = ("serious", "critical")
 
 
@@ -37,12 +35,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = shutil.which("chromium")
-    assert path, "expected Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -159,8 +153,7 @@ def test_the_answer_to_a_mistake_is_folded(shown):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_does_not_scroll_sideways(shown, name):
     page = shown(name, PHONE)
-    widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    assert page.evaluate(widths) == [390, 390]
+    assert page.evaluate(WIDTHS) == [390, 390]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -176,9 +169,7 @@ def test_axe_finds_nothing_serious(shown, name, scheme):
 
 def test_the_system_chooses_dark_or_light(shown):
     def background(scheme):
-        page = shown("index.html", DESKTOP, scheme)
-        color = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g)")
-        return sum(map(float, color[:3])) / 765
+        return luminance(shown("index.html", DESKTOP, scheme), "body", "backgroundColor")
 
     assert background("light") > 0.9
     assert background("dark") < 0.2

@@ -1,29 +1,21 @@
 """The pages in a real Chromium: desktop, phone, dark, keyboard, and axe's rules."""
 
-import shutil
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from benchmarks.page import write_page as write_benchmarks
 from fourfold.report.page import write_page as write_parity
+from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, luminance
 from shared_tests.support.page_reports import REASON, benchmark_report, parity
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PAGES = ("parity agrees", "parity fails", "benchmarks met", "benchmarks missed")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 OPEN = "document.querySelectorAll('details').forEach(one => one.open = true)"
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = shutil.which("chromium")
-    assert path, "expected Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +60,9 @@ def test_the_answer_is_on_the_first_screen(shown, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_does_not_scroll_sideways(shown, name):
     page = shown(name, PHONE)
-    widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    assert page.evaluate(widths) == [390, 390]
+    assert page.evaluate(WIDTHS) == [390, 390]
     page.evaluate(OPEN)
-    assert page.evaluate(widths) == [390, 390]
+    assert page.evaluate(WIDTHS) == [390, 390]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -97,13 +88,6 @@ def test_figures_have_titles_and_nothing_is_cut_off(shown, name):
     assert outside == []
     identifiers = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
     assert len(set(identifiers)) == len(identifiers) > 10
-
-
-def luminance(page, element, what):
-    color = page.evaluate(
-        f"getComputedStyle(document.querySelector({element!r})).{what}.match(/[0-9.]+/g)"
-    )
-    return sum(map(float, color[:3])) / 765
 
 
 @pytest.mark.parametrize("name", PAGES)
