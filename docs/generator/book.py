@@ -13,13 +13,13 @@ import jinja2
 
 from docs.generator import examples
 from docs.generator.links import linked, source_page
-from docs.generator.sources import PACKAGES, ROOT, TITLES, beside, implementations
+from docs.generator.sources import TITLES, beside, implementations
 from docs.generator.traps import Trap, traps
-from docs.generator.verdict import BACKENDS, agrees, verdict
-from fourfold.definition import Definition
+from docs.generator.verdict import agrees, verdict
+from fourfold.definition import BACKENDS, Definition
 from fourfold.project import definitions
-
-import shared_tests  # noqa: F401, isort: skip  it registers the definitions
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import ROOT
 
 DOCS = ROOT / "docs"
 HERE = Path(__file__).parent
@@ -43,14 +43,6 @@ class Book:
 
     def write(self, folder: Path) -> int:
         """Write all pages, and what Sphinx needs beside them. Returns how many pages."""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(HERE / "templates"),
-            undefined=jinja2.StrictUndefined,
-            keep_trailing_newline=True,
-        )
-        environment.filters |= {"number": number, "indent_all": _indent_all}
-        environment.globals |= {"titles": TITLES, "counts": COUNTS}
-        self._templates = environment
         found = [one for one in definitions() if implementations(one.component)]
         every = traps(DOCS / "porting.md")
         for definition in found:
@@ -58,7 +50,7 @@ class Book:
         self._add_traps(every)
         guides = [path.stem for path in sorted(DOCS.glob("*.md"))]
         self._add_guides(guides)
-        self.pages["index.md"] = self._render(
+        self.pages["index.md"] = _render(
             "index.md.jinja",
             components=[one.component for one in found],
             guides=guides,
@@ -76,13 +68,13 @@ class Book:
         found = implementations(name)
         own = {one.path for one in found} | {path for one in found for path in one.parts}
         prose = self._linked(_prose(name), "docs/components")
-        self.pages[f"components/{name}.md"] = self._render(
+        self.pages[f"components/{name}.md"] = _render(
             "component.md.jinja",
             name=name,
             prose=prose,
             lines=verdict(parity, name),
             agrees=agrees(parity, name),
-            backends=[backend for backend in BACKENDS if (ROOT / PACKAGES[backend]).exists()],
+            backends=BACKENDS,
             made=parity["made"],
             modes=parity["modes"],
             found=found,
@@ -91,24 +83,21 @@ class Book:
             effects=self.measured.effects,
             traps=[one for one in every if any(path in one.note for path in own)],
         )
-        self.pages[f"beside/{name}.md"] = self._render(
+        self.pages[f"beside/{name}.md"] = _render(
             "beside.md.jinja", name=name, title=_title(prose), found=found, rows=beside(found)
         )
 
     def _add_traps(self, every: list[Trap]) -> None:
         for trap in every:
             note = self._linked(re.sub(r"\n  ", "\n", trap.note), "docs")
-            page = self._render("trap.md.jinja", trap=trap, note=note)
+            page = _render("trap.md.jinja", trap=trap, note=note)
             self.pages[f"traps/{trap.name}.md"] = page
-        self.pages["traps/index.md"] = self._render("traps.md.jinja", traps=every)
+        self.pages["traps/index.md"] = _render("traps.md.jinja", traps=every)
 
     def _add_guides(self, guides: list[str]) -> None:
         for name in guides:
             text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
             self.pages[f"guides/{name}.md"] = self._linked(text, "docs")
-
-    def _render(self, template: str, **given: Any) -> str:
-        return self._templates.get_template(template).render(**given)
 
     def _linked(self, text: str, folder: str) -> str:
         """The text with links that lead to pages; the files it links to become pages."""
@@ -139,3 +128,21 @@ def number(value: Any) -> str:
 
 def _indent_all(text: str, prefix: str) -> str:
     return "\n".join(prefix + line for line in text.splitlines()) or prefix.rstrip()
+
+
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"number": number, "indent_all": _indent_all}
+    made.globals |= {"titles": TITLES, "counts": COUNTS}
+    return made
+
+
+TEMPLATES = _environment()
+
+
+def _render(template: str, **given: Any) -> str:
+    return TEMPLATES.get_template(template).render(**given)

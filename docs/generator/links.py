@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from posixpath import normpath
 
-from docs.generator.sources import ROOT
+from shared_tests.support.sources import ROOT
 
 # Code is passed over: net[-1](x) is no link.
 LINK = re.compile(

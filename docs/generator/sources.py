@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = {
-    "torch": "pytorch_impl",
-    "tf2": "tf2_impl",
-    "theano": "theano_impl",
-    "numpy": "numpy_infer",
-}
+from shared_tests.repository import PACKAGES
+from shared_tests.support.sources import ROOT, components, imported
+
 TITLES = {"torch": "PyTorch", "tf2": "TensorFlow 2", "theano": "Theano", "numpy": "NumPy"}
 
 
@@ -34,39 +30,32 @@ def implementations(component: str) -> list[Implementation]:
     """Those that exist, in the order of the packages."""
     found = []
     for backend, package in PACKAGES.items():
-        path = f"{package}/{component}.py"
-        if not (ROOT / path).exists():
-            continue
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        near = [one for one in _imported(tree, package) if one.split("/")[1] in ("fast", "support")]
-        own = [one for one in near if _belongs(one, component)]
-        parts = {one: (ROOT / one).read_text(encoding="utf-8") for one in own}
-        found.append(
-            Implementation(backend, path, (ROOT / path).read_text(encoding="utf-8"), parts)
-        )
+        if component in components(package):
+            parts = {_path(package, one): _read(package, one) for one in _parts(package, component)}
+            source = _read(package, component)
+            found.append(Implementation(backend, _path(package, component), source, parts))
     return found
 
 
-def _imported(tree: ast.Module, package: str) -> list[str]:
-    """The files of the same package that a module imports, by their paths."""
-    paths = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            module = str(node.module).replace(".", "/")
-            inside = [f"{module}/{alias.name}.py" for alias in node.names]
-            paths += [one for one in (f"{module}.py", *inside) if (ROOT / one).exists()]
-    return list(dict.fromkeys(paths))
+def _parts(package: str, component: str) -> list[str]:
+    """What makes a component fast, and what it is built of, that no other component imports."""
+    arrows = _arrows(package)
+    others = {one for name in components(package) if name != component for one in arrows[name]}
+    rooms = ("fast.", "support.")
+    return sorted(one for one in arrows[component] - others if one.startswith(rooms))
 
 
-def _belongs(path: str, component: str) -> bool:
-    """Whether a file below a package serves this component alone: no other component imports it."""
-    package = path.split("/")[0]
-    for other in (ROOT / package).glob("*.py"):
-        if other.stem in (component, "__init__", "__main__", "interchange", "distributed"):
-            continue
-        if path in _imported(ast.parse(other.read_text(encoding="utf-8")), package):
-            return False
-    return True
+@cache
+def _arrows(package: str) -> dict[str, set[str]]:
+    return imported(package)
+
+
+def _path(package: str, file: str) -> str:
+    return f"{package}/{file.replace('.', '/')}.py"
+
+
+def _read(package: str, file: str) -> str:
+    return (ROOT / _path(package, file)).read_text(encoding="utf-8")
 
 
 def functions(implementation: Implementation) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fourfold.definition import BACKENDS
+
 KINDS = {"value": "values", "gradient": "gradients", "training": "training", "travel": "travel"}
-BACKENDS = ("torch", "tf2", "theano", "numpy")
 
 
 class Cell(NamedTuple):

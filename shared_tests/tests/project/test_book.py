@@ -6,11 +6,12 @@ import pytest
 
 from docs.generator.examples import run
 from docs.generator.links import linked, source_page
-from docs.generator.sources import ROOT, beside, implementations
+from docs.generator.sources import beside, implementations
 from docs.generator.traps import traps
 from docs.generator.verdict import agrees, verdict
 from fourfold.project import definitions
 from shared_tests.repository import CHAIN
+from shared_tests.support.sources import ROOT
 
 
 def row(component="x", quantity="value:output", error=1e-13, ok=True, **others):
