@@ -11,7 +11,6 @@ The first entries are the inputs. `previous` names any earlier places, so there 
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 
 from numpy_infer.format.building import layer
 from numpy_infer.format.entries import by_place, check_entry
-from numpy_infer.format.growth import ROOM, Space, space_after
+from numpy_infer.format.growth import ROOM, Space, places, space_after
 from numpy_infer.format.row import IDS, JOINED, Row
 from numpy_infer.format.shapes import Shape, shape_after
 from numpy_infer.format.vocabulary import LAYERS
@@ -69,14 +68,14 @@ def follow(
             spaces.append(space_after(name, entry["config"], own, near, most))
             copies.append(_copies(name, [copies[one] for one in previous]))
             whole.append(False)
-            size = _growth(spaces[place]) * copies[place]
+            size = places(spaces[place]) * copies[place]
             if size > most:
                 raise ValueError(_too_large(most, size))
         except (TypeError, ValueError) as error:
             raise ValueError(f"layer {place} ({name:.99}): {error}") from error
     # As many values are held at once as a call has slots.
     held = Results({key: layers[one] for key, one in config["outputs"].items()}).slot_count()
-    largest = max(_growth(space) * copy for space, copy in zip(spaces, copies, strict=True))
+    largest = max(places(space) * copy for space, copy in zip(spaces, copies, strict=True))
     if held * largest > most:
         raise ValueError(f"layers: {_too_large(most, held * largest)}, of which {held} at once")
     return layers, shapes
@@ -102,10 +101,14 @@ def check_graph(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     if len(entries) <= len(inputs):
         raise ValueError("layers: expected a layer after the inputs, got none")
     owned = by_place(arrays, len(entries))
-    read = set[int]()
+    read, sharing = set[int](), 0
     for place, entry in enumerate(entries):
         check_entry(place, entry, inputs=len(inputs), more=("name", "shares"))
         _check_shares(place, entries, owned)
+        sharing += "shares" in entry
+        if sharing > MOST_NAMES:
+            what = f"layer {place} ({entry['layer']:.99}): shares"
+            raise ValueError(f"{what}: expected at most {MOST_NAMES} that share, got more")
         read.update(entry["previous"])
     _check_names(entries)
     for name, place in outputs.items():
@@ -120,6 +123,15 @@ def check_graph(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
         raise ValueError(
             f"layer {unread[0]} ({name:.99}): expected one that is read, got no reader"
         )
+
+
+def checked_shapes(
+    config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> list[dict[str, tuple[int, ...]]]:
+    """The shapes of the arrays at each place; errors as from `check_graph`."""
+    check_graph(config, arrays)
+    owned = by_place(arrays, len(config["layers"]))
+    return [{name: array.shape for name, array in own.items()} for own in owned]
 
 
 def is_identifier(name: Any) -> bool:
@@ -164,8 +176,6 @@ def _check_shares(
         raise ValueError(f"{what}: expected the layer and the config of place {other}, got others")
     if arrays[place] or "name" in entry:
         raise ValueError(f"{what}: expected no arrays and no name besides, got some")
-    if sum("shares" in one for one in entries[: place + 1]) > MOST_NAMES:
-        raise ValueError(f"{what}: expected at most {MOST_NAMES} that share, got more")
 
 
 def _check_names(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -194,10 +204,6 @@ def _copies(name: str, before: Sequence[int]) -> int:
     if row.combines == JOINED:
         return sum(before)
     return 1 if row.arrays else max(before)
-
-
-def _growth(space: Space) -> float:
-    return math.prod(times + max(more, 0) for times, more in space)
 
 
 def _too_large(most: int, size: float) -> str:

@@ -41,21 +41,32 @@ def space_after(
     if rule not in (WINDOWS, UNFOLDED):
         kept = {KEPT: before[:1], RESTORED: before[1:], LOST: ()}[rule]
         return kept[0] if kept else ()
-    spans = config.get("size")
-    if spans is None:
-        kernel, dilation = arrays["weight"].shape[2:], config["dilation"]
-        spans = [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
+    spans = window_spans(config, arrays)
     axes = before[0] if len(before[0]) == len(spans) else ((1, 0),) * len(spans)
     grow = _unfolded if rule == UNFOLDED else _padded
     parts = zip(axes, spans, config["stride"], config["padding"], strict=True)
     largest, after = zip(*[grow(*part) for part in parts], strict=True)
-    growth = math.prod(times + max(more, 0) for times, more in largest)
+    growth = places(largest)
     if growth > most:
         raise ValueError(
             f"padding, stride: expected at most {most} places for one of the input, "
             f"{ROOM} and as many as the arrays have bytes, got {growth:.0f}"
         )
     return after
+
+
+def places(space: Space) -> float:
+    """How many places a space has for one of the input."""
+    return math.prod(times + max(more, 0) for times, more in space)
+
+
+def window_spans(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sequence[int]:
+    """How far a window of a pool or a convolution reaches on each axis, its gaps included."""
+    if "size" in config:
+        size: Sequence[int] = config["size"]
+        return size
+    kernel, dilation = arrays["weight"].shape[2:], config["dilation"]
+    return [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
 
 
 def _largest(before: Sequence[Space]) -> Space:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpy_infer.format.axes import GROWN, fewest, ranks
+from numpy_infer.format.growth import window_spans
 from numpy_infer.format.row import BROADCAST, REDUCED, RESTORED, SPATIAL, UNFOLDED, WINDOWS
 from numpy_infer.format.tables import shown
 from numpy_infer.format.vocabulary import LAYERS
@@ -73,7 +74,7 @@ def _after(
     if taken == GROWN:
         shape.append(None)
     elif row.axes == REDUCED:
-        width = x[1] if row.moves else _product(x[1:])
+        width = x[1] if row.moves else product(x[1:])
         shape = [x[0], width] if given == 2 else [*x[:2], *[1] * (len(x) - 2)]
     elif isinstance(given, int) and given < len(x):
         shape = [x[0], x[-1]]  # the last state of a sequence
@@ -85,7 +86,7 @@ def _after(
         shape = [x[0], x[-1], *x[1:-1]] if first else [x[0], *x[2:], x[1]]
     if row.widths is not None:
         sizes = {key: array.shape for key, array in arrays.items()}
-        shape[row.widths.axis] = width_made(row, row.widths, config, sizes)
+        shape[row.widths.axis] = width_made(row, config, sizes)
     return tuple(shape)
 
 
@@ -100,10 +101,7 @@ def _space(
         return [None] * len(sizes) if restored is None else list(restored[2:])
     if rule not in (WINDOWS, UNFOLDED):
         return list(sizes)
-    spans = config.get("size")
-    if spans is None:
-        kernel, dilation = arrays["weight"].shape[2:], config["dilation"]
-        spans = [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
+    spans = window_spans(config, arrays)
     after: list[Size] = []
     parts = zip(sizes, spans, config["stride"], config["padding"], strict=True)
     for n, span, stride, padding in parts:
@@ -155,5 +153,6 @@ def _joined(shapes: Sequence[Shape], axis: int) -> Shape:
     return (*together[:axis], joined, *together[axis + 1 :])
 
 
-def _product(sizes: Sequence[Size]) -> Size:
+def product(sizes: Sequence[Size]) -> Size:
+    """How many entries axes of these sizes have; None where one is not known."""
     return None if None in sizes else math.prod(one for one in sizes if one is not None)

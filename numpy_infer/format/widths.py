@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_infer.format.row import Row, Widths
+from numpy_infer.format.row import Row
 from numpy_infer.format.vocabulary import LAYERS
 
 
@@ -29,7 +29,7 @@ def widths_after(
         if width is not None:
             _check(before, axis, width)
         kept = before if letter == same else {}
-        return kept | {axis: made(row, row.widths, config, shapes)}
+        return kept | {axis: made(row, config, shapes)}
     if row.moves is None:
         return before
     return {
@@ -46,12 +46,11 @@ def taken(row: Row, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int
     return _size(row, row.widths.taken, shapes) * int(config.get(row.widths.times, 1))
 
 
-def made(
-    row: Row, widths: Widths, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]
-) -> int:
-    """The width of what a layer with arrays gives, by their shapes."""
+def made(row: Row, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> int:
+    """The width of what a layer with widths gives, by the shapes of its arrays."""
+    assert row.widths is not None
     ways = 2 if config.get("direction") == "both" else 1
-    return ways * _size(row, widths.made, shapes)
+    return ways * _size(row, row.widths.made, shapes)
 
 
 def _size(row: Row, letter: str, shapes: Mapping[str, Sequence[int]]) -> int:

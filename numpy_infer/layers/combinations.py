@@ -13,51 +13,45 @@ from numpy_infer.support.checks import check_dtype, check_floating
 from numpy_infer.support.layer import Layer
 
 
-class Add(Layer):
-    """The sum of two or more."""
+class _Combination(Layer):
+    """A layer of two or more."""
 
     def __init__(self, *previous: Layer) -> None:
-        super().__init__(*check_several(previous))
+        if len(previous) < 2:
+            raise ValueError(f"previous: expected at least 2 of them, got {len(previous)}")
+        super().__init__(*previous)
+
+
+class Add(_Combination):
+    """The sum of two or more."""
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
         return _combined(np.add, values)
 
 
-class Multiply(Layer):
+class Multiply(_Combination):
     """The product of two or more."""
-
-    def __init__(self, *previous: Layer) -> None:
-        super().__init__(*check_several(previous))
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
         return _combined(np.multiply, values)
 
 
-class Maximum(Layer):
+class Maximum(_Combination):
     """The largest of two or more; NaN where one is NaN."""
-
-    def __init__(self, *previous: Layer) -> None:
-        super().__init__(*check_several(previous))
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
         return _combined(np.maximum, values)
 
 
-class Minimum(Layer):
+class Minimum(_Combination):
     """The smallest of two or more; NaN where one is NaN."""
-
-    def __init__(self, *previous: Layer) -> None:
-        super().__init__(*check_several(previous))
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
         return _combined(np.minimum, values)
 
 
-class Average(Layer):
+class Average(_Combination):
     """The mean of two or more."""
-
-    def __init__(self, *previous: Layer) -> None:
-        super().__init__(*check_several(previous))
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
         y = _combined(np.add, values)
@@ -75,11 +69,11 @@ class Subtract(Layer):
         return _combined(np.subtract, values)
 
 
-class Concatenate(Layer):
+class Concatenate(_Combination):
     """Two or more, one behind the other along the last axis, or along the channels, axis 1."""
 
     def __init__(self, *previous: Layer, axis: int = -1) -> None:
-        super().__init__(*check_several(previous))
+        super().__init__(*previous)
         self.axis = check_axis(axis)
 
     def forward(self, *values: np.ndarray) -> np.ndarray:
@@ -93,13 +87,6 @@ class Concatenate(Layer):
                     f"{values[0].shape}, got {values[place].shape}"
                 )
         return np.concatenate(values, axis)
-
-
-def check_several(previous: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """ValueError for fewer than two layers to combine."""
-    if len(previous) < 2:
-        raise ValueError(f"previous: expected at least 2 of them, got {len(previous)}")
-    return previous
 
 
 def _combined(operation: np.ufunc, values: tuple[np.ndarray, ...]) -> np.ndarray:
