@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from numpy_infer import model_file
-from numpy_infer.format.entries import by_place
-from numpy_infer.format.graph import check_graph
+from numpy_infer.format.graph import checked_shapes
 from pytorch_impl.interchange import chain, graph, graph_writer
 from pytorch_impl.interchange.components import component_name, make_component
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
@@ -84,9 +83,7 @@ def from_arrays(
         shapes = {name: array.shape for name, array in arrays.items()}
         model: nn.Module = chain.build(config["layers"], shapes, dtype)
     elif component == GRAPH:
-        check_graph(config, arrays)
-        places = by_place(arrays, len(config["layers"]))
-        model = graph.build(config, [_shapes(own) for own in places], dtype)
+        model = graph.build(config, checked_shapes(config, arrays), dtype)
     else:
         model = make_component(component, config, getattr(torch, dtype))
     load_arrays(model, arrays)
@@ -200,7 +197,14 @@ def _contents(
         hidden = first_unrecorded(model) or changed_option(model)
         if hidden:
             raise ValueError(f"model: expected what its config says, got {hidden}")
-        return name, model.config, _weights(model)
+        return name, model.config, weights(model, dtype_of(model))
+    return _listed(model, inputs)
+
+
+def _listed(
+    model: nn.Module, inputs: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any], dict[str, Weight]]:
+    """`_contents` of a chain or a graph."""
     if isinstance(model, nn.Sequential) and chain.is_plain(model):
         steps = chain.steps(model)
         own = _named([step.weights for step in steps])
@@ -214,9 +218,7 @@ def _weights(model: nn.Module) -> dict[str, Weight]:
     model = unwrapped(model)
     if component_name(model) is not None or isinstance(model, ConfiguredModule):
         return weights(model, dtype_of(model))
-    if isinstance(model, nn.Sequential) and chain.is_plain(model):
-        return _named([step.weights for step in chain.steps(model)])
-    return _named(graph_writer.written(_with_forward(model)).weights)
+    return _listed(model)[2]
 
 
 def _with_forward(model: nn.Module) -> nn.Module:
@@ -235,10 +237,6 @@ def _named(places: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
         for place, own in enumerate(places)
         for name, weight in own.items()
     }
-
-
-def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
 
 
 def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from numpy_infer.format import axes
 from numpy_infer.format.graph import PATH, is_identifier
 from numpy_infer.format.row import CHANNELS, IDS, SPATIAL, Row
-from numpy_infer.format.shapes import Shape, shape_after
+from numpy_infer.format.shapes import Shape, product, shape_after
 from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.functions import IN_PLACE, module_of
@@ -336,7 +336,7 @@ class GraphWriter:
         before = self.shapes[input.place]
         rows = sizes[0] == Size(input, 0) or self._is_batch(sizes[0])
         if len(sizes) == 2:
-            flat = None if before is None or None in before[1:] else _product(before[1:])
+            flat = None if before is None else product(before[1:])
             if (rows and sizes[1] in (-1, flat)) or (sizes[0] == -1 and sizes[1] == flat):
                 return self._view(input, self._append(nn.Flatten(), [input]))
         if before is not None and rows and tuple(sizes[1:]) == before[1:]:
@@ -553,13 +553,6 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnsupportedError(f"arithmetic with a {type(value).__name__}")
     return value
-
-
-def _product(sizes: Sequence[int | None]) -> int:
-    product = 1
-    for one in sizes:
-        product *= one or 0
-    return product
 
 
 def _name(target: Any) -> str:

@@ -17,15 +17,14 @@ first: the other packages take it channels-first, and it comes back to Keras as 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from numpy_infer import model_file
-from numpy_infer.format.entries import by_place
-from numpy_infer.format.graph import check_graph
+from numpy_infer.format.graph import checked_shapes
 from tf2_impl.interchange import chain, chain_writer, graph, graph_writer
 from tf2_impl.interchange.calls import is_chain
 from tf2_impl.interchange.components import component_class, component_name
@@ -84,10 +83,7 @@ def from_arrays(
         shapes = {name: array.shape for name, array in arrays.items()}
         model = chain.build(config["layers"], shapes, dtype)
     elif component == GRAPH:
-        check_graph(config, arrays)
-        places = by_place(arrays, len(config["layers"]))
-        own = [{name: array.shape for name, array in one.items()} for one in places]
-        model, found = graph.build(config, own, dtype)
+        model, found = graph.build(config, checked_shapes(config, arrays), dtype)
         _load(found, arrays)
         return model
     else:
@@ -152,24 +148,7 @@ def save_model(
         >>> with TemporaryDirectory() as folder:
         ...     save_model(model, Path(folder, "model.safetensors"))
     """
-    if _is_graph(model):
-        chain.check_calls(model)
-        component, (config, _) = GRAPH, graph_writer.GraphWriter(model, saving=True).write()
-    elif is_chain(model):
-        steps = chain.steps(model, saving=True)
-        component, config = CHAIN, {"layers": [step.entry for step in steps]}
-    else:
-        name = component_name(model)
-        if name is None:
-            raise ValueError(
-                "model: expected a component, a keras.Sequential or a functional model, "
-                f"got {type(model).__name__}"
-            )
-        hidden = unrecorded(model) or changed_option(model)
-        if hidden:
-            raise ValueError(f"model: expected what its config says, got {hidden}")
-        component, config = name, model.config
-    own = _weights(model)
+    component, config, own = _contents(model)
     arrays = _arrays(own)
     _check_no_integers({name: str(array.dtype) for name, array in arrays.items()})
     _dtype("model", arrays.values())
@@ -203,25 +182,46 @@ def load_model(path: str | os.PathLike[str]) -> keras.Layer:
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
 
 
+def _contents(model: keras.Layer) -> tuple[str, dict[str, Any], dict[str, Weight]]:
+    """What a file says of a model, and each weight with its canonical name."""
+    if is_chain(model):
+        return _listed(model, saving=True)
+    name = component_name(model)
+    if name is None:
+        raise ValueError(
+            "model: expected a component, a keras.Sequential or a functional model, "
+            f"got {type(model).__name__}"
+        )
+    hidden = unrecorded(model) or changed_option(model)
+    if hidden:
+        raise ValueError(f"model: expected what its config says, got {hidden}")
+    return name, model.config, weights(model)
+
+
+def _listed(
+    model: keras.Model, *, saving: bool = False
+) -> tuple[str, dict[str, Any], dict[str, Weight]]:
+    """`_contents` of a chain or a graph; saving: as for `chain.steps`."""
+    if hasattr(model, "inputs") and graph_writer.has_branches(model):
+        if saving:
+            chain.check_calls(model)
+        config, steps = graph_writer.GraphWriter(model, saving=saving).write()
+        return GRAPH, config, _named(steps)
+    steps = chain.steps(model, saving=saving)
+    return CHAIN, {"layers": [step.entry for step in steps]}, _named(steps)
+
+
 def _weights(model: keras.Layer) -> dict[str, Weight]:
     """Each weight with its canonical name."""
-    if not is_chain(model):
-        return weights(model)
+    return _listed(model)[2] if is_chain(model) else weights(model)
+
+
+def _named(steps: Sequence[chain_writer.Step]) -> dict[str, Weight]:
     return {
-        f"{index}.{name}": weight
-        for index, step in enumerate(_steps(model))
+        f"{place}.{name}": weight
+        for place, step in enumerate(steps)
         for name, weight in step.weights.items()
     }
-
-
-def _is_graph(model: keras.Layer) -> bool:
-    return is_chain(model) and hasattr(model, "inputs") and graph_writer.has_branches(model)
-
-
-def _steps(model: keras.Model) -> list[chain_writer.Step]:
-    if _is_graph(model):
-        return graph_writer.GraphWriter(model, saving=False).write()[1]
-    return chain.steps(model)
 
 
 def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from numpy_infer.format.graph import PATH, is_identifier
 from numpy_infer.format.row import CHANNELS, FEATURES
+from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange.calls import Call, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step, first_wants
 from tf2_impl.interchange.record import UnsupportedError
@@ -22,7 +23,7 @@ from tf2_impl.interchange.records import BY_CLASS
 from tf2_impl.interchange.weight import Weight
 
 MOST_LISTED = 12  # obstacles in one message
-COMBINED = {"Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average", "Concatenate"}
+COMBINED = {name for name, row in LAYERS.items() if row.combines}
 # What Keras records for a function of `keras.ops`, as the activation of that name.
 ACTIVATIONS = {
     *("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Softplus", "Selu", "Elu", "Softmax"),

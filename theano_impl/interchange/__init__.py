@@ -20,8 +20,7 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import model_file
-from numpy_infer.format.entries import by_place
-from numpy_infer.format.graph import check_graph
+from numpy_infer.format.graph import checked_shapes
 from theano_impl.interchange import chain, graph
 from theano_impl.interchange.components import component_class, component_name, training_option
 from theano_impl.support.layer import Layer
@@ -34,19 +33,19 @@ def to_arrays(model: Layer | Sequence[Layer]) -> dict[str, np.ndarray]:
     """Copies of the weights of a model, by their canonical names and in the canonical layout.
 
     Args:
-        model: a component, or a chain: a list of the layers of docs/model_files.md.
+        model: a component, a chain or a graph, as for `save_model`.
     Returns:
         {name: array}, as docs/model_files.md describes them: `encoder.weight` in a component, and
-        `2.weight` in a chain, with the index of its layer; the input has index 0.
+        `2.weight` in a chain or a graph, with the place of its layer; the input has place 0.
     Raises:
-        ValueError: a chain with a layer that model files do not have.
+        ValueError: a model with a layer that model files do not have.
     Example:
         >>> import theano.tensor as T
         >>> from theano_impl.layers.projection import Projection
         >>> to_arrays([Projection(T.matrix(), 3, 2)])["1.weight"].shape
         (3, 2)
     """
-    return {name: weight.get_value() for name, weight in _weights(model).items()}
+    return _arrays(_weights(model))
 
 
 def from_arrays(
@@ -57,7 +56,7 @@ def from_arrays(
     inputs: Sequence[TensorVariable] | None = None,
     training: bool = False,
 ) -> Layer | list[Layer]:
-    """The model of a component or a chain, from its configuration and its weights.
+    """The model of a component, a chain or a graph, from its configuration and its weights.
 
     Args:
         component: the name of the component's file, such as "padded_embedding"; "file.Class" where
@@ -89,9 +88,7 @@ def from_arrays(
         shapes = {name: array.shape for name, array in arrays.items()}
         model = chain.build(config["layers"], shapes, dtype, inputs=inputs, training=training)
     elif component == GRAPH:
-        check_graph(config, arrays)
-        places = by_place(arrays, len(config["layers"]))
-        own = [{name: array.shape for name, array in one.items()} for one in places]
+        own = checked_shapes(config, arrays)
         model = graph.build(config, own, dtype, inputs=inputs, training=training)
     else:
         model_class = component_class(component)
@@ -108,7 +105,7 @@ def load_arrays(model: Layer | Sequence[Layer], arrays: Mapping[str, np.ndarray]
     """Overwrite all weights of a model.
 
     Args:
-        model: a component, or a chain: a list of the layers of docs/model_files.md.
+        model: a component, a chain or a graph, as for `save_model`.
         arrays: as from `to_arrays` of a model like this one.
     Raises:
         ValueError: arrays with other names, shapes or dtypes; the model is unchanged then.
@@ -137,7 +134,7 @@ def save_model(
     *,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a component or a chain to a model file, which every package loads.
+    """Write a component, a chain or a graph to a model file, which every package loads.
 
     At every moment the path holds the old file or the new one, whole. After an error nothing has
     been written.
@@ -162,23 +159,11 @@ def save_model(
         >>> with TemporaryDirectory() as folder:
         ...     save_model([Projection(T.matrix(), 3, 2)], Path(folder, "model.safetensors"))
     """
-    config: dict[str, Any]
-    if isinstance(model, Layer):
-        component = component_name(model)
-        if component is None:
-            name = type(model).__name__
-            raise ValueError(f"model: expected a component or a list of layers, got {name}")
-        if model.unrecorded():
-            raise ValueError(f"model: expected one as it was built, got {model.unrecorded()}")
-        config = model.config
-    elif isinstance(model, Sequence) and graph.is_graph(model):
-        component, config = GRAPH, graph.steps(model)[0]
-    else:
-        component, config = CHAIN, {"layers": [step.entry for step in chain.steps(model)]}
-    arrays = to_arrays(model)
+    component, config, own = _contents(model)
+    arrays = _arrays(own)
     _check_no_integers({name: str(array.dtype) for name, array in arrays.items()})
     _dtype("model", arrays)
-    _check_padding("model", _weights(model), arrays)
+    _check_padding("model", own, arrays)
     model_file.write_model(path, component, config, arrays, metadata)
 
 
@@ -216,24 +201,51 @@ def load_model(
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
 
 
+def _contents(
+    model: Layer | Sequence[Layer],
+) -> tuple[str, dict[str, Any], dict[str, SharedVariable]]:
+    """What a file says of a model, and each weight with its canonical name."""
+    if not isinstance(model, Layer):
+        return _listed(model)
+    name = component_name(model)
+    if name is None:
+        kind = type(model).__name__
+        raise ValueError(f"model: expected a component or a list of layers, got {kind}")
+    if model.unrecorded():
+        raise ValueError(f"model: expected one as it was built, got {model.unrecorded()}")
+    return name, model.config, _weights(model)
+
+
+def _listed(model: Sequence[Layer]) -> tuple[str, dict[str, Any], dict[str, SharedVariable]]:
+    """`_contents` of a chain or a graph."""
+    if isinstance(model, Sequence) and graph.is_graph(model):
+        config, steps = graph.steps(model)
+        return GRAPH, config, _named(steps)
+    steps = chain.steps(model)
+    return CHAIN, {"layers": [step.entry for step in steps]}, _named(steps)
+
+
 def _weights(model: Layer | Sequence[Layer]) -> dict[str, SharedVariable]:
+    """Each weight with its canonical name."""
     if isinstance(model, Layer):
         return {weight.name: weight for weight in (*model.params, *model.buffers)}
+    return _listed(model)[2]
+
+
+def _named(steps: Sequence[chain.Step]) -> dict[str, SharedVariable]:
     return {
-        f"{index}.{name}": weight
-        for index, step in enumerate(_steps(model))
+        f"{place}.{name}": weight
+        for place, step in enumerate(steps)
         for name, weight in step.weights.items()
     }
 
 
+def _arrays(own: Mapping[str, SharedVariable]) -> dict[str, np.ndarray]:
+    return {name: weight.get_value() for name, weight in own.items()}
+
+
 def _describe(array: np.ndarray) -> str:
     return f"{array.dtype}{array.shape}"
-
-
-def _steps(model: Sequence[Layer]) -> list[chain.Step]:
-    if isinstance(model, Sequence) and graph.is_graph(model):
-        return graph.steps(model)[1]
-    return chain.steps(model)
 
 
 def _check_no_integers(dtypes: Mapping[str, str]) -> None:
