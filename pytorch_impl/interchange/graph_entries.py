@@ -1,0 +1,98 @@
+"""The entries of a graph while they are written: each a module's, on the values before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from numpy_infer.format import axes
+from numpy_infer.format.graph import PATH
+from numpy_infer.format.shapes import Shape, shape_after
+from pytorch_impl.interchange.graph import unnamed
+from pytorch_impl.interchange.graph_values import Value
+from pytorch_impl.interchange.native import entry
+from pytorch_impl.interchange.record import UnsupportedError
+from pytorch_impl.interchange.weights import Weight, weights
+
+
+class GraphEntries:
+    """What a model file says of each call: `entries` and, at the same places, `weights`.
+
+    shapes: of each place, None where it is not known. lies: "channels" or "features", where a
+    layer has told. An operation of `operations` is a function of this and of its arguments.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.entries: list[dict[str, Any]] = []
+        self.weights: list[dict[str, Weight]] = []
+        self.shapes: list[Shape | None] = []
+        self.lies: list[str | None] = []
+        self.names: set[str] = set()
+        self.owners: dict[int, tuple[int, str]] = {}  # of memory: the place and the name
+
+    def append_input(self, shape: Sequence[int | None] | None) -> Value:
+        """A new entry of an input."""
+        self.entries.append({"layer": "Input", "previous": [], "config": {}})
+        self.weights.append({})
+        self.shapes.append(None if shape is None else tuple(shape))
+        self.lies.append(None)
+        return Value(len(self.entries) - 1)
+
+    def append(self, module: nn.Module, given: Sequence[Value], path: str = "") -> Value:
+        """A new entry: that of a module, on these values."""
+        described, own = entry(module), weights(module, self.dtype)
+        name, config = described.layer, described.config
+        place, previous = len(self.entries), [one.place for one in given]
+        written: dict[str, Any] = {"layer": name, "previous": previous, "config": config}
+        if described.training:
+            written["training"] = dict(described.training)
+        owner = self._owner(place, own)
+        if owner != place:
+            written["shares"] = owner
+        elif self._is_new(path) and path != unnamed(name, place):
+            written["name"] = path
+        arrays = {key: weight.view for key, weight in own.items()}
+        shape = shape_after(name, config, arrays, [self.shapes[one] for one in previous])
+        self.names.add(written.get("name", ""))
+        self.entries.append(written)
+        self.weights.append({} if owner != place else own)
+        self.shapes.append(shape)
+        before = axes.takes(name, config) or self.lies[previous[0]]
+        self.lies.append(before and axes.gives(name, config, before))
+        return Value(place)
+
+    def rank(self, value: Value) -> int:
+        """The number of axes of a value; UnsupportedError where nothing tells it."""
+        shape = self.shapes[value.place]
+        if shape is None:
+            raise UnsupportedError(
+                "axes of a tensor whose shape no input tells: give inputs={...},"
+            )
+        return len(shape)
+
+    def axis(self, value: Value, axis: int) -> int:
+        """The axis as files have it: 1, or −1 for the last one; others as they are."""
+        shape = self.shapes[value.place]
+        if shape is None or axis in (1, -1):
+            return axis
+        axis %= len(shape)
+        return -1 if axis == len(shape) - 1 else axis
+
+    def _is_new(self, path: str) -> bool:
+        return PATH.fullmatch(path) is not None and path not in self.names
+
+    def _owner(self, place: int, own: Mapping[str, Weight]) -> int:
+        """The place whose arrays these are: this one, or that of a layer with the same memory."""
+        found = set()
+        for name, (view, _) in own.items():
+            if view.is_meta:
+                raise UnsupportedError(f"{name} on the meta device, without values,")
+            memory = view.data_ptr() if view.numel() else -1 - place
+            found.add(self.owners.setdefault(memory, (place, name))[0])
+        if len(found) > 1:
+            raise UnsupportedError("a layer that shares some of its weights, but not all,")
+        return found.pop() if found else place
