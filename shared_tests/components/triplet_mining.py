@@ -637,12 +637,12 @@ DEFINITION = Definition(
                     "margin - distances + distances.gather(1, nearest)",
                 ),
                 "tf2_impl": (
-                    "margin + near - tf.gather(distances, negatives, batch_dims=1)",
-                    "margin - near + tf.gather(distances, negatives, batch_dims=1)",
+                    "margin + distances - tf.gather(distances, nearest, batch_dims=1)",
+                    "margin - distances + tf.gather(distances, nearest, batch_dims=1)",
                 ),
                 "theano_impl": (
-                    "distances[rows, positives] - distances[rows, negatives]",
-                    "distances[rows, negatives] - distances[rows, positives]",
+                    "typed_margin + distances - distances[rows, nearest]",
+                    "typed_margin - distances + distances[rows, nearest]",
                 ),
             },
             file="support.mined_losses",

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.distances import DISTANCES, pairwise_distances
+from tf2_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from tf2_impl.support.checks import check_choice, check_number
 from tf2_impl.support.keras_loss import LabelLoss
 from tf2_impl.support.ties import rounding_error
@@ -64,9 +64,11 @@ class BatchHardTripletLoss(LabelLoss):
         margin, distance = self.config["margin"], self.config["distance"]
         searched = search_batch(embeddings, labels, distance, **compared)
         reference = compared.get("reference", embeddings)
-        farthest, nearest, found = hardest(*searched, distance)
-        columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
-        return _hinges_of_found(embeddings, reference, *columns, margin=margin, distance=distance)
+        farthest, nearest, found = hardest(*searched, distance)  # (n,)
+        rows = (tf.gather(reference, index) for index in (farthest, nearest))  # (n, features)
+        near, far = (paired_distances(embeddings, row, distance=distance) for row in rows)  # (n,)
+        tolerance = rounding_error(tf.stop_gradient(tf.stack([near, far])), distance)
+        return _hinge_sums(margin + near - far, found, tolerance)
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -113,8 +115,11 @@ class SemiHardTripletLoss(LabelLoss):
         searched = search_batch(embeddings, labels, distance, **compared)
         reference = compared.get("reference", embeddings)
         nearest, found = semi_hard(*searched, margin, distance)  # (n, m)
-        columns = (tf.broadcast_to(tf.range(tf.shape(found)[1]), tf.shape(found)), nearest, found)
-        return _hinges_of_found(embeddings, reference, *columns, margin=margin, distance=distance)
+        # The distances are computed again, for their gradient: the mining compares squares.
+        distances = pairwise_distances(embeddings, reference, distance=distance)
+        violation = margin + distances - tf.gather(distances, nearest, batch_dims=1)
+        tolerance = rounding_error(tf.stop_gradient(distances), distance)
+        return _hinge_sums(violation, found, tolerance)
 
 
 def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, Any]:
@@ -124,25 +129,11 @@ def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, 
     return {"margin": margin, "distance": distance, "reduction": reduction}
 
 
-def _hinges_of_found(
-    embeddings: tf.Tensor,
-    reference: tf.Tensor,
-    positives: tf.Tensor,
-    negatives: tf.Tensor,
-    found: tf.Tensor,
-    *,
-    margin: float,
-    distance: str,
+def _hinge_sums(
+    violation: tf.Tensor, found: tf.Tensor, tolerance: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The hinges of the triplets of each anchor: rows by index, and which of them count, (n, k).
-
-    The distances are computed again, for their gradient: the mining compares squares.
-    Returns the sums, (n,), and the number of triplets.
-    """
-    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
-    near = tf.gather(distances, positives, batch_dims=1)
-    violation = margin + near - tf.gather(distances, negatives, batch_dims=1)
-    tolerance = rounding_error(tf.stop_gradient(distances), distance)
+    """The hinges of what was found, (n,) or (n, m), added for each anchor, and how many it is."""
     active = found & (tf.stop_gradient(violation) > tolerance)
-    sums = tf.reduce_sum(tf.where(active, violation, tf.zeros_like(violation)), axis=1)
+    hinges = tf.where(active, violation, tf.zeros_like(violation))
+    sums = tf.reduce_sum(hinges, axis=1) if hinges.shape.rank > 1 else hinges
     return sums, tf.math.count_nonzero(found)

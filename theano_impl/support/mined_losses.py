@@ -13,7 +13,7 @@ import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
-from theano_impl.distances import DISTANCES, pairwise_distances
+from theano_impl.distances import DISTANCES, paired_distances, pairwise_distances
 from theano_impl.support.checks import check_choice, check_number
 from theano_impl.support.layer import Layer
 from theano_impl.support.ties import rounding_error
@@ -64,9 +64,15 @@ class BatchHardTripletLoss(Layer):
         compared = (embeddings, labels, reference, reference_labels, same)
         super().__init__(*(one for one in compared if one is not None), config=config)
         searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
-        farthest, nearest, found = hardest(*searched, distance)
-        columns = (one[:, None] for one in (farthest, nearest, found))  # (n, 1)
-        self.output = _loss_of_found(embeddings, reference, *columns, **self.config)
+        farthest, nearest, found = hardest(*searched, distance)  # (n,)
+        reference = embeddings if reference is None else reference
+        rows = (reference[index] for index in (farthest, nearest))  # (n, features)
+        near, far = (paired_distances(embeddings, row, distance=distance) for row in rows)  # (n,)
+        tolerance = rounding_error(disconnected_grad(T.stack([near, far])), distance)
+        typed_margin = np.asarray(
+            config["margin"], near.dtype
+        )  # a Python float would upcast float32
+        self.output = _reduced(typed_margin + near - far, found, tolerance, reduction)
 
 
 class SemiHardTripletLoss(Layer):
@@ -110,8 +116,14 @@ class SemiHardTripletLoss(Layer):
         super().__init__(*(one for one in compared if one is not None), config=config)
         searched = search_batch(embeddings, labels, distance, reference, reference_labels, same)
         nearest, found = semi_hard(*searched, margin, distance)  # (n, m)
-        columns = (T.arange(found.shape[1])[None, :], nearest, found)
-        self.output = _loss_of_found(embeddings, reference, *columns, **self.config)
+        reference = embeddings if reference is None else reference
+        # The distances are computed again, for their gradient: the mining compares squares.
+        distances = pairwise_distances(embeddings, reference, distance=distance)
+        rows = T.arange(distances.shape[0])[:, None]
+        tolerance = rounding_error(disconnected_grad(distances), distance)
+        typed_margin = np.asarray(config["margin"], distances.dtype)
+        violation = typed_margin + distances - distances[rows, nearest]
+        self.output = _reduced(violation, found, tolerance, reduction)
 
 
 def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, Any]:
@@ -121,31 +133,14 @@ def _checked_options(margin: float, distance: str, reduction: str) -> dict[str, 
     return {"margin": margin, "distance": distance, "reduction": reduction}
 
 
-def _loss_of_found(
-    embeddings: TensorVariable,
-    reference: TensorVariable | None,
-    positives: TensorVariable,
-    negatives: TensorVariable,
-    found: TensorVariable,
-    *,
-    margin: float,
-    distance: str,
-    reduction: str,
+def _reduced(
+    violation: TensorVariable, found: TensorVariable, tolerance: TensorVariable, reduction: str
 ) -> TensorVariable:
-    """The hinges of the triplets of each anchor: rows by index, and which of them count, (n, k).
-
-    The distances are computed again, for their gradient: the mining compares squares.
-    """
-    reference = embeddings if reference is None else reference
-    distances = pairwise_distances(embeddings, reference, distance=distance)  # (n, m)
-    rows = T.arange(distances.shape[0])[:, None]
-    typed_margin = np.asarray(margin, distances.dtype)  # a Python float would upcast float32
-    violation = typed_margin + distances[rows, positives] - distances[rows, negatives]
-    tolerance = rounding_error(disconnected_grad(distances), distance)
+    """The hinges of what was found, (n,) or (n, m), reduced over all or added for each anchor."""
     active = found & (disconnected_grad(violation) > tolerance)
-    sums = T.sum(T.switch(active, violation, T.zeros_like(violation)), axis=1)  # of each anchor
+    hinges = T.switch(active, violation, T.zeros_like(violation))
     if reduction == "none":
-        return sums
-    total = T.sum(sums)
+        return T.sum(hinges, axis=1) if hinges.ndim > 1 else hinges
+    total = T.sum(hinges)
     count = T.cast(T.maximum(T.sum(found), 1), total.dtype)
     return total / count if reduction == "mean" else total
