@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fourfold.command_line.failure import DIFFER, UNMEASURED, USAGE, Failure
+from fourfold.command_line.failure import DIFFER, UNMEASURED, USAGE, Failure, not_installed
 from fourfold.command_line.record import compared_files
 from fourfold.ports import FRAMEWORKS
 from fourfold.ports.case_file import CaseFile, CaseFileError
@@ -19,6 +20,7 @@ from fourfold.ports.comparison import compare as compared
 from fourfold.ports.dumps import DumpComparison
 from fourfold.ports.elsewhere import Elsewhere
 from fourfold.ports.result import Comparison
+from fourfold.report.provenance import made
 
 HELP = """Hold implementations to each other, or to a reference, on the cases of CASE_FILE.
 
@@ -102,7 +104,7 @@ def implementation(framework: str) -> Callable[[Any], Any]:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the result: .json for programs, .txt as it is printed.",
+    help="Write the result: .json for programs, .txt as it is printed, .html as a page.",
 )
 def compare(
     case_file: Path,
@@ -119,14 +121,19 @@ def compare(
     output: Path | None,
     **frameworks: tuple[str, ...],
 ) -> int:
-    if output and output.suffix not in (".json", ".txt"):
-        raise click.UsageError(f"--output: expected a name ending in .json or .txt, got {output}")
+    if output and output.suffix not in (".json", ".txt", ".html"):
+        wanted = "a name ending in .json, .txt or .html"
+        raise click.UsageError(f"--output: expected {wanted}, got {output}")
+    as_page = page_writer() if output and output.suffix == ".html" else None
     if recorded:
         if any(frameworks.values()):
             raise click.UsageError("expected two files, or implementations, got both")
+        if as_page:
+            raise click.UsageError("--output: expected .json or .txt for two files, got .html")
         files = compared_files(case_file, recorded)
         show(files, as_json, output)
         return 0 if files else DIFFER
+    start = time.monotonic()
     targets = labelled(frameworks)
     pythons = paired("--python", python, targets)
     folders = [os.getcwd(), str(case_file.resolve().parent)]
@@ -143,10 +150,25 @@ def compare(
             found = compared(implementations, chosen(file, only), **options)
     except (CaseFileError, ValueError) as error:
         raise Failure(str(error), USAGE) from error
+    explanation = explained(found) if why and not found and found.rows else ""
+    if as_page and output:
+        asked = {"case": list(only), "dtype": list(dtypes), "training": training}
+        said = made(asked, time.monotonic() - start, case_file.resolve().parent)
+        write(output, as_page(found, said, explanation))
+        output = None
     show(found, as_json, output)
-    if why and not found and found.rows:
-        click.echo(explained(found), err=as_json)
+    if explanation:
+        click.echo(explanation, err=as_json)
     return status(found)
+
+
+def page_writer() -> Callable[..., str]:
+    """The function that makes the page. Without its packages a failure that says the extra."""
+    try:
+        from fourfold.ports.page import comparison_page
+    except ModuleNotFoundError as error:
+        raise not_installed("--output", error.name or "") from error
+    return comparison_page
 
 
 def show(found: Comparison | DumpComparison, as_json: bool, output: Path | None) -> None:

@@ -24,6 +24,12 @@ class Failure(click.ClickException):
         return cls(str(error), status)
 
 
+def not_installed(what: str, package: str) -> Failure:
+    """The failure of what needs a package of the extra for reports."""
+    wanted = f'{package}, which is not installed: pip install "fourfold[report]"'
+    return Failure(f"{what}: expected {wanted}", UNMEASURED)
+
+
 def one_line(text: str) -> str:
     """Text as one line, without what would steer the terminal."""
     words = " ".join(text.split())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fourfold.command_line.failure import UNMEASURED, Failure
+from fourfold.command_line.failure import not_installed
 
 HELP = """Compare every component of a project, every pair of backends, and write parity.html.
 
@@ -56,8 +56,7 @@ def report(
         name = error.name or ""
         if name.startswith("fourfold"):
             raise
-        text = f'report: expected {name}, which is not installed: pip install "fourfold[report]"'
-        raise Failure(text, UNMEASURED) from error
+        raise not_installed("report", name) from error
     sys.path.insert(0, os.getcwd())
     if importlib.util.find_spec(project.partition(".")[0]) is None:
         raise click.UsageError(f"--project: expected a module, got {project!r}")

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from fourfold.ports.rows import Missing, Row
 
 SHOWN = 20  # rows that differ, and as many that are missing
+NOTHING = "–"  # the mark where there is nothing to compare
+
+Pair = tuple[str, str]
 
 
 def table(
@@ -44,16 +47,23 @@ def shown(lines: list[str]) -> list[str]:
     return lines[:SHOWN] + more
 
 
+def cells(
+    rows: Sequence[Row],
+) -> tuple[dict[tuple[str, str], dict[Pair, list[Row]]], list[Pair]]:
+    """{(quantity, dtype): {pair: its rows}}, and the pairs in their order."""
+    found: dict[tuple[str, str], dict[Pair, list[Row]]] = {}
+    for row in rows:
+        line = found.setdefault((row.quantity, row.dtype), {})
+        line.setdefault((row.a, row.b), []).append(row)
+    return found, list(dict.fromkeys((row.a, row.b) for row in rows))
+
+
 def summary(rows: Sequence[Row]) -> list[str]:
     """A line for each quantity and dtype: per pair the worst error as a share of its tolerance."""
-    cells: dict[tuple[str, str], dict[tuple[str, str], list[Row]]] = {}
-    for row in rows:
-        line = cells.setdefault((row.quantity, row.dtype), {})
-        line.setdefault((row.a, row.b), []).append(row)
-    pairs = list(dict.fromkeys((row.a, row.b) for row in rows))
+    lines, pairs = cells(rows)
     head = ["quantity", "dtype", *(f"{a} / {b}" for a, b in pairs)]
     body = [
-        [*place, *(mark(line.get(pair, [])) for pair in pairs)] for place, line in cells.items()
+        [*place, *(mark(line.get(pair, [])) for pair in pairs)] for place, line in lines.items()
     ]
     if not rows:
         return []
@@ -81,7 +91,7 @@ def colored(head: list[str], body: list[list[str]]) -> list[str]:
 def mark(rows: list[Row]) -> str:
     """The worst of these rows: its error as a share of its tolerance."""
     if not rows:
-        return "–"
+        return NOTHING
     worst = max(rows, key=lambda row: row.share)
     return f"{worst.share:.1%}" if worst.ok else f"✗ {worst.share:.3g}×"
 

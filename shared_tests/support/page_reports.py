@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.report import growth_rows, target_rows
+from fourfold.ports.result import Comparison
+from fourfold.ports.rows import Missing, Row
 from fourfold.report.run import REFERENCE
 from shared_tests.defaults import FRAMEWORKS, STEPS, plots, variants
 from shared_tests.repository import PACKAGES
@@ -21,6 +23,7 @@ MADE = {
     "machine": "Linux x86_64, Some Processor with a Long Name @ 2.00GHz, 2 cores, 8 GiB",
     "seconds": 503,
 }
+PORTS = ("keras", "jax:a_long_name_of_a_port")
 SIDES = (REFERENCE, *PACKAGES)
 REASON = "ValueError: [/red] <b>expected</b> (n, d), got " + "a_long_name_without_a_break" * 4
 
@@ -122,3 +125,32 @@ def benchmark(name: str, *, ok: bool) -> dict[str, Any]:
         "growth": growth_rows(described, rows),
         "errors": {} if ok else {"tf2": "ValueError: <b>no</b>"},
     }
+
+
+def comparison(*, ok: bool = True) -> Comparison:
+    """A comparison of a user's ports. Not ok: most rows differ, and one implementation failed."""
+    rows = tuple(
+        Row(
+            f"case {number} with a long name",
+            quantity,
+            dtype,
+            *pair,
+            error=1e-14 if ok else 0.1 * number,
+            tolerance=1e-12,
+            ok=ok or number == 0,
+            reason="" if ok else "values",
+        )
+        for number in range(12)
+        for quantity in ("value:output", "gradient:encoder.layers.0.attention.weight")
+        for dtype in ("float64", "float32")
+        for pair in (("torch", name) for name in PORTS)
+    )
+    missing = () if ok else (Missing("case 0", "everything", "float16", "keras", REASON),)
+    return Comparison(
+        rows,
+        missing,
+        versions={name: {"numpy": "2.4.6", "python": "3.11.8"} for name in ("torch", *PORTS)},
+        proposals={"keras": ["kernel: weight, transposed", "bias: bias"]},
+        notes=("float16: numpy has no gradients",),
+        vacuous=() if ok else ("gradient:scale",),
+    )

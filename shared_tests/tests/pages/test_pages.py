@@ -4,11 +4,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from benchmarks.page import write_page as write_benchmarks
+from fourfold.ports.page import comparison_page
 from fourfold.report.page import write_page as write_parity
 from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, luminance
-from shared_tests.support.page_reports import REASON, benchmark_report, parity
+from shared_tests.support.page_reports import MADE, REASON, benchmark_report, comparison, parity
 
 PAGES = ("parity agrees", "parity fails", "benchmarks met", "benchmarks missed")
+COMPARISONS = ("comparison agrees", "comparison fails")
 OPEN = "document.querySelectorAll('details').forEach(one => one.open = true)"
 
 
@@ -21,10 +23,14 @@ def chromium():
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    for name in PAGES:
+    for name in (*PAGES, *COMPARISONS):
         kind, said = name.split()
         if kind == "parity":
             write_parity(parity(ok=said == "agrees"), folder / name)
+        elif kind == "comparison":
+            found = comparison(ok=said == "agrees")
+            text = comparison_page(found, {**MADE, "options": {}}, "" if found.ok else REASON)
+            (folder / name).write_text(text)
         else:
             write_benchmarks(benchmark_report(ok=said == "met"), folder / name)
         (folder / name).rename(folder / f"{name}.html")
@@ -48,7 +54,7 @@ def shown(chromium, files, request):
     return show
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *COMPARISONS])
 def test_the_answer_is_on_the_first_screen(shown, name):
     page = shown(name)
     for place in (".verdict", "#summary", "table"):
@@ -57,7 +63,7 @@ def test_the_answer_is_on_the_first_screen(shown, name):
     assert page.evaluate("document.documentElement.scrollHeight") < 4 * DESKTOP["height"]
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *COMPARISONS])
 def test_a_phone_does_not_scroll_sideways(shown, name):
     page = shown(name, PHONE)
     assert page.evaluate(WIDTHS) == [390, 390]
@@ -111,7 +117,7 @@ def test_a_status_is_a_sign_and_not_a_color_alone(shown, name):
             assert cells
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "comparison fails"])
 def test_the_keyboard_opens_what_is_folded(shown, name):
     page = shown(name)
     for _ in range(80):
@@ -137,7 +143,7 @@ def test_a_link_of_the_table_opens_the_details(shown, name):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["parity fails", "benchmarks missed"])  # with every color
+@pytest.mark.parametrize("name", ["parity fails", "benchmarks missed", "comparison fails"])
 def test_axe_finds_nothing_serious(shown, name, scheme):
     page = shown(name, PHONE, scheme)
     page.evaluate(OPEN)

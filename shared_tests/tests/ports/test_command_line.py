@@ -1,5 +1,6 @@
 """`fourfold`: what it prints, what it leaves, and how it ends."""
 
+import html
 import json
 import os
 import signal
@@ -121,6 +122,28 @@ def test_the_table_goes_to_a_text_file(folder):
     assert (folder / "result.txt").read_text() == done.stdout
 
 
+def test_the_page_holds_the_verdict_the_table_and_the_explanation(folder):
+    (folder / "my_cases.py").write_text(CASES.replace("ordinary", "<b>ordinary"))
+    done = run(folder, *pair("shifted", "--output=result.html", "--why"))
+    assert done.returncode == 1, done
+    page = (folder / "result.html").read_text()
+    assert "✗ 6 out of tolerance, 0 missing, 0 agree" in page
+    assert page.count("✗ 1e+09×") == 1
+    assert "&lt;b&gt;ordinary, value:output, float64: numpy:a and numpy:b differ" in page
+    assert "<b>" not in page
+    explanation = done.stdout.partition("0 missing\n")[2].strip()
+    assert explanation.splitlines()[0] in html.unescape(page)
+    assert "numpy" in page.partition("<dt>numpy:b</dt>")[2].splitlines()[0]
+
+
+def test_a_page_needs_its_extra(folder):
+    (folder / "jinja2.py").write_text("raise ModuleNotFoundError(name='jinja2')")
+    text = line(run(folder, *pair("softmax", "--output=result.html")), 3)
+    assert text.endswith(
+        '--output: expected jinja2, which is not installed: pip install "fourfold[report]"'
+    )
+
+
 def test_a_case_file_may_have_a_reference_weights_and_names(folder):
     (folder / "my_cases.py").write_text(
         CASES
@@ -159,7 +182,7 @@ def test_a_case_file_may_have_a_reference_weights_and_names(folder):
         (pair("softmax", "--numpy=b=mylib:softmax"), "expected labels that differ, got 'b' twice"),
         (pair("softmax", "--python=keras=x"), "LABEL=PATH with a label of numpy:a, numpy:b, got"),
         (pair("softmax", "--reference=c"), "reference: expected one of numpy:a, numpy:b, got 'c'"),
-        (pair("softmax", "--output=result.pdf"), "expected a name ending in .json or .txt"),
+        (pair("softmax", "--output=result.pdf"), "expected a name ending in .json, .txt or .html"),
         (["train"], "fourfold: No such command 'train'; see `fourfold --help`"),
     ],
 )
