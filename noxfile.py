@@ -425,18 +425,22 @@ def docs(session: nox.Session) -> None:
 def build_book(
     session: nox.Session, made: dict[str, str], parity: Path, folder: Path, site: Path, *only: str
 ) -> None:
-    """Measure what the mutants do in each backend that is made, write the pages, build them.
+    """Measure what the mutants do in each backend that is made, run its code of the pages, build.
 
     folder: for what stands between. only: the one component whose mutants are measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
     effects = [*("-m", "shared_tests.support.mutant_effects"), f"--output={folder}", *only]
+    code = ("-m", "docs.generator.programs", f"--output={folder}")
     commands = {
-        name: [made[name], *effects, f"--backend={name}"] for name in BACKENDS if name in made
+        f"{name}: {what}": [made[name], *command, f"--backend={name}"]
+        for what, command in (("effects", effects), ("code", code))
+        for name in BACKENDS
+        if name in made
     }
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": theano_python("book")}
     show(session, side_by_side(session, commands, env))
-    pages = [f"--parity={parity}", f"--effects={folder}", f"--output={folder / 'pages'}"]
+    pages = [f"--parity={parity}", f"--measured={folder}", f"--output={folder / 'pages'}"]
     session.run(made["docs"], "-m", "docs.generator", *pages)
     options = ("-q", "-W", "--keep-going", "--fresh-env", "--jobs=auto", "-b", "html")
     with pulse(session):

@@ -1,4 +1,4 @@
-"""Write the pages: python -m docs.generator --parity FILE --effects FOLDER --output FOLDER"""
+"""Write the pages: python -m docs.generator --parity FILE --measured FOLDER --output FOLDER"""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from docs.generator.book import Book, Measured
+
+KINDS = ("effects", "outputs")
+
+
+def read(folder: Path, kind: str) -> dict[str, Any]:
+    """{backend: content} of the files of this kind."""
+    return {
+        path.stem.removeprefix(f"{kind}-"): json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob(f"{kind}-*.json"))
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the pages of the book, for Sphinx.")
     parser.add_argument("--parity", type=Path, required=True, help="the report's parity.json")
-    parser.add_argument("--effects", type=Path, required=True, help="effects-BACKEND.json of each")
+    kinds = "effects-BACKEND.json and outputs-BACKEND.json of each"
+    parser.add_argument("--measured", type=Path, required=True, help=f"a folder with {kinds}")
     parser.add_argument("--output", type=Path, required=True, help="a folder, which is replaced")
     given = parser.parse_args()
-    effects = {
-        path.stem.removeprefix("effects-"): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(given.effects.glob("effects-*.json"))
-    }
     parity = json.loads(given.parity.read_text(encoding="utf-8"))
     shutil.rmtree(given.output, ignore_errors=True)
-    pages = Book(Measured(parity, effects)).write(given.output)
+    pages = Book(Measured(parity, *(read(given.measured, kind) for kind in KINDS))).write(
+        given.output
+    )
     print(f"{pages} pages in {given.output}")
 
 

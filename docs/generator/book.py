@@ -11,9 +11,10 @@ from typing import Any
 
 import jinja2
 
-from docs.generator import examples
+from docs.generator import examples, programs
 from docs.generator.links import linked, source_page
-from docs.generator.sources import TITLES, beside, implementations
+from docs.generator.programs import TITLES
+from docs.generator.sources import beside, implementations
 from docs.generator.traps import Trap, traps
 from docs.generator.verdict import agrees, verdict
 from fourfold.definition import BACKENDS, Definition
@@ -28,10 +29,15 @@ COUNTS = {1: "One", 2: "Two", 3: "Three", 4: "Four"}
 
 @dataclass(frozen=True)
 class Measured:
-    """What pages may say of numbers. effects: {backend: {component: {mutant: its effect}}}."""
+    """What pages may say of numbers.
+
+    effects: {backend: {component: {mutant: its effect}}}.
+    outputs: {backend: {page: what each of its blocks of code printed}}.
+    """
 
     parity: Mapping[str, Any]
     effects: Mapping[str, Any]
+    outputs: programs.Outputs
 
 
 @dataclass
@@ -49,9 +55,14 @@ class Book:
             self._add_component(definition, every)
         self._add_traps(every)
         guides = [path.stem for path in sorted(DOCS.glob("*.md"))]
-        self._add_guides(guides)
+        for name in guides:
+            self.pages[f"guides/{name}.md"] = self._page(f"{name}.md")
+        chapters = [path.stem for path in sorted(DOCS.glob("chapters/*.md"))]
+        for name in chapters:
+            self.pages[f"chapters/{name}.md"] = self._page(f"chapters/{name}.md")
         self.pages["index.md"] = _render(
             "index.md.jinja",
+            chapters=chapters,
             components=[one.component for one in found],
             guides=guides,
             count=len(self.measured.parity["rows"]),
@@ -67,7 +78,7 @@ class Book:
         name, parity = definition.component, self.measured.parity
         found = implementations(name)
         own = {one.path for one in found} | {path for one in found for path in one.parts}
-        prose = self._linked(_prose(name), "docs/components")
+        prose = self._page(f"components/{name}.md")
         self.pages[f"components/{name}.md"] = _render(
             "component.md.jinja",
             name=name,
@@ -90,18 +101,26 @@ class Book:
     def _add_traps(self, every: list[Trap]) -> None:
         for trap in every:
             note = self._linked(re.sub(r"\n  ", "\n", trap.note), "docs")
-            page = _render("trap.md.jinja", trap=trap, note=note)
+            written = f"traps/{trap.name}.md"
+            shown = self._page(written) if (DOCS / written).exists() else ""
+            page = _render("trap.md.jinja", trap=trap, note=note, shown=shown)
             self.pages[f"traps/{trap.name}.md"] = page
         self.pages["traps/index.md"] = _render("traps.md.jinja", traps=every)
 
-    def _add_guides(self, guides: list[str]) -> None:
-        for name in guides:
-            text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-            self.pages[f"guides/{name}.md"] = self._linked(text, "docs")
+    def _page(self, page: str) -> str:
+        """What is written by hand, with what its code prints, and links that lead to pages."""
+        path = DOCS / page
+        text = examples.run(path.read_text(encoding="utf-8"), str(path))
+        text = programs.shown(text, page, self.measured.outputs)
+        return self._linked(text, Path("docs", page).parent.as_posix())
 
     def _linked(self, text: str, folder: str) -> str:
         """The text with links that lead to pages; the files it links to become pages."""
         pages = {f"docs/{path.name}": f"guides/{path.name}" for path in DOCS.glob("*.md")}
+        pages |= {
+            path.relative_to(ROOT).as_posix(): f"chapters/{path.name}"
+            for path in DOCS.glob("chapters/*.md")
+        }
         pages |= {
             f"docs/components/{one.component}.md": f"components/{one.component}.md"
             for one in definitions()
@@ -109,12 +128,6 @@ class Book:
         text, files = linked(text, folder, pages)
         self.pages |= {f"source/{path}.md": source_page(path) for path in files}
         return text
-
-
-def _prose(component: str) -> str:
-    """What is written about a component, its code run."""
-    path = DOCS / "components" / f"{component}.md"
-    return examples.run(path.read_text(encoding="utf-8"), str(path))
 
 
 def _title(prose: str) -> str:

@@ -6,10 +6,9 @@ import ast
 from dataclasses import dataclass
 from functools import cache
 
+from docs.generator.programs import TITLES
 from shared_tests.repository import PACKAGES
 from shared_tests.support.sources import ROOT, components, imported
-
-TITLES = {"torch": "PyTorch", "tf2": "TensorFlow 2", "theano": "Theano", "numpy": "NumPy"}
 
 
 @dataclass(frozen=True)

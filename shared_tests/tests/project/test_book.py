@@ -1,11 +1,13 @@
 """What the generator of the book makes of a small text, of rows that were measured, of a guide."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from docs.generator.examples import run
 from docs.generator.links import linked, source_page
+from docs.generator.programs import printed, shown
 from docs.generator.sources import beside, implementations
 from docs.generator.traps import traps
 from docs.generator.verdict import agrees, verdict
@@ -100,3 +102,45 @@ def test_twins_stand_beside_each_other_with_what_makes_them_fast():
     rows = beside(found)
     assert set(rows["batch_hard_triplets"]) == {"torch", "tf2", "theano"}
     assert rows["batch_hard_triplets"]["torch"].startswith("@")
+
+
+PROGRAM = """a
+```python torch
+x = 20
+print(x)
+```
+```python numpy
+print(1)
+```
+
+b
+```python torch
+print(x + 1)
+```
+c
+"""
+
+
+def test_code_of_frameworks_becomes_tabs_with_what_it_printed():
+    outputs = {"torch": {"page": printed(PROGRAM, "page", "torch")}}
+    assert outputs["torch"]["page"] == ["20\n", "21\n"]
+    assert printed(PROGRAM, "page", "tf2") == []
+    done = shown(PROGRAM, "page", outputs)
+    assert done.count("::::{tab-set}\n") == done.count("\n::::\n") == 2
+    first, second = done.split("\nb\n")
+    assert ":sync: torch\n\n```python\nx = 20\nprint(x)\n```\n```text\n20\n```\n:::\n" in first
+    assert ":sync: numpy\n\n```python\nprint(1)\n```\nNot run in this build.\n:::\n" in first
+    assert "```text\n21\n```\n" in second
+    assert second.endswith("::::\n\nc\n")
+
+
+def test_an_error_in_code_of_a_page_says_its_line():
+    with pytest.raises(ZeroDivisionError) as caught:
+        printed("a\n```python numpy\n\n1 / 0\n```\n", "page.md", "numpy")
+    assert caught.traceback[-1].lineno + 1 == 4
+    assert Path(caught.traceback[-1].path).name == "page.md"
+
+
+def test_what_is_written_about_a_trap_is_about_one_of_the_guide():
+    names = {one.name for one in traps(ROOT / "docs" / "porting.md")}
+    assert {path.stem for path in (ROOT / "docs" / "traps").glob("*.md")} <= names
