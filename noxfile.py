@@ -37,6 +37,7 @@ BACKENDS = (*FRAMEWORKS, "numpy")
 PROJECT = "--project=shared_tests"  # the module that tells fourfold about this repository
 COMPONENTS = ROOT / "shared_tests" / "components"
 VOCABULARY = ROOT / "numpy_infer" / "format" / "vocabulary.py"
+WEB = ROOT / "web"
 # Several processes at once share out the cores: none should use all of them for itself.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
@@ -267,6 +268,32 @@ def tests_book(session: nox.Session) -> None:
     parity = folder / "parity.json"
     build_book(session, made, parity, folder, folder / "site", only)
     pytest(session, "pages", "shared_tests/tests/book", BOOK=str(folder / "site"), **ONE_THREAD)
+
+
+@nox.session(name="tests-web")
+def tests_web(session: nox.Session) -> None:
+    """Model files in a browser: the reader in node, and what models compute in Chromium."""
+    build_web(session)
+    npm(session, "run", "check")
+    npm(session, "test")
+    pytest(session, "pages", "shared_tests/tests/web", **ONE_THREAD)
+
+
+def build_web(session: nox.Session) -> None:
+    """Bundle web/ for pages, in web/dist; what it is made with is kept in web/node_modules."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            wanted = "expected Node.js 20 or newer on the path, got none"
+            session.error(f"{tool}: {wanted}; apt-get install nodejs npm")
+    lock, stamp = WEB / "package-lock.json", WEB / "node_modules" / "package-lock.json"
+    if not stamp.exists() or stamp.read_text() != lock.read_text():
+        npm(session, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+        shutil.copy(lock, stamp)
+    npm(session, "run", "build")
+
+
+def npm(session: nox.Session, *arguments: str) -> None:
+    session.run("npm", "--silent", "--prefix", str(WEB), *arguments, external=True)
 
 
 @nox.session(name="tests-examples")

@@ -91,11 +91,11 @@ def pytest_ignore_collect(collection_path, config: pytest.Config) -> bool | None
     if not frameworks(config):
         absent.add("frameworks")
     if config.getoption("--backend"):
-        absent |= {"project", "ports", "pages", "book"}
+        absent |= {"project", "ports", "pages", "book", "web"}
     if not all(map(importlib.util.find_spec, ("torch", "keras", "jax"))):
         absent.add("ports")
     if not importlib.util.find_spec("playwright"):
-        absent |= {"pages", "book"}
+        absent |= {"pages", "book", "web"}
     if collection_path.parent == TESTS and collection_path.name in absent:
         return True
     component = config.getoption("--component")

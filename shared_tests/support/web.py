@@ -1,0 +1,126 @@
+"""web/ in a real Chromium: its bundle on a page, which computes what a test sends it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared_tests.support.sources import ROOT
+
+BUNDLE = ROOT / "web" / "dist" / "fourfold.js"
+BACKENDS = ("cpu", "webgl")  # WebGL in software, where there is no graphics card
+PAGE = b"<!doctype html><title>web</title>"
+START = """async ([address, backend]) => {
+    window.fourfold = await import(address + "fourfold.js");
+    const { tf } = window.fourfold;
+    await tf.setBackend(backend);
+    await tf.ready();
+    return tf.getBackend();
+}"""
+# What a model computes, as {output: {shape, bytes}}; errors come back as text.
+CALL = """async (calls) => {
+    const { tf, readModel } = window.fourfold;
+    const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+    const text = (array) => {
+        const own = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+        let found = "";
+        for (let i = 0; i < own.length; i += 8192)
+            found += String.fromCharCode(...own.subarray(i, i + 8192));
+        return btoa(found);
+    };
+    const tensor = ({ shape, dtype, data }) => {
+        const View = dtype === "int32" ? Int32Array : Float32Array;
+        return tf.tensor(new View(bytes(data).buffer), shape, dtype);
+    };
+    const results = [];
+    for (const { file, inputs } of calls) {
+        try {
+            const before = tf.memory().numTensors;
+            const net = readModel(bytes(file));
+            const named = Object.fromEntries(
+                Object.entries(inputs).map(([name, one]) => [name, tensor(one)]));
+            const given = net.inputs.length > 1 ? named : Object.values(named)[0];
+            const found = net.predict(given);
+            const own = Array.isArray(found) || !(found instanceof tf.Tensor)
+                ? found : { output: found };
+            const outputs = {};
+            for (const [name, one] of Object.entries(own)) {
+                const data = Float32Array.from(await one.data());
+                outputs[name] = { shape: one.shape, data: text(data) };
+                one.dispose();
+            }
+            for (const one of Object.values(named)) one.dispose();
+            net.dispose();
+            const left = tf.memory().numTensors - before;
+            results.push({ outputs, castFrom: net.castFrom, left });
+        } catch (error) {
+            results.push({ error: `${error.name}: ${error.message}` });
+        }
+    }
+    return results;
+}"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """The files of a folder, and an empty page."""
+
+    def do_GET(self) -> None:
+        if self.path != "/":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing: what was asked for is no news."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which a folder's files are given."""
+    handler = functools.partial(Handler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def started(page: Any, address: str, backend: str) -> None:
+    """Load the bundle into a page, with one of TensorFlow.js's backends."""
+    page.goto(address)
+    assert page.evaluate(START, [address, backend]) == backend
+
+
+def computed(
+    page: Any, calls: Sequence[tuple[bytes, Mapping[str, np.ndarray]]]
+) -> list[dict[str, Any]]:
+    """What models give for their inputs: `outputs` by name, or an `error`."""
+    sent = [
+        {"file": _text(file), "inputs": {name: _sent(one) for name, one in inputs.items()}}
+        for file, inputs in calls
+    ]
+    results = page.evaluate(CALL, sent)
+    for result in results:
+        for name, one in result.get("outputs", {}).items():
+            data = np.frombuffer(base64.b64decode(one["data"]), "<f4")
+            result["outputs"][name] = data.reshape(one["shape"])
+    return results
+
+
+def _sent(array: np.ndarray) -> dict[str, Any]:
+    dtype = "float32" if array.dtype.kind == "f" else "int32"
+    return {"shape": array.shape, "dtype": dtype, "data": _text(array.astype(dtype).tobytes())}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,1 @@
+"""Tests of model files in a browser, held to NumPy."""

@@ -1,0 +1,273 @@
+/**
+ * Does an entry of a chain or a graph have what its layer takes? No more and no less.
+ *
+ * What a layer takes stands in vocabulary.json, which is made from the one table of layers.
+ */
+
+import { isObject, shown } from "./json.js";
+import { checkedOptions } from "./options.js";
+import vocabulary from "./vocabulary.json" with { type: "json" };
+
+/** @typedef {import("./model_file.js").WeightArray} WeightArray */
+/** @typedef {Map<string, WeightArray>} Arrays */
+
+/**
+ * @typedef {object} Row of the table of layers
+ * @property {Record<string, any>} [options]
+ * @property {Record<string, any>} [training]
+ * @property {Record<string, string[]>} [arrays] the shape of each, a letter for each size
+ * @property {string[]} [optional] the arrays that may be absent
+ * @property {number | string} [inputs] how many layers it takes; 1 when left out
+ * @property {string} [combines]
+ * @property {string} [axes]
+ * @property {string} [space]
+ * @property {{axis: number, taken: string | null, made: string, times: string}} [widths]
+ * @property {number[][]} [moves]
+ */
+
+/** @type {Record<string, Row>} */
+export const LAYERS = /** @type {any} */ (vocabulary.layers);
+/** @type {Record<string, Record<string, any>>} */
+export const COMPONENTS = vocabulary.components;
+const MOST_COMBINED = 1024;
+
+/** @param {string} name @returns {Row} */
+export function row(name) {
+    return Object.hasOwn(LAYERS, name) ? LAYERS[name] : {};
+}
+
+/**
+ * An Error unless an entry has the form that all have, and stands where it may.
+ *
+ * @param {number} place
+ * @param {any} entry
+ * @param {number} inputs how many entries are inputs
+ * @param {string[]} more keys that it may have besides
+ */
+export function checkEntry(place, entry, inputs = 1, more = []) {
+    const may = ["layer", "previous", "config", "training", ...more];
+    const keys = isObject(entry) ? Object.keys(entry) : [];
+    if (
+        !may.slice(0, 3).every((key) => keys.includes(key)) ||
+        !keys.every((key) => may.includes(key))
+    ) {
+        throw new Error(`layer ${place}: expected layer, previous and config, got ${shown(entry)}`);
+    }
+    const { layer, previous, config, training = {} } = entry;
+    if (typeof layer !== "string" || (layer === "Input") !== place < inputs) {
+        throw new Error(
+            `layer ${place}: expected Input first and nowhere else, got ${shown(layer)}`,
+        );
+    }
+    const what = `layer ${place} (${layer.slice(0, 99)})`;
+    const isEarlier = (/** @type {any} */ one) => Number.isInteger(one) && one >= 0 && one < place;
+    if (!Array.isArray(previous) || !previous.every(isEarlier)) {
+        throw new Error(`${what}: previous: expected earlier places, got ${shown(previous)}`);
+    }
+    if (!isObject(config))
+        throw new Error(`${what}: config: expected an object, got ${shown(config)}`);
+    within(what, () => checkedOptions("training", training, row(layer).training ?? {}, null));
+}
+
+/**
+ * Run what checks; an Error begins with where it happened.
+ *
+ * @template T
+ * @param {string} what @param {() => T} check
+ * @returns {T}
+ */
+export function within(what, check) {
+    try {
+        return check();
+    } catch (error) {
+        throw new Error(`${what}: ${error instanceof Error ? error.message : error}`);
+    }
+}
+
+/**
+ * The arrays of each place, by name; an Error for one that has no place.
+ *
+ * @param {Arrays} arrays @param {number} count
+ * @returns {Arrays[]}
+ */
+export function byPlace(arrays, count) {
+    const found = Array.from({ length: count }, () => new Map());
+    for (const [path, array] of arrays) {
+        const [, place, name] = /^(0|[1-9][0-9]{0,15})\.(.+)$/s.exec(path) ?? [];
+        if (place === undefined || Number(place) >= count) {
+            throw new Error(
+                `array ${shown(path)}: expected a place in 0..${count - 1} before its name`,
+            );
+        }
+        found[Number(place)].set(name, array);
+    }
+    return found;
+}
+
+/**
+ * The options of an entry, at their defaults where the file leaves them out; its arrays checked.
+ *
+ * @param {{layer: string, previous: number[], config: any, training?: any}} entry
+ * @param {Arrays} arrays
+ * @returns {Record<string, any>}
+ */
+export function checkedConfig(entry, arrays) {
+    const { layer, previous, config } = entry;
+    const { inputs = 1, arrays: wanted = {}, optional = [], options = {} } = LAYERS[layer];
+    checkPrevious(previous, inputs);
+    const needed = Object.keys(wanted).filter((name) => !optional.includes(name));
+    const unknown = [...arrays.keys()].some((name) => !Object.hasOwn(wanted, name));
+    if (unknown || !needed.every((name) => arrays.has(name))) {
+        const names = Object.keys(wanted).join(", ");
+        throw new Error(
+            `arrays: expected ${names || "none"}, got ${[...arrays.keys()].join(", ").slice(0, 99)}`,
+        );
+    }
+    const letters = sizes(wanted, arrays);
+    let rank = arrays.get("weight")?.shape.length ?? 0;
+    rank = row(layer).axes === "spatial" ? rank - 2 : 0;
+    if ("size" in options) rank = Array.isArray(config.size) ? config.size.length : 0;
+    if (row(layer).axes === "spatial" && rank !== 1 && rank !== 2) {
+        throw new Error(`layer: expected 1 or 2 spatial axes, got ${rank}`);
+    }
+    const found = checkedOptions("config", config, options, rank);
+    for (const rule of SPECIAL[layer] ?? []) rule(found, arrays, { ...letters });
+    return found;
+}
+
+/** An Error unless a layer has so many before it.
+ *
+ * @param {number[]} previous @param {number | string} count
+ */
+export function checkPrevious(previous, count) {
+    const few = count === "several" && (previous.length < 2 || previous.length > MOST_COMBINED);
+    if (few || (count !== "several" && previous.length !== count)) {
+        const wanted = count === "several" ? `2 to ${MOST_COMBINED}` : count;
+        throw new Error(`previous: expected ${wanted} of them, got ${previous.length}`);
+    }
+}
+
+/**
+ * What each letter stands for in the arrays' shapes; an Error where they do not fit together.
+ *
+ * @param {Record<string, string[]>} wanted @param {Arrays} arrays
+ */
+function sizes(wanted, arrays) {
+    /** @type {Record<string, number>} */
+    const found = {};
+    for (const [name, { shape }] of arrays) {
+        const letters = wanted[name];
+        const open = letters.at(-1) === "*kernel";
+        const fixed = open ? letters.slice(0, -1) : letters;
+        const fits = fixed.every((letter, axis) => {
+            const [, times = "1", own] = /** @type {RegExpExecArray} */ (
+                /^(\d+)?(.+)$/.exec(letter)
+            );
+            const size = shape[axis] / Number(times);
+            const known = (found[own] ??= size);
+            return Number.isInteger(size) && size === known;
+        });
+        if (!fits || (open ? shape.length <= fixed.length : shape.length !== fixed.length)) {
+            throw new Error(`${name}: expected shape (${letters.join(", ")}), got ${shown(shape)}`);
+        }
+    }
+    return found;
+}
+
+/** @typedef {(config: Record<string, any>, arrays: Arrays, sizes: Record<string, number>) => void} Special */
+
+/** @param {boolean} right @param {string} name @param {string} wanted @param {any} got */
+function expect(right, name, wanted, got) {
+    if (!right) throw new Error(`${name}: expected ${wanted}, got ${shown(got)}`);
+}
+
+/** @type {Special} */
+const noneNegative = ({ padding }) =>
+    expect(
+        padding.every((/** @type {number[]} */ pair) => pair[1] >= 0),
+        "padding",
+        "0 or more",
+        padding,
+    );
+/** @type {Special} */
+const lessThanSize = ({ size, padding, count_padding: counts }) =>
+    expect(
+        counts ||
+            padding.every(
+                (/** @type {number[]} */ pair, /** @type {number} */ axis) =>
+                    Math.max(...pair) < size[axis],
+            ),
+        "padding",
+        `less than size ${shown(size)}`,
+        padding,
+    );
+/** @type {Special} */
+const dividing = ({ groups }, arrays, sizes) => {
+    const channels = sizes.channels ?? sizes.out;
+    expect(channels % groups === 0, "groups", `a divisor of ${channels} channels`, groups);
+};
+/** @type {Special} */
+const notNegative = ({ epsilon }) => expect(epsilon >= 0, "epsilon", "0 or more", epsilon);
+
+/** What a row's kinds and letters do not say. @type {Record<string, Special[]>} */
+const SPECIAL = {
+    Convolution: [noneNegative, dividing],
+    MaxPool: [noneNegative, lessThanSize],
+    AveragePool: [noneNegative, lessThanSize],
+    MaxUnpool: [
+        noneNegative,
+        lessThanSize,
+        ({ size, stride }) =>
+            expect(
+                stride.every(
+                    (/** @type {number} */ jump, /** @type {number} */ axis) => jump >= size[axis],
+                ),
+                "stride",
+                `at least size ${shown(size)}`,
+                stride,
+            ),
+    ],
+    GroupNorm: [dividing, notNegative],
+    LayerNorm: [notNegative],
+    RMSNorm: [notNegative],
+    BatchNorm: [
+        notNegative,
+        (config, arrays) => {
+            const variance = /** @type {WeightArray} */ (arrays.get("variance")).values;
+            expect(
+                !variance.some((one) => one < 0),
+                "variance",
+                "no entry below 0",
+                Math.min(...variance),
+            );
+        },
+    ],
+    L2Normalize: [({ epsilon }) => expect(epsilon > 0, "epsilon", "a number above 0", epsilon)],
+    Clip: [
+        ({ minimum, maximum }) =>
+            expect(maximum > minimum, "maximum", `a number above ${minimum}`, maximum),
+    ],
+    GRU: [
+        ({ direction }, arrays) => {
+            const names = [...arrays.keys()];
+            const biases = names.includes("input_bias");
+            const wanted = direction === "both" ? ["", "backward."] : [""];
+            for (const way of ["", "backward."]) {
+                for (const [name, there] of Object.entries({
+                    input_weight: true,
+                    hidden_weight: true,
+                    input_bias: biases,
+                    hidden_bias: biases,
+                })) {
+                    const right = names.includes(way + name) === (wanted.includes(way) && there);
+                    expect(
+                        right,
+                        way + name,
+                        there ? "an array with its direction alone" : "none",
+                        names.join(", "),
+                    );
+                }
+            }
+        },
+    ],
+};
