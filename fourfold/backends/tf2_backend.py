@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class Tf2Backend:
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         if tool := tools("tf2").get(name):
             return tool(getattr(package_module("tf2", component), name), case), {}
+        with eagerly():
+            return self.computed(component, name, case, differentiate)
+
+    def computed(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
+        """Values and gradients; a model's own graphs are traced, but within `eagerly`."""
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
         sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
         function = self.reused(component, name, case)
@@ -79,8 +85,24 @@ class Tf2Backend:
     def run_file(self, path: Path, case: Case) -> FileRun:
         model = interchange.load_model(path)
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
-        outputs = call(model, inputs, case)
+        with eagerly():
+            outputs = call(model, inputs, case)
         return {key: one.numpy() for key, one in outputs.items()}, interchange.to_arrays(model)
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Within it a `tf.function` runs eagerly.
+
+    Tracing the graphs of a tree takes a second, and most are called once: it took a quarter of the
+    time of all cases. Trainings trace them, and test_graphs.py holds the graphs to this.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def build(component: str, name: str, case: Case) -> Any:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from fourfold.agreement import assert_close, tolerance
-from fourfold.backends.tf2_backend import build, call, to_native
+from fourfold.backends.tf2_backend import BACKEND, build, call, eagerly, to_native
 from fourfold.definition import Cell, SparseInput
 from shared_tests.backends.tf2_tools import TOOLS
 from shared_tests.conftest import compilable, describe
@@ -14,6 +14,7 @@ from shared_tests.repository import CHAIN
 from tf2_impl import interchange
 
 DTYPE = "float64"
+OWN_GRAPHS = ("RecursiveAutoencoder", "NeuralGrammar")  # their loops are graphs for eager callers
 
 
 def pytest_generate_tests(metafunc):
@@ -25,6 +26,14 @@ def pytest_generate_tests(metafunc):
             row for definition, operation in operations for row in graphs(definition, operation)
         ]
         ids = [str(cell) for cell, _ in rows]
+    elif "looped_cell" in metafunc.fixturenames:
+        arguments = "looped_cell"
+        rows = [
+            Cell(definition.component, operation, operation.cases[0], DTYPE)
+            for definition, operation in operations
+            if operation.name in OWN_GRAPHS
+        ]
+        ids = list(map(str, rows))
     else:
         arguments = "graph_bad_input"
         rows = [(*one, bad) for one in operations for bad in one[1].bad_inputs]
@@ -100,10 +109,23 @@ def test_values(graph_cell, cases):
         if case.weights is not None:
             interchange.load_arrays(function, case.weights)
         inputs = given(case.cast(DTYPE))
-        eager = outputs(*inputs)
+        with eagerly():
+            eager = outputs(*inputs)
         for name, value in graph(*inputs).items():
             bound = tolerance(f"value:{name}", operation.kind, DTYPE, reference=False)
             assert_close(value.numpy(), eager[name].numpy(), bound, f"{case.name}, {name}")
+
+
+def test_gradients_of_own_graphs(looped_cell):
+    """The agreement of all cases runs these graphs eagerly: as graphs they have its gradients."""
+    component, operation = looped_cell.component, looped_cell.operation
+    arguments = (component, operation.name, looped_cell.case.cast(DTYPE), True)
+    eager, graph = BACKEND.run(*arguments), BACKEND.computed(*arguments)
+    for kind, wanted, got in zip(("value", "gradient"), eager, graph, strict=True):
+        assert wanted.keys() == got.keys()
+        for name, array in got.items():
+            bound = tolerance(f"{kind}:{name}", operation.kind, DTYPE, reference=False)
+            assert_close(array, wanted[name], bound, name)
 
 
 def test_bad_input(graph_bad_input):
