@@ -44,13 +44,6 @@ KEEPDIMS = {"keepdims": Option("flag", note="(batch, channels, 1...) instead of 
 EPSILON = {"epsilon": Option("number", 1e-5)}
 BOUNDS = {"minimum": Option("number"), "maximum": Option("number", note="above the minimum")}
 AXIS = {"axis": Option("axis", -1, "−1, or 1 for channels")}
-ONE_WAY = {
-    "input_weight": ("in", "3h"),
-    "hidden_weight": ("h", "3h"),
-    "input_bias": ("3h",),
-    "hidden_bias": ("3h",),
-}
-BACKWARD = {f"backward.{name}": shape for name, shape in ONE_WAY.items()}
 PADDED = {"padding": Option("flag", note="row 0 is zero and stays so")}
 MOMENTUM = {"momentum": Option("share", note="of the new batch in the running statistics")}
 
@@ -95,6 +88,28 @@ def _global_pool() -> Row:
 
 def _activation(options: Names = NOTHING) -> Row:
     return Row("layers.activations", options)
+
+
+def _recurrent(gates: str, biases: tuple[str, ...], note: str) -> Row:
+    one_way: dict[str, tuple[str, ...]] = {
+        "input_weight": ("in", gates),
+        "hidden_weight": ("h", gates),
+    }
+    one_way |= dict.fromkeys(biases, (gates,))
+    back = {f"backward.{name}": shape for name, shape in one_way.items()}
+    return Row(
+        "layers.recurrent",
+        {
+            "direction": Option("direction", note='"forward", "backward" or "both"'),
+            "return_sequences": Option("flag"),
+        },
+        arrays={**one_way, **back},
+        optional=(*biases, *back),
+        takes=FEATURES,
+        axes=SEQUENCE,
+        widths=Widths(-1, "in", "h"),
+        note=note,
+    )
 
 
 def _combination(inputs: int | str = SEVERAL, note: str = "") -> Row:
@@ -172,19 +187,12 @@ LAYERS: dict[str, Row] = {
         axes=IDS,
         widths=Widths(-1, None, "dim"),
     ),
-    "GRU": Row(
-        "layers.recurrent",
-        {
-            "direction": Option("direction", note='"forward", "backward" or "both"'),
-            "return_sequences": Option("flag"),
-        },
-        arrays={**ONE_WAY, **BACKWARD},
-        optional=("input_bias", "hidden_bias", *BACKWARD),
-        takes=FEATURES,
-        axes=SEQUENCE,
-        widths=Widths(-1, "in", "h"),
-        note='both biases or neither; the arrays of `backward.` with direction "both" alone',
+    "GRU": _recurrent(
+        "3h",
+        ("input_bias", "hidden_bias"),
+        'both biases or neither; the arrays of `backward.` with direction "both" alone',
     ),
+    "LSTM": _recurrent("4h", ("bias",), "`backward.` as for the GRU"),
     "Flatten": Row("layers.shape", gives=FEATURES, axes=REDUCED, space=LOST, moves=()),
     "ChannelsFirst": Row("layers.shape", takes=FEATURES, gives=CHANNELS, moves=((-1, 1),)),
     "ChannelsLast": Row("layers.shape", takes=CHANNELS, gives=FEATURES, moves=((1, -1),)),

@@ -114,7 +114,7 @@ def load_arrays(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     with torch.no_grad():
         for name, weight in own.items():
             # torch.tensor copies: the arrays of a file are read-only, and tensors cannot be.
-            weight.view.copy_(torch.tensor(np.asarray(arrays[name], order="C")))
+            weight.write(torch.tensor(np.asarray(arrays[name], order="C")))
 
 
 def save_model(
@@ -240,14 +240,15 @@ def _named(places: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
 
 
 def _arrays(own: Mapping[str, Weight]) -> dict[str, np.ndarray]:
-    return {name: weight.view.cpu().numpy().copy() for name, weight in own.items()}
+    return {name: weight.read().cpu().numpy().copy() for name, weight in own.items()}
 
 
 def _check_fixed(
     argument: str, own: Mapping[str, Weight], arrays: Mapping[str, np.ndarray]
 ) -> None:
     """ValueError where an array differs from rows that a layer fixes, as the padding's zeros."""
-    for name, (_, fixed) in own.items():
+    for name, weight in own.items():
+        fixed = weight.fixed
         if fixed is not None:
             first = arrays[name][: len(fixed)]
             if not np.array_equal(first, fixed.cpu().numpy()):

@@ -193,11 +193,11 @@ def _check_own(found: list[Step]) -> None:
     """ValueError for memory that is not there, or belongs to two weights: files would have two."""
     owners: dict[int, str] = {}
     for place, step in enumerate(found):
-        for name, (view, _) in step.weights.items():
-            if view.is_meta:
+        for name, weight in step.weights.items():
+            if weight.view.is_meta:
                 raise ValueError(f"model: expected values, got {place}.{name} on the meta device")
-            owner = owners.setdefault(view.data_ptr(), f"{place}.{name}")
-            if view.numel() and owner != f"{place}.{name}":
+            owner = owners.setdefault(weight.view.data_ptr(), f"{place}.{name}")
+            if weight.view.numel() and owner != f"{place}.{name}":
                 raise ValueError(
                     f"model: expected weights of its own in each layer, got {place}.{name} "
                     f"that is {owner} too"

@@ -88,7 +88,7 @@ class GraphEntries:
     def _owner(self, place: int, own: Mapping[str, Weight]) -> int:
         """The place whose arrays these are: this one, or that of a layer with the same memory."""
         found = set()
-        for name, (view, _) in own.items():
+        for name, (view, *_) in own.items():
             if view.is_meta:
                 raise UnsupportedError(f"{name} on the meta device, without values,")
             memory = view.data_ptr() if view.numel() else -1 - place

@@ -26,14 +26,16 @@ def entry(module: nn.Module) -> Entry:
         return own._replace(config={**own.config, "padding": list(map(list, module.padding))})
     kind = type(module)
     if kind not in BY_CLASS:
-        hint = " (returns a tuple, layers.GRU does not)" if kind is nn.GRU else ""
+        tuples = kind in (nn.GRU, nn.LSTM)
+        hint = f" (returns a tuple, layers.{kind.__name__} does not)" if tuples else ""
         raise UnsupportedError(kind.__name__ + hint)
     record = BY_CLASS[kind]
     for option, accepted in record.accepted.items():
         if hasattr(module, option):
             expect(module, option, getattr(module, option) in accepted)
     for name, _ in module.named_parameters(recurse=False):
-        expect(module, name, name in record.weights.values())  # a weight norm has others
+        known = (*record.weights.values(), *record.added.values())
+        expect(module, name, name in known)  # a weight norm has others
     options, row = record.natives[kind](module), LAYERS[record.layer]
     return Entry(record.layer, written(row.options, options), written(row.training, options))
 

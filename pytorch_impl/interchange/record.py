@@ -19,7 +19,9 @@ class Record(NamedTuple):
     shapes of the arrays (`backward.` as `backward_`) and all options, as keywords, to a module.
     accepted: the values of native options with which a module is this layer, asked where a class
     has the option. weights: {canonical name: attribute}. transposed: whether matrices are kept as
-    (out, in). parts: classes with these weights that stand in components, but not in a chain.
+    (out, in). added: the attributes of arrays that PyTorch adds to those of `weights`: the file has
+    the sum, and what is loaded has zeros in them. parts: classes with these weights that stand in
+    components, but not in a chain.
     """
 
     layer: str
@@ -28,6 +30,7 @@ class Record(NamedTuple):
     accepted: Mapping[str, tuple[Any, ...]] = NOTHING
     weights: Mapping[str, str] = NOTHING
     transposed: bool = False
+    added: Mapping[str, str] = NOTHING
     parts: tuple[type[nn.Module], ...] = ()
 
 

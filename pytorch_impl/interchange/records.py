@@ -25,21 +25,23 @@ from pytorch_impl.layers.combinations import (
     Subtract,
 )
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
-from pytorch_impl.layers.recurrent import GRU
+from pytorch_impl.layers.recurrent import GRU, LSTM
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
 
 # Beyond its threshold softplus is x itself: at 20, PyTorch's own, float64 is off by 2e-9.
 SOFTPLUS_THRESHOLD = 40
-GRU_WEIGHTS = {
-    f"{'backward.' * bool(reverse)}{ours}": f"{theirs}_l0{reverse}"
-    for reverse in ("", "_reverse")
-    for ours, theirs in {
-        "input_weight": "weight_ih",
-        "hidden_weight": "weight_hh",
-        "input_bias": "bias_ih",
-        "hidden_bias": "bias_hh",
-    }.items()
-}
+MATRICES = {"input_weight": "weight_ih", "hidden_weight": "weight_hh"}
+
+
+def _both_ways(**attributes: str) -> dict[str, str]:
+    """The attributes of a recurrent module by their canonical names, those of the way back too."""
+    return {
+        f"{'backward.' * bool(reverse)}{ours}": f"{theirs}_l0{reverse}"
+        for reverse in ("", "_reverse")
+        for ours, theirs in attributes.items()
+    }
+
+
 AXES = {"dim": (-1, 1)}
 
 
@@ -95,23 +97,32 @@ def _embedding(*, table: Sequence[int], padding: bool) -> nn.Module:
     return nn.Embedding(vocabulary, dim, padding_idx=0 if padding else None)
 
 
-def _read_gru(module: Any) -> dict[str, Any]:
+def _read_recurrent(module: Any) -> dict[str, Any]:
     return {"direction": module.direction, "return_sequences": module.return_sequences}
 
 
-def _gru(
+def _gru(*, input_bias: Any = None, **options: Any) -> nn.Module:
+    return _recurrent(GRU, bias=input_bias is not None, **options)
+
+
+def _lstm(*, bias: Any = None, **options: Any) -> nn.Module:
+    return _recurrent(LSTM, bias=bias is not None, **options)
+
+
+def _recurrent(
+    kind: type[GRU | LSTM],
     *,
     input_weight: Sequence[int],
     hidden_weight: Sequence[int],
-    input_bias: Any = None,
+    bias: bool,
     direction: str,
     return_sequences: bool,
     **others: Any,
 ) -> nn.Module:
-    return GRU(
+    return kind(
         input_weight[0],
         hidden_weight[0],
-        bias=input_bias is not None,
+        bias=bias,
         direction=direction,
         return_sequences=return_sequences,
     )
@@ -166,7 +177,22 @@ RECORDS = (
         {"padding_idx": (None, 0), "max_norm": (None,), "scale_grad_by_freq": (False,)},
         {"table": "weight"},
     ),
-    Record("GRU", {GRU: _read_gru}, _gru, weights=GRU_WEIGHTS, transposed=True, parts=(nn.GRU,)),
+    Record(
+        "GRU",
+        {GRU: _read_recurrent},
+        _gru,
+        weights=_both_ways(**MATRICES, input_bias="bias_ih", hidden_bias="bias_hh"),
+        transposed=True,
+        parts=(nn.GRU,),
+    ),
+    Record(
+        "LSTM",
+        {LSTM: _read_recurrent},
+        _lstm,
+        weights=_both_ways(**MATRICES, bias="bias_ih"),
+        added=_both_ways(bias="bias_hh"),
+        transposed=True,
+    ),
     plain("Flatten", nn.Flatten, {"start_dim": (1,), "end_dim": (-1,)}),
     plain("ChannelsFirst", ChannelsFirst),
     plain("ChannelsLast", ChannelsLast),

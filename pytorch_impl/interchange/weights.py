@@ -26,10 +26,25 @@ RECORD_OF = {
 
 
 class Weight(NamedTuple):
-    """view: the parameter's memory in its canonical layout. fixed: what its first rows must be."""
+    """A parameter.
+
+    view: its memory in its canonical layout. fixed: what its first rows must be. added: memory
+    whose values PyTorch adds to those of the view; the canonical array is the sum.
+    """
 
     view: Tensor
     fixed: Tensor | None = None
+    added: Tensor | None = None
+
+    def read(self) -> Tensor:
+        """The canonical array."""
+        return self.view if self.added is None else self.view + self.added
+
+    def write(self, array: Tensor) -> None:
+        """Overwrite the parameter with a canonical array."""
+        self.view.copy_(array)
+        if self.added is not None:
+            self.added.zero_()
 
 
 def weights(model: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
@@ -76,7 +91,12 @@ def _layer_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
             transposed = record.transposed and tensor.ndim == 2
             view = tensor.detach().t() if transposed else tensor.detach()
             padded = isinstance(module, nn.Embedding) and module.padding_idx == 0
-            found[name] = Weight(view, torch.zeros_like(view[:1]) if padded else None)
+            other = getattr(module, record.added.get(name, ""), None)
+            found[name] = Weight(
+                view,
+                torch.zeros_like(view[:1]) if padded else None,
+                None if other is None else other.detach(),
+            )
         elif name in ("scale", "shift"):
             value = torch.full(_normalized_shape(module), float(name == "scale"), dtype=dtype)
             found[name] = Weight(value, value)

@@ -4,12 +4,13 @@ from pytorch_impl.layers.activations import HardSigmoid, TopKGating
 from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
-from pytorch_impl.layers.recurrent import GRU
+from pytorch_impl.layers.recurrent import GRU, LSTM
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
 from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
 __all__ = [
     "GRU",
+    "LSTM",
     "BatchNorm",
     "ChannelsFirst",
     "ChannelsLast",

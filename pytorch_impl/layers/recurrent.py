@@ -1,8 +1,9 @@
-"""A GRU over sequences of different lengths, the last real state of each."""
+"""Recurrent layers: a GRU over sequences of different lengths, GRU and LSTM of one output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,19 +78,43 @@ def plain_gru(gru: nn.GRU, x: Tensor) -> tuple[Tensor, Tensor]:
     PyTorch has no batching rule for its own (torch.func.vmap), nor for packed sequences, and
     torch.export fixes the size of its batch.
     """
+
+    def step(given: Tensor, kept: Tensor, h: Tensor) -> tuple[Tensor]:
+        return (next_state(given, kept, h),)
+
+    return _unrolled(gru, x, step, 1)
+
+
+def plain_lstm(lstm: nn.LSTM, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The states and the last ones of lstm(x), by the formula; for the reasons of `plain_gru`."""
+
+    def step(given: Tensor, kept: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        let_in, forget, candidate, out = (given + kept).chunk(4, dim=1)
+        c = forget.sigmoid() * c + let_in.sigmoid() * candidate.tanh()
+        return out.sigmoid() * c.tanh(), c
+
+    return _unrolled(lstm, x, step, 2)
+
+
+def _unrolled(
+    module: nn.RNNBase, x: Tensor, step: Callable[..., tuple[Tensor, ...]], count: int
+) -> tuple[Tensor, Tensor]:
+    """All states, (batch, time, ·), and the last one of each direction, by a loop over the times.
+
+    step: from x·W + b, h·U + c and the state, `count` tensors (batch, hidden), to the next state.
+    """
     states, last = [], []
-    for reverse in ("", "_reverse")[: 1 + gru.bidirectional]:
+    for reverse in ("", "_reverse")[: 1 + module.bidirectional]:
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        own = [getattr(gru, f"{name}_l0{reverse}", None) for name in names]
-        given = F.linear(x.flip(1) if reverse else x, own[0], own[2])  # (batch, time, 3 hidden)
-        state, found = x.new_zeros(x.shape[0], gru.hidden_size), []
-        for step in given.unbind(1):
-            state = next_state(step, F.linear(state, own[1], own[3]), state)
-            found.append(state)
-        if reverse:
-            found.reverse()
-        states.append(torch.stack(found, dim=1))
-        last.append(state)
+        own = [getattr(module, f"{name}_l0{reverse}", None) for name in names]
+        given = F.linear(x.flip(1) if reverse else x, own[0], own[2])  # (batch, time, gates)
+        state = (x.new_zeros(x.shape[0], module.hidden_size),) * count
+        found = []
+        for one in given.unbind(1):
+            state = step(one, F.linear(state[0], own[1], own[3]), *state)
+            found.append(state[0])
+        last.append(state[0])
+        states.append(torch.stack(found[::-1] if reverse else found, dim=1))
     return torch.cat(states, dim=-1), torch.stack(last)
 
 
@@ -118,26 +143,30 @@ def next_state(x_gates: Tensor, h_gates: Tensor, h: Tensor) -> Tensor:
 
 
 def differentiable_states(
-    gru: nn.GRU, x: Tensor, call: Callable[[Tensor], tuple[Tensor, Tensor]]
+    module: nn.GRU | nn.LSTM, x: Tensor, call: Callable[[Tensor], tuple[Tensor, Any]]
 ) -> tuple[Tensor, Tensor]:
-    """call(x), which is gru(x), with a gradient on CUDA in eval mode too.
+    """All states and the last ones of call(x), the module's, with a gradient on CUDA in eval too.
 
     cuDNN keeps what its backward needs in training mode alone, and raises in eval mode. The modes
     differ by the dropout between layers alone, and there is one layer: so cuDNN is told that this
     is training where a gradient is wanted.
     """
-    if not beyond_cudnn(x.is_cuda, gru.training, wants_gradient(gru, x)):
-        return call(x)
-    directions = 1 + gru.bidirectional
-    start = x.new_zeros(directions, x.shape[0], gru.hidden_size)
+    if not beyond_cudnn(x.is_cuda, module.training, wants_gradient(module, x)):
+        states, last = call(x)
+        return states, last[0] if isinstance(module, nn.LSTM) else last
+    directions = 1 + module.bidirectional
+    start = x.new_zeros(directions, x.shape[0], module.hidden_size)
     n_layers, dropout, training, batch_first = 1, 0.0, True, True
-    weights = (gru._flat_weights, gru.bias, n_layers, dropout, training)
-    return torch._VF.gru(x, start, *weights, gru.bidirectional, batch_first)
+    weights = (module._flat_weights, module.bias, n_layers, dropout, training)
+    if isinstance(module, nn.LSTM):
+        both = (start, start)
+        return torch._VF.lstm(x, both, *weights, module.bidirectional, batch_first)[:2]
+    return torch._VF.gru(x, start, *weights, module.bidirectional, batch_first)
 
 
-def wants_gradient(gru: nn.GRU, x: Tensor) -> bool:
+def wants_gradient(module: nn.Module, x: Tensor) -> bool:
     """Whether what is computed from x by these weights will have a gradient."""
-    wanted = x.requires_grad or any(one.requires_grad for one in gru.parameters())
+    wanted = x.requires_grad or any(one.requires_grad for one in module.parameters())
     return wanted and torch.is_grad_enabled()
 
 
@@ -149,8 +178,8 @@ def beyond_cudnn(on_cuda: bool, training: bool, wants_gradient: bool) -> bool:
 DIRECTIONS = ("forward", "backward", "both")
 
 
-class GRU(nn.GRU):
-    """One layer of `nn.GRU`, batch first, with one tensor as its output.
+class _OneOutput(nn.RNNBase):
+    """One layer, batch first, with one tensor as its output.
 
     direction: forward, backward, or both joined along the last axis. A backward state stands at
     the time of the input that it has just read; the last one is that at time 0.
@@ -186,13 +215,46 @@ class GRU(nn.GRU):
         backward = self.direction == "backward"
         x = x.flip(1) if backward else x
         if transformed(x, self.weight_ih_l0):
-            states, last = plain_gru(self, x)
+            states, last = self._plain(x)
         else:
             states, last = differentiable_states(self, x, super().forward)
         if not self.return_sequences:
             return torch.cat(last.unbind(), dim=-1)
         return states.flip(1) if backward else states
 
+    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """All states and the last ones by the formula."""
+        raise NotImplementedError
+
     def extra_repr(self) -> str:
         options = f"direction={self.direction!r}, return_sequences={self.return_sequences}"
         return f"{self.input_size}, {self.hidden_size}, bias={self.bias}, {options}"
+
+
+class GRU(_OneOutput, nn.GRU):
+    """One layer of `nn.GRU`, batch first, with one tensor as its output.
+
+    direction: forward, backward, or both joined along the last axis. A backward state stands at
+    the time of the input that it has just read; the last one is that at time 0.
+    """
+
+    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return plain_gru(self, x)
+
+
+class LSTM(_OneOutput, nn.LSTM):
+    """One layer of `nn.LSTM`, batch first, with one tensor as its output.
+
+    direction: as for `GRU`. Of the two biases, which are only ever added, the hidden one is zero
+    and is not trained: the layer learns as one with a single bias does.
+    """
+
+    def reset_parameters(self) -> None:
+        """PyTorch's own start, but for the hidden bias."""
+        super().reset_parameters()
+        for name, parameter in self.named_parameters():
+            if name.startswith("bias_hh"):
+                nn.init.zeros_(parameter.requires_grad_(False))
+
+    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return plain_lstm(self, x)

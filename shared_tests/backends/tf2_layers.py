@@ -78,6 +78,9 @@ EXAMPLES: dict[str, Example] = {
     "BackwardGRU": Example(
         _with(layers.BackwardGRU, 3, recurrent_initializer="glorot_uniform"), _SEQUENCES
     ),
+    "BackwardLSTM": Example(
+        _with(layers.BackwardLSTM, 3, recurrent_initializer="glorot_uniform"), _SEQUENCES
+    ),
     "BatchNorm": Example(_with(layers.BatchNorm), _SEQUENCES, batched=False),
     "ChannelsFirst": Example(_with(layers.ChannelsFirst), _SEQUENCES),
     "ChannelsLast": Example(_with(layers.ChannelsLast), _SEQUENCES),

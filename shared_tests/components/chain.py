@@ -96,13 +96,21 @@ def embedding(ids, table):
     return table[ids]
 
 
-def gru(x, direction, return_sequences, **arrays):
+def gru(x, **options):
+    return recurrent(gru_states, GRU_ARRAYS, x, **options)
+
+
+def lstm(x, **options):
+    return recurrent(lstm_states, LSTM_ARRAYS, x, **options)
+
+
+def recurrent(states_of, names, x, direction, return_sequences, **arrays):
     ways = {"forward": [""], "backward": ["backward."], "both": ["", "backward."]}[direction]
     states = []
     for way in ways:
         prefix = "backward." if direction == "both" and way else ""
-        own = [arrays[prefix + name] for name in GRU_ARRAYS]
-        found = gru_states(x[:, ::-1] if way else x, *own)
+        own = [arrays[prefix + name] for name in names]
+        found = states_of(x[:, ::-1] if way else x, *own)
         last = found[:, -1]
         states.append((found[:, ::-1] if way else found) if return_sequences else last)
     return np.concatenate(states, axis=-1)
@@ -122,11 +130,24 @@ def gru_states(x, input_weight, hidden_weight, input_bias, hidden_bias):
     return np.stack(states, axis=1)
 
 
+def lstm_states(x, input_weight, hidden_weight, bias):
+    h = hidden_weight.shape[0]
+    state, memory, states = np.zeros((len(x), h)), np.zeros((len(x), h)), []
+    for t in range(x.shape[1]):
+        gates = x[:, t] @ input_weight + state @ hidden_weight + bias
+        let_in, forget, candidate, out = (gates[:, g * h : (g + 1) * h] for g in range(4))
+        memory = sigmoid(forget) * memory + sigmoid(let_in) * np.tanh(candidate)
+        state = sigmoid(out) * np.tanh(memory)
+        states.append(state)
+    return np.stack(states, axis=1)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
 GRU_ARRAYS = ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
+LSTM_ARRAYS = ("input_weight", "hidden_weight", "bias")
 STEPS = {
     "Projection": projection,
     "BatchNorm": batch_norm,
@@ -139,6 +160,7 @@ STEPS = {
     "Dropout": dropout,
     "Embedding": embedding,
     "GRU": gru,
+    "LSTM": lstm,
 }
 
 
@@ -182,6 +204,14 @@ def gru_arrays(place, seed, width, h, ways=("",)):
     shapes = [(width, 3 * h), (h, 3 * h), (3 * h,), (3 * h,)]
     named = {
         way + name: shape for way in ways for name, shape in zip(GRU_ARRAYS, shapes, strict=True)
+    }
+    return arrays(place, seed, **named)
+
+
+def lstm_arrays(place, seed, width, h, ways=("",)):
+    shapes = [(width, 4 * h), (h, 4 * h), (4 * h,)]
+    named = {
+        way + name: shape for way in ways for name, shape in zip(LSTM_ARRAYS, shapes, strict=True)
     }
     return arrays(place, seed, **named)
 
@@ -275,6 +305,28 @@ def recurrent_arrays(vocabulary_size):
     }
 
 
+MEMORIES = layers(
+    ("LSTM", {"direction": "both", "return_sequences": True}),
+    ("LSTM", {"direction": "backward", "return_sequences": True}),
+    ("LSTM", {"direction": "forward", "return_sequences": False}),
+)
+
+
+MEMORY = layers(("LSTM", {"direction": "both", "return_sequences": False}))
+
+
+def memory_arrays(width):
+    return lstm_arrays(1, 17, width, 3, ("", "backward__"))
+
+
+def memories_arrays(width):
+    return {
+        **lstm_arrays(1, 17, width, 3, ("", "backward__")),
+        **lstm_arrays(2, 18, 6, 5),
+        **lstm_arrays(3, 19, 5, 2),
+    }
+
+
 STATISTICS = ("2.mean", "2.variance")
 PIXELS = digits(5)[0]
 IDS = pad_token_lists([[3, 1, 10], [7], [2, 2, 9, 4, 1], [10, 6]])
@@ -345,6 +397,20 @@ DEFINITION = Definition(
                     recurrent_arrays(53),
                     flat={"1.table": 0},
                 ).vanishes("gradient:*hidden_weight"),
+            ),
+            kind="model",
+            numpy=True,
+        ),
+        Operation(
+            "memory",
+            chain,
+            cases=(
+                Case(
+                    "both ways", {"x": normal(2, 7, 5, seed=6)}, MEMORY, memory_arrays(5)
+                ).vanishes("gradient:*hidden_weight"),
+                Case(
+                    "stacked", {"x": normal(2, 7, 5, seed=6)}, MEMORIES, memories_arrays(5)
+                ).vanishes("gradient:*"),
             ),
             kind="model",
             numpy=True,

@@ -137,18 +137,22 @@ def _embedding(chance: random.Random, shape: Shape) -> Made:
     return Made("Embedding", {}, {"table": (VOCABULARY, 4)}, (*shape, 4), padding)
 
 
-def _gru(chance: random.Random, shape: Shape) -> Made | None:
+def _recurrent(chance: random.Random, shape: Shape) -> Made | None:
     if len(shape) != 2:
         return None
     ways = {"forward": [""], "backward": [""], "both": ["", "backward."]}
     direction, sequences = chance.choice(list(ways)), chance.random() < 0.5
-    parts: dict[str, Shape] = {"input_weight": (shape[1], 6), "hidden_weight": (2, 6)}
+    name, gates, biases = chance.choice(
+        [("GRU", 3, ("input_bias", "hidden_bias")), ("LSTM", 4, ("bias",))]
+    )
+    wide = 2 * gates
+    parts: dict[str, Shape] = {"input_weight": (shape[1], wide), "hidden_weight": (2, wide)}
     if chance.random() < 0.7:
-        parts |= {"input_bias": (6,), "hidden_bias": (6,)}
+        parts |= dict.fromkeys(biases, (wide,))
     own = {way + name: size for way in ways[direction] for name, size in parts.items()}
     width = 2 * len(ways[direction])
     config = {"direction": direction, "return_sequences": sequences}
-    return Made("GRU", config, own, (shape[0], width) if sequences else (width,))
+    return Made(name, config, own, (shape[0], width) if sequences else (width,))
 
 
 def _window(chance: random.Random, rank: int) -> dict[str, list[Any]]:
@@ -234,7 +238,7 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _group_norm,
     _rms_norm,
     _prelu,
-    _gru,
+    _recurrent,
     _convolution,
     _transposed,
     _pool,

@@ -22,8 +22,9 @@ def takes_batches(operation: Operation) -> bool:
     by_rows = has_weights and not one_sequence
     tool = operation.name.startswith("check_")
     loss = operation.name.endswith("Loss")
-    # TensorFlow's own convolution gives an empty batch the shape of its input; ours go round it.
-    framework = operation.name == "convolutional"
+    # TensorFlow's own convolution gives an empty batch the shape of its input, and Keras's own LSTM
+    # refuses it; ours go round it.
+    framework = operation.name in ("convolutional", "memory")
     return (by_rows and not (tool or loss or framework)) or operation.name in FUNCTIONS
 
 

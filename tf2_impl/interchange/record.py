@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     layer: str
     natives: Mapping[type[keras.Layer], Read]
     build: Callable[..., Layers]
-    accepted: Mapping[str, tuple[Any, ...]] = NOTHING
+    accepted: Mapping[str, Container[Any]] = NOTHING
     weights: Mapping[type[keras.Layer], Callable[[Any], dict[str, Weight]]] = NOTHING
     placed: tuple[str, ...] = ()
     functions: Mapping[Any, Callable[[str], Options]] = NOTHING

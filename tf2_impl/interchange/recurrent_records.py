@@ -1,4 +1,4 @@
-"""The record of the GRU: Keras's own, both ways its Bidirectional, and all states backward ours."""
+"""The records of GRU and LSTM: Keras's own, its Bidirectional, and ours for all states backward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tf2_impl.interchange.record import (
 )
 from tf2_impl.interchange.weight import bidirectional as bidirectional_weights
 from tf2_impl.interchange.weight import gru as gru_weights
-from tf2_impl.layers.recurrent import BackwardGRU
+from tf2_impl.interchange.weight import lstm as lstm_weights
+from tf2_impl.layers.recurrent import BackwardGRU, BackwardLSTM
 
 ACCEPTED = {
     "activation": (keras.activations.tanh,),
@@ -28,6 +29,8 @@ ACCEPTED = {
     "stateful": (False,),
     "return_state": (False,),
 }
+CELLS = {keras.layers.GRU: keras.layers.GRUCell, keras.layers.LSTM: keras.layers.LSTMCell}
+BACKWARD = {keras.layers.GRU: BackwardGRU, keras.layers.LSTM: BackwardLSTM}
 
 
 def _options(direction: str, layer: Any) -> Options:
@@ -36,16 +39,18 @@ def _options(direction: str, layer: Any) -> Options:
 
 def _expect_accepted(layer: Any) -> None:
     for option, accepted in ACCEPTED.items():
-        expect(layer, option, getattr(layer, option) in accepted)
+        if hasattr(layer, option):  # an LSTM has no reset gate
+            expect(layer, option, getattr(layer, option) in accepted)
 
 
-def _read_gru(layer: Any, shape: Any) -> Options:
+def _read_forward(layer: Any, shape: Any) -> Options:
     _expect_accepted(layer)
-    expect(layer, "cell", type(layer.cell) is keras.layers.GRUCell)
+    kind = type(layer)
+    expect(layer, "cell", type(layer.cell) is CELLS[kind])
     if layer.go_backwards and layer.return_sequences:
         raise UnsupportedError(
-            "GRU(go_backwards=True, return_sequences=True), whose output is reversed "
-            "and that of tf2_impl.layers.BackwardGRU is not,"
+            f"{kind.__name__}(go_backwards=True, return_sequences=True), whose output is reversed "
+            f"and that of tf2_impl.layers.{BACKWARD[kind].__name__} is not,"
         )
     return _options("backward" if layer.go_backwards else "forward", layer)
 
@@ -55,57 +60,80 @@ def _read_backward(layer: Any, shape: Any) -> Options:
     return _options("backward", layer)
 
 
-def _read_bidirectional(layer: Any, shape: Any) -> Options:
-    expect(layer, "merge_mode", layer.merge_mode == "concat")
-    forward, backward = layer.forward_layer, layer.backward_layer
-    for name in ("forward_layer", "backward_layer"):
-        one = getattr(layer, name)
-        expect(layer, name, type(one) is keras.layers.GRU)
-        expect(one, "cell", type(one.cell) is keras.layers.GRUCell)
-        _expect_accepted(one)
-    expect(forward, "go_backwards", not forward.go_backwards)
-    expect(backward, "units", backward.units == forward.units)
-    expect(backward, "use_bias", backward.use_bias == forward.use_bias)
-    return _options("both", layer)
+def _bidirectional(kind: type[keras.Layer]) -> Any:
+    """Reads the options of a Bidirectional, whose layers are of this kind."""
+
+    def read(layer: Any, shape: Any) -> Options:
+        expect(layer, "merge_mode", layer.merge_mode == "concat")
+        forward, backward = layer.forward_layer, layer.backward_layer
+        for name in ("forward_layer", "backward_layer"):
+            one = getattr(layer, name)
+            expect(layer, name, type(one) is kind)
+            expect(one, "cell", type(one.cell) is CELLS[kind])
+            _expect_accepted(one)
+        expect(forward, "go_backwards", not forward.go_backwards)
+        expect(backward, "units", backward.units == forward.units)
+        expect(backward, "use_bias", backward.use_bias == forward.use_bias)
+        return _options("both", layer)
+
+    return read
 
 
-def _gru(
-    dtype: str,
-    *,
-    input_weight: Ints,
-    hidden_weight: Ints,
-    input_bias: Any = None,
-    direction: str,
-    return_sequences: bool,
-    **others: Any,
-) -> Layers:
-    options = {"use_bias": input_bias is not None, "dtype": dtype}
-    units = hidden_weight[0]
-    layer: keras.Layer
-    if direction == "backward" and return_sequences:
-        layer = BackwardGRU(units, **options)
-    else:
-        options["go_backwards"] = direction == "backward"
-        layer = keras.layers.GRU(units, return_sequences=return_sequences, **options)
-        if direction == "both":
-            layer = keras.layers.Bidirectional(layer, dtype=dtype)
-    return [built(layer, None, input_weight[0])]
+def _build(kind: type[keras.Layer], bias_name: str) -> Any:
+    """Builds a layer of this kind, or what stands for it in the other directions."""
+
+    def build(
+        dtype: str,
+        *,
+        input_weight: Ints,
+        hidden_weight: Ints,
+        direction: str,
+        return_sequences: bool,
+        **biases: Any,
+    ) -> Layers:
+        options = {"use_bias": bias_name in biases, "dtype": dtype}
+        units = hidden_weight[0]
+        layer: keras.Layer
+        if direction == "backward" and return_sequences:
+            layer = BACKWARD[kind](units, **options)
+        else:
+            options["go_backwards"] = direction == "backward"
+            layer = kind(units, return_sequences=return_sequences, **options)
+            if direction == "both":
+                layer = keras.layers.Bidirectional(layer, dtype=dtype)
+        return [built(layer, None, input_weight[0])]
+
+    return build
 
 
-RECORDS = (
-    Record(
-        "GRU",
+class _Instances:
+    """The layers of one class, as values of an option."""
+
+    def __init__(self, kind: type[keras.Layer]) -> None:
+        self.kind = kind
+
+    def __contains__(self, value: Any) -> bool:
+        return type(value) is self.kind
+
+
+def _record(name: str, bias_name: str, weights: Any) -> Record:
+    kind = getattr(keras.layers, name)
+    return Record(
+        name,
         {
-            keras.layers.GRU: _read_gru,
-            BackwardGRU: _read_backward,
-            keras.layers.Bidirectional: _read_bidirectional,
+            kind: _read_forward,
+            BACKWARD[kind]: _read_backward,
+            keras.layers.Bidirectional: _bidirectional(kind),
         },
-        _gru,
+        _build(kind, bias_name),
+        {"forward_layer": _Instances(kind)},
         weights={
-            keras.layers.GRU: gru_weights,
-            BackwardGRU: gru_weights,
+            kind: weights,
+            BACKWARD[kind]: weights,
             keras.layers.Bidirectional: bidirectional_weights,
         },
-        masked=(keras.layers.GRU, keras.layers.Bidirectional),
-    ),
-)
+        masked=(kind, keras.layers.Bidirectional),
+    )
+
+
+RECORDS = (_record("GRU", "input_bias", gru_weights), _record("LSTM", "bias", lstm_weights))

@@ -185,10 +185,18 @@ def gru(layer: Any) -> dict[str, Weight]:
     return {name: Weight(variable, swap_gates, swap_gates, row) for name, variable, row in parts}
 
 
+def lstm(layer: Any) -> dict[str, Weight]:
+    """The arrays of one direction; Keras's gates i, f, c, o are the canonical i, f, g, o."""
+    cell = layer.cell
+    found = {"input_weight": Weight(cell.kernel), "hidden_weight": Weight(cell.recurrent_kernel)}
+    return found if cell.bias is None else {**found, "bias": Weight(cell.bias)}
+
+
 def bidirectional(layer: Any) -> dict[str, Weight]:
     """The arrays of both directions."""
-    backward = gru(layer.backward_layer)
+    one_way = lstm if isinstance(layer.forward_layer, keras.layers.LSTM) else gru
+    backward = one_way(layer.backward_layer)
     return {
-        **gru(layer.forward_layer),
+        **one_way(layer.forward_layer),
         **{f"backward.{name}": weight for name, weight in backward.items()},
     }

@@ -19,7 +19,7 @@ from tf2_impl.layers.pooling import (
     MaxPool,
     MaxUnpool,
 )
-from tf2_impl.layers.recurrent import BackwardGRU
+from tf2_impl.layers.recurrent import BackwardGRU, BackwardLSTM
 from tf2_impl.layers.shape import (
     ChannelsFirst,
     ChannelsLast,
@@ -32,6 +32,7 @@ from tf2_impl.layers.shape import (
 __all__ = [
     "AveragePool",
     "BackwardGRU",
+    "BackwardLSTM",
     "BatchNorm",
     "ChannelsFirst",
     "ChannelsLast",

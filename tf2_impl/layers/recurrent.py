@@ -1,4 +1,4 @@
-"""A GRU over sequences of different lengths, the last real state of each."""
+"""Recurrent layers: a GRU over sequences of different lengths, and layers from right to left."""
 
 from __future__ import annotations
 
@@ -77,12 +77,8 @@ def next_state(x_gates: tf.Tensor, h_gates: tf.Tensor, h: tf.Tensor) -> tf.Tenso
     return (1 - update) * candidate + update * h
 
 
-@keras.saving.register_keras_serializable("fourfold")
-class BackwardGRU(keras.layers.GRU):
-    """A GRU from right to left whose every state stands at the input that it has just read.
-
-    `keras.layers.GRU` with go_backwards and return_sequences gives them in reversed order.
-    """
+class _Backward(keras.layers.RNN):
+    """A recurrent layer from right to left whose every state stands at what it has just read."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         units = check_count("units", units)
@@ -102,3 +98,19 @@ class BackwardGRU(keras.layers.GRU):
     def get_config(self) -> dict[str, Any]:
         fixed = ("go_backwards", "return_sequences")
         return {key: value for key, value in super().get_config().items() if key not in fixed}
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BackwardGRU(_Backward, keras.layers.GRU):
+    """A GRU from right to left whose every state stands at the input that it has just read.
+
+    `keras.layers.GRU` with go_backwards and return_sequences gives them in reversed order.
+    """
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class BackwardLSTM(_Backward, keras.layers.LSTM):
+    """An LSTM from right to left whose every state stands at the input that it has just read.
+
+    `keras.layers.LSTM` with go_backwards and return_sequences gives them in reversed order.
+    """

@@ -73,10 +73,10 @@ def _embedding(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"vocabulary_size": vocabulary_size, "dim": dim}
 
 
-def _gru(shapes: Shapes, config: Config) -> dict[str, Any]:
+def _recurrent(shapes: Shapes, config: Config) -> dict[str, Any]:
     in_features, _ = _shape(shapes, "input_weight", 2)
     hidden_size, _ = _shape(shapes, "hidden_weight", 2)
-    bias = "input_bias" in shapes
+    bias = any(name.endswith("bias") for name in shapes)
     return {"in_features": in_features, "hidden_size": hidden_size, "bias": bias}
 
 
@@ -94,7 +94,8 @@ SIZES = {
     "RMSNorm": _layer_norm,
     "PReLU": _prelu,
     "Embedding": _embedding,
-    "GRU": _gru,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
 }
 RECORDS = {
     name: Record(getattr(layers, name), SIZES.get(name, _nothing))

@@ -16,13 +16,14 @@ from theano_impl.layers.pooling import (
     Pooled,
 )
 from theano_impl.layers.projection import Projection
-from theano_impl.layers.recurrent import GRU
+from theano_impl.layers.recurrent import GRU, LSTM
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 
 __all__ = [
     *ACTIVATIONS,
     *COMBINATIONS,
     "GRU",
+    "LSTM",
     "AveragePool",
     "BatchNorm",
     "ChannelsFirst",

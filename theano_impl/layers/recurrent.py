@@ -1,16 +1,28 @@
-"""A gated recurrent unit over sequences.
+"""Recurrent layers over sequences.
+
+A gated recurrent unit (GRU), whose gates stand side by side in each array in the order r, z, n:
 
     r = σ(x·W_r + b_r + h·U_r + c_r)        z = σ(x·W_z + b_z + h·U_z + c_z)
     n = tanh(x·W_n + b_n + r ⊙ (h·U_n + c_n))        h' = (1 − z) ⊙ n + z ⊙ h
 
-The gates stand side by side in each array, in the order r, z, n.
+A long short-term memory (LSTM), whose gates stand in the order i, f, g, o:
 
-Source: Cho et al. 2014, with the reset gate applied after the hidden product.
+    i = σ(x·W_i + h·U_i + b_i)        f = σ(x·W_f + h·U_f + b_f)
+    g = tanh(x·W_g + h·U_g + b_g)     o = σ(x·W_o + h·U_o + b_o)
+    c' = f ⊙ c + i ⊙ g                h' = o ⊙ tanh(c')
+
+Theano's second derivatives of one scan on the states of another are wrong, without an error: those
+of stacked layers here too.
+
+Source: Cho et al. 2014, with the reset gate applied after the hidden product; Hochreiter and
+Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import theano
@@ -50,12 +62,8 @@ def gru(
     last. mask: (batch, time); where it is 0 the state stays as it is. AssertionError, when it
     runs, for no time at all.
     """
-    x = check_values(x, x.shape[1] > 0, "x", "at least one time step")
-    x = T.unbroadcast(x, 0, 1, 2)  # scan's gradient trips over axes known to be of length one
     h = hidden_weight.shape[0]
-    given = T.dot(x.dimshuffle(1, 0, 2), input_weight)  # of all times at once
-    if input_bias is not None:
-        given = given + input_bias
+    given = _input_gates(x, input_weight, input_bias)
     if mask is not None:
         # An update gate of exactly 1 keeps the state to the last bit.
         still = T.eq(mask, 0).dimshuffle(1, 0, "x") & T.eq(T.arange(3 * h) // h, 1)
@@ -67,13 +75,61 @@ def gru(
     states, _ = theano.scan(
         step,
         sequences=given,
-        outputs_info=T.unbroadcast(T.alloc(np.asarray(0, x.dtype), x.shape[0], h), 0, 1),
+        outputs_info=_zero_state(x, h),
         non_sequences=[hidden_weight] if hidden_bias is None else [hidden_weight, hidden_bias],
         go_backwards=backward,
         strict=True,
     )
     states = states.dimshuffle(1, 0, 2)
     return states[:, ::-1] if backward else states
+
+
+def lstm(
+    x: TensorVariable,
+    input_weight: TensorVariable,
+    hidden_weight: TensorVariable,
+    bias: TensorVariable | None = None,
+    *,
+    backward: bool = False,
+) -> TensorVariable:
+    """All states, (batch, time, h), from a zero state and a zero memory.
+
+    x: (batch, time, in); input_weight: (in, 4h), hidden_weight: (h, 4h), bias: (4h,). backward:
+    as for `gru`, and so is the error.
+    """
+    n = hidden_weight.shape[0]
+
+    def step(x_gates, h_and_c, hidden_weight):
+        h, c = h_and_c[:, :n], h_and_c[:, n:]
+        gates = x_gates + T.dot(h, hidden_weight)
+        let_in, forget = T.nnet.sigmoid(gates[:, :n]), T.nnet.sigmoid(gates[:, n : 2 * n])
+        candidate, out = T.tanh(gates[:, 2 * n : 3 * n]), T.nnet.sigmoid(gates[:, 3 * n :])
+        c = forget * c + let_in * candidate
+        return T.concatenate([out * T.tanh(c), c], axis=1)
+
+    states, _ = theano.scan(
+        step,
+        sequences=_input_gates(x, input_weight, bias),
+        outputs_info=_zero_state(x, 2 * n),
+        non_sequences=[hidden_weight],
+        go_backwards=backward,
+    )
+    states = states[:, :, :n].dimshuffle(1, 0, 2)
+    return states[:, ::-1] if backward else states
+
+
+def _input_gates(
+    x: TensorVariable, input_weight: TensorVariable, input_bias: TensorVariable | None
+) -> TensorVariable:
+    """The input's part of the gates at all times, (time, batch, gates), by one product."""
+    x = check_values(x, x.shape[1] > 0, "x", "at least one time step")
+    x = T.unbroadcast(x, 0, 1, 2)  # scan's gradient trips over axes known to be of length one
+    given = T.dot(x.dimshuffle(1, 0, 2), input_weight)
+    return given if input_bias is None else given + input_bias
+
+
+def _zero_state(x: TensorVariable, h: TensorVariable) -> TensorVariable:
+    return T.unbroadcast(T.alloc(np.asarray(0, x.dtype), x.shape[0], h), 0, 1)
 
 
 def next_state(
@@ -92,19 +148,69 @@ def next_state(
 
 
 def initial_arrays(
-    in_features: int, hidden_size: int, *, rng: np.random.Generator, bias: bool = True
+    in_features: int,
+    hidden_size: int,
+    *,
+    rng: np.random.Generator,
+    biases: Sequence[str] = ("input_bias", "hidden_bias"),
+    gates: int = 3,
 ) -> dict[str, np.ndarray]:
     """The arrays of one direction: each gate's matrix starts on its own, biases at zero."""
     arrays = {
-        name: np.concatenate(glorot_uniform(3, width, hidden_size, rng=rng), axis=1)
+        name: np.concatenate(glorot_uniform(gates, width, hidden_size, rng=rng), axis=1)
         for name, width in (("input_weight", in_features), ("hidden_weight", hidden_size))
     }
-    if bias:
-        arrays |= {name: np.zeros(3 * hidden_size) for name in ("input_bias", "hidden_bias")}
-    return arrays
+    return arrays | {name: np.zeros(gates * hidden_size) for name in biases}
 
 
-class GRU(Layer):
+class _Recurrent(Layer):
+    """A recurrent layer in one direction or in both, which are joined along the last axis."""
+
+    def _build(
+        self,
+        states: Callable[..., TensorVariable],
+        x: TensorVariable,
+        *,
+        gates: int,
+        biases: Sequence[str],
+        seed: int | None,
+        **options: Any,
+    ) -> None:
+        """Arrays and output. states: of one direction, from x and the arrays of that direction."""
+        in_features, hidden_size = self.config["in_features"], self.config["hidden_size"]
+        direction = self.config["direction"]
+        check_floating("x", x, ndim=3)
+        rng = np.random.default_rng(seed)
+        own = biases if self.config["bias"] else ()
+        arrays = []
+        for prefix in ["", "backward."] if direction == "both" else [""]:
+            start = initial_arrays(in_features, hidden_size, rng=rng, biases=own, gates=gates)
+            arrays.append([self.add_param(prefix + name, value) for name, value in start.items()])
+        check_dtype("x", x, self.params[0].dtype)
+        x = check_width("x", x, in_features)
+        outputs = []
+        for backward, some in zip([direction == "backward", True], arrays, strict=False):
+            all_states = states(x, *some, backward=backward, **options)
+            last = all_states[:, 0 if backward else -1]
+            outputs.append(all_states if self.config["return_sequences"] else last)
+        self.output = T.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+
+
+def _config(
+    in_features: int, hidden_size: int, direction: str, return_sequences: bool, bias: bool
+) -> dict[str, Any]:
+    """The arguments of a recurrent layer, checked."""
+    check_choice("direction", direction, DIRECTIONS)
+    return {
+        "in_features": check_count("in_features", in_features),
+        "hidden_size": check_count("hidden_size", hidden_size),
+        "direction": direction,
+        "return_sequences": check_flag("return_sequences", return_sequences),
+        "bias": check_flag("bias", bias),
+    }
+
+
+class GRU(_Recurrent):
     """`gru` as a layer, in one direction or in both, which are joined along the last axis.
 
     x: (batch, time, in_features); `.output` is (batch, time, h), or with return_sequences False
@@ -125,31 +231,31 @@ class GRU(Layer):
         mask: TensorVariable | None = None,
         seed: int | None = None,
     ) -> None:
-        in_features = check_count("in_features", in_features)
-        hidden_size = check_count("hidden_size", hidden_size)
-        check_choice("direction", direction, DIRECTIONS)
-        return_sequences = check_flag("return_sequences", return_sequences)
-        bias = check_flag("bias", bias)
+        config = _config(in_features, hidden_size, direction, return_sequences, bias)
         seed = check_seed("seed", seed)
-        config = {
-            "in_features": in_features,
-            "hidden_size": hidden_size,
-            "direction": direction,
-            "return_sequences": return_sequences,
-            "bias": bias,
-        }
         super().__init__(x, config=config)
-        check_floating("x", x, ndim=3)
-        rng = np.random.default_rng(seed)
-        prefixes = ["", "backward."] if direction == "both" else [""]
-        arrays = []
-        for prefix in prefixes:
-            start = initial_arrays(in_features, hidden_size, bias=bias, rng=rng)
-            arrays.append([self.add_param(prefix + name, value) for name, value in start.items()])
-        check_dtype("x", x, self.params[0].dtype)
-        x = check_width("x", x, in_features)
-        outputs = []
-        for backward, own in zip([direction == "backward", True], arrays, strict=False):
-            states = gru(x, *own, backward=backward, mask=mask)
-            outputs.append(states if return_sequences else states[:, 0 if backward else -1])
-        self.output = T.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+        biases = ("input_bias", "hidden_bias")
+        self._build(gru, x, gates=3, biases=biases, seed=seed, mask=mask)
+
+
+class LSTM(_Recurrent):
+    """`lstm` as a layer, in one direction or in both, which are joined along the last axis.
+
+    Arguments, `.output` and errors as for `GRU`, without a mask; bias: the one bias or none.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        in_features: int,
+        hidden_size: int,
+        *,
+        direction: str = "forward",
+        return_sequences: bool = True,
+        bias: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        config = _config(in_features, hidden_size, direction, return_sequences, bias)
+        seed = check_seed("seed", seed)
+        super().__init__(x, config=config)
+        self._build(lstm, x, gates=4, biases=("bias",), seed=seed)

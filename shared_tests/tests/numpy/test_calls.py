@@ -13,6 +13,7 @@ from numpy_infer import (
     ELU,
     GELU,
     GRU,
+    LSTM,
     AveragePool,
     BatchNorm,
     ChannelsFirst,
@@ -66,6 +67,7 @@ def pool(**changes: Any) -> dict[str, Any]:
 
 KERNEL = normal(3, 5, 2, 3, seed=1)
 ARRAYS = [normal(*shape, seed=1) for shape in ((5, 9), (3, 9), (9,), (9,))]
+MEMORY = [normal(*shape, seed=1) for shape in ((5, 12), (3, 12), (12,))]
 STATES: Any = {"direction": "forward", "return_sequences": True}
 PLANES, SERIES = normal(2, 5, 7, 11, seed=2), normal(2, 7, 5, seed=3)
 
@@ -81,6 +83,11 @@ BATCHES = {
     "global max": (lambda p: GlobalMaxPool(p, keepdims=False), PLANES),
     "gru": (lambda p: GRU(p, *ARRAYS, *ARRAYS, direction="both", return_sequences=True), SERIES),
     "gru, last": (lambda p: GRU(p, *ARRAYS, direction="backward", return_sequences=False), SERIES),
+    "lstm": (lambda p: LSTM(p, *MEMORY, *MEMORY, direction="both", return_sequences=True), SERIES),
+    "lstm, last": (
+        lambda p: LSTM(p, *MEMORY, direction="backward", return_sequences=False),
+        SERIES,
+    ),
     "flatten": (Flatten, PLANES),
     "channels first": (ChannelsFirst, PLANES),
     "channels last": (ChannelsLast, PLANES),
@@ -205,6 +212,9 @@ BAD = [
     bad("hidden_bias", TypeError, GRU, *ARRAYS[:3], **STATES),
     bad("hidden_bias", ValueError, GRU, *ARRAYS[:2], None, ARRAYS[3], **STATES),
     bad("backward_input_weight", ValueError, GRU, *ARRAYS, ARRAYS[0], **STATES),
+    bad("hidden_weight", ValueError, LSTM, *ARRAYS[:2], **STATES),
+    bad("bias", ValueError, LSTM, *MEMORY[:2], SIX, **STATES),
+    bad("backward_bias", TypeError, LSTM, *MEMORY, *MEMORY[:2], **BOTH),
     bad("backward_input_weight", TypeError, GRU, *ARRAYS, **BOTH),
     bad("backward_hidden_bias", TypeError, GRU, *ARRAYS, *ARRAYS[:3], **BOTH),
     bad("table", ValueError, Embedding, SIX),

@@ -12,6 +12,7 @@ from numpy_infer import (
     ELU,
     GELU,
     GRU,
+    LSTM,
     SELU,
     ChannelsFirst,
     ChannelsLast,
@@ -37,7 +38,7 @@ from numpy_infer import (
     Softsign,
     Tanh,
 )
-from numpy_infer.layers.recurrent import gru
+from numpy_infer.layers.recurrent import gru, lstm
 from numpy_infer.support.normal_cdf import normal_cdf
 from shared_tests.fixtures import normal
 
@@ -102,6 +103,52 @@ def test_gru(dtype, biased, time, direction, return_sequences):
     agree(layer(x.astype(dtype)), np.concatenate(ways, -1), dtype, direction)
 
 
+def remembered(x, w, u, b, *, backward=False):
+    """All states of an LSTM, gate by gate."""
+    h = len(u)
+    states = np.zeros((*x.shape[:2], h))
+    for i in range(len(x)):
+        state, memory = np.zeros(h), np.zeros(h)
+        times = range(x.shape[1])
+        for t in reversed(times) if backward else times:
+            gates = x[i, t] @ w + state @ u + b
+            let_in, forget, out = (sigmoid(gates[n * h : (n + 1) * h]) for n in (0, 1, 3))
+            memory = forget * memory + let_in * np.tanh(gates[2 * h : 3 * h])
+            state = out * np.tanh(memory)
+            states[i, t] = state
+    return states
+
+
+def lstm_arrays(seed, h=3):
+    shapes = ((5, 4 * h), (h, 4 * h), (4 * h,))
+    return [normal(*shape, seed=seed + i) for i, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_lstm(dtype, biased, direction, return_sequences):
+    x, there, back = normal(2, 7, 5, seed=9), lstm_arrays(1), lstm_arrays(5)
+    names = ("input_weight", "hidden_weight", "bias")[: 3 if biased else 2]
+    arrays = dict(zip(names, there, strict=False))
+    if direction == "both":
+        arrays |= {f"backward_{name}": array for name, array in zip(names, back, strict=False)}
+    if not biased:
+        there[2], back[2] = 0, 0
+    ways = {
+        "forward": [remembered(x, *there)],
+        "backward": [remembered(x, *there, backward=True)],
+        "both": [remembered(x, *there), remembered(x, *back, backward=True)],
+    }[direction]
+    if not return_sequences:
+        last = {"forward": [-1], "backward": [0], "both": [-1, 0]}[direction]
+        ways = [states[:, t] for states, t in zip(ways, last, strict=True)]
+    cast = {name: array.astype(dtype) for name, array in arrays.items()}
+    layer = LSTM(Input(), **cast, direction=direction, return_sequences=return_sequences)
+    agree(layer(x.astype(dtype)), np.concatenate(ways, -1), dtype, direction)
+
+
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gru_stands_still_where_the_mask_is_zero(dtype, backward):
@@ -114,10 +161,11 @@ def test_gru_stands_still_where_the_mask_is_zero(dtype, backward):
         agree(gru(x.astype(dtype), *cast, backward=backward, mask=one), wanted, dtype, "mask")
 
 
-def test_gru_gates_that_are_shut_do_not_overflow():
-    arrays = [1000 * array for array in gru_arrays(1)]
+@pytest.mark.parametrize(("states", "arrays"), [(gru, gru_arrays(1)), (lstm, lstm_arrays(1))])
+def test_gates_that_are_shut_do_not_overflow(states, arrays):
+    far = [(1000 * array).astype("float32") for array in arrays]
     with np.errstate(all="raise", under="ignore"):
-        got = gru(normal(2, 7, 5, seed=9).astype("float32"), *[a.astype("float32") for a in arrays])
+        got = states(normal(2, 7, 5, seed=9).astype("float32"), *far)
     assert np.isfinite(got).all()
 
 

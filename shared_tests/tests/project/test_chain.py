@@ -27,6 +27,20 @@ def one_bias(case):
     return replace(case, weights={**case.weights, **biases})
 
 
+def swapped_memory_gates(case):
+    """ONNX has input, output, forget, candidate."""
+    let_in, forget, candidate, out = np.split(case.weights["2.input_weight"], 4, axis=1)
+    array = np.concatenate([let_in, out, forget, candidate], axis=1)
+    return replace(case, weights={**case.weights, "2.input_weight": array})
+
+
+def forget_bias(case):
+    """Keras starts with a forget gate that is open by 1: of weights that travel it adds none."""
+    bias = case.weights["3.bias"].copy()
+    bias[2:4] += 1
+    return replace(case, weights={**case.weights, "3.bias": bias})
+
+
 def flipped_kernel(case):
     return replace(
         case, weights={**case.weights, "1.weight": case.weights["1.weight"][:, :, ::-1, ::-1]}
@@ -75,6 +89,9 @@ MISTAKES = [
     ("recurrent", "batch", swapped_gates),
     ("recurrent", "batch", one_bias),
     ("recurrent", "batch", configured(3, direction="forward")),
+    ("memory", "stacked", swapped_memory_gates),
+    ("memory", "stacked", forget_bias),
+    ("memory", "stacked", configured(2, direction="forward")),
 ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy_infer import (
     ELU,
     GELU,
     GRU,
+    LSTM,
     SELU,
     AveragePool,
     BatchNorm,
@@ -179,9 +180,6 @@ def gru(
     No case applies the reset gate after the product, as we do; all but one have weights, or a
     single step, with which that makes no difference.
     """
-    direction = a.take("direction", b"forward").decode()
-    batch_first, h = a.take("layout", 0), a.take("hidden_size")
-    a.refuse_the_rest()
 
     def columns(array: np.ndarray) -> np.ndarray:
         z, reset, new = np.split(array, 3)
@@ -190,13 +188,40 @@ def gru(
     arrays: list[np.ndarray] = []
     for way in range(len(w)):
         arrays += [columns(w[way]), columns(r[way])]
-        arrays += [np.zeros(3 * h, x.dtype)] * 2 if b is None else map(columns, np.split(b[way], 2))
+        width = len(w[way])
+        arrays += [np.zeros(width, x.dtype)] * 2 if b is None else map(columns, np.split(b[way], 2))
+    return recurrent(GRU, arrays, a, x, len(w))
+
+
+def lstm(
+    a: Attributes, x: np.ndarray, w: np.ndarray, r: np.ndarray, b: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Gates i, o, f, c with rows for columns become i, f, c, o; both biases become their sum."""
+
+    def columns(array: np.ndarray) -> np.ndarray:
+        i, o, f, c = np.split(array, 4)
+        return np.concatenate([i, f, c, o]).T
+
+    arrays: list[np.ndarray] = []
+    for way in range(len(w)):
+        arrays += [columns(w[way]), columns(r[way])]
+        biases = np.zeros((2, len(w[way])), x.dtype) if b is None else b[way].reshape(2, -1)
+        arrays.append(columns(biases.sum(0)))
+    return recurrent(LSTM, arrays, a, x, len(w))
+
+
+def recurrent(
+    kind: Any, arrays: Sequence[np.ndarray], a: Attributes, x: np.ndarray, ways: int
+) -> list[np.ndarray]:
+    direction, batch_first = a.take("direction", b"forward").decode(), a.take("layout", 0)
+    a.take("hidden_size")
+    a.refuse_the_rest()
     ours = {"forward": "forward", "reverse": "backward", "bidirectional": "both"}[direction]
     x = x if batch_first else x.swapaxes(0, 1)
     outputs = []
     for sequences in (True, False):
-        y = GRU(Input(), *arrays, direction=ours, return_sequences=sequences)(x)
-        y = np.stack(np.split(y, len(w), axis=-1), axis=-2)  # (batch, [time,] directions, h)
+        y = kind(Input(), *arrays, direction=ours, return_sequences=sequences)(x)
+        y = np.stack(np.split(y, ways, axis=-1), axis=-2)  # (batch, [time,] directions, h)
         if not batch_first:
             y = y.transpose(1, 2, 0, 3) if sequences else y.swapaxes(0, 1)
         outputs.append(y)
@@ -285,6 +310,7 @@ OPERATORS: dict[str, tuple[Callable[..., list[np.ndarray]], int]] = {
     "Elu": (plain(ELU, alpha=("alpha", 1.0)), 3),
     "Flatten": (flatten, 3),
     "GRU": (gru, 5),
+    "LSTM": (lstm, 3),
     "Gelu": (gelu, 4),
     "Gemm": (gemm, 8),
     "GlobalAveragePool": (plain(GlobalAveragePool, keepdims=("keepdims", True)), 2),
@@ -331,6 +357,7 @@ EXCLUDED = {
             flatten_axis0 flatten_axis2 flatten_axis3 flatten_negative_axis1
             flatten_negative_axis2 flatten_negative_axis4""",
         "the reset gate before the hidden product": "gru_seq_length",
+        "gates that see the memory": "lstm_with_peepholes",
         "over more axes than the last": """
             layer_normalization_2d_axis0 layer_normalization_2d_axis_negative_2
             layer_normalization_3d_axis0_epsilon layer_normalization_3d_axis1_epsilon
@@ -405,5 +432,5 @@ def test_counts():
         case.model.graph.node[0].op_type for name, case in CASES.items() if name not in EXCLUDED
     )
     assert ran == {operator: count for operator, (_, count) in OPERATORS.items()}
-    assert sum(ran.values()) == 116
-    assert len(CASES) == 173
+    assert sum(ran.values()) == 119
+    assert len(CASES) == 177

@@ -167,9 +167,10 @@ SERIES_LAYERS = [
 ]
 RECURRENT = [
     *(
-        lambda bias=bias, sequences=sequences, backwards=backwards: k.GRU(
+        lambda kind=kind, bias=bias, sequences=sequences, backwards=backwards: kind(
             3, use_bias=bias, return_sequences=sequences, go_backwards=backwards
         )
+        for kind in (k.GRU, k.LSTM)
         for bias, sequences, backwards in (
             (True, False, False),
             (False, True, False),
@@ -179,6 +180,9 @@ RECURRENT = [
         )
     ),
     lambda: own.BackwardGRU(3),
+    lambda: own.BackwardLSTM(3),
+    lambda: [k.Bidirectional(k.LSTM(3, return_sequences=True)), k.LSTM(2)],
+    lambda: k.Bidirectional(k.LSTM(3, use_bias=False)),
     lambda: k.Bidirectional(k.GRU(3)),
     lambda: k.Bidirectional(k.GRU(3, return_sequences=True, use_bias=False)),
     lambda: [k.Dense(3), k.BatchNormalization(), k.GRU(5)],

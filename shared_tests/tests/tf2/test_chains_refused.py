@@ -57,7 +57,16 @@ REFUSED = [
         "tf2_impl.layers.BackwardGRU is not,",
     ),
     (SERIES, k.Bidirectional(k.GRU(3), merge_mode="sum"), "Bidirectional(merge_mode='sum')"),
-    (SERIES, k.Bidirectional(k.LSTM(3)), "Bidirectional(forward_layer=<LSTM"),
+    (SERIES, k.Bidirectional(k.SimpleRNN(3)), "Bidirectional(forward_layer=<SimpleRNN"),
+    (SERIES, k.LSTM(3, activation="relu"), "LSTM(activation=relu)"),
+    (SERIES, k.LSTM(3, recurrent_dropout=0.5), "LSTM(recurrent_dropout=0.5)"),
+    (
+        SERIES,
+        k.LSTM(3, go_backwards=True, return_sequences=True),
+        "LSTM(go_backwards=True, return_sequences=True), whose output is reversed and that of "
+        "tf2_impl.layers.BackwardLSTM is not,",
+    ),
+    (SERIES, k.Bidirectional(k.LSTM(3), merge_mode="ave"), "Bidirectional(merge_mode='ave')"),
     (
         SERIES,
         k.Bidirectional(k.GRU(3), backward_layer=k.GRU(5, go_backwards=True)),

@@ -188,7 +188,7 @@ def as_half(x, half):
 
 
 # Keras's own arithmetic, and with it its casts.
-KERAS_OWN = {"BackwardGRU", "BatchNorm", "Convolution", "TransposedConvolution"}
+KERAS_OWN = {"BackwardGRU", "BackwardLSTM", "BatchNorm", "Convolution", "TransposedConvolution"}
 FLOATING = [
     name
     for name, example in EXAMPLES.items()

@@ -28,7 +28,7 @@ from theano_impl.layers.pooling import (
     MaxUnpool,
 )
 from theano_impl.layers.projection import Projection
-from theano_impl.layers.recurrent import GRU
+from theano_impl.layers.recurrent import GRU, LSTM
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
 from theano_impl.sparse_projection import SparseProjection
 
@@ -149,6 +149,9 @@ CHAINS = {
         SEQUENCES,
         [layer(GRU, 7, 3, direction="both", return_sequences=False)],
     ),
+    "lstm": (SEQUENCES, [layer(LSTM, 7, 3), layer(LSTM, 3, 5, bias=False, return_sequences=False)]),
+    "lstm backward": (SEQUENCES, [layer(LSTM, 7, 1, direction="backward")]),
+    "lstm both ways": (SEQUENCES, [layer(LSTM, 7, 3, direction="both", return_sequences=False)]),
     "embedding": (
         IDS,
         [
@@ -247,9 +250,11 @@ def compiled(net, optimizer):
 
 @cache
 def prepared(name, dtype):
-    """`built`, and its function; in float64 with all rewrites, which take seconds for a GRU."""
+    """`built`, and its function; in float64 with all rewrites, which take seconds for a scan."""
     net, x = built(name, dtype)
-    rewritten = dtype == "float64" and (name == "gru backward" or not name.startswith("gru"))
+    rewritten = dtype == "float64" and (
+        name.endswith(" backward") or not name.startswith(("gru", "lstm"))
+    )
     return net, x, compiled(net, "fast_run" if rewritten else "merge")
 
 

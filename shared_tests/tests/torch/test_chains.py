@@ -16,6 +16,7 @@ from pytorch_impl import interchange
 from pytorch_impl.interchange.records import RECORDS
 from pytorch_impl.layers import (
     GRU,
+    LSTM,
     BatchNorm,
     ChannelsFirst,
     ChannelsLast,
@@ -144,7 +145,8 @@ HOURGLASSES = [
     ),
 ]
 RECURRENT = [
-    GRU(7, 3, bias=bias, direction=direction, return_sequences=sequences)
+    kind(7, 3, bias=bias, direction=direction, return_sequences=sequences)
+    for kind in (GRU, LSTM)
     for direction in ("forward", "backward", "both")
     for bias, sequences in ((True, False), (True, True), (False, False))
 ]
@@ -192,7 +194,8 @@ def trained(model: nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
     (output * torch.from_numpy(upstream(tuple(output.shape))).to(output.dtype)).sum().backward()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter -= 0.1 * parameter.grad
+            if parameter.requires_grad:  # the hidden bias of an LSTM does not
+                parameter -= 0.1 * parameter.grad
     after = interchange.to_arrays(model)
     found = {name: after[name] for name in after if not np.array_equal(after[name], before[name])}
     return found if given.grad is None else {**found, "input": given.grad.numpy()}

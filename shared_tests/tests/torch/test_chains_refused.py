@@ -49,6 +49,7 @@ REFUSED = [
     (nn.Embedding(5, 3, max_norm=1.0), "Embedding(max_norm=1.0)"),
     (nn.Embedding(5, 3, scale_grad_by_freq=True), "Embedding(scale_grad_by_freq=True)"),
     (nn.GRU(5, 3), "GRU (returns a tuple, layers.GRU does not)"),
+    (nn.LSTM(5, 3), "LSTM (returns a tuple, layers.LSTM does not)"),
     (nn.Flatten(2), "Flatten(start_dim=2)"),
     (nn.Dropout(1.0), "Dropout(p=1.0)"),
     (nn.Dropout2d(), "Dropout2d"),
