@@ -276,6 +276,8 @@ def test_sparse_duplicates():
         assert (matrix @ torch.eye(2)).tolist() == [[0, 5], [0, 0]]
     assert (coo * coo).to_dense()[0, 1] == 25
     assert (csr * csr).to_dense()[0, 1] == 13
+    converted = csr.to_sparse_coo().coalesce()  # which sums nothing: it counts as coalesced
+    assert (converted * converted).to_dense()[0, 1] == 13
     model = SparseProjection(2, 1, seed=1)
     assert largest_error(model(csr).detach(), model(csr.to_dense()).detach()) < 1e-6
     bags = F.embedding_bag(torch.tensor([1, 2]), torch.ones(3, 2), torch.tensor([0, 0, 2]))
