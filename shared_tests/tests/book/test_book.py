@@ -14,7 +14,8 @@ from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, lumi
 SITE = Path(os.environ["BOOK"])
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
 TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
-PAGES = ("index.html", COMPONENT, "components/triplet_loss.html", BESIDE, TRAP, GUIDE)
+CHAPTER = "chapters/01-four-ways.html"
+PAGES = ("index.html", COMPONENT, "components/triplet_loss.html", BESIDE, TRAP, GUIDE, CHAPTER)
 SERIOUS = ("serious", "critical")
 
 
