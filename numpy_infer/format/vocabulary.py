@@ -172,6 +172,14 @@ LAYERS: dict[str, Row] = {
         widths=Widths(-1, "features", "features"),
         note="over the last axis",
     ),
+    "Affine": Row(
+        "layers.normalization",
+        training={"fixed": Option("flag", note="whether training leaves its arrays alone")},
+        arrays={"scale": ("channels",), "shift": ("channels",)},
+        optional=("shift",),
+        widths=Widths(1, "channels", "channels"),
+        note="x · scale + shift, over axis 1",
+    ),
     "L2Normalize": Row(
         "layers.normalization",
         {"epsilon": Option("number", 1e-12, "a floor of the norm")},
@@ -197,6 +205,9 @@ LAYERS: dict[str, Row] = {
     "ChannelsFirst": Row("layers.shape", takes=FEATURES, gives=CHANNELS, moves=((-1, 1),)),
     "ChannelsLast": Row("layers.shape", takes=CHANNELS, gives=FEATURES, moves=((1, -1),)),
     "Dropout": Row(training={"rate": Option("rate")}),
+    "StochasticDepth": Row(
+        training={"rate": Option("rate")}, note="drops whole rows of the batch, not entries"
+    ),
     "ReLU": _activation(),
     "ReLU6": _activation(),
     "Sigmoid": _activation(),

@@ -1,4 +1,4 @@
-"""Normalization as it is at inference: batch, layer, group, root-mean-square and unit norm."""
+"""Normalization as it is at inference, and the scale and shift of each channel by itself."""
 
 from __future__ import annotations
 
@@ -154,6 +154,34 @@ class RMSNorm(Layer):
         check_shape("x", x, (*x.shape[:-1], *self.scale.shape))
         y: np.ndarray = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
         y *= self.scale
+        return y
+
+
+class Affine(Layer):
+    """x · scale + shift, for each feature or channel.
+
+    scale: (channels,); shift: (channels,) or None. Source: the scale of a residual branch is that
+    of Touvron et al. 2021.
+    """
+
+    def __init__(self, previous: Layer, scale: np.ndarray, shift: np.ndarray | None = None) -> None:
+        super().__init__(previous)
+        check_floating("scale", scale, ndim=1)
+        check_not_empty("scale", scale)
+        if shift is not None:
+            check_like("shift", shift, "scale", scale)
+        self.scale = scale
+        self.shift = shift
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """x: (batch, channels, ...). Returns the same shape."""
+        check_floating("x", x)
+        check_dtype("x", x, self.scale.dtype)
+        check_shape("x", x, (*x.shape[:1], *self.scale.shape, *x.shape[2:]))
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        y: np.ndarray = x * self.scale.reshape(shape)
+        if self.shift is not None:
+            y += self.shift.reshape(shape)
         return y
 
 

@@ -7,7 +7,7 @@ an obstacle: all of them are found, and named together.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from numpy_infer.format.graph import is_identifier
 from numpy_infer.format.row import IDS, SPATIAL, Row
 from numpy_infer.format.vocabulary import LAYERS
+from pytorch_impl.interchange import ceil_mode
 from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.functions import IN_PLACE, module_of
 from pytorch_impl.interchange.graph import SHAPES
@@ -137,6 +138,7 @@ class GraphWriter:
             raise UnsupportedError(f"{type(module).__name__} of more than tensors")
         if isinstance(module, nn.Identity):
             return values[0]
+        module = self._sized(module, values)
         self._check(module)
         value = self.graph.append(module, values, path)
         return self._in_place(node, values[0], value) if _works_in_place(module) else value
@@ -193,7 +195,7 @@ class GraphWriter:
             module = module_of(target, tuple(others), kwargs) if isinstance(x, Value) else None
             if module is None:
                 raise UnsupportedError(_name(target))
-            made = self.graph.append(module, [x])
+            made = self.graph.append(self._sized(module, [x]), [x])
         if target in CHANGING or target in IN_PLACE or kwargs.get("inplace"):
             return self._in_place(node, args[0], made)
         return made
@@ -214,6 +216,11 @@ class GraphWriter:
             return self.values[one]
 
         return fx.node.map_arg(node.args, value), fx.node.map_arg(node.kwargs, value)
+
+    def _sized(self, module: nn.Module, given: Sequence[Value]) -> nn.Module:
+        """The module as files have it, where the size of what it is given decides that."""
+        shape = self.graph.shapes[given[0].place] if given else None
+        return ceil_mode.padded(module, shape)
 
     def _check(self, module: nn.Module) -> None:
         """UnsupportedError for a module that is no layer, or computes more than it says."""

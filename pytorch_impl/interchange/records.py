@@ -14,7 +14,12 @@ from torch import nn
 from pytorch_impl.interchange.convolution_records import AFFINE
 from pytorch_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from pytorch_impl.interchange.record import Record, expect, plain
-from pytorch_impl.layers.activations import HardSigmoid, ScaleShift, TopKGating
+from pytorch_impl.layers.activations import (
+    HardSigmoid,
+    ScaleShift,
+    StochasticDepth,
+    TopKGating,
+)
 from pytorch_impl.layers.combinations import (
     Add,
     Average,
@@ -24,7 +29,7 @@ from pytorch_impl.layers.combinations import (
     Multiply,
     Subtract,
 )
-from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
+from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.recurrent import GRU, LSTM
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
 
@@ -169,6 +174,12 @@ RECORDS = (
         weights={"scale": "weight", "shift": "bias"},
     ),
     Record("RMSNorm", {nn.RMSNorm: _read_rms_norm}, _rms_norm, weights={"scale": "weight"}),
+    Record(
+        "Affine",
+        {Affine: lambda module: {"fixed": module.fixed}},
+        lambda *, scale, shift=None, fixed: Affine(*scale, bias=shift is not None, fixed=fixed),
+        weights={"scale": "scale", "shift": "shift"},
+    ),
     plain("L2Normalize", L2Normalize, epsilon="epsilon"),
     Record(
         "Embedding",
@@ -197,6 +208,7 @@ RECORDS = (
     plain("ChannelsFirst", ChannelsFirst),
     plain("ChannelsLast", ChannelsLast),
     Record("Dropout", {nn.Dropout: _read_dropout}, lambda *, rate: nn.Dropout(rate)),
+    plain("StochasticDepth", StochasticDepth, rate="rate"),
     plain("ReLU", nn.ReLU),
     plain("ReLU6", nn.ReLU6),
     plain("Sigmoid", nn.Sigmoid),

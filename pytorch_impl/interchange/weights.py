@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pytorch_impl.interchange.records import RECORDS
 from pytorch_impl.interchange.unrecorded import unwrapped
 from pytorch_impl.layers.convolution import Padded
+from pytorch_impl.layers.normalization import Affine
 
 # The record of each class that keeps weights, those that stand in components alone as well.
 RECORD_OF = {
@@ -97,7 +98,7 @@ def _layer_weights(module: nn.Module, dtype: torch.dtype) -> dict[str, Weight]:
                 torch.zeros_like(view[:1]) if padded else None,
                 None if other is None else other.detach(),
             )
-        elif name in ("scale", "shift"):
+        elif name in ("scale", "shift") and not isinstance(module, Affine):
             value = torch.full(_normalized_shape(module), float(name == "scale"), dtype=dtype)
             found[name] = Weight(value, value)
     return found

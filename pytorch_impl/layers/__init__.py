@@ -1,8 +1,8 @@
 """What components and model files are built from: one home for each layer."""
 
-from pytorch_impl.layers.activations import HardSigmoid, TopKGating
+from pytorch_impl.layers.activations import HardSigmoid, StochasticDepth, TopKGating
 from pytorch_impl.layers.convolution import Padded
-from pytorch_impl.layers.normalization import BatchNorm, L2Normalize
+from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
 from pytorch_impl.layers.recurrent import GRU, LSTM
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
@@ -11,6 +11,7 @@ from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 __all__ = [
     "GRU",
     "LSTM",
+    "Affine",
     "BatchNorm",
     "ChannelsFirst",
     "ChannelsLast",
@@ -19,6 +20,7 @@ __all__ = [
     "HardSigmoid",
     "L2Normalize",
     "Padded",
+    "StochasticDepth",
     "TopKGating",
     "UnpoolSequential",
 ]

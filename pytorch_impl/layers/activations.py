@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,29 @@ class HardSigmoid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: any shape. Returns the same."""
         return F.relu6(x + 3) / 6
+
+
+class StochasticDepth(nn.Module):
+    """Zeros in the place of a share `rate` of the rows when training, the others scaled up.
+
+    Otherwise x itself. Source: Huang et al. 2016, who drop whole residual branches.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = check_number("rate", rate, least=0)
+        if not self.rate < 1:
+            raise ValueError(f"rate: expected a number below 1, got {rate}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, ...). Returns the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
+        return torch.where(kept, x / (1 - self.rate), torch.zeros_like(x))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
 
 
 class TopKGating(nn.Module):

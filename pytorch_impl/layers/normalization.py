@@ -1,13 +1,12 @@
-"""Batch and layer normalization, and vectors of unit norm."""
+"""Batch and layer normalization, the scale and shift of each channel, and vectors of unit norm."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from pytorch_impl.distances import l2_normalize
-from pytorch_impl.support.checks import (
-    check_number,
-)
+from pytorch_impl.support.checks import check_count, check_flag, check_number
 from pytorch_impl.support.transforms import transformed
 
 
@@ -30,6 +29,42 @@ def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     centered = x - x.mean(-1, keepdim=True)
     variance = centered.square().mean(-1, keepdim=True)
     return centered / (variance + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+class Affine(nn.Module):
+    """x · scale + shift, for each channel, axis 1, of data of any rank.
+
+    fixed: whether scale and shift are buffers, which training leaves alone, as those that
+    standardize pixels.
+    """
+
+    scale: Tensor
+    shift: Tensor | None
+
+    def __init__(self, channels: int, *, bias: bool = True, fixed: bool = False) -> None:
+        super().__init__()
+        channels = check_count("channels", channels)
+        self.fixed = check_flag("fixed", fixed)
+        self._add("scale", torch.ones(channels))
+        self._add("shift", torch.zeros(channels) if check_flag("bias", bias) else None)
+
+    def _add(self, name: str, value: Tensor | None) -> None:
+        if self.fixed:
+            self.register_buffer(name, value)
+        else:
+            self.register_parameter(name, None if value is None else nn.Parameter(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, channels, ...). Returns the same shape."""
+        if x.ndim < 2 or x.shape[1] != len(self.scale):
+            wanted = f"(batch, {len(self.scale)}, ...)"
+            raise ValueError(f"x: expected {wanted}, got shape {tuple(x.shape)}")
+        shape = (-1, *[1] * (x.ndim - 2))
+        y = x * self.scale.view(shape)
+        return y if self.shift is None else y + self.shift.view(shape)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.scale)}, bias={self.shift is not None}, fixed={self.fixed}"
 
 
 class L2Normalize(nn.Module):

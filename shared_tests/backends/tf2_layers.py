@@ -74,6 +74,7 @@ _KERNEL = {"strides": (2,), "dilation_rate": (2,)}
 _ROWS, _SEQUENCES, _PLANES = _x(7, 5), _x(3, 11, 5), _x(2, 11, 9, 3)
 
 EXAMPLES: dict[str, Example] = {
+    "Affine": Example(_with(layers.Affine), _SEQUENCES),
     "AveragePool": Example(_with(pooling.AveragePool, *_WINDOWS), _SEQUENCES),
     "BackwardGRU": Example(
         _with(layers.BackwardGRU, 3, recurrent_initializer="glorot_uniform"), _SEQUENCES
@@ -123,6 +124,7 @@ EXAMPLES: dict[str, Example] = {
         _with(char_word_encoder.SentenceEncoder, 11, 3, char_dim=3, n_filters=5, seed=1),
         _ids(3, 4, 5),
     ),
+    "StochasticDepth": Example(_with(layers.StochasticDepth, 0.25), _SEQUENCES),
     "ScaleShift": Example(_with(activations.ScaleShift, 0.1, 0.3), _SEQUENCES),
     "SequenceEncoder": Example(
         _with(SequenceEncoder, 11, 5, 3, out_features=2, dropout=0.0, seed=1), _ids(7, 3)

@@ -95,6 +95,7 @@ def _optioned(chance: random.Random, shape: Shape) -> Made:
         ("Clip", {"minimum": -0.5, "maximum": 1.5}),
         ("TopKGating", {"k": min(2, shape[-1])}),
         ("Dropout", {}, {"rate": 0.25}),
+        ("StochasticDepth", {}, {"rate": 0.25}),
     ]
     name, config, *training = chance.choice(choices)
     return Made(name, config, {}, shape, *training)
@@ -126,6 +127,12 @@ def _group_norm(chance: random.Random, shape: Shape) -> Made:
 
 def _rms_norm(chance: random.Random, shape: Shape) -> Made:
     return Made("RMSNorm", {"epsilon": 0.01}, {"scale": shape[-1:]}, shape)
+
+
+def _affine(chance: random.Random, shape: Shape) -> Made:
+    names = chance.choice([("scale", "shift"), ("scale",)])
+    own = dict.fromkeys(names, shape[:1])
+    return Made("Affine", {}, own, shape, {"fixed": chance.random() < 0.5})
 
 
 def _prelu(chance: random.Random, shape: Shape) -> Made:
@@ -237,6 +244,7 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _batch_norm,
     _group_norm,
     _rms_norm,
+    _affine,
     _prelu,
     _recurrent,
     _convolution,

@@ -236,13 +236,22 @@ def _takes(call: Call, entry: Entry) -> str | None:
     if name in layouts.OVER_CHANNELS:
         if getattr(call.layer, "place", -1) == 1:
             return FEATURES
-        return None if call.layer.input_spec.ndim == 2 else CHANNELS
+        return None if _rank(call) == 2 else CHANNELS
     if name == "Flatten":
         flat = type(call.layer) is not Flatten or (call.shape is not None and len(call.shape) == 2)
         return None if flat else CHANNELS
     if name in ("Softmax", "LogSoftmax"):
         return None
     return layouts.takes(name, entry.config)
+
+
+def _rank(call: Call) -> int | None:
+    """The number of axes that a layer was built for, None where it takes any."""
+    spec = call.layer.input_spec
+    if spec is not None:
+        rank: int | None = spec.ndim
+        return rank
+    return None if call.shape is None else len(call.shape)
 
 
 def first_wants(call: Call) -> tuple[str, str | None]:
@@ -261,8 +270,8 @@ def first_wants(call: Call) -> tuple[str, str | None]:
         return "", None
     name = found[0].layer
     if name in (*layouts.OVER_CHANNELS, "Flatten"):
-        spec, first = call.layer.input_spec, getattr(call.layer, "place", -1) == 1
-        return "" if name != "Flatten" and (first or (spec and spec.ndim == 2)) else name, None
+        first = getattr(call.layer, "place", -1) == 1
+        return "" if name != "Flatten" and (first or _rank(call) == 2) else name, None
     return name, _takes(call, found[0])
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+# Keras names the class nowhere else.
+from keras.src.applications.convnext import LayerScale
+
 from tf2_impl.interchange.record import (
     Ints,
     Layers,
@@ -18,15 +21,18 @@ from tf2_impl.interchange.record import (
     no_options,
     plain,
 )
+from tf2_impl.interchange.weight import affine as affine_weights
 from tf2_impl.interchange.weight import batch_norm as batch_norm_weights
 from tf2_impl.interchange.weight import dense as dense_weights
 from tf2_impl.interchange.weight import embedding as embedding_weights
 from tf2_impl.interchange.weight import group_norm as group_norm_weights
 from tf2_impl.interchange.weight import layer_norm as layer_norm_weights
+from tf2_impl.interchange.weight import layer_scale as layer_scale_weights
 from tf2_impl.interchange.weight import padded_embedding as padded_embedding_weights
 from tf2_impl.interchange.weight import rms_norm as rms_norm_weights
+from tf2_impl.interchange.weight import standardization as standardization_weights
 from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize
+from tf2_impl.layers.normalization import Affine, BatchNorm, GroupNorm, L2Normalize
 
 # Keras keeps the axes as numbers, or after a build as a list.
 LAST = (-1, [-1])
@@ -91,6 +97,18 @@ def _group_norm(
     return [built(layer, *scale)]
 
 
+def _read_standardization(layer: Any, shape: Any) -> Options:
+    if layer.mean is None:
+        raise UnsupportedError("Normalization without a mean, which a keras.Input or adapt() gives")
+    expect(layer, "axis", layer._keep_axis == (len(layer._build_input_shape) - 1,))
+    return {"fixed": True}
+
+
+def _affine(dtype: str, *, channels: bool, scale: Ints, shift: Any = None, fixed: bool) -> Layers:
+    options: Options = {"use_bias": shift is not None, "fixed": fixed, "dtype": dtype}
+    return [built(Affine(axis=-1 if channels else 1, **options), *scale)]
+
+
 def _read_rms_norm(layer: Any, shape: Any) -> Options:
     expect(layer, "axis", layer.axis in LAST)
     return {"epsilon": float(layer.epsilon)}
@@ -147,6 +165,22 @@ RECORDS = (
         {keras.layers.RMSNormalization: _read_rms_norm},
         _rms_norm,
         weights={keras.layers.RMSNormalization: rms_norm_weights},
+    ),
+    Record(
+        "Affine",
+        {
+            Affine: attributes(fixed=bool),
+            LayerScale: lambda layer, shape: {"fixed": False},
+            keras.layers.Normalization: _read_standardization,
+        },
+        _affine,
+        {"invert": (False,)},
+        {
+            Affine: affine_weights,
+            LayerScale: layer_scale_weights,
+            keras.layers.Normalization: standardization_weights,
+        },
+        ("channels",),
     ),
     Record(
         "L2Normalize",

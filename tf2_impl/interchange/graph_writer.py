@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+# Keras names the class nowhere else.
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
 from numpy_infer.format.graph import PATH, is_identifier
 from numpy_infer.format.row import CHANNELS, FEATURES
 from numpy_infer.format.vocabulary import LAYERS
@@ -130,6 +133,10 @@ class GraphWriter(ChainWriter):
             self._check(Call(operation))
             axis = getattr(operation, "axis", None)
             return [self._combined(name, given, rank, axis, operation)]
+        if type(operation) is CustomScaleLayer:
+            self._check(Call(operation))
+            scaled = self._scaled(given[1], operation.scale, 0)
+            return [self._combined("Add", [given[0], scaled], rank)]
         if len(given) != 1:
             raise UnsupportedError(f"{name} of {len(given)} tensors")
         training = node.arguments.kwargs.get("training") is True
@@ -245,17 +252,16 @@ class GraphWriter(ChainWriter):
             first = not (args and args[0] is _given(node)[0])
             found = _scale_shift(name, numbers[0] if numbers else None, first)
             if found is not None:
-                scale, shift = found
-                entry = {"scale": float(scale), "shift": float(shift)}
-                value = given[0]
-                if value.order is None and value.padding is None:
-                    self.place, self.lies = value.place, value.lies
-                    self.layer, self.entry = None, 0
-                    self._write(
-                        {"layer": "ScaleShift", "previous": [self.place], "config": entry}, {}
-                    )
-                    return value._replace(place=self.place)
+                return self._scaled(given[0], *found)
         raise UnsupportedError(f"keras.ops {name}")
+
+    def _scaled(self, value: Value, scale: float, shift: float) -> Value:
+        if value.order is not None or value.padding is not None:
+            raise UnsupportedError("arithmetic behind a ZeroPadding or keras.layers.Flatten")
+        self.place, self.lies, self.layer, self.entry = value.place, value.lies, None, 0
+        numbers = {"scale": float(scale), "shift": float(shift)}
+        self._write({"layer": "ScaleShift", "previous": [self.place], "config": numbers}, {})
+        return value._replace(place=self.place)
 
     def _input(self, tensor: Any, nodes: Sequence[tuple[Any, Any]]) -> Value:
         """The entry of an input: of pictures channels-first, as of what convolutions read."""

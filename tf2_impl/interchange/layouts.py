@@ -15,7 +15,12 @@ from numpy_infer.format.axes import GROWN, SAME
 from numpy_infer.format.row import CHANNELS, FEATURES
 
 AUTOENCODERS = tuple(f"conv_autoencoder.ConvAutoencoder{rank}d" for rank in (1, 2))
-OVER_CHANNELS = ("BatchNorm", "GroupNorm", "PReLU")  # of any number of axes, also of features alone
+OVER_CHANNELS = (
+    "BatchNorm",
+    "GroupNorm",
+    "PReLU",
+    "Affine",
+)  # of any number of axes, also of features alone
 SPEAKER = "speaker_encoder.SpeakerEncoder"
 
 

@@ -35,6 +35,7 @@ from tf2_impl.layers.activations import (
     LeakyReLU,
     LogSoftmax,
     PReLU,
+    StochasticDepth,
     TopKGating,
     gelu,
     gelu_tanh,
@@ -51,6 +52,11 @@ def _flatten(dtype: str, *, channels: bool, told: bool) -> Layers:
 def _read_dropout(layer: Any, shape: Any) -> Options:
     expect(layer, "rate", layer.rate < 1)
     return {"rate": float(layer.rate)}
+
+
+def _read_rows_dropout(layer: Any, shape: Any) -> Options:
+    expect(layer, "noise_shape", shape is not None and len(shape) == len(layer.noise_shape))
+    return _read_dropout(layer, shape)
 
 
 def _leaky(slope: float) -> Callable[[str], Options]:
@@ -125,6 +131,12 @@ RECORDS = (
         {keras.layers.Dropout: _read_dropout},
         plain(keras.layers.Dropout),
         {"noise_shape": (None,)},
+    ),
+    Record(
+        "StochasticDepth",
+        {keras.layers.Dropout: _read_rows_dropout, StochasticDepth: attributes(rate=float)},
+        plain(StochasticDepth),
+        {"noise_shape": (None, (None, 1, 1, 1), (None, 1, 1), (None, 1))},
     ),
     Record(
         "ReLU",

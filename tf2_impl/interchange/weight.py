@@ -35,7 +35,7 @@ class Weight(NamedTuple):
     def read(self) -> np.ndarray:
         """The canonical array, maybe in the variable's own memory."""
         if isinstance(self.variable, np.ndarray):
-            return self.variable
+            return self.to_canonical(self.variable)
         value = self.variable.numpy()
         return self.to_canonical(value if self.row is None else value[self.row])
 
@@ -126,6 +126,32 @@ def _normalization(layer: Any, shape: tuple[int, ...]) -> dict[str, Weight]:
         else:
             found[name] = Weight(variable)
     return found
+
+
+def affine(layer: Any) -> dict[str, Weight]:
+    """Scale and shift."""
+    shift = {} if layer.shift is None else {"shift": Weight(layer.shift)}
+    return {"scale": Weight(layer.scale), **shift}
+
+
+def layer_scale(layer: Any) -> dict[str, Weight]:
+    """The scale of a residual branch."""
+    return {"scale": Weight(layer.gamma)}
+
+
+def standardization(layer: Any) -> dict[str, Weight]:
+    """1/deviation and −mean/deviation of `keras.layers.Normalization`, which are not to be set.
+
+    Its mean and its variance are what `adapt` found, or arguments of its constructor.
+    """
+    dtype = layer.compute_dtype
+    mean, variance = (
+        keras.ops.convert_to_numpy(one).ravel() for one in (layer.mean, layer.variance)
+    )
+    deviation = np.maximum(np.sqrt(variance.astype("float64")), keras.backend.epsilon())
+    scale = (1 / deviation).astype(dtype)
+    shift = (-mean.astype("float64") / deviation).astype(dtype)
+    return {"scale": Weight(scale, fixed=scale), "shift": Weight(shift, fixed=shift)}
 
 
 def batch_norm(layer: Any) -> dict[str, Weight]:

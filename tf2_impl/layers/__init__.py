@@ -5,13 +5,14 @@ from tf2_impl.layers.activations import (
     LeakyReLU,
     LogSoftmax,
     PReLU,
+    StochasticDepth,
     TopKGating,
     gelu,
     gelu_tanh,
 )
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.embedding import Embedding
-from tf2_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize
+from tf2_impl.layers.normalization import Affine, BatchNorm, GroupNorm, L2Normalize
 from tf2_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -30,6 +31,7 @@ from tf2_impl.layers.shape import (
 )
 
 __all__ = [
+    "Affine",
     "AveragePool",
     "BackwardGRU",
     "BackwardLSTM",
@@ -52,6 +54,7 @@ __all__ = [
     "MoveChannelsLast",
     "PReLU",
     "RowMajorFlatten",
+    "StochasticDepth",
     "TopKGating",
     "TransposedConvolution",
     "gelu",

@@ -84,6 +84,37 @@ class ScaleShift(Layer):
 
 
 @keras.saving.register_keras_serializable("fourfold")
+class StochasticDepth(Layer):
+    """Zeros in the place of a share `rate` of the rows when training, the others scaled up.
+
+    `keras.layers.Dropout` with the noise_shape (None, 1, 1, 1), for data of any rank. Source: Huang
+    et al. 2016, who drop whole residual branches.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.rate = check_number("rate", rate, least=0)
+        if not self.rate < 1:
+            raise ValueError(f"rate: expected a number below 1, got {rate}")
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """x: (batch, ...). Returns the same shape."""
+        if not training or self.rate == 0:
+            return x
+        shape = (tf.shape(x)[0], *[1] * (x.shape.rank - 1))
+        return keras.random.dropout(x, self.rate, noise_shape=shape, seed=self.seed_generator)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("fourfold")
 class Clip(Layer):
     """min(max(x, minimum), maximum), with gradient 0 at both: TensorFlow's own has 1 there."""
 

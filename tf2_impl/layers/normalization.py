@@ -1,4 +1,4 @@
-"""Batch and group normalization and vectors of unit norm, where Keras's own differ."""
+"""Batch and group normalization, a scale of each channel, and vectors of unit norm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf2_impl.distances import l2_normalize
-from tf2_impl.support.checks import check_count, check_groups, check_number
+from tf2_impl.support.checks import check_count, check_flag, check_groups, check_number
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype, widened
 
@@ -49,6 +49,54 @@ def layer_norm(norm: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor
     unit = centered * tf.math.rsqrt(variance + norm.epsilon)
     scale, shift = (tf.cast(one, wide.dtype) for one in (norm.gamma, norm.beta))
     return tf.cast(unit * scale + shift, x.dtype)
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Affine(Layer):
+    """x · scale + shift, for each channel, of data of any rank.
+
+    fixed: whether training leaves scale and shift alone, as in `keras.layers.Normalization`. axis:
+    −1, of channels or features, or 1, as a model file means it where no layer of channels came
+    before.
+    """
+
+    def __init__(
+        self, *, use_bias: bool = True, fixed: bool = False, axis: int = -1, **kwargs: Any
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.use_bias = check_flag("use_bias", use_bias)
+        self.fixed = check_flag("fixed", fixed)
+        self.place = check_count("axis", axis, least=-1, most=1)
+        if self.place == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
+
+    def build(self, input_shape: Shape) -> None:
+        shape, trained = (input_shape[self.place],), not self.fixed
+        self.scale = self.add_weight(
+            shape=shape, initializer="ones", trainable=trained, name="scale"
+        )
+        self.shift = None
+        if self.use_bias:
+            self.shift = self.add_weight(
+                shape=shape, initializer="zeros", trainable=trained, name="shift"
+            )
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={self.place: shape[0]})
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, ..., channels), or (batch, channels, ...) for axis 1. Returns its shape."""
+        ones = [1] * (x.shape.rank - 2) if self.place == 1 else []
+        y = x * tf.reshape(tf.cast(self.scale, x.dtype), (-1, *ones))
+        if self.shift is None:
+            return y
+        return y + tf.reshape(tf.cast(self.shift, x.dtype), (-1, *ones))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"use_bias": self.use_bias, "fixed": self.fixed, "axis": self.place}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -60,6 +60,10 @@ def _batch_norm(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"channels": _shape(shapes, "scale", 1)[0]}
 
 
+def _affine(shapes: Shapes, config: Config) -> dict[str, Any]:
+    return {"channels": _shape(shapes, "scale", 1)[0], "bias": "shift" in shapes}
+
+
 def _prelu(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"slopes": _shape(shapes, "slope", 1)[0]}
 
@@ -92,6 +96,7 @@ SIZES = {
     "LayerNorm": _layer_norm,
     "GroupNorm": _batch_norm,
     "RMSNorm": _layer_norm,
+    "Affine": _affine,
     "PReLU": _prelu,
     "Embedding": _embedding,
     "GRU": _recurrent,

@@ -6,7 +6,14 @@ from theano_impl.layers.combinations import *  # noqa: F403  # its `__all__` alo
 from theano_impl.layers.combinations import __all__ as COMBINATIONS
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
-from theano_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize, LayerNorm, RMSNorm
+from theano_impl.layers.normalization import (
+    Affine,
+    BatchNorm,
+    GroupNorm,
+    L2Normalize,
+    LayerNorm,
+    RMSNorm,
+)
 from theano_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -24,6 +31,7 @@ __all__ = [
     *COMBINATIONS,
     "GRU",
     "LSTM",
+    "Affine",
     "AveragePool",
     "BatchNorm",
     "ChannelsFirst",

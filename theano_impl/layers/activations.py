@@ -43,6 +43,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "StochasticDepth",
     "Tanh",
     "TopKGating",
 ]
@@ -284,6 +285,29 @@ class Dropout(Layer):
         if training and rate > 0:
             # Not uniform: its dtype is floatX, once when built and once when compiled.
             kept = RandomStream(seed).bernoulli(1 - rate, size=x.shape)
+            self.output = T.switch(T.neq(kept, 0), x / _typed(1 - rate, x), _typed(0, x))
+
+
+class StochasticDepth(Layer):
+    """Zeros in the place of a share `rate` of the rows when training, the others scaled up.
+
+    Otherwise x itself. ValueError for a rate outside 0 up to, not including, 1. Source: Huang et
+    al. 2016, who drop whole residual branches.
+    """
+
+    def __init__(
+        self, x: TensorVariable, rate: float, *, training: bool = False, seed: int | None = None
+    ) -> None:
+        rate = check_rate("rate", rate)
+        training = check_flag("training", training)
+        seed = check_seed("seed", seed)
+        super().__init__(x, config={"rate": rate})
+        check_floating("x", x)
+        self.output = x
+        if training and rate > 0:
+            # Not uniform: its dtype is floatX, once when built and once when compiled.
+            kept = RandomStream(seed).bernoulli(1 - rate, size=x.shape[:1])
+            kept = kept.dimshuffle(0, *["x"] * (x.ndim - 1))
             self.output = T.switch(T.neq(kept, 0), x / _typed(1 - rate, x), _typed(0, x))
 
 

@@ -1,4 +1,4 @@
-"""Normalization: over the batch, over the features, over groups of channels and to unit norm."""
+"""Normalization over the batch, features, groups or to unit norm; a scale for each channel."""
 
 from __future__ import annotations
 
@@ -130,6 +130,35 @@ class GroupNorm(Layer):
             one.dimshuffle("x", 0, *["x"] * (x.ndim - 2)) for one in (self.scale, self.shift)
         )
         self.output = unit.reshape(x.shape, ndim=x.ndim) * scale + shift
+
+
+class Affine(Layer):
+    """x · scale + shift, for each channel, axis 1.
+
+    x: (batch, channels, ...); `.output` has its shape. scale, shift: (channels,). fixed: whether
+    they are buffers, which training leaves alone. AssertionError, when it runs, for a wrong number
+    of channels.
+    """
+
+    def __init__(
+        self, x: TensorVariable, channels: int, *, bias: bool = True, fixed: bool = False
+    ) -> None:
+        channels = check_count("channels", channels)
+        bias = check_flag("bias", bias)
+        fixed = check_flag("fixed", fixed)
+        super().__init__(x, config={"channels": channels, "bias": bias, "fixed": fixed})
+        add = self.add_buffer if fixed else self.add_param
+        self.scale = add("scale", np.ones(channels))
+        self.shift = add("shift", np.zeros(channels)) if bias else None
+
+        check_floating("x", x)
+        check_count("x.ndim", x.ndim, least=2)
+        check_dtype("x", x, self.scale.dtype)
+        x = check_channels("x", x, channels)
+        axes = ("x", 0, *["x"] * (x.ndim - 2))
+        self.output = x * self.scale.dimshuffle(*axes)
+        if self.shift is not None:
+            self.output = self.output + self.shift.dimshuffle(*axes)
 
 
 class RMSNorm(Layer):

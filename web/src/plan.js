@@ -178,12 +178,12 @@ function followed(entries, owned, inputs, most, ids) {
 
 /**
  * @param {any} entry @param {Arrays} arrays @param {number} owner @param {boolean} inGraph
- * @returns {Step | null} null for an input and for a dropout, which does nothing at inference
+ * @returns {Step | null} null for an input and for what drops when training alone
  */
 function stepOf(entry, arrays, owner, inGraph) {
     const { layer, previous, config } = entry;
     if (!Object.hasOwn(LAYERS, layer)) return componentStep(layer, config, arrays, previous, owner);
-    if (layer === "Input" || layer === "Dropout") {
+    if (layer === "Input" || layer === "Dropout" || layer === "StochasticDepth") {
         checkPrevious(previous, layer === "Input" ? 0 : 1);
         if (Object.keys(config).length || arrays.size)
             throw new Error("expected no config and no arrays");

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from pytorch_impl.interchange.graph_entries import GraphEntries
 from pytorch_impl.interchange.graph_values import Value, number
@@ -72,6 +73,15 @@ def minimum(graph: GraphEntries, input: Any, other: Any = None) -> Value:
     return graph.append(Minimum(), _two(input, other))
 
 
+def clamp(graph: GraphEntries, input: Value, min: Any = None, max: Any = None) -> Value:
+    """min(max(x, min), max), or max(x, 0) where there is no upper bound."""
+    if min is not None and max is not None:
+        return graph.append(nn.Hardtanh(number(min), number(max)), [input])
+    if min == 0 and max is None:
+        return graph.append(nn.ReLU(), [input])
+    raise UnsupportedError(f"clamp(min={min}, max={max})")
+
+
 def _two(x: Any, y: Any) -> list[Value]:
     if not (isinstance(x, Value) and isinstance(y, Value)):
         raise UnsupportedError("a maximum or minimum of other than two tensors")
@@ -80,7 +90,7 @@ def _two(x: Any, y: Any) -> list[Value]:
 
 CHANGING = (
     *(operator.iadd, operator.isub, operator.imul, operator.itruediv),
-    *("add_", "sub_", "mul_", "div_"),
+    *("add_", "sub_", "mul_", "div_", "clamp_"),
 )
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), add),
@@ -88,6 +98,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul", "mul_"), multiply),
     **dict.fromkeys((operator.truediv, operator.itruediv, torch.div, "div", "div_"), divide),
     **dict.fromkeys((operator.neg, torch.neg, "neg"), negative),
+    **dict.fromkeys((torch.clamp, "clamp", "clamp_"), clamp),
     **dict.fromkeys((torch.maximum, torch.max, "maximum", "max"), maximum),
     **dict.fromkeys((torch.minimum, torch.min, "minimum", "min"), minimum),
 }

@@ -14,6 +14,7 @@ from numpy_infer import (
     GRU,
     LSTM,
     SELU,
+    Affine,
     ChannelsFirst,
     ChannelsLast,
     Clip,
@@ -289,6 +290,17 @@ def test_rms_norm(shape, dtype):
     wanted = [row / math.sqrt(np.dot(row, row) / 7 + 0.01) * scale for row in x.reshape(-1, 7)]
     layer = RMSNorm(Input(), scale.astype(dtype), epsilon=0.01)
     agree(layer(x.astype(dtype)), np.reshape(wanted, shape), dtype, "rms norm")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 7), (2, 7, 3), (3, 7, 5, 1)])
+def test_affine(shape, dtype):
+    x, scale, shift = normal(*shape, seed=1), normal(7, seed=2), normal(7, seed=3)
+    wanted = np.stack([x[:, i] * scale[i] for i in range(7)], axis=1)
+    both = np.stack([wanted[:, i] + shift[i] for i in range(7)], axis=1)
+    arrays = [array.astype(dtype) for array in (scale, shift)]
+    agree(Affine(Input(), arrays[0])(x.astype(dtype)), wanted, dtype, "scale alone")
+    agree(Affine(Input(), *arrays)(x.astype(dtype)), both, dtype, "scale and shift")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

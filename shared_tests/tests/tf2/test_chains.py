@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers as k
+from keras.src.applications.convnext import LayerScale
 
 import numpy_infer
 from fourfold.agreement import VALUE_TOLERANCE, assert_close
@@ -72,8 +73,17 @@ ACTIVATIONS = [
     lambda: k.RMSNormalization(epsilon=0.1),
     lambda: [k.Dense(6), k.GroupNormalization(3, epsilon=0.1)],
     lambda: k.Dropout(0.3),
+    lambda: k.Dropout(0.3, noise_shape=(None, 1)),
+    lambda: own.StochasticDepth(0.3),
+    lambda: own.Affine(),
+    lambda: own.Affine(use_bias=False, fixed=True),
+    lambda: k.Normalization(mean=[0.3] * 7, variance=[0.5, 2, 1, 3, 0.1, 0, 1]),
+    lambda: LayerScale(0.3, 7),
 ]
 IMAGE_LAYERS = [
+    lambda: [own.Affine(), k.Normalization(mean=0.3, variance=2.0), k.Conv2D(3, 2)],
+    lambda: [k.Dropout(0.3, noise_shape=(None, 1, 1, 1)), k.Conv2D(3, 2), LayerScale(0.3, 3)],
+    lambda: [k.Flatten(), LayerScale(0.3, 286), k.Normalization(mean=0.3, variance=2), k.Dense(3)],
     lambda: k.Conv2D(3, (2, 5), strides=(3, 2)),
     lambda: k.Conv2D(3, (2, 5), strides=(3, 2), padding="same", activation="tanh"),
     lambda: k.Conv2D(3, (2, 5), dilation_rate=(3, 1), padding="same", use_bias=False),
@@ -350,7 +360,8 @@ def test_chain_travels(tmp_path, policy, x, channels, make, dtype):
         copy.set_weights(loaded.get_weights())
         np.testing.assert_array_equal(copy(x), loaded(x))
 
-    if not any(isinstance(layer, k.Dropout) and layer.rate for layer in model.layers):
+    drops = k.Dropout | own.StochasticDepth
+    if not any(isinstance(layer, drops) and layer.rate for layer in model.layers):
         wanted, found = trained(model, x), trained(loaded, x)
         assert wanted
         for name, array in wanted.items():
@@ -534,3 +545,14 @@ def test_component_travels(tmp_path, tf2_cell):
         np.testing.assert_array_equal(array, case.weights[name])
     interchange.save_model(loaded, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+def test_stochastic_depth_drops_whole_rows_when_training_alone():
+    x, layer = np.ones((2000, 3, 2), "float32"), own.StochasticDepth(0.3, seed=1)
+    np.testing.assert_array_equal(layer(x), x)
+    first, second = layer(x, training=True).numpy(), layer(x, training=True).numpy()
+    rows = first[:, 0, 0]
+    np.testing.assert_allclose(np.unique(first), [0, 1 / 0.7], rtol=1e-6)
+    np.testing.assert_array_equal(first, np.broadcast_to(rows[:, None, None], first.shape))
+    assert abs(np.mean(rows == 0) - 0.3) < 0.05
+    assert not np.array_equal(first, second)

@@ -19,7 +19,14 @@ from theano_impl.interchange.records import RECORDS
 from theano_impl.layers import activations as act
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
-from theano_impl.layers.normalization import BatchNorm, GroupNorm, L2Normalize, LayerNorm, RMSNorm
+from theano_impl.layers.normalization import (
+    Affine,
+    BatchNorm,
+    GroupNorm,
+    L2Normalize,
+    LayerNorm,
+    RMSNorm,
+)
 from theano_impl.layers.pooling import (
     AveragePool,
     GlobalAveragePool,
@@ -193,6 +200,9 @@ CHAINS = {
             "softsign": layer(act.Softsign),
             "clip": layer(act.Clip, minimum=-0.5, maximum=1.25),
             "scale and shift": layer(act.ScaleShift, scale=0.3, shift=-1.5),
+            "affine": layer(Affine, 5),
+            "affine without a shift": layer(Affine, 5, bias=False, fixed=True),
+            "stochastic depth": layer(act.StochasticDepth, 0.3),
             "prelu": layer(act.PReLU, 5),
             "prelu of one slope": layer(act.PReLU),
             "leaky relu": layer(act.LeakyReLU, slope=0.3),

@@ -11,7 +11,7 @@ import theano.tensor as T
 from fourfold.agreement import assert_close
 from shared_tests.fixtures import normal
 from theano_impl import interchange
-from theano_impl.layers.activations import Dropout, ReLU
+from theano_impl.layers.activations import Dropout, ReLU, StochasticDepth
 from theano_impl.layers.convolution import Convolution
 from theano_impl.layers.normalization import BatchNorm
 from theano_impl.layers.pooling import AveragePool, GlobalMaxPool, MaxPool, MaxUnpool
@@ -104,6 +104,18 @@ def test_dropout_drops_when_training_alone():
     first, second = function(value), function(value)
     np.testing.assert_allclose(np.unique(first), [0, 1 / 0.7])
     assert abs(np.mean(first == 0) - 0.3) < 0.02
+    assert not np.array_equal(first, second)
+
+
+def test_stochastic_depth_drops_whole_rows_when_training_alone():
+    x, value = T.dtensor3(), np.ones((2000, 3, 2))
+    assert StochasticDepth(x, 0.3).output is x
+    function = theano.function([x], StochasticDepth(x, 0.3, training=True, seed=1).output)
+    first, second = function(value), function(value)
+    rows = first[:, 0, 0]
+    np.testing.assert_allclose(np.unique(first), [0, 1 / 0.7])
+    np.testing.assert_array_equal(first, np.broadcast_to(rows[:, None, None], first.shape))
+    assert abs(np.mean(rows == 0) - 0.3) < 0.05
     assert not np.array_equal(first, second)
 
 

@@ -17,6 +17,7 @@ from pytorch_impl.interchange.records import RECORDS
 from pytorch_impl.layers import (
     GRU,
     LSTM,
+    Affine,
     BatchNorm,
     ChannelsFirst,
     ChannelsLast,
@@ -25,6 +26,7 @@ from pytorch_impl.layers import (
     HardSigmoid,
     L2Normalize,
     Padded,
+    StochasticDepth,
     TopKGating,
     UnpoolSequential,
 )
@@ -65,6 +67,8 @@ ACTIVATIONS = [
     nn.LogSoftmax(-1),
     TopKGating(3),
     L2Normalize(epsilon=7.0),
+    Affine(5, fixed=True),
+    StochasticDepth(0.3),
 ]
 IMAGE_LAYERS = [
     nn.Conv2d(2, 3, (2, 5), stride=(3, 2), padding=(1, 2), dilation=(2, 1)),
@@ -94,6 +98,8 @@ IMAGE_LAYERS = [
     nn.Sequential(nn.Conv2d(2, 6, 2), nn.GroupNorm(2, 6, affine=False)),
     nn.InstanceNorm2d(2, eps=0.1, affine=True),
     nn.Sequential(nn.Conv2d(2, 3, 2), nn.InstanceNorm2d(3)),
+    Affine(2),
+    nn.Sequential(Affine(2, bias=False), StochasticDepth(0.3), nn.Conv2d(2, 3, 2)),
     nn.PReLU(2),
     nn.Sequential(nn.PReLU(), nn.Flatten(), nn.Linear(2 * 11 * 13, 3)),
     nn.Softmax(1),
@@ -336,3 +342,15 @@ def test_component_travels(tmp_path, torch_cell):
         np.testing.assert_array_equal(array, case.weights[name])
     interchange.save_model(loaded, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+
+
+def test_stochastic_depth_drops_whole_rows_when_training_alone():
+    x, layer = torch.ones(2000, 3, 2), StochasticDepth(0.3)
+    assert layer.eval()(x) is x
+    torch.manual_seed(1)
+    first, second = layer.train()(x).numpy(), layer(x).numpy()
+    rows = first[:, 0, 0]
+    np.testing.assert_allclose(np.unique(first), [0, 1 / 0.7], rtol=1e-6)
+    np.testing.assert_array_equal(first, np.broadcast_to(rows[:, None, None], first.shape))
+    assert abs(np.mean(rows == 0) - 0.3) < 0.05
+    assert not np.array_equal(first, second)

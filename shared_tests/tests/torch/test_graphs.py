@@ -402,3 +402,65 @@ def test_modes_are_as_they_were_after_saving_and_after_a_refusal(tmp_path):
     modes = {path: module.training for path, module in model.named_modules()}
     assert {path for path, mode in modes.items() if mode is not True} == {"stem"}
     assert modes["stem"] is False
+
+
+class Pooled(nn.Module):
+    def __init__(self, pool):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x):
+        return self.pool(F.relu(x))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.MaxPool2d((2, 5), (3, 4), padding=(1, 2), ceil_mode=True),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(3, (2, 3), padding=1, count_include_pad=False, ceil_mode=True),
+        nn.MaxPool2d(2, 3, ceil_mode=True),  # of 4 places the last window would begin at their end
+    ],
+)
+def test_pools_with_ceil_mode_are_padded(pool, tmp_path):
+    for height, width in [(4, 5), (6, 7), (8, 9), (10, 11)]:
+        x = torch.from_numpy(normal(2, 3, height, width, seed=height))
+        interchange.save_model(Pooled(pool), tmp_path / "model", inputs={"x": x})
+        wanted = Pooled(pool)(x).numpy()
+        found = interchange.load_model(tmp_path / "model")(x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        net = numpy_infer.load_model(tmp_path / "model")
+        np.testing.assert_allclose(net(x.numpy()), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pool", "inputs", "message"),
+    [
+        (nn.MaxPool2d(3, 2, ceil_mode=True), None, "of a size that no input tells"),
+        (nn.AvgPool2d(3, 2, 1, ceil_mode=True), (None, 3, 8, 8), "with padding that counts"),
+    ],
+)
+def test_ceil_mode_that_no_padding_says_is_refused(pool, inputs, message, tmp_path):
+    inputs = None if inputs is None else {"x": inputs}
+    with pytest.raises(ValueError, match=message):
+        interchange.save_model(Pooled(pool), tmp_path / "model", inputs=inputs)
+
+
+class Clamped(nn.Module):
+    def forward(self, x):
+        return x.clamp(-0.5, 1.5) + torch.clamp(x, min=0) + F.hardswish(x)
+
+
+class Below(nn.Module):
+    def forward(self, x):
+        return torch.clamp(x, max=1)
+
+
+def test_clamps_travel(tmp_path):
+    x = torch.from_numpy(3 * normal(3, 7, seed=1))
+    interchange.save_model(Clamped(), tmp_path / "model", inputs={"x": x})
+    net = numpy_infer.load_model(tmp_path / "model")
+    np.testing.assert_allclose(net(x.numpy()), Clamped()(x), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"clamp\(min=None, max=1\)"):
+        interchange.save_model(Below(), tmp_path / "model", inputs={"x": x})

@@ -45,6 +45,14 @@ export const NORMALIZATIONS = {
             return { tensor: tf.add(scaled, overChannels(offset, value)), last: value.last };
         };
     },
+    Affine:
+        ({ scale, shift }) =>
+        ([value]) => {
+            expectWidth(value, 1, scale.size);
+            const scaled = tf.mul(value.tensor, overChannels(scale, value));
+            const tensor = shift ? tf.add(scaled, overChannels(shift, value)) : scaled;
+            return { tensor, last: value.last };
+        },
     LayerNorm:
         ({ scale, shift }, { epsilon }) =>
         ([value]) => {
