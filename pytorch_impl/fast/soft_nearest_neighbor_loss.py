@@ -68,8 +68,8 @@ def applies(embeddings: Tensor, temperature: Tensor, distance: str) -> bool:
     if not known or transformed(embeddings, temperature):
         return False
     x = embeddings.detach()
-    reach = (x - x.mean(0)).square_().sum(1).amax() / temperature.detach()
-    return bool((reach >= 0) & (reach <= NEAR))  # False for NaN
+    reach = torch.linalg.vector_norm(x - x.mean(0), dim=1).amax().square() / temperature.detach()
+    return bool(reach <= NEAR)  # False for NaN
 
 
 def loss(

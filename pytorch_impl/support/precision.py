@@ -73,10 +73,30 @@ def in_single_precision(function: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-class _TracedProduct(torch.autograd.Function):
+class _MatrixProduct(torch.autograd.Function):
     """x @ y, whose gradients of any order are such products too."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return x @ y
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, y = ctx.saved_tensors
+        of_x, of_y = ctx.needs_input_grad
+        with _no_autocast(grad_output):
+            return (
+                matrix_product(grad_output, y.mT) if of_x else None,
+                matrix_product(x.mT, grad_output) if of_y else None,
+            )
+
+
+class _TransformedProduct(torch.autograd.Function):
+    """The same for torch.func and forward mode. Its call takes four times as long."""
+
     generate_vmap_rule = True
+    backward = staticmethod(_MatrixProduct.backward)
 
     @staticmethod
     def forward(x: Tensor, y: Tensor) -> Tensor:
@@ -86,21 +106,6 @@ class _TracedProduct(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, y = ctx.saved_tensors
-        of_x, of_y = ctx.needs_input_grad
-        # Also where autocast is off: Dynamo traces this once, for every autocast to come.
-        with _no_autocast(grad_output):
-            return (
-                matrix_product(grad_output, y.mT) if of_x else None,
-                matrix_product(x.mT, grad_output) if of_y else None,
-            )
-
-
-class _MatrixProduct(_TracedProduct):
-    """The same with derivatives in forward mode, which Dynamo does not trace."""
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, dy: Tensor) -> Tensor:
@@ -113,21 +118,27 @@ def matrix_product(x: Tensor, y: Tensor) -> Tensor:
     """x @ y of two tensors with the same number of axes, to be called with autocast off.
 
     Its backward turns autocast off for itself: that of `x @ y` would multiply in halves where
-    `backward` is called inside an autocast block. Where torch.compile traces a transform of
-    torch.func, which serves no `torch.autograd.Function` with a second derivative, it is `x @ y`.
+    `backward` is called inside an autocast block. It is `x @ y` where no gradient is recorded, and
+    where torch.compile traces a transform of torch.func, which serves no `torch.autograd.Function`
+    with a second derivative.
     """
-    compiling = torch.compiler.is_compiling()
-    if compiling and transformed(x, y):
+    changed = transformed(x, y)
+    if not torch.is_grad_enabled() or (changed and torch.compiler.is_compiling()):
         return x @ y
-    function = _TracedProduct if compiling else _MatrixProduct
+    function = _TransformedProduct if changed else _MatrixProduct
     product: Tensor = function.apply(x, y)
     return product
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """A context without autocast on the device of x."""
+    """A context without autocast on the device of x: none where autocast is off.
+
+    Dynamo traces a backward once, for every autocast to come: there it is always entered.
+    """
     device = x.device.type
-    return torch.autocast(device, enabled=False) if device in AUTOCASTING else nullcontext()
+    if device in AUTOCASTING and (torch.compiler.is_compiling() or autocasts(x)):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def autocasts(x: Tensor) -> bool:
