@@ -12,47 +12,21 @@ Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, ar
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from numpy_infer.distances import l2_normalize
-from numpy_infer.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_floating,
-    check_like,
-    check_number,
-    check_width,
-)
+from numpy_infer.support.checks import check_choice, check_number
 from numpy_infer.support.layer import Layer
 from numpy_infer.support.memory_slots import (
     check_ages,
     check_memory,
+    check_queries,
     nearest_slot,
     overwritten_slots,
 )
+from numpy_infer.support.memory_state import EMPTY, RULES, Memory, MemoryLookup, MemoryState
 
-RULES = ("age", "circular", "average")
-EMPTY = -1  # the label of an empty slot
-
-
-class MemoryLookup(NamedTuple):
-    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
-
-    labels: np.ndarray  # (batch,) int64
-    similarities: np.ndarray  # (batch,), cosines of queries and keys
-    slots: np.ndarray  # (batch,) int64
-    augmented: np.ndarray  # (batch, 2 · dim), each query beside its nearest key
-
-
-class Memory(NamedTuple):
-    """The state of a memory: three arrays of one dtype."""
-
-    keys: np.ndarray  # (size, dim)
-    labels: np.ndarray  # (size,), −1 for an empty slot
-    ages: np.ndarray  # (size,), updates since the slot was last changed
+__all__ = ["Memory", "MemoryLookup", "RareEventMemory", "memory_loss", "updated_memory"]
 
 
 def memory_loss(
@@ -160,7 +134,7 @@ def updated_memory(
     return Memory(new_keys, new_labels, np.where(changed, ages.dtype.type(0), ages + 1))
 
 
-class RareEventMemory(Layer):
+class RareEventMemory(MemoryState):
     """Looks up the nearest key of each query.
 
     Args:
@@ -180,26 +154,11 @@ class RareEventMemory(Layer):
     def __init__(
         self, previous: Layer, keys: np.ndarray, labels: np.ndarray, ages: np.ndarray
     ) -> None:
-        super().__init__(previous)
-        check_floating("keys", keys, ndim=2)
-        check_like("labels", labels, "a column of keys", keys[:, 0])
-        check_like("ages", ages, "labels", labels)
-        self.keys = keys
-        self.labels = labels
-        self.ages = ages
-
-    @staticmethod
-    def array_shapes(
-        size: int, dim: int, margin: float = 0.1, rule: str = "age", age_noise: float = 0.0
-    ) -> dict[str, tuple[int, ...]]:
-        """The arrays of a model file, for the configuration that the frameworks share."""
-        return {"keys": (size, dim), "labels": (size,), "ages": (size,)}
+        super().__init__(previous, keys, labels, ages)
 
     def forward(self, queries: np.ndarray) -> MemoryLookup:
         """queries: (batch, dim), dtype of the keys. Other dtypes: TypeError; widths: ValueError."""
-        check_floating("queries", queries, ndim=2)
-        check_dtype("queries", queries, self.keys.dtype)
-        check_width("queries", queries, self.keys.shape[1])
+        check_queries(queries, self.keys)
         unit = l2_normalize(queries)
         filled = self.labels >= 0
         slots = nearest_slot(unit @ self.keys.T, filled)
@@ -215,8 +174,3 @@ class RareEventMemory(Layer):
     def augment(self, hidden: np.ndarray) -> np.ndarray:
         """hidden: (batch, dim). Returns (batch, 2 · dim), each vector beside its nearest key."""
         return self.forward(hidden).augmented
-
-    def orphans(self, age: int) -> np.ndarray:
-        """The filled slots, int64, that none of the last `age` updates changed."""
-        age = check_count("age", age)
-        return np.flatnonzero((self.labels >= 0) & (self.ages >= age))

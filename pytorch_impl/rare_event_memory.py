@@ -13,48 +13,23 @@ Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, ar
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pytorch_impl.distances import l2_normalize
-from pytorch_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_floating,
-    check_number,
-    check_width,
-)
-from pytorch_impl.support.initializers import generator
+from pytorch_impl.support.checks import check_choice, check_number
 from pytorch_impl.support.memory_slots import (
     check_ages,
     check_memory,
+    check_queries,
     nearest_slot,
     overwritten_slots,
 )
-from pytorch_impl.support.precision import FullPrecision, in_single_precision, single
+from pytorch_impl.support.memory_state import EMPTY, RULES, Memory, MemoryLookup, MemoryState
+from pytorch_impl.support.precision import in_single_precision
 
-RULES = ("age", "circular", "average")
-EMPTY = -1  # the label of an empty slot
-
-
-class MemoryLookup(NamedTuple):
-    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
-
-    labels: Tensor  # (batch,) int64
-    similarities: Tensor  # (batch,), cosines of queries and keys
-    slots: Tensor  # (batch,) int64
-    augmented: Tensor  # (batch, 2 · dim), each query beside its nearest key
-
-
-class Memory(NamedTuple):
-    """The state of a memory: three tensors of one dtype."""
-
-    keys: Tensor  # (size, dim)
-    labels: Tensor  # (size,), −1 for an empty slot
-    ages: Tensor  # (size,), updates since the slot was last changed
+__all__ = ["Memory", "MemoryLookup", "RareEventMemory", "memory_loss", "updated_memory"]
 
 
 @in_single_precision
@@ -154,7 +129,7 @@ def updated_memory(
     return Memory(new_keys, new_labels, (ages + 1).masked_fill(changed, 0))
 
 
-class RareEventMemory(FullPrecision):
+class RareEventMemory(MemoryState):
     """Looks up the nearest key of each query. `loss` and `update` are for training.
 
     Args:
@@ -174,10 +149,6 @@ class RareEventMemory(FullPrecision):
         tensor([8])
     """
 
-    keys: Tensor
-    labels: Tensor
-    ages: Tensor
-
     def __init__(
         self,
         size: int,
@@ -188,29 +159,12 @@ class RareEventMemory(FullPrecision):
         age_noise: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        check_choice("rule", rule, RULES)
-        self.config: dict[str, Any] = {
-            "size": check_count("size", size),
-            "dim": check_count("dim", dim),
-            "margin": check_number("margin", margin, least=0),
-            "rule": rule,
-            "age_noise": check_number("age_noise", age_noise, least=0),
-        }
-        self.margin, self.rule = self.config["margin"], rule
-        self.age_noise = self.config["age_noise"]
-        self.generator = generator(seed)
-        dtype = single(torch.get_default_dtype())
-        self.register_buffer("keys", torch.zeros(size, dim, dtype=dtype))
-        self.register_buffer("labels", torch.full((size,), float(EMPTY), dtype=dtype))
-        self.register_buffer("ages", torch.zeros(size, dtype=dtype))
+        super().__init__(size, dim, margin, rule, age_noise, seed)
 
     @in_single_precision
     def forward(self, queries: Tensor) -> MemoryLookup:
         """queries: (batch, dim), dtype of the keys. Other dtypes: TypeError; widths: ValueError."""
-        check_floating("queries", queries, ndim=2)
-        check_dtype("queries", queries, self.keys.dtype)
-        check_width("queries", queries, self.keys.shape[1])
+        check_queries(queries, self.keys)
         unit = l2_normalize(queries)
         filled = self.labels >= 0
         slots = nearest_slot(unit.detach() @ self.keys.T, filled)
@@ -229,26 +183,11 @@ class RareEventMemory(FullPrecision):
 
     def update(self, queries: Tensor, labels: Tensor, jitter: Tensor | None = None) -> None:
         """Replace the memory by its `updated_memory`; jitter defaults to noise of age_noise."""
-        if jitter is None and self.age_noise > 0:
-            jitter = torch.empty_like(self.ages)
-            jitter.uniform_(-self.age_noise, self.age_noise, generator=self.generator)
+        jitter = self.noise() if jitter is None else jitter
         state = updated_memory(queries, labels, *self.memory, jitter, rule=self.rule)
         for old, new in zip(self.memory, state, strict=True):
             old.copy_(new)
 
-    @property
-    def memory(self) -> Memory:
-        """The state."""
-        return Memory(self.keys, self.labels, self.ages)
-
     def augment(self, hidden: Tensor) -> Tensor:
         """hidden: (batch, dim). Returns (batch, 2 · dim), each vector beside its nearest key."""
         return self(hidden).augmented
-
-    def orphans(self, age: int) -> Tensor:
-        """The filled slots, int64, that none of the last `age` updates changed."""
-        age = check_count("age", age)
-        return ((self.labels >= 0) & (self.ages >= age)).nonzero()[:, 0]
-
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -13,50 +13,25 @@ Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, ar
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf2_impl.distances import l2_normalize
-from tf2_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_floating,
-    check_number,
-    check_seed,
-    check_width,
-)
-from tf2_impl.support.layer import Layer
+from tf2_impl.support.checks import check_choice, check_number
 from tf2_impl.support.memory_slots import (
     check_ages,
     check_memory,
+    check_queries,
     marked,
     nearest_slot,
     overwritten_slots,
 )
-from tf2_impl.support.precision import in_single_precision, single
+from tf2_impl.support.memory_state import EMPTY, RULES, Memory, MemoryLookup, MemoryState
+from tf2_impl.support.precision import in_single_precision
 
-RULES = ("age", "circular", "average")
-EMPTY = -1  # the label of an empty slot
-
-
-class MemoryLookup(NamedTuple):
-    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
-
-    labels: tf.Tensor  # (batch,) int64
-    similarities: tf.Tensor  # (batch,), cosines of queries and keys
-    slots: tf.Tensor  # (batch,) int64
-    augmented: tf.Tensor  # (batch, 2 · dim), each query beside its nearest key
-
-
-class Memory(NamedTuple):
-    """The state of a memory: three tensors of one dtype."""
-
-    keys: tf.Tensor  # (size, dim)
-    labels: tf.Tensor  # (size,), −1 for an empty slot
-    ages: tf.Tensor  # (size,), updates since the slot was last changed
+__all__ = ["Memory", "MemoryLookup", "RareEventMemory", "memory_loss", "updated_memory"]
 
 
 @in_single_precision
@@ -168,7 +143,7 @@ def updated_memory(
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class RareEventMemory(Layer):
+class RareEventMemory(MemoryState):
     """Looks up the nearest key of each query. `loss` and `update` are for training.
 
     Args:
@@ -198,33 +173,13 @@ class RareEventMemory(Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.supports_jit = False  # XLA would drop the check of the labels
-        check_choice("rule", rule, RULES)
-        self.config: dict[str, Any] = {
-            "size": check_count("size", size),
-            "dim": check_count("dim", dim),
-            "margin": check_number("margin", margin, least=0),
-            "rule": rule,
-            "age_noise": check_number("age_noise", age_noise, least=0),
-        }
-        self.margin, self.rule = self.config["margin"], rule
-        self.age_noise = self.config["age_noise"]
-        self.generator = keras.random.SeedGenerator(check_seed("seed", seed))
-        dtype = single(self.variable_dtype).name  # ages and labels are counts
-        state = {"trainable": False, "autocast": False, "dtype": dtype}
-        self.keys = self.add_weight(shape=(size, dim), initializer="zeros", name="keys", **state)
-        empty = keras.initializers.Constant(EMPTY)
-        self.labels = self.add_weight(shape=(size,), initializer=empty, name="labels", **state)
-        self.ages = self.add_weight(shape=(size,), initializer="zeros", name="ages", **state)
+        super().__init__(size, dim, margin, rule, age_noise, seed, **kwargs)
 
     @in_single_precision
     def call(self, queries: tf.Tensor) -> MemoryLookup:
         """queries: (batch, dim), dtype of the keys. Other dtypes: TypeError; widths: ValueError."""
         keys, labels, _ = self.memory
-        check_floating("queries", queries, ndim=2)
-        check_dtype("queries", queries, keys.dtype)
-        check_width("queries", queries, keys.shape[1])
+        check_queries(queries, keys)
         unit = l2_normalize(queries)
         filled = labels >= 0
         similarities = tf.matmul(tf.stop_gradient(unit), keys, transpose_b=True)
@@ -249,29 +204,11 @@ class RareEventMemory(Layer):
         self, queries: tf.Tensor, labels: tf.Tensor, jitter: tf.Tensor | None = None
     ) -> None:
         """Replace the memory by its `updated_memory`; jitter defaults to noise of age_noise."""
-        if jitter is None and self.age_noise > 0:
-            bound, dtype = self.age_noise, self.ages.dtype
-            shape = self.ages.shape
-            jitter = keras.random.uniform(shape, -bound, bound, dtype=dtype, seed=self.generator)
+        jitter = self.noise() if jitter is None else jitter
         state = updated_memory(queries, labels, *self.memory, jitter, rule=self.rule)
         for variable, new in zip((self.keys, self.labels, self.ages), state, strict=True):
             variable.assign(new)
 
-    @property
-    def memory(self) -> Memory:
-        """The state."""
-        state = (self.keys, self.labels, self.ages)
-        return Memory(*(tf.convert_to_tensor(variable) for variable in state))
-
     def augment(self, hidden: tf.Tensor) -> tf.Tensor:
         """hidden: (batch, dim). Returns (batch, 2 · dim), each vector beside its nearest key."""
         return self(hidden).augmented
-
-    def orphans(self, age: int) -> tf.Tensor:
-        """The filled slots, int64, that none of the last `age` updates changed."""
-        age = check_count("age", age)
-        _, labels, ages = self.memory
-        return tf.where((labels >= 0) & (ages >= age))[:, 0]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}

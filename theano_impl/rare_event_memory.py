@@ -13,52 +13,25 @@ Source: Kaiser, Nachum, Roy, Bengio (2017), Learning to remember rare events, ar
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 import theano.tensor as T
 from theano.compile.sharedvalue import SharedVariable
 from theano.gradient import disconnected_grad
-from theano.tensor.random.utils import RandomStream
 from theano.tensor.var import TensorVariable
 
 from theano_impl.distances import l2_normalize
-from theano_impl.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_floating,
-    check_number,
-    check_seed,
-    check_width,
-)
-from theano_impl.support.layer import Layer
+from theano_impl.support.checks import check_choice, check_number
 from theano_impl.support.memory_slots import (
     check_ages,
     check_memory,
+    check_queries,
     nearest_slot,
     overwritten_slots,
 )
+from theano_impl.support.memory_state import EMPTY, RULES, Memory, MemoryLookup, MemoryState
 
-RULES = ("age", "circular", "average")
-EMPTY = -1  # the label of an empty slot
-
-
-class MemoryLookup(NamedTuple):
-    """The nearest key of each query. Without a key, or for a query with NaN, it is −1 and zeros."""
-
-    labels: TensorVariable  # (batch,) int64
-    similarities: TensorVariable  # (batch,), cosines of queries and keys
-    slots: TensorVariable  # (batch,) int64
-    augmented: TensorVariable  # (batch, 2 · dim), each query beside its nearest key
-
-
-class Memory(NamedTuple):
-    """The state of a memory: three variables of one dtype."""
-
-    keys: TensorVariable  # (size, dim)
-    labels: TensorVariable  # (size,), −1 for an empty slot
-    ages: TensorVariable  # (size,), updates since the slot was last changed
+__all__ = ["Memory", "MemoryLookup", "RareEventMemory", "memory_loss", "updated_memory"]
 
 
 def memory_loss(
@@ -169,7 +142,7 @@ def updated_memory(
     )
 
 
-class RareEventMemory(Layer):
+class RareEventMemory(MemoryState):
     """Looks up the nearest key of each query. `loss` and `update` are for training.
 
     Args:
@@ -201,29 +174,12 @@ class RareEventMemory(Layer):
         age_noise: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        check_choice("rule", rule, RULES)
-        config: dict[str, Any] = {
-            "size": check_count("size", size),
-            "dim": check_count("dim", dim),
-            "margin": check_number("margin", margin, least=0),
-            "rule": rule,
-            "age_noise": check_number("age_noise", age_noise, least=0),
-        }
-        super().__init__(queries, config=config)
-        self.size, self.margin, self.rule = config["size"], config["margin"], rule
-        self.age_noise = config["age_noise"]
-        self.random = RandomStream(check_seed("seed", seed))
-        self.keys = self.add_buffer("keys", np.zeros((size, dim)))
-        self.labels = self.add_buffer("labels", np.full(size, EMPTY))
-        self.ages = self.add_buffer("ages", np.zeros(size))
+        super().__init__(queries, size, dim, margin, rule, age_noise, seed)
         self.output = self.forward(queries)
 
     def forward(self, queries: TensorVariable) -> MemoryLookup:
         """queries: (batch, dim). Returns their `MemoryLookup`."""
-        queries = T.as_tensor_variable(queries)
-        check_floating("queries", queries, ndim=2)
-        check_dtype("queries", queries, self.keys.dtype)
-        queries = check_width("queries", queries, self.keys.shape[1])
+        queries = check_queries(queries, self.keys)
         unit = l2_normalize(queries)
         filled = self.labels >= 0
         slots = nearest_slot(T.dot(disconnected_grad(unit), self.keys.T), filled)
@@ -249,26 +205,10 @@ class RareEventMemory(Layer):
 
         jitter defaults to noise of age_noise.
         """
-        if jitter is None and self.age_noise > 0:
-            drawn = self.random.uniform(-self.age_noise, self.age_noise, size=(self.size,))
-            jitter = T.cast(drawn, self.ages.dtype)
+        jitter = self.noise() if jitter is None else jitter
         state = updated_memory(self.inputs[0], labels, *self.memory, jitter, rule=self.rule)
         return list(zip(self.memory, state, strict=True))
-
-    @property
-    def memory(self) -> Memory:
-        """The state, in shared variables."""
-        return Memory(self.keys, self.labels, self.ages)
 
     def augment(self, hidden: TensorVariable) -> TensorVariable:
         """hidden: (batch, dim). Returns (batch, 2 · dim), each vector beside its nearest key."""
         return self.forward(hidden).augmented
-
-    def orphans(self, age: int) -> TensorVariable:
-        """The filled slots, int64, that none of the last `age` updates changed."""
-        age = check_count("age", age)
-        return T.nonzero((self.labels >= 0) & (self.ages >= age))[0]
-
-    @staticmethod
-    def symbolic_inputs(dtype: str) -> list[TensorVariable]:
-        return [T.matrix("queries", dtype=dtype)]

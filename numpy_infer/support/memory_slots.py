@@ -52,6 +52,13 @@ def overwritten_slots(
     return written, order[rank[written] % len(ages)]
 
 
+def check_queries(queries: np.ndarray, keys: np.ndarray) -> None:
+    """TypeError or ValueError unless queries, (batch, dim), fit the keys."""
+    check_floating("queries", queries, ndim=2)
+    check_dtype("queries", queries, keys.dtype)
+    check_width("queries", queries, keys.shape[1])
+
+
 def check_memory(
     queries: np.ndarray, labels: np.ndarray, keys: np.ndarray, key_labels: np.ndarray
 ) -> None:

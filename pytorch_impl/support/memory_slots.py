@@ -52,6 +52,13 @@ def overwritten_slots(missed: Tensor, matched: Tensor, ages: Tensor) -> tuple[Te
     return written, order[rank[written] % len(ages)]
 
 
+def check_queries(queries: Tensor, keys: Tensor) -> None:
+    """TypeError or ValueError unless queries, (batch, dim), fit the keys."""
+    check_floating("queries", queries, ndim=2)
+    check_dtype("queries", queries, keys.dtype)
+    check_width("queries", queries, keys.shape[1])
+
+
 def check_memory(queries: Tensor, labels: Tensor, keys: Tensor, key_labels: Tensor) -> None:
     """TypeError or ValueError unless queries and labels fit the keys and their labels."""
     check_floating("queries", queries, ndim=2)

@@ -62,6 +62,13 @@ def marked(mask: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_update(mask, slots, tf.ones_like(slots[:, 0], tf.bool))
 
 
+def check_queries(queries: tf.Tensor, keys: tf.Tensor) -> None:
+    """TypeError or ValueError unless queries, (batch, dim), fit the keys."""
+    check_floating("queries", queries, ndim=2)
+    check_dtype("queries", queries, keys.dtype)
+    check_width("queries", queries, keys.shape[1])
+
+
 def check_memory(
     queries: tf.Tensor, labels: tf.Tensor, keys: tf.Tensor, key_labels: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:

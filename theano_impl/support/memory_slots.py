@@ -59,6 +59,14 @@ def overwritten_slots(
     return written, order[rank[written] % size]
 
 
+def check_queries(queries: TensorVariable, keys: TensorVariable) -> TensorVariable:
+    """The queries, (batch, dim), as a variable that is checked to fit the keys."""
+    queries = T.as_tensor_variable(queries)
+    check_floating("queries", queries, ndim=2)
+    check_dtype("queries", queries, keys.dtype)
+    return check_width("queries", queries, keys.shape[1])
+
+
 def check_memory(
     queries: TensorVariable,
     labels: TensorVariable,

@@ -74,7 +74,7 @@ NO_CHOICE = {
     "support.wav_file.FLOAT",
     "support.wav_file.PCM",
     "support.normal_cdf.LARGEST",
-    "rare_event_memory.EMPTY",
+    "support.memory_state.EMPTY",
     "support.memory_slots.LARGEST_LABEL",
     "support.greedy_tree.TIED",
     "format.safetensors_file.LARGEST_AXIS",
@@ -82,7 +82,7 @@ NO_CHOICE = {
     "format.safetensors_file.MOST_AXES",
     "search.small_world_graph.HUBS",
     "small_world_index.NARROW",
-    "soft_nearest_neighbor_loss.LARGEST_LOG",
+    "support.learned_temperature.LARGEST_LOG",
     "speaker_encoder.KERNEL_SIZE",
     "speaker_encoder.POOL_SIZE",
 }
