@@ -9,15 +9,15 @@ Nearest Neighbor Loss", arXiv 1902.01889.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytorch_impl.distances import DISTANCES
 from pytorch_impl.fast import soft_nearest_neighbor_loss as fast
 from pytorch_impl.support import checks
-from pytorch_impl.support.precision import FullPrecision, in_single_precision
+from pytorch_impl.support.learned_temperature import LearnedTemperature
+from pytorch_impl.support.precision import in_single_precision
 from pytorch_impl.support.soft_neighbors import (
     count_anchors,
     losses_by_labels,
@@ -26,7 +26,6 @@ from pytorch_impl.support.soft_neighbors import (
 )
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 @in_single_precision
@@ -120,7 +119,7 @@ def _check_options(distance: str, reduction: str, block_size: int | None) -> int
     return None if block_size is None else checks.check_count("block_size", block_size)
 
 
-class SoftNearestNeighborLoss(FullPrecision):
+class SoftNearestNeighborLoss(LearnedTemperature):
     """`soft_nearest_neighbor_loss` as a module, called with (embeddings, labels).
 
     With learn_temperature, T is trained too. The parameter is `log_inverse_temperature`, −log T: T
@@ -138,7 +137,8 @@ class SoftNearestNeighborLoss(FullPrecision):
     Raises:
         ValueError: an option out of range.
     Example:
-        >>> x = nn.Parameter(torch.tensor([[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]]))
+        >>> start = [[2.0, -2.6], [0.4, -0.6], [-0.5, -0.2], [-2.0, -0.2]]
+        >>> x = torch.nn.Parameter(torch.tensor(start))
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> loss = SoftNearestNeighborLoss(learn_temperature=True)
         >>> temperature = {"params": loss.parameters(), "lr": 0.5}
@@ -161,30 +161,10 @@ class SoftNearestNeighborLoss(FullPrecision):
         reduction: str = "mean",
         block_size: int | None = None,
     ) -> None:
-        super().__init__()
-        temperature = checks.check_number("temperature", temperature, above=0)
-        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
         block_size = _check_options(distance, reduction, block_size)
-        self.config = {
-            "temperature": temperature,
-            "learn_temperature": learn_temperature,
-            "distance": distance,
-            "reduction": reduction,
-            "block_size": block_size,
-        }
-        if learn_temperature:
-            self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(temperature)))
+        options = {"distance": distance, "reduction": reduction, "block_size": block_size}
+        super().__init__(temperature, learn_temperature, options)
 
     @in_single_precision
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        options: dict[str, Any] = dict(self.config)
-        if options.pop("learn_temperature"):
-            checks.check_floating("embeddings", embeddings)
-            checks.check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
-            options["temperature"] = 1 / self.inverse_temperature
-        return soft_nearest_neighbor_loss(embeddings, labels, **options)
-
-    @property
-    def inverse_temperature(self) -> Tensor:
-        """1/T when it is learned: positive whatever the parameter is."""
-        return self.log_inverse_temperature.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+        return soft_nearest_neighbor_loss(embeddings, labels, **self.options(embeddings))

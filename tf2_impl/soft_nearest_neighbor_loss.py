@@ -18,8 +18,8 @@ from tf2_impl.distances import DISTANCES
 from tf2_impl.fast import soft_nearest_neighbor_loss as fast
 from tf2_impl.support import checks
 from tf2_impl.support.keras_loss import LabelLoss
-from tf2_impl.support.layer import Layer
-from tf2_impl.support.precision import in_single_precision, single
+from tf2_impl.support.learned_temperature import LearnedTemperature
+from tf2_impl.support.precision import in_single_precision
 from tf2_impl.support.soft_neighbors import (
     count_anchors,
     count_rows,
@@ -29,7 +29,6 @@ from tf2_impl.support.soft_neighbors import (
 )
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 @in_single_precision
@@ -129,7 +128,7 @@ def _check_options(distance: str, reduction: str, block_size: int | None) -> int
 
 
 @keras.saving.register_keras_serializable("fourfold")
-class SoftNearestNeighborLoss(Layer):
+class SoftNearestNeighborLoss(LearnedTemperature):
     """`soft_nearest_neighbor_loss` as a layer, called with (embeddings, labels).
 
     It is no Keras loss, since these have no weights; `SoftNearestNeighborKerasLoss` is one, with a
@@ -173,40 +172,13 @@ class SoftNearestNeighborLoss(Layer):
         block_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        temperature = checks.check_number("temperature", temperature, above=0)
-        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
         block_size = _check_options(distance, reduction, block_size)
-        self.config = {
-            "temperature": temperature,
-            "learn_temperature": learn_temperature,
-            "distance": distance,
-            "reduction": reduction,
-            "block_size": block_size,
-        }
-        if learn_temperature:
-            self.log_inverse_temperature = self.add_weight(
-                shape=(),
-                initializer=keras.initializers.Constant(-math.log(temperature)),
-                dtype=single(self.variable_dtype).name,
-                autocast=False,
-                name="log_inverse_temperature",
-            )
+        options = {"distance": distance, "reduction": reduction, "block_size": block_size}
+        super().__init__(temperature, learn_temperature, options, **kwargs)
 
     @in_single_precision
     def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        options: dict[str, Any] = dict(self.config)
-        if options.pop("learn_temperature"):
-            checks.check_floating("embeddings", embeddings)
-            checks.check_dtype("embeddings", embeddings, self.log_inverse_temperature.dtype)
-            options["temperature"] = 1 / self.inverse_temperature
-        return soft_nearest_neighbor_loss(embeddings, labels, **options)
-
-    @property
-    def inverse_temperature(self) -> tf.Tensor:
-        """1/T when it is learned: positive whatever the weight is."""
-        logarithm = tf.convert_to_tensor(self.log_inverse_temperature)
-        return tf.exp(tf.clip_by_value(logarithm, -LARGEST_LOG, LARGEST_LOG))
+        return soft_nearest_neighbor_loss(embeddings, labels, **self.options(embeddings))
 
 
 @keras.saving.register_keras_serializable("fourfold")
@@ -237,21 +209,16 @@ class SoftNearestNeighborKerasLoss(LabelLoss):
         name: str = "soft_nearest_neighbor_loss",
         dtype: str | None = None,
     ) -> None:
-        super().__init__(
-            name=name,
-            dtype=dtype,
-            temperature=checks.check_number("temperature", temperature, above=0),
-            distance=distance,
-            reduction=reduction,
-            block_size=_check_options(distance, reduction, block_size),
-        )
+        temperature = checks.check_number("temperature", temperature, above=0)
+        block_size = _check_options(distance, reduction, block_size)
+        options = {"distance": distance, "reduction": reduction, "block_size": block_size}
+        super().__init__(name=name, dtype=dtype, temperature=temperature, **options)
 
     def anchor_sums(
         self, embeddings: tf.Tensor, labels: tf.Tensor | None, **compared: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         if compared or labels is None:
             raise TypeError(f"{self.name}: expected labels alone, got {', '.join(compared)}")
-        losses = soft_nearest_neighbor_loss(
-            embeddings, labels, **{**self.config, "reduction": "none"}
-        )
+        options = {**self.config, "reduction": "none"}
+        losses = soft_nearest_neighbor_loss(embeddings, labels, **options)
         return losses, count_anchors(labels, losses.dtype)

@@ -9,7 +9,6 @@ Nearest Neighbor Loss", arXiv 1902.01889.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import theano.tensor as T
@@ -19,7 +18,7 @@ from theano.tensor.var import TensorVariable
 from theano_impl.distances import DISTANCES
 from theano_impl.fast import soft_nearest_neighbor_loss as fast
 from theano_impl.support import checks
-from theano_impl.support.layer import Layer
+from theano_impl.support.learned_temperature import LearnedTemperature
 from theano_impl.support.soft_neighbors import (
     count_anchors,
     losses_by_labels,
@@ -28,7 +27,6 @@ from theano_impl.support.soft_neighbors import (
 )
 
 REDUCTIONS = ("mean", "sum", "none")
-LARGEST_LOG = 32.0  # |log T| of a learned temperature: float32 holds D / T up to there
 
 
 def soft_nearest_neighbor_loss(
@@ -138,7 +136,7 @@ def _check_options(distance: str, reduction: str, block_size: int | None) -> int
     return None if block_size is None else checks.check_count("block_size", block_size)
 
 
-class SoftNearestNeighborLoss(Layer):
+class SoftNearestNeighborLoss(LearnedTemperature):
     """`soft_nearest_neighbor_loss` as a layer: `.output` is the loss.
 
     With learn_temperature, T is trained too. The parameter is `log_inverse_temperature`, −log T: T
@@ -180,28 +178,8 @@ class SoftNearestNeighborLoss(Layer):
         reduction: str = "mean",
         block_size: int | None = None,
     ) -> None:
-        temperature = checks.check_number("temperature", temperature, above=0)
-        learn_temperature = checks.check_flag("learn_temperature", learn_temperature)
         block_size = _check_options(distance, reduction, block_size)
-        config = {
-            "temperature": temperature,
-            "learn_temperature": learn_temperature,
-            "distance": distance,
-            "reduction": reduction,
-            "block_size": block_size,
-        }
-        super().__init__(embeddings, labels, config=config)
-        options: dict[str, Any] = dict(self.config)
-        if options.pop("learn_temperature"):
-            start = np.array(-math.log(temperature))
-            logarithm = self.add_param("log_inverse_temperature", start)
-            checks.check_dtype("embeddings", embeddings, logarithm.dtype)
-            limit = np.asarray(LARGEST_LOG, logarithm.dtype)
-            self.log_inverse_temperature = logarithm
-            self.inverse_temperature = T.exp(T.clip(logarithm, -limit, limit))
-            options["temperature"] = 1 / self.inverse_temperature
-        self.output = soft_nearest_neighbor_loss(embeddings, labels, **options)
-
-    @staticmethod
-    def symbolic_inputs(dtype: str) -> list[TensorVariable]:
-        return [T.matrix("embeddings", dtype=dtype), T.lvector("labels")]
+        options = {"distance": distance, "reduction": reduction, "block_size": block_size}
+        super().__init__(embeddings, labels, temperature, learn_temperature, options)
+        arguments = self.options(embeddings)
+        self.output = soft_nearest_neighbor_loss(embeddings, labels, **arguments)

@@ -403,6 +403,7 @@ DEFINITION = Definition(
                 "tf2_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
                 "theano_impl": ("1 / self.inverse_temperature", "self.inverse_temperature"),
             },
+            "support.learned_temperature",
         ),
         Mutant(
             "a temperature without a limit",
@@ -416,6 +417,7 @@ DEFINITION = Definition(
                 ),
                 "theano_impl": ("T.clip(logarithm, -limit, limit)", "logarithm"),
             },
+            "support.learned_temperature",
         ),
     ),
 )
