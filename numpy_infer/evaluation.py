@@ -15,39 +15,32 @@ import numpy as np
 
 from numpy_infer.support.checks import (
     check_count,
-    check_finite,
     check_flag,
-    check_floating,
     check_integers,
     check_not_empty,
     check_number,
     check_shape,
 )
+from numpy_infer.support.operating_points import (
+    RocCurve,
+    Threshold,
+    chosen_threshold,
+    operating_points,
+)
 from numpy_infer.support.ranked_matches import check_retrieval, ranked_matches
 
-
-class RocCurve(NamedTuple):
-    """Rates at each threshold, from infinity down: what has this score or more is accepted."""
-
-    false_positive_rates: np.ndarray  # (thresholds,) float64
-    true_positive_rates: np.ndarray  # (thresholds,) float64
-    thresholds: np.ndarray  # (thresholds,) float64
-
-    @property
-    def auc(self) -> float:
-        """The area under the curve: how often a positive scores above a negative."""
-        x, y = self.false_positive_rates, self.true_positive_rates
-        return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum())
-
-
-class Threshold(NamedTuple):
-    """A threshold, and what it does where it was chosen: a score above it is accepted."""
-
-    threshold: float
-    precision: float  # accepted positives / accepted, NaN when none is
-    recall: float  # accepted positives / positives
-    f1: float  # their harmonic mean
-    false_alarm_rate: float  # accepted negatives / negatives
+__all__ = [
+    "Confusion",
+    "RocCurve",
+    "Threshold",
+    "confusion",
+    "mean_average_precision",
+    "r_precision",
+    "recall_at_k",
+    "roc_curve",
+    "threshold_by_f1",
+    "threshold_by_false_alarms",
+]
 
 
 class Confusion(NamedTuple):
@@ -202,7 +195,7 @@ def roc_curve(scores: np.ndarray, positives: np.ndarray) -> RocCurve:
         >>> roc_curve(np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False])).auc
         0.75
     """
-    scores, hits, alarms = _operating_points(scores, positives)
+    scores, hits, alarms = operating_points(scores, positives)
     thresholds = np.concatenate([[np.inf], scores.astype(np.float64)])
     return RocCurve(alarms / alarms[-1], hits / hits[-1], thresholds)
 
@@ -225,10 +218,10 @@ def threshold_by_f1(scores: np.ndarray, positives: np.ndarray) -> Threshold:
         >>> threshold_by_f1(scores, positives).threshold
         0.375
     """
-    points = _operating_points(scores, positives)
+    points = operating_points(scores, positives)
     _, hits, alarms = points
     f1 = 2 * hits / (hits + alarms + hits[-1])
-    return _threshold(*points, int(f1.argmax()))
+    return chosen_threshold(*points, int(f1.argmax()))
 
 
 def threshold_by_false_alarms(scores: np.ndarray, positives: np.ndarray, rate: float) -> Threshold:
@@ -253,10 +246,10 @@ def threshold_by_false_alarms(scores: np.ndarray, positives: np.ndarray, rate: f
     rate = check_number("rate", rate, least=0)
     if rate > 1:
         raise ValueError(f"rate: expected a number in 0..1, got {rate}")
-    points = _operating_points(scores, positives)
+    points = operating_points(scores, positives)
     alarms = points[2]
     allowed = alarms / alarms[-1] <= rate
-    return _threshold(*points, int(np.flatnonzero(allowed)[-1]))
+    return chosen_threshold(*points, int(np.flatnonzero(allowed)[-1]))
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray) -> Confusion:
@@ -284,50 +277,6 @@ def confusion(labels: np.ndarray, predictions: np.ndarray) -> Confusion:
     rows, columns = np.split(index, 2)
     counts = np.bincount(rows * len(classes) + columns, minlength=len(classes) ** 2)
     return Confusion(classes, counts.reshape(len(classes), -1))
-
-
-def _operating_points(
-    scores: np.ndarray, positives: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct scores, descending, and the accepted positives and negatives.
-
-    These are counts for a threshold above all scores, and at each of them: one more than scores.
-    """
-    check_floating("scores", scores, ndim=1)
-    check_finite("scores", scores)
-    if not isinstance(positives, np.ndarray) or positives.dtype != np.bool_:
-        got = getattr(positives, "dtype", type(positives).__name__)
-        raise TypeError(f"positives: expected an array of bool, got {got}")
-    check_shape("positives", positives, scores.shape)
-    count = int(positives.sum())
-    if not 0 < count < len(positives):
-        got = f"{count} positives of {len(positives)}"
-        raise ValueError(f"positives: expected some that are True and some that are not, got {got}")
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], np.cumsum(positives[order])
-    last = np.append(
-        np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1
-    )  # of each distinct score
-    alarms = last + 1 - hits[last]
-    return ranked[last], np.append(0, hits[last]), np.append(0, alarms)
-
-
-def _threshold(
-    scores: np.ndarray, hits: np.ndarray, alarms: np.ndarray, accepted: int
-) -> Threshold:
-    """The one that accepts the first few distinct scores."""
-    # All is done in the dtype in which scores will be compared with the threshold.
-    half, infinity = scores.dtype.type(0.5), scores.dtype.type(np.inf)
-    above = scores[accepted - 1] if accepted else np.nextafter(scores[0], infinity)
-    below = scores[accepted] if accepted < len(scores) else np.nextafter(scores[-1], -infinity)
-    middle = half * below + half * above
-    threshold = float(middle if below < middle < above else below)  # neighbors have no middle
-    hit, alarm, positives, negatives = map(
-        float, (hits[accepted], alarms[accepted], hits[-1], alarms[-1])
-    )
-    precision = hit / (hit + alarm) if accepted else float("nan")
-    f1 = 2 * hit / (hit + alarm + positives)
-    return Threshold(threshold, precision, hit / positives, f1, alarm / negatives)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -6,21 +6,15 @@ A net gives one array, a list of them, as a `FeedbackNetwork`, or named ones, as
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from numpy_infer.format.atomic_file import replacing
+from numpy_infer.format.prediction_files import Outputs, joined, written, zipped
 from numpy_infer.support.checks import check_count, check_not_empty, check_rank
 from numpy_infer.support.layer import Layer
 from numpy_infer.support.sparse_matrix import by_rows, checked_matrix, rows_of
-
-Outputs = dict[str, np.ndarray]
 
 
 def predict(
@@ -71,10 +65,10 @@ def predict(
         raise ValueError(f"output: expected a path ending in .npy or .npz, got {output!r}")
     batches = _Batches(last, x, batch_size, progress)
     if output is None:
-        return batches.like(_joined(iter(batches), x.shape[0]))
+        return batches.like(joined(iter(batches), x.shape[0]))
     if ending == ".npz":
-        return _zipped(iter(batches), x.shape[0], output)
-    return _written(iter(batches), x.shape[0], output)
+        return zipped(iter(batches), x.shape[0], output)
+    return written(iter(batches), x.shape[0], output)
 
 
 def _last(net: Sequence[Layer] | Layer) -> Layer:
@@ -141,55 +135,3 @@ def _named(given: Any) -> Outputs:
         fields = getattr(given, "_fields", [f"output_{place}" for place in range(len(given))])
         return dict(zip(fields, given, strict=True))
     raise TypeError(f"net: expected arrays for each batch, got {type(given).__name__}")
-
-
-def _joined(parts: Iterator[Outputs], rows: int) -> Outputs:
-    joined: Outputs = {}
-    done = 0
-    for part in parts:
-        for name, one in part.items():
-            if name not in joined:
-                joined[name] = np.empty((rows, *one.shape[1:]), one.dtype)
-            joined[name][done : done + len(one)] = one
-        done += len(one)
-    return joined
-
-
-def _write_header(file: BinaryIO, rows: int, part: np.ndarray) -> None:
-    shape, descr = (rows, *part.shape[1:]), np.lib.format.dtype_to_descr(part.dtype)
-    header = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def _written(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]) -> np.ndarray:
-    with replacing(output) as file:
-        for part in parts:
-            if part.keys() != {"output"}:
-                raise ValueError(
-                    f"output: expected a path ending in .npz for {', '.join(part)}, got {output!r}"
-                )
-            if file.tell() == 0:
-                _write_header(file, rows, part["output"])
-            # Not a memmap: a full disk is an error here, and the end of the process there.
-            file.write(np.ascontiguousarray(part["output"]).data)
-    mapped: np.ndarray = np.load(output, mmap_mode="r", allow_pickle=False)
-    return mapped
-
-
-def _zipped(parts: Iterator[Outputs], rows: int, output: str | os.PathLike[str]) -> Any:
-    folder = os.path.dirname(os.path.realpath(output))
-    with replacing(output) as file, ExitStack() as stack:
-        # A zip file takes one array after the other: until then each grows in a draft.
-        drafts: dict[str, Any] = {}
-        for part in parts:
-            for name, one in part.items():
-                if name not in drafts:
-                    drafts[name] = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-                    _write_header(drafts[name], rows, one)
-                drafts[name].write(np.ascontiguousarray(one).data)
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, draft in drafts.items():
-                draft.seek(0)
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    shutil.copyfileobj(draft, member, 2**20)
-    return np.load(output, allow_pickle=False)

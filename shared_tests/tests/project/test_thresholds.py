@@ -57,7 +57,7 @@ NO_CHOICE = {
     "format.growth.ROOM",
     "interchange.graph_writer.MOST_LISTED",
     "search.index_file.VERSION",
-    "model_file.VERSION",
+    "format.header.VERSION",
     "search.tiled_neighbors.CROWDED",
     "search.tiled_neighbors.LEAST",
     "search.tiled_neighbors.ROUNDINGS",
