@@ -12,7 +12,7 @@ optimizer, and finds out by itself which parameter belongs to which.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pytorch_impl.smorms3 import STATE
+from pytorch_impl.support.parameter_groups import copied_group, listed_parameters, made_optimizer
 from pytorch_impl.support.precision import restore_state
 
 KINDS = ("sparse", "dense")
@@ -61,9 +62,9 @@ class SparseDenseOptimizer(Optimizer):
             raise ValueError("params: expected at least one tensor or group, got none")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
-        groups = [{**group, "params": _listed(group["params"])} for group in groups]
-        self.sparse = _made("sparse", sparse, groups)
-        self.dense = _made("dense", dense, groups)
+        groups = [{**group, "params": listed_parameters(group["params"])} for group in groups]
+        self.sparse = made_optimizer("sparse", sparse, groups)
+        self.dense = made_optimizer("dense", dense, groups)
         self._members: list[list[Tensor]] = []
         self._names: dict[Tensor, str] = {}
         self._kinds: dict[Tensor, str] = {}
@@ -102,12 +103,12 @@ class SparseDenseOptimizer(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Another group of parameters, for both."""
-        group = {**param_group, "params": _listed(param_group["params"])}
+        group = {**param_group, "params": listed_parameters(param_group["params"])}
         new = [one[1] if isinstance(one, tuple) else one for one in group["params"]]
         if set(self._every()).intersection(new):
             raise ValueError("param_group: expected new parameters, got one that is in a group")
-        self.sparse.add_param_group(_copied(group))
-        self.dense.add_param_group(_copied(group))
+        self.sparse.add_param_group(copied_group(group))
+        self.dense.add_param_group(copied_group(group))
         self._remember(self.dense.param_groups[-1])
         self._sort()
 
@@ -183,25 +184,3 @@ class SparseDenseOptimizer(Optimizer):
                 group["params"][:] = own
                 if "param_names" in group:
                     group["param_names"] = [self._names[member] for member in own]
-
-
-def _listed(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    return [params] if isinstance(params, Tensor) else list(params)
-
-
-def _copied(group: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer keeps the group it is given, and writes into it."""
-    return {**group, "params": list(group["params"])}
-
-
-def _made(
-    name: str,
-    make: Callable[[list[dict[str, Any]]], Optimizer],
-    groups: Sequence[dict[str, Any]],
-) -> Optimizer:
-    if not callable(make):
-        raise TypeError(f"{name}: expected a function of groups, got {type(make).__name__}")
-    made = make([_copied(group) for group in groups])
-    if not isinstance(made, Optimizer):
-        raise TypeError(f"{name}: expected it to make an Optimizer, got {type(made).__name__}")
-    return made
