@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,13 @@ class Book:
     def _add_traps(self, every: list[Trap]) -> None:
         for trap in every:
             note = self._linked(re.sub(r"\n  ", "\n", trap.note), "docs")
-            written = f"traps/{trap.name}.md"
-            shown = self._page(written) if (DOCS / written).exists() else ""
-            page = _render("trap.md.jinja", trap=trap, note=note, shown=shown)
-            self.pages[f"traps/{trap.name}.md"] = page
-        self.pages["traps/index.md"] = _render("traps.md.jinja", traps=every)
+            path = f"traps/{trap.name}.md"
+            shown = self._page(path)
+            self.pages[path] = _render("trap.md.jinja", trap=trap, note=note, shown=shown)
+        chapters = {
+            chapter: list(some) for chapter, some in groupby(every, key=lambda trap: trap.chapter)
+        }
+        self.pages["traps/index.md"] = _render("traps.md.jinja", chapters=chapters)
 
     def _page(self, page: str) -> str:
         """What is written by hand, with what its code prints, and links that lead to pages."""
