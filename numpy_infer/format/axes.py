@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from numpy_infer.format.row import ANY, FEATURES, IDS, REDUCED, SEQUENCE, SPATIAL, Row
+from numpy_infer.format.row import (
+    FEATURES,
+    IDS,
+    PERMUTED,
+    REDUCED,
+    RESHAPED,
+    SEQUENCE,
+    SPATIAL,
+    Row,
+)
 from numpy_infer.format.vocabulary import LAYERS
 
 SAME = "same"  # the output has as many axes as the input
@@ -42,6 +51,10 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
         return 3, 3 if config["return_sequences"] else 2
     if axes == IDS:
         return GROWN, None
+    if axes == RESHAPED:
+        return None, 1 + len(config["shape"])
+    if axes == PERMUTED:
+        return 1 + len(config["order"]), 1 + len(config["order"])
     if axes == REDUCED and not config.get("keepdims"):
         return None, 2
     return SAME, None
@@ -52,4 +65,6 @@ def fewest(name: str, config: Mapping[str, Any]) -> int | None:
     axes = LAYERS.get(name, Row()).axes
     if axes == SPATIAL and "stride" in config:
         return 2 + len(config["stride"])
-    return None if axes in (ANY, IDS) else 3
+    if axes == PERMUTED and "order" in config:
+        return 1 + len(config["order"])
+    return 3 if axes in (SPATIAL, SEQUENCE, REDUCED) else None

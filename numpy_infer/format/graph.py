@@ -25,10 +25,10 @@ from numpy_infer.format.shapes import Shape, shape_after
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.support.layer import Input, Layer
 from numpy_infer.support.net import NamedInput, Results
+from numpy_infer.support.plain_checks import MOST_AXES
 
 DTYPES = ("float", "int64")
 MOST_NAMES = 1024  # inputs, outputs, and entries that share
-MOST_AXES = 8
 PATH = re.compile(r"[A-Za-z0-9_]{1,99}(\.[A-Za-z0-9_]{1,99}){0,19}", re.ASCII)
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,98}", re.ASCII)
 
@@ -45,7 +45,7 @@ def follow(
     owned = by_place(arrays, len(entries))
     shapes: list[Shape | None] = [tuple(one["shape"]) for one in inputs.values()]
     whole = [one["dtype"] == "int64" for one in inputs.values()]
-    spaces: list[Space] = [()] * len(inputs)
+    spaces = [Space()] * len(inputs)
     copies = [1] * len(inputs)  # how often entries of the input stand beside each other
     most = ROOM + sum(array.nbytes for array in arrays.values())
     several = len(inputs) > 1

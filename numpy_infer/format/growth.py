@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer.format.row import KEPT, LOST, RESTORED, UNFOLDED, WINDOWS
+from numpy_infer.format.row import CARRIED, KEPT, LOST, RESTORED, UNFOLDED
 from numpy_infer.format.vocabulary import LAYERS
 
 ROOM = 1024  # places for each of the input's that need no arrays
 
 Axis = tuple[float, float]  # times, more
-Space = tuple[Axis, ...]  # of each spatial axis; none where it is not known yet
+
+
+class Space(NamedTuple):
+    """How large a value has become.
+
+    axes: of each spatial axis, none where they are not known. carried: what the entries had grown
+    by before they came to other axes, where no rule follows them any more.
+    """
+
+    axes: tuple[Axis, ...] = ()
+    carried: float = 1
 
 
 def space_after(
@@ -34,30 +44,35 @@ def space_after(
     ValueError when it, or what is padded for it, has more than `most` places for one of the input.
     """
     if name not in LAYERS:
-        return ()  # a component may give anything
+        return Space()  # a component may give anything
     if LAYERS[name].combines:
         return _largest(before)
     rule = LAYERS[name].space
-    if rule not in (WINDOWS, UNFOLDED):
-        kept = {KEPT: before[:1], RESTORED: before[1:], LOST: ()}[rule]
-        return kept[0] if kept else ()
+    if not before:
+        return Space()
+    if rule in (KEPT, RESTORED):
+        return before[rule == RESTORED]
+    if rule in (LOST, CARRIED):
+        return Space((), places(before[0]) if rule == CARRIED else before[0].carried)
     spans = window_spans(config, arrays)
-    axes = before[0] if len(before[0]) == len(spans) else ((1, 0),) * len(spans)
+    axes, carried = before[0]
+    if len(axes) != len(spans):
+        axes, carried = ((1, 0),) * len(spans), places(before[0])
     grow = _unfolded if rule == UNFOLDED else _padded
     parts = zip(axes, spans, config["stride"], config["padding"], strict=True)
     largest, after = zip(*[grow(*part) for part in parts], strict=True)
-    growth = places(largest)
+    growth = places(Space(largest, carried))
     if growth > most:
         raise ValueError(
             f"padding, stride: expected at most {most} places for one of the input, "
             f"{ROOM} and as many as the arrays have bytes, got {growth:.0f}"
         )
-    return after
+    return Space(after, carried)
 
 
 def places(space: Space) -> float:
     """How many places a space has for one of the input."""
-    return math.prod(times + max(more, 0) for times, more in space)
+    return space.carried * math.prod(times + max(more, 0) for times, more in space.axes)
 
 
 def window_spans(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Sequence[int]:
@@ -71,9 +86,10 @@ def window_spans(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
 
 def _largest(before: Sequence[Space]) -> Space:
     """The space of what several values are combined to: on each axis the largest."""
-    axes = max(map(len, before))
-    known = [space for space in before if len(space) == axes]
-    return tuple(max(sizes) for sizes in zip(*known, strict=True))
+    rank = max(len(space.axes) for space in before)
+    known = [space.axes for space in before if len(space.axes) == rank]
+    carried = [space.carried if len(space.axes) == rank else places(space) for space in before]
+    return Space(tuple(max(sizes) for sizes in zip(*known, strict=True)), max(carried))
 
 
 def _padded(axis: Axis, span: int, stride: int, padding: Sequence[int]) -> tuple[Axis, Axis]:

@@ -14,6 +14,8 @@ ANY = "any"  # nothing
 SPATIAL = "spatial"  # (batch, channels, *space), one axis of space for each entry of `stride`
 SEQUENCE = "sequence"  # (batch, time, features); without `return_sequences` time is dropped
 IDS = "ids"  # adds the axis of features
+RESHAPED = "reshaped"  # those of the option `shape`, behind the batch
+PERMUTED = "permuted"  # nothing, but they come in the order of the option `order`
 REDUCED = "reduced"  # at least 3 axes become (batch, features), unless `keepdims`
 # What a layer does to the size of each axis of space.
 KEPT = "kept"
@@ -21,6 +23,7 @@ WINDOWS = "windows"  # one entry for each window over the padded input
 UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
 RESTORED = "restored"  # the size of the second input
 LOST = "lost"  # no axis of space is left
+CARRIED = "carried"  # its entries are all there, on other axes
 # How a layer combines the outputs of several: how many it takes, and what becomes of their axes.
 SEVERAL = "several"  # two or more
 BROADCAST = "broadcast"  # entry by entry; an axis of size 1 is repeated
@@ -34,7 +37,9 @@ class Option(NamedTuple):
     """One entry of a layer's `config` or `training`.
 
     kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
-    direction, sizes (one count for each axis of space) or pairs ([before, after] for each).
+    direction, sizes (one count for each axis of space), pairs ([before, after] for each), place (a
+    count from 0), shape (the sizes behind the batch, one of which may be −1) or order (where each
+    axis behind the batch comes from, 1 for the first).
     default: that of the layers' constructors, None where the constructors ask for a value. note:
     what the documentation adds. later: whether the option is younger than the files that have
     none: it is left out where it has its default, and every model has one form.

@@ -14,7 +14,16 @@ import numpy as np
 
 from numpy_infer.format.axes import GROWN, fewest, ranks
 from numpy_infer.format.growth import window_spans
-from numpy_infer.format.row import BROADCAST, REDUCED, RESTORED, SPATIAL, UNFOLDED, WINDOWS
+from numpy_infer.format.row import (
+    BROADCAST,
+    PERMUTED,
+    REDUCED,
+    RESHAPED,
+    RESTORED,
+    SPATIAL,
+    UNFOLDED,
+    WINDOWS,
+)
 from numpy_infer.format.tables import shown
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.format.widths import made as width_made
@@ -73,6 +82,12 @@ def _after(
     shape = list(x)
     if taken == GROWN:
         shape.append(None)
+    elif row.axes == RESHAPED:
+        shape[1:] = _reshaped(x[1:], config["shape"])
+    elif row.axes == PERMUTED:
+        shape = [x[0], *(x[axis] for axis in config["order"])]
+    elif name == "Slice":
+        shape[config["axis"]] = _kept(x, **config)
     elif row.axes == REDUCED:
         width = x[1] if row.moves else product(x[1:])
         shape = [x[0], width] if given == 2 else [*x[:2], *[1] * (len(x) - 2)]
@@ -88,6 +103,24 @@ def _after(
         sizes = {key: array.shape for key, array in arrays.items()}
         shape[row.widths.axis] = width_made(row, config, sizes)
     return tuple(shape)
+
+
+def _reshaped(sizes: Sequence[Size], shape: Sequence[int]) -> list[Size]:
+    """The sizes of a row in another shape; ValueError where the entries are not as many."""
+    total, known = product(sizes), math.prod(one for one in shape if one != -1)
+    if total is not None and (total % known if -1 in shape else total != known):
+        wanted = f"a multiple of {known}" if -1 in shape else str(known)
+        raise ValueError(f"previous: expected {wanted} entries for each row, got {total}")
+    rest = None if total is None else total // known
+    return [rest if one == -1 else one for one in shape]
+
+
+def _kept(x: Shape, start: int, stop: int, axis: int) -> int:
+    """How many places a slice keeps; ValueError where there are not as many."""
+    size = x[axis]
+    if size is not None and size < stop:
+        raise ValueError(f"previous: expected {stop} places along axis {axis}, got {shown(x)}")
+    return stop - start
 
 
 def _space(

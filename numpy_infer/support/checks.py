@@ -15,7 +15,9 @@ check_counts = plain_checks.check_counts
 check_flag = plain_checks.check_flag
 check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number
+check_order = plain_checks.check_order
 check_padding = plain_checks.check_padding
+check_row_shape = plain_checks.check_row_shape
 check_sizes = plain_checks.check_sizes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_AXES = 8  # of a value in a model file
 LARGEST = 2**31 - 1  # of sizes: no array reaches it, and every framework can count to it
 NUMPY = (np.ndarray, np.generic)  # a tuple: torch.compile does not know a union of them
 
@@ -73,6 +74,30 @@ def check_count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -
         limit = f"in {least}..{most}" if bounded else f"of at least {least}"
         raise ValueError(f"{name}: expected a whole number {limit}, got {_shown(given)}")
     return given
+
+
+def check_row_shape(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of at least one int, each at least 1, but for one that may be −1."""
+    given = plain(values)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    found = [check_count(name, one, least=-1) for one in given]
+    if not 1 <= len(found) < MOST_AXES or 0 in found or found.count(-1) > 1:
+        wanted = f"1 to {MOST_AXES - 1} sizes of at least 1, one of which may be −1"
+        raise ValueError(f"{name}: expected {wanted}, got {found!r:.99}")
+    return found
+
+
+def check_order(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list: each of 1..n once."""
+    given = plain(values)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(values).__name__}")
+    found = [check_count(name, one) for one in given]
+    if not 1 <= len(found) < MOST_AXES or sorted(found) != [*range(1, len(found) + 1)]:
+        wanted = f"each of 1..n once, n below {MOST_AXES}"
+        raise ValueError(f"{name}: expected {wanted}, got {found!r:.99}")
+    return found
 
 
 def check_counts(name: str, values: Sequence[int]) -> list[int]:

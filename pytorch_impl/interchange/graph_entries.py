@@ -57,6 +57,8 @@ class GraphEntries:
             written["name"] = path
         arrays = {key: weight.view for key, weight in own.items()}
         shape = shape_after(name, config, arrays, [self.shapes[one] for one in previous])
+        if any(one.combined_with not in (None, shape) for one in given):
+            raise UnsupportedError(f"expand_as before {name}, which does not repeat it by itself,")
         self.names.add(written.get("name", ""))
         self.entries.append(written)
         self.weights.append({} if owner != place else own)
@@ -67,7 +69,7 @@ class GraphEntries:
 
     def rank(self, value: Value) -> int:
         """The number of axes of a value; UnsupportedError where nothing tells it."""
-        shape = self.shapes[value.place]
+        shape = None if value.combined_with else self.shapes[value.place]
         if shape is None:
             raise UnsupportedError(
                 "axes of a tensor whose shape no input tells: give inputs={...},"

@@ -12,7 +12,10 @@ class Value:
     """A tensor of the forward: its place in the file; all names of a tensor share one value.
 
     views: the values in the same memory, which an operation in place would change too.
+    combined_with: the shape to which it has been expanded, which an entry of several gives anyway.
     """
+
+    combined_with: Any = None
 
     def __init__(self, place: int) -> None:
         self.place = place
@@ -37,6 +40,14 @@ class Sizes(NamedTuple):
     start: int = 0
 
 
+class Parts(NamedTuple):
+    """The parts into which an axis is split: [start, stop) of each. Each is written when read."""
+
+    value: Value
+    axis: int
+    bounds: tuple[tuple[int, int], ...]
+
+
 def view(base: Value, made: Value) -> Value:
     """The value that was made, which lies in the memory of another one."""
     made.views = [base, *base.views]
@@ -55,7 +66,7 @@ def number(value: Any) -> float:
 def flat(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Any]:
     """All arguments of a call, those in lists and tuples too."""
     for one in (*args, *kwargs.values()):
-        if isinstance(one, list | tuple) and not isinstance(one, Size | Sizes):
+        if isinstance(one, list | tuple) and not isinstance(one, Size | Sizes | Parts):
             yield from flat(one, {})
         else:
             yield one

@@ -21,7 +21,7 @@ from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.functions import IN_PLACE, module_of
 from pytorch_impl.interchange.graph import SHAPES
 from pytorch_impl.interchange.graph_entries import GraphEntries
-from pytorch_impl.interchange.graph_values import Size, Sizes, Unknown, Value, flat
+from pytorch_impl.interchange.graph_values import Parts, Size, Sizes, Unknown, Value, flat
 from pytorch_impl.interchange.native import entry
 from pytorch_impl.interchange.operations import CHANGING, OPERATIONS
 from pytorch_impl.interchange.record import UnsupportedError
@@ -67,6 +67,8 @@ class GraphWriter:
     def write(self) -> None:
         """Follow all calls."""
         for node in self.calls.nodes:
+            if node.target is operator.getitem and not node.users:
+                continue  # a part of a split that nothing reads
             try:
                 self.values[node] = getattr(self, f"_{node.op}")(node)
             except (TypeError, ValueError) as error:  # UnsupportedError is one
@@ -149,7 +151,7 @@ class GraphWriter:
         given = [*flat(args, kwargs)]
         if _is_assertion(node) or any(isinstance(one, Unknown) for one in given):
             return Unknown()
-        if not any(isinstance(one, Value | Size | Sizes) for one in given):
+        if not any(isinstance(one, Value | Size | Sizes | Parts) for one in given):
             return target(*args, **kwargs)
         return self._operation(node, target, args, kwargs)
 
@@ -158,7 +160,7 @@ class GraphWriter:
         given = [*flat(args, kwargs)]
         if any(isinstance(one, Unknown) for one in given):
             return Unknown()
-        if not any(isinstance(one, Value | Size | Sizes) for one in given):
+        if not any(isinstance(one, Value | Size | Sizes | Parts) for one in given):
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return self._operation(node, node.target, args, kwargs)
 
@@ -175,6 +177,8 @@ class GraphWriter:
                 continue
             if not isinstance(value, Value):
                 self._obstacle(node, f"output {name} that is {type(value).__name__}")
+            elif value.combined_with:
+                self._obstacle(node, f"output {name} that is expanded")
             elif value.place < len(self.inputs):
                 self._obstacle(node, f"output {name} that is an input")
             elif not is_identifier(name):

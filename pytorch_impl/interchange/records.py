@@ -31,7 +31,7 @@ from pytorch_impl.layers.combinations import (
 )
 from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.recurrent import GRU, LSTM
-from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
+from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast, Permute, Reshape, Slice
 
 # Beyond its threshold softplus is x itself: at 20, PyTorch's own, float64 is off by 2e-9.
 SOFTPLUS_THRESHOLD = 40
@@ -205,6 +205,9 @@ RECORDS = (
         transposed=True,
     ),
     plain("Flatten", nn.Flatten, {"start_dim": (1,), "end_dim": (-1,)}),
+    plain("Reshape", Reshape, shape="shape"),
+    plain("Permute", Permute, order="order"),
+    plain("Slice", Slice, start="start", stop="stop", axis="axis"),
     plain("ChannelsFirst", ChannelsFirst),
     plain("ChannelsLast", ChannelsLast),
     Record("Dropout", {nn.Dropout: _read_dropout}, lambda *, rate: nn.Dropout(rate)),

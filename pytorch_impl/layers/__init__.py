@@ -5,7 +5,7 @@ from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
 from pytorch_impl.layers.recurrent import GRU, LSTM
-from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
+from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast, Permute, Reshape, Slice
 from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
 __all__ = [
@@ -20,6 +20,9 @@ __all__ = [
     "HardSigmoid",
     "L2Normalize",
     "Padded",
+    "Permute",
+    "Reshape",
+    "Slice",
     "StochasticDepth",
     "TopKGating",
     "UnpoolSequential",

@@ -17,7 +17,9 @@ check_counts = plain_checks.check_counts
 check_flag = plain_checks.check_flag
 check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number
+check_order = plain_checks.check_order
 check_rate = plain_checks.check_rate
+check_row_shape = plain_checks.check_row_shape
 check_seed = plain_checks.check_seed
 minimum_length = plain_checks.minimum_length
 

@@ -124,6 +124,7 @@ EXAMPLES: dict[str, Example] = {
         _with(char_word_encoder.SentenceEncoder, 11, 3, char_dim=3, n_filters=5, seed=1),
         _ids(3, 4, 5),
     ),
+    "Slice": Example(_with(layers.Slice, 1, 4), _SEQUENCES),
     "StochasticDepth": Example(_with(layers.StochasticDepth, 0.25), _SEQUENCES),
     "ScaleShift": Example(_with(activations.ScaleShift, 0.1, 0.3), _SEQUENCES),
     "SequenceEncoder": Example(

@@ -129,6 +129,29 @@ def _rms_norm(chance: random.Random, shape: Shape) -> Made:
     return Made("RMSNorm", {"epsilon": 0.01}, {"scale": shape[-1:]}, shape)
 
 
+def _reshape(chance: random.Random, shape: Shape) -> Made:
+    total = int(np.prod(shape))
+    wanted = [(total,), (1, total), shape[::-1], (*shape, 1), (1, *shape)]
+    output = chance.choice([one for one in wanted if len(one) < 5])
+    place = chance.randrange(len(output))
+    config = [-1 if axis == place and chance.random() < 0.5 else n for axis, n in enumerate(output)]
+    return Made("Reshape", {"shape": config}, {}, output)
+
+
+def _permute(chance: random.Random, shape: Shape) -> Made:
+    order = chance.sample(range(1, 1 + len(shape)), len(shape))
+    return Made("Permute", {"order": order}, {}, tuple(shape[axis - 1] for axis in order))
+
+
+def _slice(chance: random.Random, shape: Shape) -> Made:
+    axis = chance.choice([1, -1])
+    place = 0 if axis == 1 else len(shape) - 1
+    start = chance.randrange(shape[place])
+    stop = chance.randrange(start + 1, shape[place] + 1)
+    output = (*shape[:place], stop - start, *shape[place + 1 :])
+    return Made("Slice", {"start": start, "stop": stop, "axis": axis}, {}, output)
+
+
 def _affine(chance: random.Random, shape: Shape) -> Made:
     names = chance.choice([("scale", "shift"), ("scale",)])
     own = dict.fromkeys(names, shape[:1])
@@ -245,6 +268,9 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _group_norm,
     _rms_norm,
     _affine,
+    _reshape,
+    _permute,
+    _slice,
     _prelu,
     _recurrent,
     _convolution,

@@ -22,6 +22,9 @@ KINDS = {
     "direction": "",
     "sizes": "[r]",
     "pairs": "r pairs",
+    "place": "count",
+    "shape": "",
+    "order": "",
     "share": "share",
     "rate": "share",
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from numpy_infer.format.row import CHANNELS, Row
+from numpy_infer.format.row import CHANNELS, FEATURES, PERMUTED, RESHAPED, Row
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.format.widths import taken as width_taken
 from tf2_impl.interchange import layouts
@@ -103,11 +103,12 @@ def build(
             raise ValueError(f"layer {place} ({name}): {error}") from error
         move = MoveChannelsLast if channels else MoveChannelsFirst
         turns.append([move(dtype=policy)] if turned else [])
-        fixed = name in LAYERS and LAYERS[name].widths is not None
-        counted = fixed or (counted and "." not in name)
+        row = LAYERS.get(name, Row())
+        kept = "." not in name and row.axes not in (RESHAPED, PERMUTED)
+        counted = row.widths is not None or (counted and kept)
     for layer in () if shapes else (one for some in (*turns, *made) for one in some):
         layer.dtype_policy = DTypeOfInput(dtype)
-    start = _input(entries, by_place, [bool(turn) for turn in turns], ranks[1], dtype)
+    start = _input(entries, by_place, [bool(turn) for turn in turns], taken, ranks[1], dtype)
     if any(one["layer"] == "MaxUnpool" for one in entries):
         model = _functional(entries, turns, made, start, keras.Model if shapes else OpenModel)
     else:
@@ -145,13 +146,14 @@ def _input(
     entries: Sequence[Mapping[str, Any]],
     by_place: Mapping[str, Mapping[str, Sequence[int]]],
     turned: Sequence[bool],
+    lies: Sequence[str],
     rank: int | None,
     dtype: str,
 ) -> Any:
     """The input of the model, of any size; None where rank or features are not certain.
 
     turned: whether data is turned before the entry at each place: what that takes as its last axis
-    is another one of the input.
+    is another one of the input. lies: how each entry takes its data.
     """
     names = [one["layer"] for one in entries]
     features = None
@@ -165,8 +167,10 @@ def _input(
             break
         if name in LAYERS:
             own = by_place.get(str(place), {})
-            features = width_taken(LAYERS[name], entries[place]["config"], own)
-        if features is not None or name == "Flatten" or "." in name:
+            second = name in layouts.OVER_CHANNELS and lies[place] == FEATURES and rank != 2
+            if not second:  # of which the last axis is not the one that has this width
+                features = width_taken(LAYERS[name], entries[place]["config"], own)
+        if features is not None or "." in name or LAYERS.get(name, Row()).moves == ():
             break
     if rank is None or (features is None and "MaxUnpool" not in names):
         return None

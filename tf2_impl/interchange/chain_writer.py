@@ -28,6 +28,8 @@ from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, 
 
 # What changes how data lies without a word in the file: from which of the two.
 MOVES = {MoveChannelsFirst: CHANNELS, MoveChannelsLast: FEATURES}
+# What means another axis where data is channels-last, and takes either.
+OF_ONE_AXIS = ("Softmax", "LogSoftmax", "Slice")
 # What is zero at least, everywhere.
 POSITIVE = ("ReLU", "ReLU6", "Sigmoid", "Softmax", "Softplus")
 
@@ -124,10 +126,10 @@ class ChainWriter:
             config = self._with_padding(call, entry)
         if _takes(call, entry) not in (None, self.lies):
             self._turn()
-        if name in ("Softmax", "LogSoftmax") and self.lies == CHANNELS:
+        if name in OF_ONE_AXIS and self.lies == CHANNELS:
             if config["axis"] == 1:
                 raise UnsupportedError(f"{type(call.layer).__name__}(axis=1) of channels-last data")
-            config = {"axis": 1}
+            config = {**config, "axis": 1}
         if self.order is not None:
             own = self._with_order(call, entry, own)
         if type(call.layer) is keras.layers.Flatten and self.lies == CHANNELS:
@@ -240,7 +242,7 @@ def _takes(call: Call, entry: Entry) -> str | None:
     if name == "Flatten":
         flat = type(call.layer) is not Flatten or (call.shape is not None and len(call.shape) == 2)
         return None if flat else CHANNELS
-    if name in ("Softmax", "LogSoftmax"):
+    if name in OF_ONE_AXIS:
         return None
     return layouts.takes(name, entry.config)
 

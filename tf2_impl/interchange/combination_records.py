@@ -1,4 +1,4 @@
-"""The records of the layers that make one tensor of several, and of a scale and a shift."""
+"""The records of what makes one tensor of several, or a part of one, and of a scale and a shift."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tf2_impl.interchange.record import (
     plain,
 )
 from tf2_impl.layers.activations import ScaleShift
+from tf2_impl.layers.shape import Slice
 
 
 def _read_rescaling(layer: Any, shape: Any) -> Options:
@@ -34,11 +35,20 @@ def _read_axis(layer: Any, shape: Any) -> Options:
     return {"axis": -1 if layer.axis + 1 == rank else layer.axis}
 
 
+def _read_slice(layer: Any, shape: Any) -> Options:
+    return {"start": layer.start, "stop": layer.stop, **_read_axis(layer, shape)}
+
+
+def _slice(dtype: str, *, channels: bool, start: int, stop: int, axis: int) -> Layers:
+    return [Slice(start, stop, -1 if channels else axis, dtype=dtype)]
+
+
 def _concatenate(dtype: str, *, channels: bool, axis: int) -> Layers:
     return [keras.layers.Concatenate(-1 if channels else axis, dtype=dtype)]
 
 
 RECORDS = (
+    Record("Slice", {Slice: _read_slice}, _slice, placed=("channels",), in_order=True),
     Record(
         "ScaleShift",
         {keras.layers.Rescaling: _read_rescaling, ScaleShift: attributes(scale=float, shift=float)},

@@ -124,6 +124,16 @@ RECORDS = (
         {"data_format": ("channels_last",)},
         placed=("channels", "told"),
     ),
+    Record(
+        "Reshape",
+        {keras.layers.Reshape: lambda layer, shape: {"shape": list(layer.target_shape)}},
+        lambda dtype, *, shape: [keras.layers.Reshape(tuple(shape), dtype=dtype)],
+    ),
+    Record(
+        "Permute",
+        {keras.layers.Permute: lambda layer, shape: {"order": list(layer.dims)}},
+        lambda dtype, *, order: [keras.layers.Permute(tuple(order), dtype=dtype)],
+    ),
     Record("ChannelsFirst", {ChannelsFirst: no_options}, plain(ChannelsFirst)),
     Record("ChannelsLast", {ChannelsLast: no_options}, plain(ChannelsLast)),
     Record(

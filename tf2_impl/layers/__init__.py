@@ -28,6 +28,7 @@ from tf2_impl.layers.shape import (
     MoveChannelsFirst,
     MoveChannelsLast,
     RowMajorFlatten,
+    Slice,
 )
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "MoveChannelsLast",
     "PReLU",
     "RowMajorFlatten",
+    "Slice",
     "StochasticDepth",
     "TopKGating",
     "TransposedConvolution",

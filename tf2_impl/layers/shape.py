@@ -1,4 +1,4 @@
-"""Flattening, and moving the channels. TensorFlow's data is (batch, *space, channels)."""
+"""Flattening, moving the channels, a part of an axis. Data is (batch, *space, channels)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf2_impl.support.checks import size
+from tf2_impl.support.checks import check_count, size
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype
 
@@ -117,3 +117,34 @@ class ChannelsFirst(Layer):
 @keras.saving.register_keras_serializable("fourfold")
 class ChannelsLast(ChannelsFirst):
     """Nothing here, as `ChannelsFirst`; in a model file axis 1 moves to the end."""
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Slice(Layer):
+    """What stands from `start` up to, but not including, `stop` along the last axis, or axis 1."""
+
+    def __init__(self, start: int, stop: int, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.start = check_count("start", start, least=0)
+        self.stop = check_count("stop", stop, least=self.start + 1)
+        self.axis = check_count("axis", axis, least=-1, most=1)
+        if self.axis == 0:
+            raise ValueError("axis: expected -1 or 1, got 0")
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: at least `stop` places along the axis."""
+        places = x.shape[self.axis]
+        if places is not None and places < self.stop:
+            wanted = f"at least {self.stop} places along axis {self.axis}"
+            raise ValueError(f"x: expected {wanted}, got shape {tuple(x.shape)}")
+        return x[:, self.start : self.stop] if self.axis == 1 else x[..., self.start : self.stop]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        shape = list(input_shape)
+        shape[self.axis] = self.stop - self.start
+        return tuple(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"start": self.start, "stop": self.stop, "axis": self.axis}
+        return {**super().get_config(), **own}

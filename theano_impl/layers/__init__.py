@@ -24,7 +24,7 @@ from theano_impl.layers.pooling import (
 )
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU, LSTM
-from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
+from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, Permute, Reshape, Slice
 
 __all__ = [
     *ACTIVATIONS,
@@ -46,8 +46,11 @@ __all__ = [
     "LayerNorm",
     "MaxPool",
     "MaxUnpool",
+    "Permute",
     "Pooled",
     "Projection",
     "RMSNorm",
+    "Reshape",
+    "Slice",
     "TransposedConvolution",
 ]

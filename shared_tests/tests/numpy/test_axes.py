@@ -8,6 +8,10 @@ from numpy_infer.format.vocabulary import LAYERS
 KEPT = ("same", None)
 # layer, options: its input's layout, its output's after "channels", axes in and out, fewest axes
 ROWS = [
+    ("Reshape", {"shape": [2, -1, 3]}, "features", "features", (None, 4), None),
+    ("Permute", {"order": [2, 1]}, "features", "features", (3, 3), 3),
+    ("Slice", {"axis": 1}, None, "channels", KEPT, None),
+    ("Slice", {"axis": -1}, "features", "channels", KEPT, None),
     ("Projection", {}, "features", "channels", KEPT, None),
     ("Convolution", {"stride": [2, 1]}, "channels", "channels", (4, 4), 4),
     ("MaxPool", {"stride": [2]}, "channels", "channels", (3, 3), 3),

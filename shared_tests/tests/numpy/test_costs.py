@@ -78,6 +78,17 @@ HUGE = {
         chain(*[("TransposedConvolution", window(stride=[2]))] * 12),
         {f"{place}.weight": np.ones((1, 1, 2)) for place in range(1, 13)},
     ),
+    "strides behind a reshape": (  # a stride along another axis does not take back what has grown
+        chain(
+            *[
+                ("AveragePool", average(padding=[[9, 9]], stride=[1])),
+                ("Reshape", {"shape": [1, -1]}),
+                ("Permute", {"order": [1, 2]}),
+            ]
+            * 12,
+        ),
+        {},
+    ),
     "a branch": (
         chain(
             ("ReLU", {}),

@@ -52,7 +52,7 @@ NO_CHOICE = {
     "interchange.convolution_records.ONE",
     "interchange.records.SOFTPLUS_THRESHOLD",
     "format.entries.MOST_COMBINED",
-    "format.graph.MOST_AXES",
+    "support.plain_checks.MOST_AXES",
     "format.graph.MOST_NAMES",
     "format.growth.ROOM",
     "interchange.graph_writer.MOST_LISTED",

@@ -18,6 +18,9 @@ ANNOTATIONS = {
     "direction": "str",
     "sizes": "Sequence[int]",
     "pairs": "Sequence[Sequence[int]]",
+    "place": "int",
+    "shape": "Sequence[int]",
+    "order": "Sequence[int]",
 }
 BUILT = [name for name, row in LAYERS.items() if row.file]
 

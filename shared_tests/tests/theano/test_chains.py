@@ -36,7 +36,7 @@ from theano_impl.layers.pooling import (
 )
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU, LSTM
-from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten
+from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, Permute, Reshape, Slice
 from theano_impl.sparse_projection import SparseProjection
 
 IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
@@ -200,6 +200,10 @@ CHAINS = {
             "softsign": layer(act.Softsign),
             "clip": layer(act.Clip, minimum=-0.5, maximum=1.25),
             "scale and shift": layer(act.ScaleShift, scale=0.3, shift=-1.5),
+            "reshape": layer(Reshape, shape=[7, 1, -1]),
+            "permute": layer(Permute, order=[2, 1]),
+            "slice": layer(Slice, start=2, stop=5),
+            "slice of channels": layer(Slice, start=1, stop=4, axis=1),
             "affine": layer(Affine, 5),
             "affine without a shift": layer(Affine, 5, bias=False, fixed=True),
             "stochastic depth": layer(act.StochasticDepth, 0.3),

@@ -464,3 +464,56 @@ def test_clamps_travel(tmp_path):
     np.testing.assert_allclose(net(x.numpy()), Clamped()(x), rtol=1e-12)
     with pytest.raises(ValueError, match=r"clamp\(min=None, max=1\)"):
         interchange.save_model(Below(), tmp_path / "model", inputs={"x": x})
+
+
+class Shuffled(nn.Module):
+    """Views, parts and permutations of channels, as ShuffleNet and dual path networks have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 1)
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, x):
+        x = self.conv(x)
+        batch, channels, height, width = x.size()
+        x = x.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous()
+        x = x.view(batch, channels, height, width)
+        first, second = torch.chunk(x, 2, dim=1)
+        left, _, right = torch.split(second, [1, 1, 1], dim=1)
+        gate = first.mean((2, 3)).unsqueeze(2).unsqueeze(3).expand_as(first)
+        x = torch.cat([first * gate, x[:, 1:-2], left, right], 1)  # 3 + 3 + 1 + 1 channels
+        pairs = torch.stack([x.mean((2, 3)), x.amax((2, 3))], dim=1)
+        return self.head(pairs.flatten(1)[..., 3:15])
+
+
+def test_views_and_parts_of_channels_travel(tmp_path):
+    model = Shuffled().double()
+    x = torch.from_numpy(normal(2, 3, 5, 7, seed=1))
+    interchange.save_model(model, tmp_path / "model", inputs={"x": (None, 3, 5, 7)})
+    wanted = model(x).detach().numpy()
+    loaded = interchange.load_model(tmp_path / "model")
+    np.testing.assert_allclose(loaded(x).detach(), wanted, rtol=1e-12)
+    net = numpy_infer.load_model(tmp_path / "model")
+    np.testing.assert_allclose(net(x.numpy()), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda x: x.view(3, -1), "where files keep the batch"),
+        (lambda x: x.permute(1, 0, 2), "which moves the batch"),
+        (lambda x: x[0], "indexing other than a slice of one axis"),
+        (lambda x: x[:, ::2], "indexing other than a slice of one axis"),
+        (lambda x: x.chunk(2)[0], "parts of an axis whose size no input tells"),
+        (lambda x: x.mean(2, keepdim=True).expand_as(x), "output output that is expanded"),
+        (lambda x: F.relu(x[:, :1].expand_as(x)), "expand_as before ReLU"),
+    ],
+)
+def test_other_views_are_refused(forward, message, tmp_path):
+    class Viewed(nn.Module):
+        def forward(self, x):
+            return forward(x)
+
+    with pytest.raises(ValueError, match=message):
+        interchange.save_model(Viewed(), tmp_path / "model", inputs={"x": (None, 4, 6)})
