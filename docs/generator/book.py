@@ -15,6 +15,7 @@ import jinja2
 from docs.generator import examples, programs
 from docs.generator.links import linked, source_page
 from docs.generator.programs import TITLES
+from docs.generator.reference import reference
 from docs.generator.sources import beside, implementations
 from docs.generator.traps import Trap, traps
 from docs.generator.verdict import agrees, verdict
@@ -61,11 +62,18 @@ class Book:
         chapters = [path.stem for path in sorted(DOCS.glob("chapters/*.md"))]
         for name in chapters:
             self.pages[f"chapters/{name}.md"] = self._page(f"chapters/{name}.md")
+        modules = reference()
+        described = {one.component for one in found}
+        for module, entries in modules.items():
+            component = _title(self.pages[f"components/{module}.md"]) if module in described else ""
+            given = {"module": module, "entries": entries, "component": component}
+            self.pages[f"reference/{module}.md"] = _render("reference.md.jinja", **given)
         self.pages["index.md"] = _render(
             "index.md.jinja",
             chapters=chapters,
             components=[one.component for one in found],
             guides=guides,
+            modules=list(modules),
             count=len(self.measured.parity["rows"]),
             ok=self.measured.parity["ok"],
         )

@@ -14,8 +14,17 @@ from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, lumi
 SITE = Path(os.environ["BOOK"])
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
 TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
-CHAPTER = "chapters/01-four-ways.html"
-PAGES = ("index.html", COMPONENT, "components/triplet_loss.html", BESIDE, TRAP, GUIDE, CHAPTER)
+CHAPTER, REFERENCE = "chapters/01-four-ways.html", "reference/triplet_mining.html"
+PAGES = (
+    "index.html",
+    COMPONENT,
+    "components/triplet_loss.html",
+    BESIDE,
+    TRAP,
+    GUIDE,
+    CHAPTER,
+    REFERENCE,
+)
 SERIOUS = ("serious", "critical")
 
 

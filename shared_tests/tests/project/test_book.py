@@ -1,5 +1,6 @@
 """What the generator of the book makes of a small text, of rows that were measured, of a guide."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import pytest
 from docs.generator.examples import run
 from docs.generator.links import linked, source_page
 from docs.generator.programs import BLOCK, TITLES, printed, shown
+from docs.generator.reference import prose, reference, signature
 from docs.generator.sources import beside, implementations
 from docs.generator.traps import traps
 from docs.generator.verdict import agrees, verdict
 from fourfold.project import definitions
-from shared_tests.repository import CHAIN
-from shared_tests.support.sources import ROOT
+from shared_tests.repository import CHAIN, PACKAGES
+from shared_tests.support.sources import ROOT, components, public
 
 
 def row(component="x", quantity="value:output", error=1e-13, ok=True, **others):
@@ -170,3 +172,66 @@ def test_both_parts_of_a_page_about_a_trap_have_code_that_prints():
     for path in (ROOT / "docs" / "traps").glob("*.md"):
         for part in re.split("^## ", path.read_text(), flags=re.MULTILINE)[1:]:
             assert any("print(" in match["code"] for match in BLOCK.finditer(part)), path
+
+
+DOCSTRING = """One line of `code[0]` with a *.
+
+    y = x · W
+
+Args:
+    x: (n, d), whose
+        text goes on.
+    axis, keepdims: both.
+Returns:
+    (n,), as
+    it is.
+Raises:
+    ValueError: for no rows.
+It has no state.
+Source: Someone (2017), a [title].
+Example:
+    >>> f(1)
+    2
+"""
+
+
+def test_sections_of_a_docstring_are_told_apart():
+    assert re.split(r"\n\n+", prose(DOCSTRING).replace("\n**", "\n\n**").strip()) == [
+        "One line of `code[0]` with a \\*.",
+        "```text\ny = x · W\n```",
+        "**Args**",
+        "- `x`: (n, d), whose text goes on.\n- `axis, keepdims`: both.",
+        "**Returns**: (n,), as\nit is.",
+        "**Raises**",
+        "- `ValueError`: for no rows.",
+        "It has no state.",
+        "**Source**: Someone (2017), a \\[title\\].",
+        "**Example**",
+        "```python\n>>> f(1)\n2\n```",
+    ]
+
+
+def test_signatures_leave_out_self_and_break_when_they_are_long():
+    short, long = ast.parse(
+        "def f(self, x: int, *, k: int = 1, **more) -> int: pass\n"
+        f"class C:\n  def __init__(self, {'a' * 50}, {'b' * 50}=2, *rest): pass"
+    ).body
+    assert signature("f", short) == "f(x: int, *, k: int = 1, **more) -> int"
+    lines = ("class C(", f"    {'a' * 50},", f"    {'b' * 50}=2,", "    *rest,", ")")
+    assert signature("C", long) == "\n".join(lines)
+
+
+def test_the_reference_has_every_public_name_of_the_components():
+    found = reference()
+    names = {
+        (module, name): backend
+        for backend, package in PACKAGES.items()
+        for module, tree in components(package).items()
+        for name in public(tree)
+    }
+    entries = {(module, one.name): one for module, some in found.items() for one in some}
+    for place, backend in names.items():
+        assert backend in entries[place].implementations
+    assert {"compare", "Case"} <= {one.name for one in found["fourfold"]}
+    loss = entries["triplet_loss", "triplet_loss"].implementations["torch"]
+    assert "- `reduction`: mean, sum or none.\n" in loss
