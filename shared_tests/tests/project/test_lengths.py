@@ -1,0 +1,71 @@
+"""A component file stays short enough to be read at once: so many lines of code and no more."""
+
+import ast
+import io
+import tokenize
+
+import pytest
+
+from shared_tests.support.sources import PACKAGES, ROOT
+
+BOUND = 120  # lines of code: without docstrings, comments and blank lines
+# Files with more lines of code, how many they may have, and why they are not divided.
+LONGER = {
+    "numpy_infer/__main__.py": (241, "the command line: its help texts and three commands"),
+    "numpy_infer/small_world_index.py": (
+        234,
+        "one class with the constructor, search, growth and file of points and of series; the walk "
+        "and the graph are in search/",
+    ),
+    "numpy_infer/neighbor_memory.py": (
+        134,
+        "one class with nine methods; neighbors, votes and the file are in search/",
+    ),
+    "numpy_infer/sampling.py": (133, "four samplers, each with its constructor and its draw"),
+    "tf2_impl/neural_grammar.py": (136, "trees of one sequence and of a batch, in graphs"),
+    "theano_impl/neural_grammar.py": (148, "trees of one sequence and of a batch, by scan"),
+    "tf2_impl/recursive_autoencoder.py": (131, "trees of one sequence and of a batch, in graphs"),
+    "theano_impl/recursive_autoencoder.py": (137, "trees of one sequence and of a batch, by scan"),
+}
+FILES = sorted(str(file.relative_to(ROOT)) for one in PACKAGES for file in ROOT.glob(f"{one}/*.py"))
+NO_CODE = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
+    *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
+}
+
+
+def lines_of_code(source: str) -> int:
+    """Lines with code, of which docstrings, comments and blank lines are none."""
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            docstrings.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_component_file_is_short(file):
+    found = lines_of_code((ROOT / file).read_text())
+    if file not in LONGER:
+        assert found <= BOUND, f"{file}: {found} lines of code; support/ and fast/ take what is not"
+        return
+    bound, _ = LONGER[file]
+    assert BOUND < found <= bound, f"{file}: {found} lines of code; its entry says {bound}"
+
+
+def test_the_longer_files_exist():
+    assert set(LONGER) <= set(FILES)
+
+
+def test_lines_are_counted():
+    source = (
+        '"""One."""\n\n# two\n\n\ndef f(\n    x,\n):\n    """Three.\n\n    Four."""\n    return x'
+    )
+    assert lines_of_code(source) == 4
+    assert lines_of_code('x = """a\nb"""  # a text is no docstring\n') == 2
