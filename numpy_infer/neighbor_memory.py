@@ -19,33 +19,30 @@ import numpy as np
 from numpy_infer.distances import l2_normalize
 from numpy_infer.evaluation import Threshold, threshold_by_f1, threshold_by_false_alarms
 from numpy_infer.search.addition_lock import AdditionLock
-from numpy_infer.search.index_file import damaged, read_index, write_index
-from numpy_infer.search.points import check_points
-from numpy_infer.search.tiled_neighbors import ROWS, nearest_in_tiles
+from numpy_infer.search.growing_rows import appended
+from numpy_infer.search.index_file import damaged, write_index
+from numpy_infer.search.neighbor_file import DTYPES, read_neighbors
+from numpy_infer.search.neighbor_votes import (
+    Neighbors,
+    elected_labels,
+    mean_cosines,
+    nearest_vectors,
+)
+from numpy_infer.search.points import check_point_labels, check_points
 from numpy_infer.support.checks import (
     check_choice,
     check_count,
     check_integers,
     check_not_empty,
     check_number,
-    check_shape,
 )
 
-DTYPES = ("float32", "float64")
+__all__ = ["Classified", "NeighborMemory", "Neighbors"]
 KIND = "neighbor_memory"
 VOTES = 5
 THRESHOLD = 0.7
 DEFAULTS = {"votes": VOTES, "threshold": THRESHOLD}
 NONE = -1  # the label of a query whose score is not above the threshold
-ENTRIES = 1 << 20  # compared at once when votes are counted: queries times votes squared
-UNIT = 1e-3  # the length of a stored vector is at most 1 + UNIT
-
-
-class Neighbors(NamedTuple):
-    """The k nearest vectors of each query, the nearest first."""
-
-    indices: np.ndarray  # (batch, k) int64
-    similarities: np.ndarray  # (batch, k), cosines
 
 
 class Classified(NamedTuple):
@@ -102,22 +99,17 @@ class NeighborMemory:
         """
         check_points("vectors", vectors, self.vectors)
         if labels is not None:
-            check_integers("labels", labels, ndim=1)
-            check_shape("labels", labels, vectors.shape[:1])
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high > np.iinfo(np.int64).max:
-                got = f"{low}..{high}"
-                raise ValueError(f"labels: expected integers of 64 bits from 0 up, got {got}")
+            check_point_labels("labels", labels, len(vectors))
         unit = l2_normalize(vectors)
         with self._lock:
             if len(self) and (labels is None) != (self.labels is None):
                 wanted = "no labels" if self.labels is None else "labels"
                 got = "none" if labels is None else "some"
                 raise ValueError(f"labels: expected {wanted}, as of the vectors before, got {got}")
-            rooms = _appended(self._room, self.vectors, unit)
+            rooms = appended(self._room, self.vectors, unit)
             if labels is not None:
                 old = self._label_room[:0] if self.labels is None else self.labels
-                self._label_room, self.labels = _appended(self._label_room, old, labels)
+                self._label_room, self.labels = appended(self._label_room, old, labels)
             self._room, self.vectors = rooms
 
     def remove(self, indices: np.ndarray) -> None:
@@ -145,11 +137,11 @@ class NeighborMemory:
         TypeError for another dtype than the memory's.
         """
         check_points("queries", queries, self.vectors)
-        return _search(self.vectors, queries, k)
+        return nearest_vectors(self.vectors, queries, k)
 
     def score(self, queries: np.ndarray) -> np.ndarray:
         """Mean cosine of the `votes` nearest vectors, or of all when there are fewer: (batch,)."""
-        return _mean(self._voting(self.vectors, queries))
+        return mean_cosines(self._voting(self.vectors, queries))
 
     def matches(self, queries: np.ndarray, threshold: float | None = None) -> np.ndarray:
         """Whether the score of each query is above the threshold: (batch,) of bools.
@@ -170,8 +162,8 @@ class NeighborMemory:
         if known is None:
             raise ValueError("queries: expected a memory with labels, got one without")
         voting = self._voting(vectors, queries)
-        scores = _mean(voting)
-        labels = _elected(known[voting.indices], voting.similarities)
+        scores = mean_cosines(voting)
+        labels = elected_labels(known[voting.indices], voting.similarities)
         return Classified(np.where(scores > threshold, labels, NONE), scores)
 
     def calibrate(
@@ -195,7 +187,7 @@ class NeighborMemory:
     def _voting(self, vectors: np.ndarray, queries: np.ndarray) -> Neighbors:
         if len(vectors) == 0:
             raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
-        return _search(vectors, queries, min(self.votes, len(vectors)))
+        return nearest_vectors(vectors, queries, min(self.votes, len(vectors)))
 
     def _checked(self, threshold: float | None) -> float:
         return check_number(
@@ -224,67 +216,11 @@ class NeighborMemory:
         ModelFileError unless the file is whole and its vectors have length 1 at most.
         """
         try:
-            config, arrays = read_index(path, KIND, ("vectors",), optional=("labels",))
-            vectors, labels = arrays["vectors"], arrays.get("labels")
-            if vectors.ndim != 2 or str(vectors.dtype) not in DTYPES:
-                raise ValueError(f"vectors: expected a table, got {vectors.dtype}{vectors.shape}")
-            if not config.keys() <= DEFAULTS.keys():
-                raise ValueError(f"config: expected {', '.join(DEFAULTS)}, got {config!r:.99}")
+            config, vectors, labels = read_neighbors(path, KIND, DEFAULTS)
             memory = cls(vectors.shape[1], dtype=str(vectors.dtype), **config)
-            squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-            if not np.all(squares < (1 + UNIT) ** 2):
-                raise ValueError("vectors: expected rows of length 1 at most, got others")
-            if labels is not None:
-                good = labels.dtype == np.int64 and labels.shape == vectors.shape[:1]
-                if not (good and len(labels) and labels.min() >= 0):
-                    got = f"{labels.dtype}{labels.shape}"
-                    raise ValueError(f"labels: expected int64 from 0 up for each vector, got {got}")
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from error
         memory.vectors = memory._room = vectors
         if labels is not None:
             memory.labels = memory._label_room = labels
         return memory
-
-
-def _search(vectors: np.ndarray, queries: np.ndarray, k: int) -> Neighbors:
-    check_points("queries", queries, vectors)
-    k = check_count("k", k, most=len(vectors))
-    unit = l2_normalize(queries)
-    starts = range(0, len(unit), ROWS)
-    blocks = [nearest_in_tiles(vectors, unit[i : i + ROWS], k) for i in starts]
-    return Neighbors(*map(np.concatenate, zip(*blocks, strict=True)))
-
-
-def _elected(labels: np.ndarray, cosines: np.ndarray) -> np.ndarray:
-    """The label with most votes in each row, (batch, votes) → (batch,), then by cosines."""
-    elected = np.empty(len(labels), np.int64)
-    rows = max(1, ENTRIES // labels.shape[1] ** 2)
-    for start in range(0, len(labels), rows):
-        part = labels[start : start + rows]
-        same = part[:, :, None] == part[:, None]  # (rows, votes, votes)
-        count = same.sum(axis=2)
-        total = (same * cosines[start : start + rows, None]).sum(axis=2)
-        best = np.lexsort((part, -total, -count), axis=1)[:, :1]
-        elected[start : start + rows] = np.take_along_axis(part, best, axis=1)[:, 0]
-    return elected
-
-
-def _mean(neighbors: Neighbors) -> np.ndarray:
-    mean: np.ndarray = neighbors.similarities.mean(axis=1)
-    return mean
-
-
-def _appended(
-    room: np.ndarray, used: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A buffer that holds the used rows and then the new ones, and the part of it with them.
-
-    It doubles, so that n additions copy O(n) rows; searches read only rows that were there before.
-    """
-    old, n = len(used), len(used) + len(rows)
-    if n > len(room):
-        room = np.empty((max(n, 2 * old), *room.shape[1:]), room.dtype)
-        room[:old] = used
-    room[old:n] = rows
-    return room, room[:n]

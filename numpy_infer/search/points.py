@@ -10,7 +10,9 @@ from numpy_infer.support.checks import (
     check_dtype,
     check_finite,
     check_floating,
+    check_integers,
     check_not_empty,
+    check_shape,
     check_width,
 )
 
@@ -30,3 +32,12 @@ def check_magnitudes(name: str, x: np.ndarray) -> None:
     most = np.finfo(x.dtype).max / (4 * math.sqrt(x.shape[1]))
     if x.size and np.abs(x).max() > most:
         raise ValueError(f"{name}: expected numbers up to {most:.3g}, got {np.abs(x).max():.3g}")
+
+
+def check_point_labels(name: str, labels: np.ndarray, n: int) -> None:
+    """TypeError or ValueError unless there is an integer from 0 up for each of n points."""
+    check_integers(name, labels, ndim=1)
+    check_shape(name, labels, (n,))
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected integers of 64 bits from 0 up, got {low}..{high}")

@@ -57,6 +57,7 @@ DEFINITION = Definition(
             "NeighborMemory",
             "long queries",
             {"numpy_infer": ("unit = l2_normalize(queries)", "unit = queries")},
+            file="search.neighbor_votes",
         ),
         Mutant(
             "farthest first",

@@ -203,7 +203,7 @@ def labelled(dtype: str = "float64", **options: Any) -> NeighborMemory:
 @pytest.mark.parametrize("votes", [1, 2, 3, 5, 7, 60, 99])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_most_votes_win_then_the_cosines_then_the_lower_label(votes, dtype, monkeypatch):
-    monkeypatch.setattr("numpy_infer.neighbor_memory.ENTRIES", 100)  # a few queries a block
+    monkeypatch.setattr("numpy_infer.search.neighbor_votes.ENTRIES", 100)  # a few queries a block
     x, queries = normal(60, 3, seed=21), normal(40, 3, seed=22)
     found = labelled(dtype, votes=votes).classify(queries.astype(dtype), threshold=0.5)
     assert found.labels.dtype == np.int64

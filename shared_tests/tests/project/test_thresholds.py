@@ -40,7 +40,7 @@ THRESHOLDS = {
     "support.mel_frames.BLOCK": "numpy/test_audio.py::test_many_frames_and_many_signals_are_each_alone",
     "support.ranked_matches.ENTRIES": "numpy/test_evaluation.py::test_retrieval_is_its_definition",
     "support.ranked_matches.FEW": "numpy/test_evaluation.py::test_both_ways_of_finding_the_nearest",
-    "neighbor_memory.ENTRIES": "numpy/test_neighbors.py::test_most_votes_win_then_the_cosines_then_the_lower_label",
+    "search.neighbor_votes.ENTRIES": "numpy/test_neighbors.py::test_most_votes_win_then_the_cosines_then_the_lower_label",
     "search.time_warping.PAIRS": "numpy/test_thresholds.py::test_time_warping_of_many_pairs",
 }
 # Sizes and factors of a formula, versions, limits of what is accepted.
@@ -61,7 +61,7 @@ NO_CHOICE = {
     "search.tiled_neighbors.CROWDED",
     "search.tiled_neighbors.LEAST",
     "search.tiled_neighbors.ROUNDINGS",
-    "neighbor_memory.UNIT",
+    "search.neighbor_file.UNIT",
     "neighbor_memory.VOTES",
     "neighbor_memory.NONE",
     "neighbor_memory.THRESHOLD",
