@@ -468,6 +468,8 @@ def build_book(
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": theano_python("book")}
     show(session, side_by_side(session, commands, env))
     pages = [f"--parity={parity}", f"--measured={folder}", f"--output={folder / 'pages'}"]
+    if (benchmarks := ROOT / "benchmarks.json").exists():
+        pages.append(f"--benchmarks={benchmarks}")
     session.run(made["docs"], "-m", "docs.generator", *pages)
     options = ("-q", "-W", "--keep-going", "--fresh-env", "--jobs=auto", "-b", "html")
     with pulse(session):

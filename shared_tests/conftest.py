@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from docs.generator.programs import BLOCK, pages
 from fourfold.backends import Backend, installed
 from fourfold.backends import backend as load_backend
 from fourfold.definition import INFERENCE_ONLY, BadInput, Cell, Definition, Mutant, Operation
@@ -194,6 +195,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for operation in definition.operations
             if name in operation.backends() and definition.component != CHAIN
             if getattr(metafunc.module, "concerns", lambda _: True)(operation)
+        ]
+    elif "page" in names:  # of the book, with code of a backend
+        arguments = ("backend_name", "page")
+        rows = [
+            (name, page)
+            for page, text in pages().items()
+            for name in selected(config)
+            if name in {block["backend"] for block in BLOCK.finditer(text)}
         ]
     elif "backend_name" in names:
         arguments, rows = ("backend_name",), [(name,) for name in selected(config)]

@@ -26,13 +26,14 @@ def main() -> None:
     parser.add_argument("--parity", type=Path, required=True, help="the report's parity.json")
     kinds = "effects-BACKEND.json and outputs-BACKEND.json of each"
     parser.add_argument("--measured", type=Path, required=True, help=f"a folder with {kinds}")
+    parser.add_argument("--benchmarks", type=Path, help="benchmarks.json, if there is one")
     parser.add_argument("--output", type=Path, required=True, help="a folder, which is replaced")
     given = parser.parse_args()
     parity = json.loads(given.parity.read_text(encoding="utf-8"))
     shutil.rmtree(given.output, ignore_errors=True)
-    pages = Book(Measured(parity, *(read(given.measured, kind) for kind in KINDS))).write(
-        given.output
-    )
+    effects, outputs = (read(given.measured, kind) for kind in KINDS)
+    benchmarks = json.loads(given.benchmarks.read_text()) if given.benchmarks else {}
+    pages = Book(Measured(parity, effects, outputs, benchmarks)).write(given.output)
     print(f"{pages} pages in {given.output}")
 
 

@@ -17,6 +17,7 @@ from docs.generator.links import linked, source_page
 from docs.generator.programs import TITLES
 from docs.generator.reference import reference
 from docs.generator.sources import beside, implementations
+from docs.generator.speed import speed
 from docs.generator.traps import Trap, traps
 from docs.generator.verdict import agrees, verdict
 from fourfold.definition import BACKENDS, Definition
@@ -35,11 +36,13 @@ class Measured:
 
     effects: {backend: {component: {mutant: its effect}}}.
     outputs: {backend: {page: what each of its blocks of code printed}}.
+    benchmarks: the report of `nox -s bench`; empty where it was not run.
     """
 
     parity: Mapping[str, Any]
     effects: Mapping[str, Any]
     outputs: programs.Outputs
+    benchmarks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,6 +104,9 @@ class Book:
             mutants=definition.mutants,
             backend_of={package: backend for backend, package in PACKAGES.items()},
             effects=self.measured.effects,
+            speed=speed(self.measured.benchmarks, name),
+            timed=self.measured.benchmarks.get("benchmarks", {}).get(name),
+            benchmarks_made=self.measured.benchmarks.get("made"),
             traps=[one for one in every if any(path in one.note for path in own)],
         )
         self.pages[f"beside/{name}.md"] = _render(

@@ -11,6 +11,7 @@ from docs.generator.links import linked, source_page
 from docs.generator.programs import BLOCK, TITLES, printed, shown
 from docs.generator.reference import prose, reference, signature
 from docs.generator.sources import beside, implementations
+from docs.generator.speed import speed
 from docs.generator.traps import traps
 from docs.generator.verdict import agrees, verdict
 from fourfold.project import definitions
@@ -235,3 +236,14 @@ def test_the_reference_has_every_public_name_of_the_components():
     assert {"compare", "Case"} <= {one.name for one in found["fourfold"]}
     loss = entries["triplet_loss", "triplet_loss"].implementations["torch"]
     assert "- `reduction`: mean, sum or none.\n" in loss
+
+
+def test_times_are_those_of_the_largest_size_of_each():
+    def timed(contender, size, seconds, memory=None):
+        place = {"environment": "torch", "contender": contender, "size": size}
+        return {**place, "seconds": seconds, "bytes": memory}
+
+    rows = [timed("ours", 8, 1.0, 2**21), timed("ours", 4, 9.0), timed("floor", 4, 0.5)]
+    found = speed({"benchmarks": {"x": {"rows": rows}}}, "x")
+    assert found == [("torch", "ours", 8, 1000.0, 2.0), ("torch", "floor", 4, 500.0, None)]
+    assert speed({"benchmarks": {"x": {"rows": rows}}}, "y") == speed({}, "x") == []
