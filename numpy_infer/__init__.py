@@ -17,6 +17,7 @@ from numpy_infer.support.layer import Layer as Layer
 
 if TYPE_CHECKING:
     from numpy_infer.layers.activations import *
+    from numpy_infer.layers.attention import *
     from numpy_infer.layers.convolution import *
     from numpy_infer.layers.embedding import *
     from numpy_infer.layers.normalization import *

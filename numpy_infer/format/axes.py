@@ -16,6 +16,7 @@ from numpy_infer.format.row import (
     RESHAPED,
     SEQUENCE,
     SPATIAL,
+    TIMES,
     Row,
 )
 from numpy_infer.format.vocabulary import LAYERS
@@ -48,7 +49,9 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
         rank = 2 + len(config["stride"])
         return rank, rank
     if axes == SEQUENCE:
-        return 3, 3 if config["return_sequences"] else 2
+        return 3, 3 if config.get("return_sequences") else 2
+    if axes == TIMES:
+        return 3, 3
     if axes == IDS:
         return GROWN, None
     if axes == RESHAPED:

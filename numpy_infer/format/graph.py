@@ -11,6 +11,7 @@ The first entries are the inputs. `previous` names any earlier places, so there 
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from numpy_infer.format.building import layer
 from numpy_infer.format.entries import by_place, check_entry
 from numpy_infer.format.growth import ROOM, Space, places, space_after
-from numpy_infer.format.row import IDS, JOINED, Row
+from numpy_infer.format.row import ATTENDED, JOINED, Row
 from numpy_infer.format.shapes import Shape, shape_after
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.support.layer import Input, Layer
@@ -58,15 +59,16 @@ def follow(
                 raise ValueError("layer: expected one that a graph can hold: chains alone have it")
             layers.append(layer(entry, [layers[one] for one in previous], own))
             if "." not in name:
-                takes_ids = LAYERS[name].axes == IDS
-                if any(whole[one] != takes_ids for one in previous):
-                    kinds = ("int64", "floats") if takes_ids else ("floats", "int64")
-                    raise ValueError("previous: expected {}, got {}".format(*kinds))
+                for number, one in enumerate(previous):
+                    takes = number in LAYERS[name].integers
+                    if whole[one] != takes:
+                        kinds = ("int64", "floats") if takes else ("floats", "int64")
+                        raise ValueError("previous: expected {}, got {}".format(*kinds))
             near = [spaces[one] for one in previous]
             before = [shapes[one] for one in previous]
             shapes.append(shape_after(name, entry["config"], own, before))
             spaces.append(space_after(name, entry["config"], own, near, most))
-            copies.append(_copies(name, [copies[one] for one in previous]))
+            copies.append(_copies(name, [copies[one] for one in previous], before))
             whole.append(False)
             size = places(spaces[place]) * copies[place]
             if size > most:
@@ -199,10 +201,15 @@ def _check_names(entries: Sequence[Mapping[str, Any]]) -> None:
                 )
 
 
-def _copies(name: str, before: Sequence[int]) -> int:
+def _copies(name: str, before: Sequence[int], shapes: Sequence[Shape | None]) -> int:
     row = LAYERS.get(name, Row())
     if row.combines == JOINED:
         return sum(before)
+    if row.combines == ATTENDED:  # as many rows as the query has, each as wide as a value
+        query, value = ((shapes[one] or (None, None, None))[2] for one in (0, 2))
+        if query is None or value is None:
+            raise ValueError("previous: expected widths of query and value that the inputs tell")
+        return math.ceil(max(before) * max(1, value / query))
     return 1 if row.arrays else max(before)
 
 

@@ -13,6 +13,7 @@ FEATURES = "features"  # (batch, ..., features)
 ANY = "any"  # nothing
 SPATIAL = "spatial"  # (batch, channels, *space), one axis of space for each entry of `stride`
 SEQUENCE = "sequence"  # (batch, time, features); without `return_sequences` time is dropped
+TIMES = "times"  # (batch, time, features), all of which stay
 IDS = "ids"  # adds the axis of features
 RESHAPED = "reshaped"  # those of the option `shape`, behind the batch
 PERMUTED = "permuted"  # nothing, but they come in the order of the option `order`
@@ -28,6 +29,8 @@ CARRIED = "carried"  # its entries are all there, on other axes
 SEVERAL = "several"  # two or more
 BROADCAST = "broadcast"  # entry by entry; an axis of size 1 is repeated
 JOINED = "joined"  # one behind the other along `axis`
+ATTENDED = "attended"  # of a query, a key and a value: the times of the first, as wide as the last
+AVERAGED = "averaged"  # of a sequence and a mask: (batch, features)
 
 Names = Mapping[str, Any]
 NOTHING: Names = MappingProxyType({})
@@ -37,9 +40,10 @@ class Option(NamedTuple):
     """One entry of a layer's `config` or `training`.
 
     kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
-    direction, sizes (one count for each axis of space), pairs ([before, after] for each), place (a
-    count from 0), shape (the sizes behind the batch, one of which may be −1) or order (where each
-    axis behind the batch comes from, 1 for the first).
+    direction, time (a place from the front, or from the end below 0), sizes (one count for each
+    axis of space), pairs ([before, after] for each), place (a count from 0), shape (the sizes
+    behind the batch, one of which may be −1) or order (where each axis behind the batch comes from,
+    1 for the first).
     default: that of the layers' constructors, None where the constructors ask for a value. note:
     what the documentation adds. later: whether the option is younger than the files that have
     none: it is left out where it has its default, and every model has one form.
@@ -70,11 +74,12 @@ class Row(NamedTuple):
     file: the module below numpy_infer that has its class; empty where inference skips it.
     options, training: what the file keeps of its arguments, for all uses and for training alone.
     arrays: the shape of each, a letter for each size, `*kernel` for several axes. optional: the
-    arrays that may be absent. inputs: how many layers it takes, or `SEVERAL`. combines: how those
-    become one. takes: how its input is laid out, where it matters. gives: how its output is, where
-    that is not how the input was. axes, space, widths: its rule for shapes, in the words above.
-    moves: without `widths`, from which axis of widths to which one it moves them; None where all
-    stay. note: what the documentation adds.
+    arrays that may be absent. inputs: how many layers it takes, or `SEVERAL`. combines: how
+    those become one. integers: which of its inputs are integers, ids or a mask. takes: how its
+    input is laid out, where it matters. gives: how its output is, where that is not how the
+    input was. axes, space, widths: its rule for shapes, in the words above. moves: without
+    `widths`, from which axis of widths to which one it moves them; None where all stay. note:
+    what the documentation adds.
     """
 
     file: str = ""
@@ -84,6 +89,7 @@ class Row(NamedTuple):
     optional: tuple[str, ...] = ()
     inputs: int | str = 1
     combines: str = ""
+    integers: tuple[int, ...] = ()
     takes: str | None = None
     gives: str | None = None
     axes: str = ANY

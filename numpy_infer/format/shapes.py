@@ -15,7 +15,9 @@ import numpy as np
 from numpy_infer.format.axes import GROWN, fewest, ranks
 from numpy_infer.format.growth import window_spans
 from numpy_infer.format.row import (
-    BROADCAST,
+    ATTENDED,
+    AVERAGED,
+    JOINED,
     PERMUTED,
     REDUCED,
     RESHAPED,
@@ -43,12 +45,14 @@ def shape_after(
     if name not in LAYERS:
         return None  # a component may give anything
     row = LAYERS[name]
+    if row.combines in (ATTENDED, AVERAGED):
+        return _over_time(row.combines, before, config.get("heads", 1))
     if row.combines:
         known = [shape for shape in before if shape is not None]
         _check_ranks(known)
         if len(known) < len(before):
             return None
-        return _broadcast(known) if row.combines == BROADCAST else _joined(known, config["axis"])
+        return _joined(known, config["axis"]) if row.combines == JOINED else _broadcast(known)
     x = before[0]
     if x is None:
         return None
@@ -145,6 +149,35 @@ def _space(
         else:
             after.append((n + sum(padding) - span) // stride + 1)
     return after
+
+
+def _over_time(rule: str, before: Sequence[Shape | None], heads: int) -> Shape | None:
+    """What attention gives, or a mean over time; a mask, (batch, time), comes last."""
+    sequences = list(before[:3] if rule == ATTENDED else before[:1])
+    for shape in sequences:
+        if shape is not None and len(shape) != 3:
+            raise ValueError(f"previous: expected 3 axes, got {shown(shape)}")
+        if shape is not None and shape[2] is not None and shape[2] % heads:
+            raise ValueError(f"previous: expected {heads} equal heads, got {shown(shape)}")
+    masks = before[len(sequences) :]
+    # What has to be equal: the times of keys, of values and of their mask, and the widths of heads.
+    times = [shape[1] for shape in sequences[-2:] if shape is not None]
+    for shape in masks:
+        if shape is not None and len(shape) != 2:
+            raise ValueError(f"previous: expected a mask of 2 axes, got {shown(shape)}")
+        times += [] if shape is None else [shape[1]]
+    widths = [shape[2] for shape in sequences[:-1] if shape is not None]
+    for sizes in (times, widths):
+        if len({one for one in sizes if one is not None}) > 1:
+            raise ValueError(
+                "previous: expected equal times of keys, values and mask, and equal widths of "
+                "queries and keys, got "
+                + " and ".join(shown(shape) for shape in before if shape is not None)
+            )
+    first, last = sequences[0], sequences[-1]
+    if rule == AVERAGED:
+        return None if last is None else (last[0], last[2])
+    return None if first is None or last is None else (first[0], first[1], last[2])
 
 
 def _check_ranks(shapes: Sequence[Shape]) -> None:

@@ -8,6 +8,8 @@ the tests. docs/adding_a_layer.md says how to add a layer.
 from __future__ import annotations
 
 from numpy_infer.format.row import (
+    ATTENDED,
+    AVERAGED,
     BROADCAST,
     CARRIED,
     CHANNELS,
@@ -23,6 +25,7 @@ from numpy_infer.format.row import (
     SEQUENCE,
     SEVERAL,
     SPATIAL,
+    TIMES,
     UNFOLDED,
     WINDOWS,
     Names,
@@ -47,6 +50,13 @@ KEEPDIMS = {"keepdims": Option("flag", note="(batch, channels, 1...) instead of 
 EPSILON = {"epsilon": Option("number", 1e-5)}
 BOUNDS = {"minimum": Option("number"), "maximum": Option("number", note="above the minimum")}
 AXIS = {"axis": Option("axis", -1, "−1, or 1 for channels")}
+HEADS = {
+    "heads": Option("count", note="into which the features are divided"),
+    "causal": Option("flag", False, "whether a query sees no key behind its time"),
+}
+PADDING = {
+    "padding": Option("flag", False, "whether the mask marks what is left out, not what stays")
+}
 PADDED = {"padding": Option("flag", note="row 0 is zero and stays so")}
 MOMENTUM = {"momentum": Option("share", note="of the new batch in the running statistics")}
 
@@ -111,6 +121,18 @@ def _recurrent(gates: str, biases: tuple[str, ...], note: str) -> Row:
         takes=FEATURES,
         axes=SEQUENCE,
         widths=Widths(-1, "in", "h"),
+        note=note,
+    )
+
+
+def _attention(inputs: int, options: Names, note: str, integers: tuple[int, ...] = ()) -> Row:
+    return Row(
+        "layers.attention",
+        options,
+        inputs=inputs,
+        combines=ATTENDED,
+        integers=integers,
+        takes=FEATURES,
         note=note,
     )
 
@@ -196,6 +218,7 @@ LAYERS: dict[str, Row] = {
         takes=FEATURES,
         gives=FEATURES,
         axes=IDS,
+        integers=(0,),
         widths=Widths(-1, None, "dim"),
     ),
     "GRU": _recurrent(
@@ -204,6 +227,36 @@ LAYERS: dict[str, Row] = {
         'both biases or neither; the arrays of `backward.` with direction "both" alone',
     ),
     "LSTM": _recurrent("4h", ("bias",), "`backward.` as for the GRU"),
+    "Attention": _attention(
+        3, HEADS, "`previous`: query, key, value; softmax(q·kᵀ / √d)·v in each head"
+    ),
+    "MaskedAttention": _attention(
+        4, {**HEADS, **PADDING}, "`previous`: query, key, value, a mask of the keys", (3,)
+    ),
+    "PositionEmbedding": Row(
+        "layers.attention",
+        arrays={"table": ("positions", "dim")},
+        takes=FEATURES,
+        axes=TIMES,
+        widths=Widths(-1, "dim", "dim"),
+        note="x + table[t] at each time t",
+    ),
+    "TimeStep": Row(
+        "layers.attention",
+        {"index": Option("time", note="of the time that is taken, −1 for the last one")},
+        takes=FEATURES,
+        axes=SEQUENCE,
+        moves=((-1, -1),),
+    ),
+    "MaskedMean": Row(
+        "layers.attention",
+        PADDING,
+        inputs=2,
+        combines=AVERAGED,
+        integers=(1,),
+        takes=FEATURES,
+        note="`previous`: a sequence, a mask of its times; the mean over time",
+    ),
     "Flatten": Row("layers.shape", gives=FEATURES, axes=REDUCED, space=CARRIED, moves=()),
     "Reshape": Row(
         "layers.shape",

@@ -30,6 +30,7 @@ from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.pooling import MAX_POOLS, MAX_UNPOOLS
 from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
+EXPANDED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)  # into the entries of a graph
 CONTAINERS = (nn.Sequential, UnpoolSequential)
 SUPPORTED = ", ".join([one.__name__ for one in (*CONTAINERS, *BY_CLASS, Padded, nn.Identity)])
 
@@ -68,7 +69,7 @@ def is_plain(model: nn.Sequential) -> bool:
         if isinstance(module, nn.Sequential):
             if not is_plain(module):
                 return False
-        elif not (
+        elif type(module) in EXPANDED or not (
             type(module).__module__.startswith("torch.nn.")
             or type(module) in BY_CLASS
             or isinstance(module, Padded)

@@ -10,11 +10,13 @@ from torch import nn
 
 from numpy_infer.format import axes
 from numpy_infer.format.graph import PATH
+from numpy_infer.format.row import SEQUENCE, Row
 from numpy_infer.format.shapes import Shape, shape_after
+from numpy_infer.format.vocabulary import LAYERS
 from pytorch_impl.interchange.graph import unnamed
 from pytorch_impl.interchange.graph_values import Value
 from pytorch_impl.interchange.native import entry
-from pytorch_impl.interchange.record import UnsupportedError
+from pytorch_impl.interchange.record import Entry, UnsupportedError
 from pytorch_impl.interchange.weights import Weight, weights
 
 
@@ -44,7 +46,12 @@ class GraphEntries:
 
     def append(self, module: nn.Module, given: Sequence[Value], path: str = "") -> Value:
         """A new entry: that of a module, on these values."""
-        described, own = entry(module), weights(module, self.dtype)
+        return self.append_entry(entry(module), weights(module, self.dtype), given, path)
+
+    def append_entry(
+        self, described: Entry, own: dict[str, Weight], given: Sequence[Value], path: str = ""
+    ) -> Value:
+        """A new entry on these values."""
         name, config = described.layer, described.config
         place, previous = len(self.entries), [one.place for one in given]
         written: dict[str, Any] = {"layer": name, "previous": previous, "config": config}
@@ -66,6 +73,62 @@ class GraphEntries:
         before = axes.takes(name, config) or self.lies[previous[0]]
         self.lies.append(before and axes.gives(name, config, before))
         return Value(place)
+
+    def is_owned(self, place: int, own: Mapping[str, Weight]) -> bool:
+        """Whether the arrays of a place are these."""
+        found = {self.owners.get(one.view.data_ptr(), (None, ""))[0] for one in own.values()}
+        return found == {place}
+
+    def finish(self, inputs: int, outputs: Mapping[str, int]) -> dict[str, int]:
+        """Leave out what nothing reads, and say at which places the outputs are now.
+
+        inputs: how many entries are inputs, which stay. UnsupportedError for one layer that is
+        to give both all states and the last ones of two directions.
+        """
+        read, pending = {*range(inputs)}, [*outputs.values()]
+        while pending:
+            place = pending.pop()
+            if place not in read:
+                read.add(place)
+                pending.extend(self.entries[place]["previous"])
+        kept = sorted(read)
+        number = {place: count for count, place in enumerate(kept)}
+        owners: dict[int, int] = {}  # of what shares: the first that is kept
+        entries, own = [], []
+        for place in kept:
+            entry = self.entries[place]
+            first = entry.get("shares", place)
+            owner = owners.setdefault(first, place)
+            shared = {key: value for key, value in entry.items() if key != "shares"}
+            if owner == place:
+                own.append(self.weights[first])
+            else:
+                own.append({})
+                recurrent = LAYERS.get(entry["layer"], Row()).axes == SEQUENCE
+                if recurrent and entry["config"] != self.entries[owner]["config"]:
+                    shared = self._last_of(place, kept)
+                else:
+                    shared["shares"] = number[owner]
+            shared["previous"] = [number[one] for one in shared["previous"]]
+            entries.append(shared)
+        self.entries, self.weights = entries, own
+        self.shapes = [self.shapes[place] for place in kept]
+        self.lies = [self.lies[place] for place in kept]
+        return {name: number[place] for name, place in outputs.items()}
+
+    def _last_of(self, place: int, kept: Sequence[int]) -> dict[str, Any]:
+        """The last state of a recurrent layer, as a step of all its states."""
+        entry = self.entries[place]
+        owner, given = entry.get("shares", place), entry["previous"]
+        for other in kept:
+            one = self.entries[other]
+            same = one.get("shares", other) == owner and one["previous"] == given
+            if same and other != place and entry["config"]["direction"] != "both":
+                return {"layer": "TimeStep", "previous": [other], "config": {"index": -1}}
+        raise UnsupportedError(
+            f"model: expected all states of a {entry['layer']} or the last ones, got both, of two "
+            "directions or of several calls"
+        )
 
     def rank(self, value: Value) -> int:
         """The number of axes of a value; UnsupportedError where nothing tells it."""

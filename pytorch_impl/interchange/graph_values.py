@@ -26,6 +26,10 @@ class Unknown:
     """What comes out of an obstacle: all that is made of it is unknown too."""
 
 
+class Symbol:
+    """What is no entry by itself: it becomes one together with what a later call makes of it."""
+
+
 class Size(NamedTuple):
     """A size of a tensor that its shape does not tell; axis 0 is the batch."""
 
@@ -68,5 +72,7 @@ def flat(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Any]:
     for one in (*args, *kwargs.values()):
         if isinstance(one, list | tuple) and not isinstance(one, Size | Sizes | Parts):
             yield from flat(one, {})
+        elif isinstance(one, slice):
+            yield from (one.start, one.stop, one.step)
         else:
             yield one

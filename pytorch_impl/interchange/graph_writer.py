@@ -21,9 +21,10 @@ from pytorch_impl.interchange.components import component_name
 from pytorch_impl.interchange.functions import IN_PLACE, module_of
 from pytorch_impl.interchange.graph import SHAPES
 from pytorch_impl.interchange.graph_entries import GraphEntries
-from pytorch_impl.interchange.graph_values import Parts, Size, Sizes, Unknown, Value, flat
+from pytorch_impl.interchange.graph_values import Parts, Size, Sizes, Symbol, Unknown, Value, flat
 from pytorch_impl.interchange.native import entry
-from pytorch_impl.interchange.operations import CHANGING, OPERATIONS
+from pytorch_impl.interchange.operations import CHANGING, OPERATIONS, sequences
+from pytorch_impl.interchange.operations.sequences import Constant
 from pytorch_impl.interchange.record import UnsupportedError
 from pytorch_impl.interchange.tracing import Mode, traced
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
@@ -85,8 +86,15 @@ class GraphWriter:
                 "model: expected layers that model files have, got in "
                 f"{model}:\n  " + "\n  ".join(lines)
             )
+        self.outputs = self.graph.finish(len(self.inputs), self.outputs)
         if len(self.graph.entries) == len(self.inputs):
             raise ValueError(f"model: expected at least one layer, got none in {model}")
+        for one in self.graph.entries:  # masks are integers, though a shape does not say so
+            for number in LAYERS.get(one["layer"], Row()).integers:
+                place, names = one["previous"][number], [*self.inputs]
+                name = names[place] if place < len(names) else ""
+                if name and not isinstance(self.given.get(name), Tensor):
+                    self.inputs[name]["dtype"] = "int64"
         if self._is_chain():
             layers = [{key: one[key] for key in one if key != "name"} for one in self.graph.entries]
             return Written("chain", {"layers": layers}, self.graph.weights)
@@ -125,16 +133,20 @@ class GraphWriter:
         found: Any = self.model
         for part in str(node.target).split("."):
             found = getattr(found, part)
-        kind = type(found).__name__
-        return self._obstacle(node, f"{kind} {node.target}, which no layer of files reads")
+        return Constant(found, str(node.target))
 
     def _call_module(self, node: fx.Node) -> Any:
         path = str(node.target)
         module = unwrapped(self.model.get_submodule(path))
         args, kwargs = self._arguments(node)
         if any(isinstance(one, Unknown) for one in flat(args, kwargs)):
-            self._check(module)
+            if not isinstance(module, sequences.EXPANDED):
+                self._check(module)
             return Unknown()
+        made = sequences.module(self.graph, module, path, args, kwargs)
+        if made is not None:
+            self._check_inside(module)
+            return made
         values = [one for one in args if isinstance(one, Value)]
         if kwargs or len(values) != len(args):
             raise UnsupportedError(f"{type(module).__name__} of more than tensors")
@@ -149,9 +161,11 @@ class GraphWriter:
         target: Any = node.target
         args, kwargs = self._arguments(node)
         given = [*flat(args, kwargs)]
-        if _is_assertion(node) or any(isinstance(one, Unknown) for one in given):
+        if _is_assertion(node):
             return Unknown()
-        if not any(isinstance(one, Value | Size | Sizes | Parts) for one in given):
+        if any(isinstance(one, Unknown) for one in given):
+            return self._of_unknown(node, given)
+        if not any(isinstance(one, Value | Symbol | Size | Sizes | Parts) for one in given):
             return target(*args, **kwargs)
         return self._operation(node, target, args, kwargs)
 
@@ -159,10 +173,17 @@ class GraphWriter:
         args, kwargs = self._arguments(node)
         given = [*flat(args, kwargs)]
         if any(isinstance(one, Unknown) for one in given):
-            return Unknown()
-        if not any(isinstance(one, Value | Size | Sizes | Parts) for one in given):
+            return self._of_unknown(node, given)
+        if not any(isinstance(one, Value | Symbol | Size | Sizes | Parts) for one in given):
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         return self._operation(node, node.target, args, kwargs)
+
+    def _of_unknown(self, node: fx.Node, given: list[Any]) -> Unknown:
+        """What is made of an obstacle; a parameter beside it may be another."""
+        for one in given:
+            if isinstance(one, Constant) and node.target not in sequences.WITH_CONSTANTS:
+                self._obstacle(node, sequences.unused(one, ""))
+        return Unknown()
 
     def _output(self, node: fx.Node) -> None:
         (result,) = self._arguments(node)[0]
@@ -175,7 +196,9 @@ class GraphWriter:
         for name, value in named.items():
             if isinstance(value, Unknown):
                 continue
-            if not isinstance(value, Value):
+            if isinstance(value, Symbol):
+                self._obstacle(node, sequences.unused(value, "the output"))
+            elif not isinstance(value, Value):
                 self._obstacle(node, f"output {name} that is {type(value).__name__}")
             elif value.combined_with:
                 self._obstacle(node, f"output {name} that is expanded")
@@ -189,6 +212,13 @@ class GraphWriter:
     # Operations.
 
     def _operation(self, node: fx.Node, target: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        made = sequences.operation(self.graph, target, args, kwargs)
+        if made is not None:
+            in_place = target in CHANGING and isinstance(made, Value)
+            return self._in_place(node, args[0], made) if in_place else made
+        for one in flat(args, kwargs):
+            if isinstance(one, Symbol):
+                raise UnsupportedError(sequences.unused(one, _name(target)))
         known = OPERATIONS.get(target)
         if known is not None:
             made = known(self.graph, *args, **kwargs)
@@ -232,6 +262,12 @@ class GraphWriter:
         hidden = first_unrecorded(module)
         if hidden is None and component_name(module):
             hidden = changed_option(module)
+        if hidden:
+            raise UnsupportedError(hidden)
+
+    def _check_inside(self, module: nn.Module) -> None:
+        """UnsupportedError for a module of PyTorch's with more in it than its options say."""
+        hidden = first_unrecorded(module)
         if hidden:
             raise UnsupportedError(hidden)
 

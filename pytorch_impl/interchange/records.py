@@ -20,6 +20,13 @@ from pytorch_impl.layers.activations import (
     StochasticDepth,
     TopKGating,
 )
+from pytorch_impl.layers.attention import (
+    Attention,
+    MaskedAttention,
+    MaskedMean,
+    PositionEmbedding,
+    TimeStep,
+)
 from pytorch_impl.layers.combinations import (
     Add,
     Average,
@@ -204,6 +211,16 @@ RECORDS = (
         added=_both_ways(bias="bias_hh"),
         transposed=True,
     ),
+    plain("Attention", Attention, heads="heads", causal="causal"),
+    plain("MaskedAttention", MaskedAttention, heads="heads", causal="causal", padding="padding"),
+    Record(
+        "PositionEmbedding",
+        {PositionEmbedding: lambda module: {}},
+        lambda *, table: PositionEmbedding(*table),
+        weights={"table": "weight"},
+    ),
+    plain("TimeStep", TimeStep, index="index"),
+    plain("MaskedMean", MaskedMean, padding="padding"),
     plain("Flatten", nn.Flatten, {"start_dim": (1,), "end_dim": (-1,)}),
     plain("Reshape", Reshape, shape="shape"),
     plain("Permute", Permute, order="order"),

@@ -52,6 +52,8 @@ class Proxy(fx.Proxy):
 class Tracer(fx.Tracer):
     """Takes the layers of model files, components and what else PyTorch has as one call each."""
 
+    proxy_buffer_attributes = True  # a buffer that a forward reads is a node, as a parameter is
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """What stands for the tensor that a node gives."""
         return Proxy(node, self)

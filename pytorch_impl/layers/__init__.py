@@ -1,6 +1,7 @@
 """What components and model files are built from: one home for each layer."""
 
 from pytorch_impl.layers.activations import HardSigmoid, StochasticDepth, TopKGating
+from pytorch_impl.layers.attention import PositionEmbedding, TimeStep
 from pytorch_impl.layers.convolution import Padded
 from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
@@ -21,9 +22,11 @@ __all__ = [
     "L2Normalize",
     "Padded",
     "Permute",
+    "PositionEmbedding",
     "Reshape",
     "Slice",
     "StochasticDepth",
+    "TimeStep",
     "TopKGating",
     "UnpoolSequential",
 ]

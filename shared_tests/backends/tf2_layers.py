@@ -15,7 +15,7 @@ import tf2_impl
 from shared_tests.fixtures import normal
 from tf2_impl import char_word_encoder, feedback_network, layers
 from tf2_impl.conv_autoencoder import ConvAutoencoder1d, ConvAutoencoder2d
-from tf2_impl.layers import activations, convolution, pooling
+from tf2_impl.layers import activations, attention, convolution, pooling
 from tf2_impl.neural_grammar import NeuralGrammar
 from tf2_impl.padded_embedding import PaddedEmbedding
 from tf2_impl.rare_event_memory import RareEventMemory
@@ -73,8 +73,15 @@ _WINDOWS = ((2,), (2,), ((0, 1),))
 _KERNEL = {"strides": (2,), "dilation_rate": (2,)}
 _ROWS, _SEQUENCES, _PLANES = _x(7, 5), _x(3, 11, 5), _x(2, 11, 9, 3)
 
+_MASK = (np.array([[1, 1, 1, 0, 1, 1, 0, 1, 0, 0, 0], [1] * 11, [0] * 11]),)
+
 EXAMPLES: dict[str, Example] = {
     "Affine": Example(_with(layers.Affine), _SEQUENCES),
+    "Attention": Example(_with(attention.Attention, 5, causal=True), _SEQUENCES * 3),
+    "MaskedAttention": Example(_with(attention.MaskedAttention, 1), (*_SEQUENCES * 3, *_MASK)),
+    "MaskedMean": Example(_with(attention.MaskedMean), (*_SEQUENCES, *_MASK)),
+    "PositionEmbedding": Example(_with(layers.PositionEmbedding, 13), _SEQUENCES),
+    "TimeStep": Example(_with(layers.TimeStep, -2), _SEQUENCES),
     "AveragePool": Example(_with(pooling.AveragePool, *_WINDOWS), _SEQUENCES),
     "BackwardGRU": Example(
         _with(layers.BackwardGRU, 3, recurrent_initializer="glorot_uniform"), _SEQUENCES

@@ -1,6 +1,7 @@
 """Networks with branches as model files describe them, each with its formula in float64.
 
-A residual block; two inputs through the same weights; a gate of channels, with two outputs.
+A residual block; two inputs through the same weights; a gate of channels, with two outputs; a layer
+of a transformer over sequences of unequal lengths.
 """
 
 from __future__ import annotations
@@ -27,6 +28,46 @@ FORMULAS: dict[str, Any] = {
     "Minimum": lambda *values: np.min(np.broadcast_arrays(*values), axis=0),
     "Average": lambda *values: np.mean(np.broadcast_arrays(*values), axis=0),
     "Concatenate": lambda *values, axis: np.concatenate(values, axis),
+}
+
+
+def attention(query, key, value, mask=None, *, heads, causal=False, padding=False):
+    """For each row, head and time: the share of each key that is seen, and their mean."""
+    batch, times, width = query.shape
+    y = np.zeros((batch, times, value.shape[2]))
+    for row in range(batch):
+        parts = (np.split(one[row], heads, axis=1) for one in (query, key, value, y))
+        for q, k, v, mean in zip(*parts, strict=True):
+            for t in range(times):
+                seen = [
+                    s
+                    for s in range(len(k))
+                    if (mask is None or (mask[row, s] == 0) == padding) and not (causal and s > t)
+                ]
+                if seen:
+                    share = np.exp(k[seen] @ q[t] / np.sqrt(width / heads))
+                    mean[t] = share @ v[seen] / share.sum()
+    return y
+
+
+def masked_mean(x, mask, *, padding=False):
+    """The mean over the times that stay; of none zeros."""
+    rows = [row[(m == 0) == padding] for row, m in zip(x, mask, strict=True)]
+    return np.stack([row.mean(0) if len(row) else np.zeros(x.shape[2]) for row in rows])
+
+
+def layer_norm(x, scale, shift, epsilon):
+    centered = x - x.mean(-1, keepdims=True)
+    return centered / np.sqrt((centered**2).mean(-1, keepdims=True) + epsilon) * scale + shift
+
+
+FORMULAS |= {
+    "Attention": attention,
+    "MaskedAttention": attention,
+    "MaskedMean": masked_mean,
+    "PositionEmbedding": lambda x, table: x + table[: x.shape[1]],
+    "TimeStep": lambda x, index: x[:, index],
+    "LayerNorm": layer_norm,
 }
 
 
@@ -144,7 +185,41 @@ GATED = Graph(
     },
     {"image": normal(2, 4, 6, 5, seed=55)},
 )
-GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED}
+HEADS = {"heads": 3, "causal": True}
+SENTENCES = Graph(
+    graph(
+        {"features": [None, None, 6], "mask": [None, None]},
+        ("PositionEmbedding", [0], {}, {"name": "positions"}),
+        ("Projection", [2], {}, {"name": "query"}),
+        ("Projection", [2], {}, {"name": "key"}),
+        ("Projection", [2], {}, {"name": "value"}),
+        ("MaskedAttention", [3, 4, 5, 1], {"heads": 3, "causal": False, "padding": False}),
+        ("Add", [2, 6], {}),
+        ("LayerNorm", [7], EPSILON, {"name": "norm"}),
+        ("Attention", [8, 4, 8], HEADS),
+        ("MaskedAttention", [8, 8, 5, 1], {**HEADS, "padding": True}),
+        ("Add", [9, 10], {}),
+        ("MaskedMean", [11, 1], {"padding": False}),
+        ("MaskedMean", [6, 1], {"padding": True}),
+        ("TimeStep", [11], {"index": -1}),
+        ("Concatenate", [12, 13, 14], {"axis": -1}),
+        sentence=15,
+        words=10,
+    ),
+    {
+        **arrays(2, 61, table=(9, 6)),
+        **arrays(3, 62, weight=(6, 6), bias=(6,)),
+        **arrays(4, 63, weight=(6, 6), bias=(6,)),
+        **arrays(5, 64, weight=(6, 6), bias=(6,)),
+        **arrays(8, 65, scale=(6,), shift=(6,)),
+    },
+    {
+        "features": normal(3, 7, 6, seed=66),
+        "mask": np.array([[1, 1, 1, 0, 1, 1, 0], [0] * 7, [1] * 7]),
+    },
+)
+SENTENCES.config["inputs"]["mask"]["dtype"] = "int64"
+GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED, "sentences": SENTENCES}
 
 
 def directions(example: Graph) -> dict[str, np.ndarray]:

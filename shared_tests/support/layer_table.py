@@ -20,6 +20,7 @@ KINDS = {
     "flag": "bool",
     "axis": "",
     "direction": "",
+    "time": "",
     "sizes": "[r]",
     "pairs": "r pairs",
     "place": "count",

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from numpy_infer.format.row import CHANNELS, FEATURES
+from numpy_infer.format.row import ATTENDED, AVERAGED, CHANNELS, FEATURES
 from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange import layouts
 from tf2_impl.interchange.native import layers
@@ -111,6 +111,8 @@ class _Maker:
                 layer.name = called if last else f"{called}.{number}"
             self.made += own
         several = name in LAYERS and LAYERS[name].combines
+        if several in (ATTENDED, AVERAGED):
+            return own[0](*turned), lies, own
         x: Any = turned if several else turned[0]
         for layer in own:
             x = layer(x)

@@ -17,16 +17,19 @@ import numpy as np
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from numpy_infer.format.graph import PATH, is_identifier
-from numpy_infer.format.row import CHANNELS, FEATURES
+from numpy_infer.format.row import ATTENDED, AVERAGED, BROADCAST, CHANNELS, FEATURES, JOINED
 from numpy_infer.format.vocabulary import LAYERS
+from tf2_impl.interchange.attention_records import multi_head_weights
 from tf2_impl.interchange.calls import Call, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step, first_wants
+from tf2_impl.interchange.native import entries
 from tf2_impl.interchange.record import UnsupportedError
 from tf2_impl.interchange.records import BY_CLASS
 from tf2_impl.interchange.weight import Weight
 
 MOST_LISTED = 12  # obstacles in one message
-COMBINED = {name for name, row in LAYERS.items() if row.combines}
+COMBINED = {name for name, row in LAYERS.items() if row.combines in (BROADCAST, JOINED)}
+OVER_TIME = {name for name, row in LAYERS.items() if row.combines in (ATTENDED, AVERAGED)}
 # What Keras records for a function of `keras.ops`, as the activation of that name.
 ACTIVATIONS = {
     *("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Softplus", "Selu", "Elu", "Softmax"),
@@ -66,7 +69,8 @@ def has_branches(model: keras.Model) -> bool:
         or len(layers) > len(set(layers))
         or any(
             not isinstance(operation, keras.Layer)
-            or type(operation).__name__ in COMBINED
+            or type(operation).__name__ in (*COMBINED, *OVER_TIME)
+            or isinstance(operation, keras.layers.MultiHeadAttention)
             or (is_chain(operation) and has_branches(operation))
             for operation, _ in nodes
         )
@@ -137,6 +141,15 @@ class GraphWriter(ChainWriter):
             self._check(Call(operation))
             scaled = self._scaled(given[1], operation.scale, 0)
             return [self._combined("Add", [given[0], scaled], rank)]
+        if type(operation) is keras.layers.MultiHeadAttention:
+            return [self._multi_head(operation, node, given)]
+        if name in OVER_TIME and type(operation) in BY_CLASS:
+            self._check(Call(operation))
+            places = self._sequences(name, given)
+            (entry,) = entries(operation, None)
+            self.layer, self.entry, self.lies = operation, 0, FEATURES
+            self._write({"layer": name, "previous": places, "config": entry.config}, {})
+            return [Value(self.place, FEATURES, rank)]
         if len(given) != 1:
             raise UnsupportedError(f"{name} of {len(given)} tensors")
         training = node.arguments.kwargs.get("training") is True
@@ -214,6 +227,43 @@ class GraphWriter(ChainWriter):
         self.layer, self.entry, self.lies = layer, 0, lies
         self._write({"layer": name, "previous": places, "config": config}, {})
         return Value(self.place, lies, rank)
+
+    def _sequences(self, name: str, given: Sequence[Value]) -> list[int]:
+        """The places of values that lie as sequences do, features last."""
+        for one in given:
+            if one.order is not None or one.padding is not None:
+                raise UnsupportedError(f"{name} behind a ZeroPadding or keras.layers.Flatten")
+            if one.masked:
+                raise UnsupportedError(f"{name} behind an Embedding(mask_zero=True)")
+        return [self._lying(one, FEATURES) for one in given]
+
+    def _multi_head(self, layer: Any, node: Any, given: Sequence[Value]) -> Value:
+        """The projections of a MultiHeadAttention, and an Attention between them."""
+        self._check(Call(layer))
+        name, options = type(layer).__name__, dict(node.arguments.kwargs)
+        if options.get("attention_mask") is not None or len(node.arguments.args) > 3:
+            raise UnsupportedError(f"{name} with an attention_mask")
+        if options.get("return_attention_scores"):
+            raise UnsupportedError(f"{name}(return_attention_scores=True)")
+        if options.get("training"):
+            raise UnsupportedError(f"{name}(training=True)")
+        for option, usual in (("_attention_axes", (1,)), ("_flash_attention", False)):
+            if (getattr(layer, option, None) or usual) != usual:
+                raise UnsupportedError(f"{name}({option.strip('_')}={getattr(layer, option)})")
+        if any(one.rank != 3 for one in given):
+            raise UnsupportedError(f"{name} of other than (batch, time, features)")
+        # Keras takes query, value and key, where the key is the value unless it is given.
+        query, value, *key = self._sequences(name, given)
+        *inner, outer = multi_head_weights(layer)
+        self.layer, self.entry, self.lies = layer, 0, FEATURES
+        parts = []
+        for place, own in zip((query, *(key or [value]), value), inner, strict=True):
+            self._write({"layer": "Projection", "previous": [place], "config": {}}, own)
+            parts.append(self.place)
+        config = {"heads": layer.num_heads, "causal": bool(options.get("use_causal_mask"))}
+        self._write({"layer": "Attention", "previous": parts, "config": config}, {})
+        self._write({"layer": "Projection", "previous": [self.place], "config": {}}, outer)
+        return Value(self.place, FEATURES, 3)
 
     def _lying(self, value: Value, lies: str) -> int:
         """The place of a value that lies so, in the file."""

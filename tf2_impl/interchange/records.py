@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf2_impl.interchange.attention_records import RECORDS as ATTENTION
 from tf2_impl.interchange.combination_records import RECORDS as COMBINATIONS
 from tf2_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from tf2_impl.interchange.feature_records import RECORDS as FEATURES
@@ -116,6 +117,7 @@ RECORDS = (
     *CONVOLUTIONS,
     *POOLS,
     *RECURRENT,
+    *ATTENTION,
     *COMBINATIONS,
     Record(
         "Flatten",

@@ -10,6 +10,13 @@ from tf2_impl.layers.activations import (
     gelu,
     gelu_tanh,
 )
+from tf2_impl.layers.attention import (
+    Attention,
+    MaskedAttention,
+    MaskedMean,
+    PositionEmbedding,
+    TimeStep,
+)
 from tf2_impl.layers.convolution import Convolution, TransposedConvolution
 from tf2_impl.layers.embedding import Embedding
 from tf2_impl.layers.normalization import Affine, BatchNorm, GroupNorm, L2Normalize
@@ -33,6 +40,7 @@ from tf2_impl.layers.shape import (
 
 __all__ = [
     "Affine",
+    "Attention",
     "AveragePool",
     "BackwardGRU",
     "BackwardLSTM",
@@ -49,14 +57,18 @@ __all__ = [
     "L2Normalize",
     "LeakyReLU",
     "LogSoftmax",
+    "MaskedAttention",
+    "MaskedMean",
     "MaxPool",
     "MaxUnpool",
     "MoveChannelsFirst",
     "MoveChannelsLast",
     "PReLU",
+    "PositionEmbedding",
     "RowMajorFlatten",
     "Slice",
     "StochasticDepth",
+    "TimeStep",
     "TopKGating",
     "TransposedConvolution",
     "gelu",

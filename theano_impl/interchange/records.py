@@ -77,6 +77,11 @@ def _embedding(shapes: Shapes, config: Config) -> dict[str, Any]:
     return {"vocabulary_size": vocabulary_size, "dim": dim}
 
 
+def _positions(shapes: Shapes, config: Config) -> dict[str, Any]:
+    positions, dim = _shape(shapes, "table", 2)
+    return {"positions": positions, "dim": dim}
+
+
 def _recurrent(shapes: Shapes, config: Config) -> dict[str, Any]:
     in_features, _ = _shape(shapes, "input_weight", 2)
     hidden_size, _ = _shape(shapes, "hidden_weight", 2)
@@ -99,6 +104,7 @@ SIZES = {
     "Affine": _affine,
     "PReLU": _prelu,
     "Embedding": _embedding,
+    "PositionEmbedding": _positions,
     "GRU": _recurrent,
     "LSTM": _recurrent,
 }

@@ -2,6 +2,13 @@
 
 from theano_impl.layers.activations import *  # noqa: F403  # its `__all__` alone
 from theano_impl.layers.activations import __all__ as ACTIVATIONS
+from theano_impl.layers.attention import (
+    Attention,
+    MaskedAttention,
+    MaskedMean,
+    PositionEmbedding,
+    TimeStep,
+)
 from theano_impl.layers.combinations import *  # noqa: F403  # its `__all__` alone
 from theano_impl.layers.combinations import __all__ as COMBINATIONS
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
@@ -32,6 +39,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Affine",
+    "Attention",
     "AveragePool",
     "BatchNorm",
     "ChannelsFirst",
@@ -44,13 +52,17 @@ __all__ = [
     "GroupNorm",
     "L2Normalize",
     "LayerNorm",
+    "MaskedAttention",
+    "MaskedMean",
     "MaxPool",
     "MaxUnpool",
     "Permute",
     "Pooled",
+    "PositionEmbedding",
     "Projection",
     "RMSNorm",
     "Reshape",
     "Slice",
+    "TimeStep",
     "TransposedConvolution",
 ]

@@ -32,6 +32,51 @@ def test_a_graph_computes_its_formula(name, tmp_path):
         assert_close(found[key], value, 1e-12, key)
 
 
+def test_attention_that_multiplies_its_entries_is_refused(tmp_path):
+    """Entries as many queries of width 1, with all entries as their value: their square."""
+    config = graph(
+        {"x": [None, 64]},
+        ("Reshape", [0], {"shape": [64, 1]}),
+        ("Reshape", [0], {"shape": [1, 64]}),
+        ("Slice", [1], {"start": 0, "stop": 1, "axis": 1}),
+        ("Attention", [1, 3, 2], {"heads": 1, "causal": False}),
+        ("Reshape", [4], {"shape": [4096, 1]}),
+        ("Reshape", [4], {"shape": [1, 4096]}),
+        ("Slice", [5], {"start": 0, "stop": 1, "axis": 1}),
+        ("Attention", [5, 7, 6], {"heads": 1, "causal": False}),
+        output=8,
+    )
+    with pytest.raises(ValueError, match=r"layer 8 \(Attention\): expected at most"):
+        written(tmp_path / "model", RESIDUAL._replace(config=config, arrays={}))
+
+
+@pytest.mark.parametrize(
+    ("layer", "previous", "config", "message"),
+    [
+        ("Attention", [0, 0, 0], {"heads": 4, "causal": False}, "expected 4 equal heads"),
+        ("Attention", [0, 2, 0], {"heads": 3, "causal": False}, "expected equal times"),
+        ("Attention", [0, 0, 1], {"heads": 3, "causal": False}, "expected floats, got int64"),
+        ("MaskedMean", [0, 0], {"padding": False}, "expected int64, got floats"),
+        ("MaskedAttention", [0, 0, 0, 1], {"heads": 0, "causal": False}, "expected .*padding"),
+        ("TimeStep", [2], {"index": "first"}, "index: expected a whole number"),
+    ],
+)
+def test_attention_that_does_not_fit_is_refused(layer, previous, config, message, tmp_path):
+    inputs = {"x": [None, 7, 6], "mask": [None, 7]}
+    made = graph(
+        inputs,
+        ("Slice", [0], {"start": 0, "stop": 2, "axis": 1}),
+        (layer, previous, config),
+        ("MaskedMean", [0, 1], {"padding": False}),
+        a=2,
+        b=3,
+        c=4,
+    )
+    made["inputs"]["mask"]["dtype"] = "int64"
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path / "model", RESIDUAL._replace(config=made, arrays={}))
+
+
 def test_a_net_is_called_by_names_in_order_and_by_its_layers(tmp_path):
     net = written(tmp_path / "two", SIAMESE)
     left, right = SIAMESE.inputs.values()

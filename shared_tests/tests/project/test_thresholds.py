@@ -56,6 +56,7 @@ NO_CHOICE = {
     "format.graph.MOST_NAMES",
     "format.growth.ROOM",
     "interchange.graph_writer.MOST_LISTED",
+    "interchange.operations.sequences.FAR",
     "search.index_file.VERSION",
     "format.header.VERSION",
     "search.tiled_neighbors.CROWDED",

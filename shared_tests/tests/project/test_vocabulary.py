@@ -16,6 +16,7 @@ ANNOTATIONS = {
     "axis": "int",
     "flag": "bool",
     "direction": "str",
+    "time": "int",
     "sizes": "Sequence[int]",
     "pairs": "Sequence[Sequence[int]]",
     "place": "int",

@@ -99,6 +99,17 @@ def siamese():
     return keras.Model([left, right], {"likeness": layers.Dense(1)(y), "left_code": a + (-b)})
 
 
+def sentences():
+    """A layer of a transformer as Keras has it, and recurrent layers behind it."""
+    ids = keras.Input((7,), dtype="int64", name="ids")
+    x = layers.Embedding(11, 6)(ids)
+    y = layers.MultiHeadAttention(3, 4, value_dim=2, name="attend")(x, x, use_causal_mask=True)
+    y = layers.MultiHeadAttention(2, 1, use_bias=False, output_shape=6)(y, x)
+    y = layers.LayerNormalization()(x + y)
+    y = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(y)
+    return keras.Model(ids, layers.Dense(2)(layers.GRU(4)(y)))
+
+
 def gated():
     image = keras.Input((6, 5, 4), name="image")
     x = layers.Conv2D(6, 3, padding="same")(image)
@@ -110,7 +121,7 @@ def gated():
     return keras.Model(image, {"features": x, "classes": layers.Dense(3)(flat)})
 
 
-MODELS = {"residual": residual, "siamese": siamese, "gated": gated}
+MODELS = {"residual": residual, "siamese": siamese, "gated": gated, "sentences": sentences}
 
 
 @pytest.fixture
@@ -134,6 +145,8 @@ def test_a_functional_model_travels(name, doubles, tmp_path):
         one.name: normal(2, *there(np.zeros((1, *one.shape[1:]))).shape[1:], seed=place)
         for place, one in enumerate(model.inputs)
     }
+    if name == "sentences":
+        inputs = {"ids": np.arange(14).reshape(2, 7) % 11}
     path, again = tmp_path / "model", tmp_path / "again"
     interchange.save_model(model, path)
     net, loaded = numpy_infer.load_model(path), interchange.load_model(path)
@@ -151,6 +164,7 @@ def test_a_functional_model_travels(name, doubles, tmp_path):
             "residual": {"conv1", "bn1", "conv2", "joined", "head"},
             "siamese": {"tower"},
             "gated": set(),
+            "sentences": {"attend"},
         }[name]
     )
 

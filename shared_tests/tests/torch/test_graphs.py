@@ -358,7 +358,7 @@ def test_all_that_stands_in_the_way_is_named_at_once(tmp_path):
     assert [line.strip() for line in lines] == [
         "cumsum()",
         "dropout(training=True), which drops when inferring too,",
-        "view or reshape to (2, 3, -1), where files have Flatten alone",
+        "view or reshape to (2, 3, -1), where files keep the batch",
         "Hardshrink at act",
         "Parameter scale, which no layer of files reads",
         "Conv3d at grouped",

@@ -468,6 +468,8 @@ SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
         (partial(layers.LSTM, 3, 5, direction=direction, return_sequences=full), (2, 7, 3))
         for direction, full in (("forward", False), ("backward", True), ("both", True))
     ],
+    "PositionEmbedding": [(partial(layers.PositionEmbedding, 9, 3), (2, 7, 3))],
+    "TimeStep": [(partial(layers.TimeStep, -2), (2, 7, 3))],
     "BatchNorm": [(lambda: layers.BatchNorm(3), (5, 3, 7))],
     "GlobalAveragePool": [(layers.GlobalAveragePool, (2, 3, 7))],
     "GlobalMaxPool": [(layers.GlobalMaxPool, (2, 3, 7))],
