@@ -150,6 +150,8 @@ def run(variant: str) -> Run:
 def train(variant: Variant) -> Run:
     model = network(variant)
     rule = optimizer(variant)
+    if rule is not None:
+        rule.build(model.trainable_variables)  # what makes variables is traced twice
     update = updates(variant, model, rule)
     norm = model.get_layer("batch_norm")
     # Keras keeps the biased variance. Held as (n − 1) / n of the unbiased one, it is that one.
@@ -161,7 +163,7 @@ def train(variant: Variant) -> Run:
         logits = model(ids, training=training)
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_step(step):
         with tf.GradientTape() as tape:
             loss = mean_loss(BATCH, training=True)
