@@ -6,7 +6,7 @@ by its layer and its place, `add_5`. Inputs and outputs of several have their na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -34,7 +34,7 @@ def build(
     """
     entries, named = config["layers"], config["inputs"]
     policy = dtype if any(shapes) else "float64"  # what is right in both
-    maker = _Maker(policy)
+    maker = _Maker(policy, named)
     tensors: list[Any] = []
     lies: list[str] = []
     for place, (name, one) in enumerate(named.items()):
@@ -75,8 +75,9 @@ def build(
 class _Maker:
     """Makes the layers of entries, and calls them."""
 
-    def __init__(self, policy: str) -> None:
+    def __init__(self, policy: str, inputs: Collection[str]) -> None:
         self.policy = policy
+        self.taken = {*inputs}  # Keras has one name for an input or a layer
         self.made: list[keras.Layer] = []
 
     def entry(
@@ -106,6 +107,9 @@ class _Maker:
             where |= {"told": True, "counted": known}
             own = layers(described, shapes, self.policy, **where)
             called = entry.get("name") or f"{name.rpartition('.')[2].lower()}_{place}"
+            while called in self.taken:
+                called += "_"
+            self.taken.add(called)
             for number, layer in enumerate(own):
                 last = number == len(own) - 1
                 layer.name = called if last else f"{called}.{number}"

@@ -169,6 +169,16 @@ def test_a_functional_model_travels(name, doubles, tmp_path):
     )
 
 
+def test_a_layer_may_have_the_name_of_an_input(tmp_path):
+    """In PyTorch an argument `left` and a child `left` are two things; Keras has one name."""
+    entries = [{**one} for one in SIAMESE.config["layers"]]
+    entries[2]["name"] = "left"
+    config = {**SIAMESE.config, "layers": entries}
+    model_file.write_model(tmp_path / "model", "graph", config, SIAMESE.arrays)
+    found = outputs(interchange.load_model(tmp_path / "model"), SIAMESE.inputs)
+    assert_close(found["output"].numpy(), SIAMESE.outputs()["output"], 1e-12, "output")
+
+
 def test_weights_of_a_layer_that_stands_twice_are_saved_once(doubles, tmp_path):
     interchange.save_model(siamese(), tmp_path / "model")
     _, config, arrays = model_file.read_model(tmp_path / "model")
