@@ -8,6 +8,7 @@ layers: they run, agree within the rounding of a half, and train.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -40,6 +41,7 @@ from pytorch_impl.smorms3 import SMORMS3
 from pytorch_impl.soft_nearest_neighbor_loss import SoftNearestNeighborLoss
 from pytorch_impl.sparse_dense_optimizer import SparseDenseOptimizer
 from pytorch_impl.sparse_projection import SparseProjection
+from pytorch_impl.support.precision import matrix_product
 from pytorch_impl.title_encoder import bag_of_titles
 from pytorch_impl.top_k_gating import load_balance_loss
 from pytorch_impl.triplet_loss import all_triplets_loss, triplet_loss
@@ -712,3 +714,30 @@ def test_sanity_checks_of_a_half_model(dtype):
     assert check_initial_loss(torch.tensor(2.0, dtype=dtype).log(), 2)
     batch[0][0, 0] = torch.inf
     assert check_finite(net, loss, batch).details["batch"] == ["batch[0]"]
+
+
+def test_a_product_outside_of_autocast_enters_no_context():
+    """The calls of a context and of a bound signature would take most of a small product's time."""
+    x, y = torch.ones(3, 2, requires_grad=True), torch.ones(2, 3)
+
+    def n_calls(run: Callable[[], object]) -> int:
+        count = 0
+
+        def seen(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        run()
+        sys.setprofile(seen)
+        try:
+            run()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    def differentiated() -> object:
+        return torch.autograd.grad(matrix_product(x, y).sum(), x)
+
+    assert n_calls(differentiated) < 100
+    with torch.no_grad():
+        assert n_calls(lambda: matrix_product(x, y)) < 30
