@@ -491,6 +491,25 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def zoo(session: nox.Session) -> None:
+    """Send whole networks from Keras and from PyTorch to the others; prints a table.
+
+    nox -s zoo -- MobileNet resnet10    takes some of them
+
+    All of them take long. What became of each is in `.nox/zoo/files/zoo.json`.
+    """
+    made = pythons(session, *BACKENDS)
+    packages, folder = ENVIRONMENTS / "zoo" / "packages", ENVIRONMENTS / "zoo" / "files"
+    # Without what it asks for: torch is there, and torchvision stands in what is not imported.
+    install = ("pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(packages))
+    session.run("python3.11", "-m", *install, "-r", str(requirements("zoo")), external=True)
+    interpreters = [f"{name}={made[name]}" for name in BACKENDS]
+    env = {**ONE_THREAD, "THEANO_FLAGS": theano_python("zoo"), "PYTHONPATH": str(packages)}
+    command = [made["numpy"], "-m", "shared_tests.zoo.session", str(folder), *interpreters]
+    session.run(*command, *session.posargs, env=env)
+
+
+@nox.session(default=False)
 def mutation(session: nox.Session) -> None:
     """Make small edits in a package's files and report which ones no test sees.
 
