@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from fourfold.agreement import assert_close, tolerance
-from fourfold.backends.tf2_backend import build, call, is_dense_float, to_native
+from fourfold.backends.tf2_backend import build, call, eagerly, is_dense_float, to_native
 from fourfold.definition import Cell, upstream
 from fourfold.project import definitions
 from shared_tests.backends.tf2_tools import TOOLS
@@ -54,7 +54,8 @@ def test_values_and_gradients(xla_cell):
     case = cell.case.cast(cell.dtype)
     inputs = {name: to_native(value) for name, value in case.inputs.items()}
     function = build(cell.component, cell.operation.name, case)
-    first = call(function, inputs, case)
+    with eagerly():
+        first = call(function, inputs, case)
     # The shapes of eager mode: those of a tree are not known while it is traced.
     factors = {
         name: tf.constant(upstream(tuple(value.shape)), value.dtype)
