@@ -127,14 +127,15 @@ def pulse(session: nox.Session) -> Iterator[None]:
         thread.join()
 
 
-def theano_python(cache: str) -> str:
+def theano_python(cache: str, optimizer: str = "merge") -> str:
     """Theano's flags for its Python mode, in which graphs run as they were written.
 
     cache: the folder of what it keeps, of its own for what runs beside another session.
+    optimizer: the rewrites; fast_run for all.
     """
     # Rewriting a graph, but for merging equal nodes, takes longer than running it a few times.
     # Noting for every node which line made it takes a sixth of the time.
-    flags = "cxx=,optimizer=merge,traceback__limit=0"
+    flags = f"cxx=,optimizer={optimizer},traceback__limit=0"
     return f"{flags},base_compiledir={THEANO_CACHE / cache}"
 
 
@@ -182,8 +183,8 @@ def tests(backend: str) -> None:
 
     def run(session: nox.Session) -> None:
         # Without a compiler Theano runs its Python mode, here with graphs as they were written: C
-        # code and all rewrites for every graph would take an hour. The session below has
-        # both for first cases, and the parity report for all with --compiled.
+        # code and all rewrites for every graph would take an hour. The sessions below have
+        # them for first cases, and the parity report for all with --compiled.
         flags = theano_python("tests")
         # A component's cases share compiled graphs in Theano: one worker has them all.
         shares = ("--dist=loadgroup",) if backend == "theano" else ()
@@ -235,6 +236,15 @@ def show(session: nox.Session, results: dict[str, tuple[int, str]]) -> None:
     failed = [name for name, (status, _) in results.items() if status]
     if failed:
         session.error(f"failed with {', '.join(failed)}")
+
+
+@nox.session(name="tests-theano-rewritten")
+def tests_theano_rewritten(session: nox.Session) -> None:
+    """Theano's Python mode with all rewrites, which graphs have unless flags ask for fewer."""
+    flags = theano_python("rewritten", optimizer="fast_run")
+    agreement = "shared_tests/tests/all/test_agreement.py"
+    selected = (agreement, "--backend=theano", "--first-cases", *WORKERS)
+    pytest(session, "theano", *selected, THEANO_FLAGS=flags, **ONE_THREAD)
 
 
 @nox.session(name="tests-theano-c")
