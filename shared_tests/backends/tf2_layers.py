@@ -80,7 +80,7 @@ EXAMPLES: dict[str, Example] = {
     "Attention": Example(_with(attention.Attention, 5, causal=True), _SEQUENCES * 3),
     "MaskedAttention": Example(_with(attention.MaskedAttention, 1), (*_SEQUENCES * 3, *_MASK)),
     "MaskedMean": Example(_with(attention.MaskedMean), (*_SEQUENCES, *_MASK)),
-    "PositionEmbedding": Example(_with(layers.PositionEmbedding, 13), _SEQUENCES),
+    "PositionEmbedding": Example(_with(layers.PositionEmbedding, 13, 5), _SEQUENCES),
     "TimeStep": Example(_with(layers.TimeStep, -2), _SEQUENCES),
     "AveragePool": Example(_with(pooling.AveragePool, *_WINDOWS), _SEQUENCES),
     "BackwardGRU": Example(

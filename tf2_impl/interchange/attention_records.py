@@ -26,7 +26,7 @@ from tf2_impl.layers.attention import (
 
 
 def _positions(dtype: str, *, table: Ints) -> Layers:
-    return [built(PositionEmbedding(table[0], dtype=dtype), None, table[1])]
+    return [built(PositionEmbedding(*table, dtype=dtype), None, table[1])]
 
 
 def _position_weights(layer: Any) -> dict[str, Weight]:

@@ -89,14 +89,12 @@ class MaskedAttention(Layer):
 class PositionEmbedding(Layer):
     """x + table[t] at each time t. table: (positions, dim)."""
 
-    def __init__(self, positions: int, **kwargs: Any) -> None:
+    def __init__(self, positions: int, dim: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.positions = check_count("positions", positions)
-
-    def build(self, input_shape: Shape) -> None:
-        start = keras.initializers.RandomNormal()
-        shape = (self.positions, input_shape[-1])
-        self.table = self.add_weight(shape=shape, initializer=start, name="table")
+        self.dim = check_count("dim", dim)
+        start = keras.initializers.RandomNormal(stddev=1.0)
+        self.table = self.add_weight(shape=(positions, dim), initializer=start, name="table")
 
     @in_compute_dtype
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -115,7 +113,7 @@ class PositionEmbedding(Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "positions": self.positions}
+        return {**super().get_config(), "positions": self.positions, "dim": self.dim}
 
 
 @keras.saving.register_keras_serializable("fourfold")

@@ -17,6 +17,7 @@ from shared_tests.fixtures import normal
 from theano_impl import interchange
 from theano_impl.interchange.records import RECORDS
 from theano_impl.layers import activations as act
+from theano_impl.layers.attention import PositionEmbedding, TimeStep
 from theano_impl.layers.convolution import Convolution, TransposedConvolution
 from theano_impl.layers.embedding import Embedding
 from theano_impl.layers.normalization import (
@@ -157,6 +158,7 @@ CHAINS = {
         [layer(GRU, 7, 3, direction="both", return_sequences=False)],
     ),
     "lstm": (SEQUENCES, [layer(LSTM, 7, 3), layer(LSTM, 3, 5, bias=False, return_sequences=False)]),
+    "positions": (SEQUENCES, [layer(PositionEmbedding, 11, 7), layer(TimeStep, -2)]),
     "lstm backward": (SEQUENCES, [layer(LSTM, 7, 1, direction="backward")]),
     "lstm both ways": (SEQUENCES, [layer(LSTM, 7, 3, direction="both", return_sequences=False)]),
     "embedding": (
