@@ -268,7 +268,7 @@ def tests_pages(session: nox.Session) -> None:
 @nox.session(name="tests-book")
 def tests_book(session: nox.Session) -> None:
     """The book in a real browser, with what one component's report measured in one framework."""
-    made = pythons(session, "project", "docs", "torch", "numpy")
+    made = pythons(session, "project", "docs", "examples", "torch", "numpy")
     folder = ENVIRONMENTS / "tests-book"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -286,7 +286,11 @@ def tests_web(session: nox.Session) -> None:
     build_web(session)
     npm(session, "run", "check")
     npm(session, "test")
-    pytest(session, "pages", "shared_tests/tests/web", **ONE_THREAD)
+    interpreter, folder = python(session, "examples"), ENVIRONMENTS / "tests-web"
+    shutil.rmtree(folder, ignore_errors=True)
+    for module in ("model", "photographs"):
+        session.run(interpreter, "-m", f"examples.webcam.{module}", str(folder), env=ONE_THREAD)
+    pytest(session, "pages", "shared_tests/tests/web", WEBCAM=str(folder), **ONE_THREAD)
 
 
 def build_web(session: nox.Session) -> None:
@@ -452,7 +456,7 @@ def docs(session: nox.Session) -> None:
 
     Of the parity report it takes parity.json as it is, and runs the report where there is none.
     """
-    made = pythons(session, "project", "docs", *BACKENDS)
+    made = pythons(session, "project", "docs", "examples", *BACKENDS)
     parity = ROOT / "parity.json"
     if not parity.exists():
         report(session, made)
@@ -462,11 +466,17 @@ def docs(session: nox.Session) -> None:
 def build_book(
     session: nox.Session, made: dict[str, str], parity: Path, folder: Path, site: Path, *only: str
 ) -> None:
-    """Measure what the mutants do in each backend that is made, run its code of the pages, build.
+    """Train what pages let a reader try, measure what the mutants do in each backend that is made,
+    run its code of the pages, build.
 
     folder: for what stands between. only: the one component whose mutants are measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    build_web(session)
+    models = folder / "models"
+    shutil.rmtree(models, ignore_errors=True)
+    with pulse(session):
+        session.run(made["examples"], "-m", "docs.generator.models", str(models), env=ONE_THREAD)
     effects = [*("-m", "shared_tests.support.mutant_effects"), f"--output={folder}", *only]
     code = ("-m", "docs.generator.programs", f"--output={folder}")
     commands = {
@@ -477,7 +487,8 @@ def build_book(
     }
     env = {**os.environ, **ONE_THREAD, "THEANO_FLAGS": theano_python("book")}
     show(session, side_by_side(session, commands, env))
-    pages = [f"--parity={parity}", f"--measured={folder}", f"--output={folder / 'pages'}"]
+    pages = [f"--parity={parity}", f"--measured={folder}", f"--models={models}"]
+    pages.append(f"--output={folder / 'pages'}")
     if (benchmarks := ROOT / "benchmarks.json").exists():
         pages.append(f"--benchmarks={benchmarks}")
     session.run(made["docs"], "-m", "docs.generator", *pages)

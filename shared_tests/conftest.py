@@ -196,7 +196,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if name in operation.backends() and definition.component != CHAIN
             if getattr(metafunc.module, "concerns", lambda _: True)(operation)
         ]
-    elif "page" in names:  # of the book, with code of a backend
+    elif {"backend_name", "page"} <= names:  # of the book, with code of a backend
         arguments = ("backend_name", "page")
         rows = [
             (name, page)

@@ -27,13 +27,15 @@ def main() -> None:
     kinds = "effects-BACKEND.json and outputs-BACKEND.json of each"
     parser.add_argument("--measured", type=Path, required=True, help=f"a folder with {kinds}")
     parser.add_argument("--benchmarks", type=Path, help="benchmarks.json, if there is one")
+    parser.add_argument("--models", type=Path, required=True, help="of docs.generator.models")
     parser.add_argument("--output", type=Path, required=True, help="a folder, which is replaced")
     given = parser.parse_args()
     parity = json.loads(given.parity.read_text(encoding="utf-8"))
     shutil.rmtree(given.output, ignore_errors=True)
     effects, outputs = (read(given.measured, kind) for kind in KINDS)
     benchmarks = json.loads(given.benchmarks.read_text()) if given.benchmarks else {}
-    pages = Book(Measured(parity, effects, outputs, benchmarks)).write(given.output)
+    measured = Measured(parity, effects, outputs, given.models, benchmarks)
+    pages = Book(measured).write(given.output)
     print(f"{pages} pages in {given.output}")
 
 

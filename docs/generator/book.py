@@ -19,6 +19,7 @@ from docs.generator.reference import reference
 from docs.generator.sources import beside, implementations
 from docs.generator.speed import speed
 from docs.generator.traps import Trap, traps
+from docs.generator.tried import TRIED, copy_files
 from docs.generator.verdict import agrees, verdict
 from fourfold.definition import BACKENDS, Definition
 from fourfold.project import definitions
@@ -32,16 +33,18 @@ COUNTS = {1: "One", 2: "Two", 3: "Three", 4: "Four"}
 
 @dataclass(frozen=True)
 class Measured:
-    """What pages may say of numbers.
+    """What pages may say of numbers, and what they let a reader try.
 
     effects: {backend: {component: {mutant: its effect}}}.
     outputs: {backend: {page: what each of its blocks of code printed}}.
+    models: a folder of docs.generator.models.
     benchmarks: the report of `nox -s bench`; empty where it was not run.
     """
 
     parity: Mapping[str, Any]
     effects: Mapping[str, Any]
     outputs: programs.Outputs
+    models: Path
     benchmarks: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -81,6 +84,7 @@ class Book:
             ok=self.measured.parity["ok"],
         )
         shutil.copytree(HERE / "site", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_files(self.measured.models, folder / "_static")
         for path, text in self.pages.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
@@ -108,6 +112,7 @@ class Book:
             timed=self.measured.benchmarks.get("benchmarks", {}).get(name),
             benchmarks_made=self.measured.benchmarks.get("made"),
             traps=[one for one in every if any(path in one.note for path in own)],
+            tried=TRIED.get(name),
         )
         self.pages[f"beside/{name}.md"] = _render(
             "beside.md.jinja", name=name, title=_title(prose), found=found, rows=beside(found)

@@ -14,12 +14,12 @@ WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.client
 
 
 @contextmanager
-def launched() -> Iterator[Browser]:
-    """The system's Chromium; AssertionError where there is none."""
+def launched(*arguments: str) -> Iterator[Browser]:
+    """The system's Chromium, with more arguments; AssertionError where there is none."""
     path = shutil.which("chromium")
     assert path, "expected Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET])
+        browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, *arguments])
         yield browser
         browser.close()
 

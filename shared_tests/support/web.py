@@ -16,7 +16,7 @@ import numpy as np
 from shared_tests.support.sources import ROOT
 
 BUNDLE = ROOT / "web" / "dist" / "fourfold.js"
-BACKENDS = ("cpu", "webgl")  # WebGL in software, where there is no graphics card
+BACKENDS = ("cpu", "wasm", "webgl")  # WebGL in software, where there is no graphics card
 PAGE = b"<!doctype html><title>web</title>"
 START = """async ([address, backend]) => {
     window.fourfold = await import(address + "fourfold.js");

@@ -12,7 +12,8 @@ import { RECURRENT } from "./layers/recurrent.js";
 import { SHAPES } from "./layers/shape.js";
 import { asFirst, first } from "./layers/value.js";
 import { naming, readDescription } from "./model_file.js";
-import { lastReaders, planned } from "./plan.js";
+import { LAYERS } from "./entries.js";
+import { SKIPPED, lastReaders, planned } from "./plan.js";
 
 /** @typedef {import("./layers/value.js").Value} Value */
 /** @typedef {tf.Tensor | Value | number[] | any[]} Given a tensor, one with its channels last, or nested lists */
@@ -42,7 +43,20 @@ export function readModel(data, name = "the file") {
     const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
     return naming(name, () => {
         const description = readDescription(bytes);
+        expectRuns(description.config.layers);
         return new Net(description, planned(description));
+    });
+}
+
+/** An Error for a layer of the table that no browser runs yet. @param {any} entries */
+function expectRuns(entries) {
+    if (!Array.isArray(entries)) return;
+    entries.forEach((entry, place) => {
+        const name = String(entry?.layer);
+        const known = Object.hasOwn(LAYERS, name) && !SKIPPED.includes(name);
+        if (known && !Object.hasOwn(FACTORIES, name)) {
+            throw new Error(`layer ${place} (${name}): expected one that runs in a browser`);
+        }
     });
 }
 

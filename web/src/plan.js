@@ -19,6 +19,9 @@ import { widthsAfter } from "./widths.js";
 
 /** @typedef {import("./entries.js").Arrays} Arrays */
 
+/** The layers that compute nothing at inference. */
+export const SKIPPED = ["Input", "Dropout", "StochasticDepth"];
+
 /**
  * @typedef {object} Step one layer of a net
  * @property {string} layer
@@ -183,7 +186,7 @@ function followed(entries, owned, inputs, most, ids) {
 function stepOf(entry, arrays, owner, inGraph) {
     const { layer, previous, config } = entry;
     if (!Object.hasOwn(LAYERS, layer)) return componentStep(layer, config, arrays, previous, owner);
-    if (layer === "Input" || layer === "Dropout" || layer === "StochasticDepth") {
+    if (SKIPPED.includes(layer)) {
         checkPrevious(previous, layer === "Input" ? 0 : 1);
         if (Object.keys(config).length || arrays.size)
             throw new Error("expected no config and no arrays");

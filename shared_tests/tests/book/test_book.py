@@ -15,10 +15,12 @@ SITE = Path(os.environ["BOOK"])
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
 TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
 CHAPTER, REFERENCE = "chapters/01-four-ways.html", "reference/triplet_mining.html"
+TRIED = "components/conv_autoencoder.html"
 PAGES = (
     "index.html",
     COMPONENT,
     "components/triplet_loss.html",
+    TRIED,
     BESIDE,
     TRAP,
     GUIDE,
@@ -175,6 +177,58 @@ def test_axe_finds_nothing_serious(shown, name, scheme):
         for one in found
         if one["impact"] in SERIOUS
     ] == []
+
+
+def test_a_typed_word_finds_its_stem(shown):
+    page = shown("components/sequence_encoder.html")
+    page.locator(".try input").fill("walked")
+    lines = answered(page)
+    assert len(lines) == 5
+    assert {line.split()[0] for line in lines} & {"walk", "walking", "walks", "walker"}
+    cosines = [float(line.split()[1]) for line in lines]
+    assert cosines == sorted(cosines, reverse=True)
+    page.locator(".try input").fill("")
+    page.wait_for_function("!document.querySelector('.answer li')")
+    assert page.wrong == []
+
+
+def test_a_drawn_digit_comes_back(shown):
+    page = shown("components/conv_autoencoder.html")
+    drawing, result = page.locator(".try canvas").all()
+    drawing.scroll_into_view_if_needed()
+    box = drawing.bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.1 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"], steps=20)
+    page.mouse.up()
+    (line,) = answered(page)
+    assert 0 < float(line.rpartition(" ")[2]) < 0.1
+    dark = """canvas => { const { data } = canvas.getContext("2d").getImageData(0, 0, 160, 160);
+        return data.filter((one, i) => i % 4 === 0 && one < 128).length / 160 / 160; }"""
+    assert result.evaluate(dark) == pytest.approx(drawing.evaluate(dark), abs=0.1)
+    page.locator(".try button").click()
+    assert drawing.evaluate(dark) == result.evaluate(dark) == 0
+    assert page.wrong == []
+
+
+def test_a_chosen_sound_finds_its_voice(shown):
+    page = shown("components/speaker_encoder.html")
+    right = 0
+    for button in page.locator(".try button").all():
+        button.click()
+        name = button.inner_text()
+        page.wait_for_function(f"document.querySelector('.answer').dataset.asked === {name!r}")
+        *near, truth = answered(page)
+        assert len(near) == 5
+        right += truth.removeprefix("It is ").removesuffix(".") == near[0].rpartition(" ")[0]
+    assert right >= 3  # of four sounds
+    assert page.wrong == []
+
+
+def answered(page):
+    """The lines of what a model has answered."""
+    page.locator(".answer li").first.wait_for()
+    return page.locator(".answer li").all_inner_texts()
 
 
 def test_the_system_chooses_dark_or_light(shown):
