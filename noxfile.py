@@ -492,9 +492,13 @@ def build_book(
     if (benchmarks := ROOT / "benchmarks.json").exists():
         pages.append(f"--benchmarks={benchmarks}")
     session.run(made["docs"], "-m", "docs.generator", *pages)
-    options = ("-q", "-W", "--keep-going", "--fresh-env", "--jobs=auto", "-b", "html")
+    options = ("-q", "-W", "--keep-going", "--fresh-env", "--jobs=auto", f"-d{folder / 'doctrees'}")
+    on_one_page = ("-Droot_doc=print", "-Dhtml_theme=basic", "-Dsuppress_warnings=toc.not_included")
+    command = (made["docs"], "-m", "sphinx", *options)
     with pulse(session):
-        session.run(made["docs"], "-m", "sphinx", *options, str(folder / "pages"), str(site))
+        session.run(*command, "-b", "html", str(folder / "pages"), str(site))
+        to_print = ("-b", "singlehtml", *on_one_page)
+        session.run(*command, *to_print, str(folder / "pages"), str(site / "print"))
     session.log(f"open {site / 'index.html'}")
 
 

@@ -74,10 +74,11 @@ class Book:
             component = _title(self.pages[f"components/{module}.md"]) if module in described else ""
             given = {"module": module, "entries": entries, "component": component}
             self.pages[f"reference/{module}.md"] = _render("reference.md.jinja", **given)
+        names = {"chapters": chapters, "components": [one.component for one in found]}
+        self.pages["print.md"] = _render("print.md.jinja", **names)
         self.pages["index.md"] = _render(
             "index.md.jinja",
-            chapters=chapters,
-            components=[one.component for one in found],
+            **names,
             guides=guides,
             modules=list(modules),
             count=len(self.measured.parity["rows"]),

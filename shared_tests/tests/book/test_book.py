@@ -14,6 +14,7 @@ from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, lumi
 SITE = Path(os.environ["BOOK"])
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
 TRAP, GUIDE = "traps/maximum-tie.html", "guides/porting.html"
+PRINTED = "print/print.html"
 CHAPTER, REFERENCE = "chapters/01-four-ways.html", "reference/triplet_mining.html"
 TRIED = "components/conv_autoencoder.html"
 PAGES = (
@@ -89,8 +90,18 @@ def test_every_page_loads_without_an_error_or_a_request_to_others(shown, address
 
 
 def test_no_page_is_heavy():
-    sizes = {path.name: path.stat().st_size for path in SITE.rglob("*.html")}
-    assert {name: size for name, size in sizes.items() if size > 500_000} == {}
+    pages = [path for path in SITE.rglob("*.html") if path != SITE / PRINTED]
+    assert {path.name for path in pages if path.stat().st_size > 500_000} == set()
+
+
+def test_every_tab_of_the_page_to_be_printed_is_on_paper(shown):
+    page = shown(PRINTED)
+    tabs = "[...document.querySelectorAll('.sd-tab-content')]"
+    display = f"{tabs}.map(one => getComputedStyle(one).display)"
+    assert "none" in page.evaluate(display)
+    page.emulate_media(media="print")
+    assert set(page.evaluate(display)) == {"block"}
+    assert page.locator("h2", has_text="Four ways to say one thing").count() == 1
 
 
 def test_every_component_has_its_sections(shown):
