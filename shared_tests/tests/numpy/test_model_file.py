@@ -701,9 +701,9 @@ def test_many_layers_take_time_in_proportion(path):
     config = chain(*[("Projection", {})] * count)
     weights = {f"{place}.weight": np.full((1, 1), 0.5) for place in range(1, count + 1)}
     write_model(path, "chain", config, weights)
-    start = time.perf_counter()
+    start = time.process_time()
     net = load_model(path)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert net[-1](np.ones((1, 1))) == 0.5**count
 
 

@@ -473,6 +473,17 @@ SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
     "PositionEmbedding": [(partial(layers.PositionEmbedding, 9, 3), (2, 7, 3))],
     "TimeStep": [(partial(layers.TimeStep, -2), (2, 7, 3))],
     "BatchNorm": [(lambda: layers.BatchNorm(3), (5, 3, 7))],
+    "Affine": [
+        (partial(layers.Affine, 3), (5, 3, 7)),
+        (partial(layers.Affine, 3, bias=False, fixed=True), (5, 3, 7)),
+    ],
+    "StochasticDepth": [(lambda: layers.StochasticDepth(0.3).eval(), (5, 3, 7))],
+    "Reshape": [(partial(layers.Reshape, (7, 3)), (2, 3, 7))],
+    "Permute": [(partial(layers.Permute, (2, 1)), (2, 3, 7))],
+    "Slice": [
+        (partial(layers.Slice, 1, 5), (2, 3, 7)),
+        (partial(layers.Slice, 1, 3, axis=1), (2, 3, 7)),
+    ],
     "GlobalAveragePool": [(layers.GlobalAveragePool, (2, 3, 7))],
     "GlobalMaxPool": [(layers.GlobalMaxPool, (2, 3, 7))],
     "HardSigmoid": [(layers.HardSigmoid, (2, 3, 7))],
