@@ -1,16 +1,16 @@
-"""The examples of the README run as they stand."""
+"""The examples of the tour run as they stand."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 
-README = Path(__file__).parents[3] / "README.md"
+TOUR = Path(__file__).parents[3] / "docs" / "tour.md"
 TITLES = {"torch": "# PyTorch", "tf2": "# TensorFlow", "theano": "# Theano", "numpy": "# NumPy"}
 
 
 def test_example_runs(backend_name):
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", TOUR.read_text(), re.DOTALL)
     (code,) = [block for block in blocks if block.startswith(TITLES[backend_name])]
     names = {"arrays": {"table": np.random.default_rng(1).normal(size=(1000, 64))}}
     exec(code, names)
