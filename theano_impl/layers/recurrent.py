@@ -11,9 +11,6 @@ A long short-term memory (LSTM), whose gates stand in the order i, f, g, o:
     g = tanh(x·W_g + h·U_g + b_g)     o = σ(x·W_o + h·U_o + b_o)
     c' = f ⊙ c + i ⊙ g                h' = o ⊙ tanh(c')
 
-Theano's second derivatives of one scan on the states of another are wrong, without an error: those
-of stacked layers here too.
-
 Source: Cho et al. 2014, with the reset gate applied after the hidden product; Hochreiter and
 Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 """
@@ -72,15 +69,8 @@ def gru(
     def step(x_gates, h, hidden_weight, *hidden_bias):
         return next_state(x_gates, sum(hidden_bias, T.dot(h, hidden_weight)), h)
 
-    states, _ = theano.scan(
-        step,
-        sequences=given,
-        outputs_info=_zero_state(x, h),
-        non_sequences=[hidden_weight] if hidden_bias is None else [hidden_weight, hidden_bias],
-        go_backwards=backward,
-        strict=True,
-    )
-    states = states.dimshuffle(1, 0, 2)
+    weights = [hidden_weight] if hidden_bias is None else [hidden_weight, hidden_bias]
+    states = _states(step, given, _zero_state(x, h), weights, backward).dimshuffle(1, 0, 2)
     return states[:, ::-1] if backward else states
 
 
@@ -107,15 +97,38 @@ def lstm(
         c = forget * c + let_in * candidate
         return T.concatenate([out * T.tanh(c), c], axis=1)
 
-    states, _ = theano.scan(
-        step,
-        sequences=_input_gates(x, input_weight, bias),
-        outputs_info=_zero_state(x, 2 * n),
-        non_sequences=[hidden_weight],
-        go_backwards=backward,
-    )
+    given = _input_gates(x, input_weight, bias)
+    states = _states(step, given, _zero_state(x, 2 * n), [hidden_weight], backward)
     states = states[:, :, :n].dimshuffle(1, 0, 2)
     return states[:, ::-1] if backward else states
+
+
+def _states(
+    step: Callable[..., TensorVariable],
+    given: TensorVariable,
+    first: TensorVariable,
+    weights: Sequence[TensorVariable],
+    backward: bool,
+) -> TensorVariable:
+    """All states, (time, batch, h), of step(given[t], state, *weights) from the first state on.
+
+    They come out a second time, as an output that no step reads: Theano's second derivatives are
+    wrong, without an error, where more than the last of the states that steps read is used.
+    """
+
+    def twice(*inputs: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+        state = step(*inputs)
+        return state, state
+
+    (_, states), _ = theano.scan(
+        twice,
+        sequences=given,
+        outputs_info=[first, None],
+        non_sequences=list(weights),
+        go_backwards=backward,
+        strict=True,
+    )
+    return states
 
 
 def _input_gates(

@@ -140,6 +140,37 @@ def test_hinge_of_nan():
     assert np.isnan(run(lambda x: ReLU(x).output, [NAN]))
 
 
+def test_scan_twice():
+    def naive(x):
+        states, _ = theano.scan(lambda x, h: T.tanh(h + x), x, T.zeros((), x.dtype))
+        return states
+
+    def right(x):
+        def step(x, h):
+            state = T.tanh(h + x)
+            return state, state
+
+        (_, states), _ = theano.scan(step, x, [T.zeros((), x.dtype), None])
+        return states
+
+    x, start, v = T.dvector(), normal(4, seed=1), normal(4, seed=2)
+
+    def second(recurrence, chosen):
+        first = T.grad(T.sum(recurrence(x)[chosen] ** 2), x)
+        return theano.function([x], [first, T.grad(T.sum(first * v), x)])
+
+    def error(recurrence, chosen):
+        derivatives = second(recurrence, chosen)
+        above, below = (derivatives(start + step * v)[0] for step in (1e-5, -1e-5))
+        return np.abs(derivatives(start)[1] - (above - below) / 2e-5).max()
+
+    last, every = slice(-1, None), slice(None)
+    assert error(naive, last) < 1e-8
+    assert error(naive, every) > 0.1
+    assert error(right, last) < 1e-8
+    assert error(right, every) < 1e-8
+
+
 def test_once_differentiable():
     def second(function, power, x=2.0):
         def derivative(x):
