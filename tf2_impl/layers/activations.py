@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from numpy_infer.support.plain_checks import LARGEST
-from tf2_impl.support.checks import check_count, check_number
+from tf2_impl.support.checks import check_count, check_number, check_seed
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.precision import in_compute_dtype
 from tf2_impl.top_k_gating import top_k_gating
@@ -96,8 +96,8 @@ class StochasticDepth(Layer):
         self.rate = check_number("rate", rate, least=0)
         if not self.rate < 1:
             raise ValueError(f"rate: expected a number below 1, got {rate}")
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     @in_compute_dtype
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:

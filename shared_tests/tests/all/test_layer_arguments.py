@@ -30,6 +30,7 @@ BY_NAME: dict[str, Any] = {
     "input_weight": np.ones((3, 9)),
     "hidden_weight": np.ones((3, 9)),
     "seed": 3,
+    "start": 1,
     "groups": 1,
     "minimum": -1.0,
     "maximum": 1.0,
@@ -37,7 +38,10 @@ BY_NAME: dict[str, Any] = {
 }
 ARRAYS = ("scale", "shift", "mean", "variance")  # but for a layer to which they are numbers
 BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False, "torch.Generator": None}
-NO_LAYERS = ("ChainWriter",)  # writes the chain of a model file
+# What writes the chain of a model file, and base classes, whose arguments are their components'.
+NO_LAYERS = ("ChainWriter", "LearnedTemperature", "MemoryState")
+GATES = {"LSTM": {"input_weight": np.ones((3, 12)), "hidden_weight": np.ones((3, 12))}}
+INTEGERS = ("ids", "mask")
 SYMBOLIC = "TensorVariable"  # Theano's layers are built on one
 
 
@@ -74,7 +78,7 @@ def plain(layer: type) -> dict[str, inspect.Parameter]:
 
 def symbol(name: str) -> Any:
     tensor: ModuleType = importlib.import_module("theano.tensor")
-    return tensor.lmatrix(name) if name == "ids" else tensor.dtensor3(name)
+    return tensor.lmatrix(name) if name in INTEGERS else tensor.dtensor3(name)
 
 
 def several(layer: type) -> list[Any]:
@@ -106,7 +110,9 @@ def arguments(layer: type) -> dict[str, Any]:
             found |= {"strides": [1], "dilation_rate": [1]}
         elif kind in BY_KIND:
             found[name] = BY_KIND[kind]
-    return found
+    return found | {
+        name: one for name, one in GATES.get(layer.__name__, {}).items() if name in found
+    }
 
 
 def test_layers_refuse_other_kinds_and_take_numpy_numbers(backend_name):

@@ -84,7 +84,7 @@ IN_SINGLE_PRECISION = (
     "updated_memory",
     "RareEventMemory",
 )
-CHAINS = ("mlp", "convolutional", "recurrent")
+CHAINS = ("mlp", "convolutional", "recurrent", "memory")
 LAYERS = (
     *CHAINS,
     "CharWordEncoder",
