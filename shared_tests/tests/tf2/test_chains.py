@@ -81,7 +81,10 @@ ACTIVATIONS = [
     lambda: LayerScale(0.3, 7),
 ]
 IMAGE_LAYERS = [
-    lambda: [k.Conv2D(3, 2), own.Slice(1, 3), k.Reshape((10, -1)), k.Permute((2, 1)), k.Dense(3)],
+    lambda: [
+        *(k.Conv2D(3, 2), own.Slice(1, 3), k.Reshape((10, -1)), k.Permute((2, 1))),
+        *(k.Dense(3), k.Flatten()),
+    ],
     lambda: [k.GlobalAveragePooling2D(), k.Reshape((1, 1, 2)), k.Conv2D(3, 1), k.Flatten()],
     lambda: [own.Affine(), k.Normalization(mean=0.3, variance=2.0), k.Conv2D(3, 2)],
     lambda: [k.Dropout(0.3, noise_shape=(None, 1, 1, 1)), k.Conv2D(3, 2), LayerScale(0.3, 3)],
