@@ -423,7 +423,10 @@ EDITS = {
     "layers that are numbers": (change_config(layers=[1, 2]), "before its name|expected layer"),
     "one layer less": (lambda h, d: d["config"]["layers"].pop(), "expected a place in 0..2"),
     # entries of a chain
-    "unknown layer": (change_place(2, layer="LSTM"), r"layer 2 \(LSTM\): layer: expected one of"),
+    "unknown layer": (
+        change_place(2, layer="Quadratic"),
+        r"layer 2 \(Quadratic\): layer: expected one of",
+    ),
     "layer os.system": (change_place(2, layer="os.system"), r"layer 2 .*expected one of"),
     "layer ..": (change_place(2, layer=".."), r"layer 2 .*expected one of"),
     "layer numpy_infer.__main__": (change_place(2, layer="numpy_infer.__main__"), "expected one"),
