@@ -21,14 +21,17 @@ FOLDER = Path(os.environ["WEBCAM"])  # model.safetensors, and photographs as CLA
 PHOTOGRAPHS = sorted(FOLDER.glob("*.jpg"))
 HOLD = 60  # frames of a photograph, of thirty a second
 CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-# Of each frame: its class, and the pixels that the model was given, as PNG.
+# Of a frame, seven a second at most: its class, and the pixels that the model was given, as PNG.
 RECORD = """() => {
     window.seen = [];
+    let last = 0;
     const label = document.querySelector("#label");
     const view = document.querySelector("#view");
     new MutationObserver(() => {
         const found = Number(label.dataset.class);
-        if (window.seen.length < 150) window.seen.push({ found, picture: view.toDataURL() });
+        if (performance.now() - last < 150) return;
+        last = performance.now();
+        window.seen.push({ found, picture: view.toDataURL() });
     }).observe(label, { attributeFilter: ["data-class"], attributes: true });
 }"""
 
