@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -133,24 +134,27 @@ class Book:
     def _page(self, page: str) -> str:
         """What is written by hand, with what its code prints, and links that lead to pages."""
         path = DOCS / page
-        text = examples.run(path.read_text(encoding="utf-8"), str(path))
+        text = examples.run(path.read_text(encoding="utf-8"), path)
         text = programs.shown(text, page, self.measured.outputs)
         return self._linked(text, Path("docs", page).parent.as_posix())
 
     def _linked(self, text: str, folder: str) -> str:
         """The text with links that lead to pages; the files it links to become pages."""
-        pages = {f"docs/{path.name}": f"guides/{path.name}" for path in DOCS.glob("*.md")}
-        pages |= {
-            path.relative_to(ROOT).as_posix(): f"chapters/{path.name}"
-            for path in DOCS.glob("chapters/*.md")
-        }
-        pages |= {
-            f"docs/components/{one.component}.md": f"components/{one.component}.md"
-            for one in definitions()
-        }
-        text, files = linked(text, folder, pages)
+        text, files = linked(text, folder, written_pages())
         self.pages |= {f"source/{path}.md": source_page(path) for path in files}
         return text
+
+
+@cache
+def written_pages() -> dict[str, str]:
+    """{file of the repository: page} of what is written by hand and other pages lead to."""
+    found = {f"docs/{path.name}": f"guides/{path.name}" for path in DOCS.glob("*.md")}
+    for folder in ("chapters", "components"):
+        found |= {
+            f"docs/{folder}/{path.name}": f"{folder}/{path.name}"
+            for path in DOCS.glob(f"{folder}/*.md")
+        }
+    return found
 
 
 def _title(prose: str) -> str:

@@ -9,23 +9,22 @@ All blocks of one page are one program.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
+from pathlib import Path
 from typing import Any
+
+from docs.generator.programs import output_of
 
 BLOCK = re.compile(r"^```python run\n(?P<code>.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 
-def run(text: str, where: str) -> str:
+def run(text: str, where: Path) -> str:
     """The page with the output of each of its blocks."""
     names: dict[str, Any] = {"__name__": "__main__"}
 
     def block(match: re.Match[str]) -> str:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(match["code"], where, "exec"), names)
-        output = f"```text\n{printed.getvalue()}```\n" if printed.getvalue() else ""
+        printed = output_of(match, where, names)
+        output = f"```text\n{printed}```\n" if printed else ""
         return f"```python\n{match['code']}```\n{output}"
 
     return BLOCK.sub(block, text)

@@ -73,13 +73,18 @@ def printed(text: str, page: str, backend: str) -> list[str]:
     found = []
     for match in BLOCK.finditer(text):
         if match["backend"] == backend:
-            stream = io.StringIO()
-            # Lines are those of the page: for errors, and for TensorFlow, which reads functions.
-            code = "\n" * text.count("\n", 0, match.start("code")) + match["code"]
-            with contextlib.redirect_stdout(stream):
-                exec(compile(code, DOCS / page, "exec"), names)
-            found.append(stream.getvalue())
+            found.append(output_of(match, DOCS / page, names))
     return found
+
+
+def output_of(block: re.Match[str], page: Path, names: dict[str, Any]) -> str:
+    """What the code of a block prints. names: of the program so far, which it goes on with."""
+    stream = io.StringIO()
+    # Lines are those of the page: for errors, and for TensorFlow, which reads functions.
+    code = "\n" * block.string.count("\n", 0, block.start("code")) + block["code"]
+    with contextlib.redirect_stdout(stream):
+        exec(compile(code, page, "exec"), names)
+    return stream.getvalue()
 
 
 def main() -> None:

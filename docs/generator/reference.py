@@ -10,7 +10,14 @@ from inspect import cleandoc
 from textwrap import dedent
 
 from shared_tests.repository import PACKAGES
-from shared_tests.support.sources import NO_COMPONENTS, ROOT, components, public, trees
+from shared_tests.support.sources import (
+    NO_COMPONENTS,
+    ROOT,
+    components,
+    constructors,
+    public,
+    trees,
+)
 
 Node = ast.FunctionDef | ast.ClassDef
 WIDTH = 80  # of the arguments that stand on one line
@@ -88,7 +95,7 @@ def documentation(name: str, node: Node) -> str:
 def signature(name: str, node: Node) -> str:
     """How it is called, without `self`."""
     if isinstance(node, ast.ClassDef):
-        inits = [one for one in node.body if getattr(one, "name", "") == "__init__"]
+        inits = constructors(node)
         if not inits:
             return f"class {name}"
         assert isinstance(inits[-1], ast.FunctionDef)

@@ -78,7 +78,7 @@ def test_every_trap_of_the_guide_has_a_page_with_all_it_says():
 
 def test_blocks_of_a_page_are_one_program_and_show_what_they_print():
     page = "a\n```python run\nx = 20\n```\nb\n```python run\nprint(x + 1)\n```\n```python\nx\n```\n"
-    done = run(page, "page")
+    done = run(page, Path("page"))
     assert done == (
         "a\n```python\nx = 20\n```\nb\n```python\nprint(x + 1)\n```\n```text\n21\n```\n"
         "```python\nx\n```\n"
