@@ -7,7 +7,7 @@ an obstacle: all of them are found, and named together.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
@@ -158,24 +158,21 @@ class GraphWriter:
         return self._in_place(node, values[0], value) if _works_in_place(module) else value
 
     def _call_function(self, node: fx.Node) -> Any:
-        target: Any = node.target
-        args, kwargs = self._arguments(node)
-        given = [*flat(args, kwargs)]
-        if _is_assertion(node):
-            return Unknown()
-        if any(isinstance(one, Unknown) for one in given):
-            return self._of_unknown(node, given)
-        if not any(isinstance(one, Value | Symbol | Size | Sizes | Parts) for one in given):
-            return target(*args, **kwargs)
-        return self._operation(node, target, args, kwargs)
+        function: Any = node.target
+        return Unknown() if _is_assertion(node) else self._call(node, function)
 
     def _call_method(self, node: fx.Node) -> Any:
+        name = str(node.target)
+        return self._call(node, lambda x, /, *args, **kwargs: getattr(x, name)(*args, **kwargs))
+
+    def _call(self, node: fx.Node, function: Callable[..., Any]) -> Any:
+        """What a call gives: what has no tensor among its arguments is called as it is."""
         args, kwargs = self._arguments(node)
         given = [*flat(args, kwargs)]
         if any(isinstance(one, Unknown) for one in given):
             return self._of_unknown(node, given)
         if not any(isinstance(one, Value | Symbol | Size | Sizes | Parts) for one in given):
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            return function(*args, **kwargs)
         return self._operation(node, node.target, args, kwargs)
 
     def _of_unknown(self, node: fx.Node, given: list[Any]) -> Unknown:

@@ -324,9 +324,12 @@ def _causal(scores: Scores, left_out: Tensor) -> Any:
     square = left_out.reshape(left_out.shape[-2:]) if left_out.numel() else left_out
     if square.ndim != 2 or square.shape[0] != square.shape[1]:
         return None
-    if not torch.equal(square.cpu(), torch.ones(square.shape).triu(1).bool()):
-        return None
-    return replace(scores, causal=True)
+    return replace(scores, causal=True) if _marks_the_future(square) else None
+
+
+def _marks_the_future(left_out: Tensor) -> bool:
+    """Whether (queries, keys) is true for the keys behind each query, and for no others."""
+    return torch.equal(left_out.cpu(), torch.ones(left_out.shape).triu(1).bool())
 
 
 def _fill(graph: GraphEntries, x: Any, mask: Any, value: Any) -> Any:
@@ -356,13 +359,18 @@ def _multiply(graph: GraphEntries, x: Any, y: Any) -> Any:
 
 
 def _sum(graph: GraphEntries, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    dim = dim[0] if isinstance(dim, list | tuple) and len(dim) == 1 else dim
+    dim = _single(dim)
     if isinstance(x, Masked) and dim in (1, -2) and not keepdim:
         return replace(x, total=True)
     mask = _as_mask(graph, x)
     column = mask is not None and mask.axes == "bt1" and dim == 1 and not keepdim
     row = mask is not None and mask.axes == "bt" and dim in (1, -1) and keepdim
     return Count(replace(mask, axes="bt")) if mask is not None and (column or row) else None
+
+
+def _single(dim: Any) -> Any:
+    """A list of one axis as that axis."""
+    return dim[0] if isinstance(dim, list | tuple) and len(dim) == 1 else dim
 
 
 def _clamp(graph: GraphEntries, x: Any, min: Any = None, max: Any = None) -> Any:
@@ -382,8 +390,7 @@ def _divide(graph: GraphEntries, x: Any, y: Any) -> Any:
 
 def _reduce(kind: type[GlobalAveragePool | GlobalMaxPool]) -> Callable[..., Any]:
     def reduce(graph: GraphEntries, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-        dim = dim[0] if isinstance(dim, list | tuple) and len(dim) == 1 else dim
-        over_time = dim in (1, -2) and isinstance(x, Value) and not keepdim
+        over_time = _single(dim) in (1, -2) and isinstance(x, Value) and not keepdim
         if not over_time or graph.shapes[x.place] is None or graph.rank(x) != 3:
             return None
         return graph.append(kind(keepdims=False), [graph.append(ChannelsFirst(), [x])])
@@ -549,7 +556,7 @@ def _is_causal(mask: Any, is_causal: bool) -> bool:
     marked = mask.tensor if isinstance(mask, Constant) else mask
     if isinstance(marked, Tensor) and marked.ndim == 2:
         left_out = marked if marked.dtype == torch.bool else marked < FAR
-        if torch.equal(left_out.cpu(), torch.ones(left_out.shape).triu(1).bool()):
+        if _marks_the_future(left_out):
             return True
     raise UnsupportedError("an attn_mask that is not causal")
 
