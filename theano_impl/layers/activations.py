@@ -267,11 +267,10 @@ class TopKGating(Layer):
         self.output = top_k_gating(x, k)
 
 
-class Dropout(Layer):
-    """Zeros in the place of a share `rate` of the entries when training, the others scaled up.
+class _Dropping(Layer):
+    """Zeros in the place of a share `rate` of the entries, or of the rows, when training."""
 
-    Otherwise x itself. ValueError for a rate outside 0 up to, not including, 1.
-    """
+    rows: bool  # whether whole rows of the batch are dropped
 
     def __init__(
         self, x: TensorVariable, rate: float, *, training: bool = False, seed: int | None = None
@@ -284,31 +283,30 @@ class Dropout(Layer):
         self.output = x
         if training and rate > 0:
             # Not uniform: its dtype is floatX, once when built and once when compiled.
-            kept = RandomStream(seed).bernoulli(1 - rate, size=x.shape)
+            kept = RandomStream(seed).bernoulli(
+                1 - rate, size=x.shape[:1] if self.rows else x.shape
+            )
+            kept = kept.dimshuffle(0, *["x"] * (x.ndim - 1)) if self.rows else kept
             self.output = T.switch(T.neq(kept, 0), x / _typed(1 - rate, x), _typed(0, x))
 
 
-class StochasticDepth(Layer):
+class Dropout(_Dropping):
+    """Zeros in the place of a share `rate` of the entries when training, the others scaled up.
+
+    Otherwise x itself. ValueError for a rate outside 0 up to, not including, 1.
+    """
+
+    rows = False
+
+
+class StochasticDepth(_Dropping):
     """Zeros in the place of a share `rate` of the rows when training, the others scaled up.
 
     Otherwise x itself. ValueError for a rate outside 0 up to, not including, 1. Source: Huang et
     al. 2016, who drop whole residual branches.
     """
 
-    def __init__(
-        self, x: TensorVariable, rate: float, *, training: bool = False, seed: int | None = None
-    ) -> None:
-        rate = check_rate("rate", rate)
-        training = check_flag("training", training)
-        seed = check_seed("seed", seed)
-        super().__init__(x, config={"rate": rate})
-        check_floating("x", x)
-        self.output = x
-        if training and rate > 0:
-            # Not uniform: its dtype is floatX, once when built and once when compiled.
-            kept = RandomStream(seed).bernoulli(1 - rate, size=x.shape[:1])
-            kept = kept.dimshuffle(0, *["x"] * (x.ndim - 1))
-            self.output = T.switch(T.neq(kept, 0), x / _typed(1 - rate, x), _typed(0, x))
+    rows = True
 
 
 def _typed(value: float, x: TensorVariable) -> np.ndarray:
