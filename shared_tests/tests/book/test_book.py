@@ -1,15 +1,13 @@
 """The book as Chromium shows it: every page, tabs, search, dark, phone, and axe's rules."""
 
-import functools
-import http.server
 import os
-import threading
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from shared_tests.support.chromium import DESKTOP, PHONE, WIDTHS, launched, luminance
+from shared_tests.support.web import served
 
 SITE = Path(os.environ["BOOK"])
 COMPONENT, BESIDE = "components/top_k_gating.html", "beside/top_k_gating.html"
@@ -34,16 +32,8 @@ SERIOUS = ("serious", "critical")
 @pytest.fixture(scope="module")
 def address():
     """The site as a server gives it: search needs one."""
-    handler = functools.partial(Quiet, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        """Nothing: what was asked for is no news."""
+    with served(SITE) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -16,30 +16,7 @@ from pytorch_impl import interchange
 from shared_tests.components.chain import layers
 from shared_tests.fixtures import normal
 from shared_tests.model_files.graphs import GRAPHS, SIAMESE
-
-
-class Block(nn.Module):
-    """The residual block of torchvision's ResNet-18, by its paper (He et al. 2016)."""
-
-    def __init__(self, in_channels, channels, stride=1):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = None
-        if stride != 1 or in_channels != channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
-
-    def forward(self, x):
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += identity
-        return self.relu(out)
+from shared_tests.zoo.resnet18 import Block
 
 
 class Residual(nn.Module):
