@@ -219,6 +219,47 @@ SENTENCES = Graph(
     },
 )
 SENTENCES.config["inputs"]["mask"]["dtype"] = "int64"
+
+
+def transformer(layers: int, heads: int, width: int, wide: int, vocabulary: int) -> Graph:
+    """An encoder of sentences as BERT is, whose output is the mean over the words, of norm 1."""
+    entries: list[tuple[Any, ...]] = [
+        ("Embedding", [0], {}, {"training": {"padding": True}}),
+        ("PositionEmbedding", [2], {}),
+        ("LayerNorm", [3], EPSILON),
+    ]
+    own = arrays(2, 71, table=(vocabulary, width)) | arrays(3, 72, table=(16, width))
+    own["2.table"][0] = 0
+    own |= arrays(4, 73, scale=(width,), shift=(width,))
+
+    def add(layer: str, previous: list[int], config: Any = None, **shapes: Any) -> int:
+        """Its place."""
+        entries.append((layer, previous, config or {}))
+        place = 1 + len(entries)
+        own.update(arrays(place, 70 + place, **shapes))
+        return place
+
+    x = 4
+    norm = {"scale": (width,), "shift": (width,)}
+    square, masked = {"weight": (width, width), "bias": (width,)}, {"heads": heads}
+    masked |= {"causal": False, "padding": False}
+    for _ in range(layers):
+        parts = [add("Projection", [x], **square) for _ in range(3)]
+        seen = add("Projection", [add("MaskedAttention", [*parts, 1], masked)], **square)
+        x = add("LayerNorm", [add("Add", [x, seen])], EPSILON, **norm)
+        inner = add("Projection", [x], weight=(width, wide), bias=(wide,))
+        inner = add("GELU", [inner], {"approximate": False})
+        inner = add("Projection", [inner], weight=(wide, width), bias=(width,))
+        x = add("LayerNorm", [add("Add", [x, inner])], EPSILON, **norm)
+    mean = add("MaskedMean", [x, 1], {"padding": False})
+    last = add("L2Normalize", [mean], {"epsilon": 1e-12})
+    config = graph({"ids": [None, None], "mask": [None, None]}, *entries, output=last)
+    for one in config["inputs"].values():
+        one["dtype"] = "int64"
+    ids = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 0, 0, 0], [8, 0, 0, 0, 0, 0]])
+    return Graph(config, own, {"ids": ids, "mask": (ids > 0).astype(int)})
+
+
 GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED, "sentences": SENTENCES}
 
 

@@ -18,6 +18,7 @@ import vocabulary from "./vocabulary.json" with { type: "json" };
  * @property {Record<string, string[]>} [arrays] the shape of each, a letter for each size
  * @property {string[]} [optional] the arrays that may be absent
  * @property {number | string} [inputs] how many layers it takes; 1 when left out
+ * @property {number[]} [integers] which of its inputs are integers, ids or a mask
  * @property {string} [combines]
  * @property {string} [axes]
  * @property {string} [space]
@@ -209,6 +210,25 @@ const dividing = ({ groups }, arrays, sizes) => {
 /** @type {Special} */
 const notNegative = ({ epsilon }) => expect(epsilon >= 0, "epsilon", "0 or more", epsilon);
 
+/** All biases of a recurrent layer or none, and arrays of the way back with direction "both" alone.
+ *
+ * @param {string[]} biases @returns {Special}
+ */
+function withBothWays(biases) {
+    return ({ direction }, arrays) => {
+        const names = ["input_weight", "hidden_weight", ...biases];
+        const there = names.filter((name) => !biases.includes(name) || arrays.has(biases[0]));
+        for (const way of ["", "backward."]) {
+            for (const name of names) {
+                const wanted = there.includes(name) && (way === "" || direction === "both");
+                const got = [...arrays.keys()].join(", ");
+                const what = wanted ? "an array" : "none";
+                expect(arrays.has(way + name) === wanted, way + name, what, got);
+            }
+        }
+    };
+}
+
 /** What a row's kinds and letters do not say. @type {Record<string, Special[]>} */
 const SPECIAL = {
     Convolution: [noneNegative, dividing],
@@ -247,27 +267,10 @@ const SPECIAL = {
         ({ minimum, maximum }) =>
             expect(maximum > minimum, "maximum", `a number above ${minimum}`, maximum),
     ],
-    GRU: [
-        ({ direction }, arrays) => {
-            const names = [...arrays.keys()];
-            const biases = names.includes("input_bias");
-            const wanted = direction === "both" ? ["", "backward."] : [""];
-            for (const way of ["", "backward."]) {
-                for (const [name, there] of Object.entries({
-                    input_weight: true,
-                    hidden_weight: true,
-                    input_bias: biases,
-                    hidden_bias: biases,
-                })) {
-                    const right = names.includes(way + name) === (wanted.includes(way) && there);
-                    expect(
-                        right,
-                        way + name,
-                        there ? "an array with its direction alone" : "none",
-                        names.join(", "),
-                    );
-                }
-            }
-        },
+    GRU: [withBothWays(["input_bias", "hidden_bias"])],
+    LSTM: [withBothWays(["bias"])],
+    Slice: [
+        ({ start, stop }) =>
+            expect(stop > start, "stop", `a whole number of at least ${start + 1}`, stop),
     ],
 };

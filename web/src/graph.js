@@ -2,12 +2,12 @@
 
 import { byPlace, checkEntry, row } from "./entries.js";
 import { isObject, pythonText, shown } from "./json.js";
+import { MOST_AXES } from "./options.js";
 
 /** @typedef {import("./entries.js").Arrays} Arrays */
 
 const DTYPES = ["float", "int64"];
 const MOST_NAMES = 1024; // inputs, outputs, and entries that share
-const MOST_AXES = 8;
 const PATH = /^[A-Za-z0-9_]{1,99}(\.[A-Za-z0-9_]{1,99}){0,19}$/;
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,98}$/;
 // Python's keywords: a name of an input is an argument in the other packages.
@@ -147,10 +147,19 @@ function checkNames(entries) {
 
 /** How many copies of entries of the input stand beside each other in a layer's output.
  *
- * @param {string} name @param {number[]} before
+ * @param {string} name @param {number[]} before @param {(import("./shapes.js").Shape | null)[]} shapes
  */
-export function copiesAfter(name, before) {
+export function copiesAfter(name, before, shapes) {
     const { combines, arrays } = row(name);
     if (combines === "joined") return before.reduce((sum, one) => sum + one, 0);
+    if (combines === "attended") {
+        // As many rows as the query has, each as wide as a value.
+        const [query, , value] = shapes.map((one) => one?.[2] ?? null);
+        if (query === null || value === null) {
+            const wanted = "widths of query and value that the inputs tell";
+            throw new Error(`previous: expected ${wanted}`);
+        }
+        return Math.ceil(Math.max(...before) * Math.max(1, value / query));
+    }
     return arrays ? 1 : Math.max(...before);
 }

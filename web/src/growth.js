@@ -9,9 +9,17 @@
 import { row } from "./entries.js";
 
 /** @typedef {import("./entries.js").Arrays} Arrays */
-/** @typedef {[number, number][]} Space [times, more] of each spatial axis */
+/** @typedef {[number, number][]} Axes [times, more] of each spatial axis */
+
+/**
+ * @typedef {object} Space how large a value has become
+ * @property {Axes} axes none where they are not known
+ * @property {number} carried what the entries had grown by before they came to other axes
+ */
 
 export const ROOM = 1024; // places for each of the input's that need no arrays
+/** @type {Space} */
+export const NOTHING = { axes: [], carried: 1 };
 
 /**
  * The space of a layer's output, given those of the layers before it; an Error when it, or what is
@@ -26,34 +34,32 @@ export const ROOM = 1024; // places for each of the input's that need no arrays
  */
 export function spaceAfter(name, config, arrays, before, most) {
     const { combines, space: rule = "kept" } = row(name);
-    if (name.includes(".")) return []; // a component may give anything
+    if (name.includes(".") || before.length === 0) return NOTHING; // a component may give anything
     if (combines) return largest(before);
-    if (rule !== "windows" && rule !== "unfolded") {
-        return (
-            /** @type {Record<string, Space>} */ ({ kept: before[0], restored: before[1] })[rule] ??
-            []
-        );
-    }
+    if (rule === "kept" || rule === "restored") return before[rule === "restored" ? 1 : 0];
+    if (rule === "lost") return { axes: [], carried: before[0].carried };
+    if (rule === "carried") return { axes: [], carried: places(before[0]) };
     const spans = windowSpans(config, arrays);
-    const start =
-        before[0].length === spans.length
-            ? before[0]
-            : spans.map(() => /** @type {[number, number]} */ ([1, 0]));
+    const isKnown = before[0].axes.length === spans.length;
+    const start = isKnown
+        ? before[0].axes
+        : spans.map(() => /** @type {[number, number]} */ ([1, 0]));
+    const carried = isKnown ? before[0].carried : places(before[0]);
     const grow = rule === "unfolded" ? unfolded : padded;
     const grown = start.map((axis, i) => grow(axis, spans[i], config.stride[i], config.padding[i]));
-    const growth = places(grown.map(([whole]) => whole));
+    const growth = places({ axes: grown.map(([whole]) => whole), carried });
     if (!(growth <= most)) {
         throw new Error(
             `padding, stride: expected at most ${most} places for one of the input, ${ROOM} and as many ` +
                 `as the arrays have bytes, got ${growth}`,
         );
     }
-    return grown.map(([, after]) => after);
+    return { axes: grown.map(([, after]) => after), carried };
 }
 
 /** How many places a space has for one of the input. @param {Space} space */
-export function places(space) {
-    return space.reduce((product, [times, more]) => product * (times + Math.max(more, 0)), 1);
+export function places({ axes, carried }) {
+    return axes.reduce((product, [times, more]) => product * (times + Math.max(more, 0)), carried);
 }
 
 /** How far a window of a pool or a convolution reaches on each axis, its gaps included.
@@ -72,21 +78,24 @@ export function windowSpans(config, arrays) {
  * @param {Space[]} before @returns {Space}
  */
 function largest(before) {
-    const axes = Math.max(...before.map((space) => space.length));
-    const known = before.filter((space) => space.length === axes);
-    return Array.from({ length: axes }, (_, axis) =>
-        known
-            .map((space) => space[axis])
+    const rank = Math.max(...before.map(({ axes }) => axes.length));
+    const isKnown = (/** @type {Space} */ { axes }) => axes.length === rank;
+    const axes = Array.from({ length: rank }, (_, axis) =>
+        before
+            .filter(isKnown)
+            .map((space) => space.axes[axis])
             .reduce((one, other) =>
                 one[0] > other[0] || (one[0] === other[0] && one[1] >= other[1]) ? one : other,
             ),
     );
+    const carried = before.map((space) => (isKnown(space) ? space.carried : places(space)));
+    return { axes, carried: Math.max(...carried) };
 }
 
 /** What windows slide over, and how many there are.
  *
  * @param {[number, number]} axis @param {number} span @param {number} stride @param {number[]} padding
- * @returns {Space}
+ * @returns {Axes}
  */
 function padded([times, before], span, stride, padding) {
     const more = before + padding[0] + padding[1];
@@ -99,7 +108,7 @@ function padded([times, before], span, stride, padding) {
 /** The full output of a transposed convolution, and what is left of it.
  *
  * @param {[number, number]} axis @param {number} span @param {number} stride @param {number[]} padding
- * @returns {Space}
+ * @returns {Axes}
  */
 function unfolded([times, more], span, stride, [before, after]) {
     const full = (more - 1) * stride + span + Math.max(0, -after);

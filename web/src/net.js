@@ -2,6 +2,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { ACTIVATIONS } from "./layers/activations.js";
+import { ATTENTION } from "./layers/attention.js";
 import { COMBINATIONS } from "./layers/combinations.js";
 import { COMPONENT_LAYERS } from "./layers/components.js";
 import { CONVOLUTIONS } from "./layers/convolution.js";
@@ -21,6 +22,7 @@ import { SKIPPED, lastReaders, planned } from "./plan.js";
 /** The layers that run in a browser. @type {Record<string, import("./layers/value.js").Factory>} */
 export const FACTORIES = {
     ...ACTIVATIONS,
+    ...ATTENTION,
     ...COMBINATIONS,
     ...COMPONENT_LAYERS,
     ...CONVOLUTIONS,

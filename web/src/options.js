@@ -3,6 +3,7 @@
 import { Real, isObject, shown } from "./json.js";
 
 const LARGEST = 2 ** 31 - 1;
+export const MOST_AXES = 8; // of a value
 
 /** @typedef {(name: string, value: any, rank: number | null) => any} Rule */
 
@@ -22,16 +23,24 @@ function number(name, value) {
 
 /** @param {string} name @param {any} value @param {number} [least] */
 function count(name, value, least = 1) {
-    const right =
-        typeof value === "number" && Number.isInteger(value) && value >= least && value <= LARGEST;
-    return right ? value : wrong(name, `a whole number of at least ${least}`, value);
+    const isWhole = typeof value === "bigint" || Number.isInteger(value);
+    if (!isWhole) return wrong(name, "a whole number", value);
+    if (value > LARGEST) return wrong(name, `a whole number in ${least}..${LARGEST}`, value);
+    return value >= least
+        ? Number(value)
+        : wrong(name, `a whole number of at least ${least}`, value);
 }
 
-/** @param {string} name @param {any} value @param {number | null} length @returns {any[]} */
-function list(name, value, length) {
+/** @param {string} name @param {any} value @param {number | null} [length] @returns {any[]} */
+function list(name, value, length = null) {
     if (!Array.isArray(value)) return wrong(name, "a list", value);
-    const right = length === null ? value.length > 0 : value.length === length;
-    return right ? value : wrong(name, `${length ?? "some"} entries`, value);
+    const right = length === null || value.length === length;
+    return right ? value : wrong(name, `${length} entries`, value.length);
+}
+
+/** Whether there can be so many axes behind the batch. @param {number[]} axes */
+function isBehindBatch(axes) {
+    return axes.length >= 1 && axes.length < MOST_AXES;
 }
 
 /** @param {string[]} choices @returns {Rule} */
@@ -56,7 +65,26 @@ export const RULES = {
         typeof value === "boolean" ? value : wrong(name, "true or false", value),
     axis: (name, value) => (value === -1 || value === 1 ? value : wrong(name, "-1 or 1", value)),
     direction: oneOf(["forward", "backward", "both"]),
-    counts: (name, value) => list(name, value, null).map((one) => count(name, one)),
+    counts: (name, value) => {
+        const found = list(name, value);
+        return found.length
+            ? found.map((one) => count(name, one))
+            : wrong(name, "at least one whole number", value);
+    },
+    place: (name, value) => count(name, value, 0),
+    time: (name, value) => count(name, value, -LARGEST),
+    shape: (name, value) => {
+        const found = list(name, value).map((one) => count(name, one, -1));
+        const open = found.filter((one) => one === -1).length;
+        const right = isBehindBatch(found) && !found.includes(0) && open < 2;
+        const wanted = `1 to ${MOST_AXES - 1} sizes of at least 1, one of which may be −1`;
+        return right ? found : wrong(name, wanted, value);
+    },
+    order: (name, value) => {
+        const found = list(name, value).map((one) => count(name, one));
+        const right = isBehindBatch(found) && found.every((_, axis) => found.includes(axis + 1));
+        return right ? found : wrong(name, `each of 1..n once, n below ${MOST_AXES}`, value);
+    },
     sizes: (name, value, rank) => list(name, value, rank).map((one) => count(name, one)),
     pairs: (name, value, rank) =>
         list(name, value, rank).map((pair) => {

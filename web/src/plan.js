@@ -15,6 +15,7 @@ import { checkGraph, copiesAfter } from "./graph.js";
 import { ROOM, places, spaceAfter } from "./growth.js";
 import { pythonText, shown } from "./json.js";
 import { checkedOptions } from "./options.js";
+import { shapeAfter } from "./shapes.js";
 import { widthsAfter } from "./widths.js";
 
 /** @typedef {import("./entries.js").Arrays} Arrays */
@@ -57,9 +58,19 @@ export function planned({ component, config, arrays }) {
     };
 }
 
+/**
+ * Checks what the layers before an entry give it; how often its output has entries of the input
+ * beside each other.
+ *
+ * @callback Follow
+ * @param {string} layer @param {Record<string, any>} config @param {Arrays} arrays
+ * @param {number[]} previous
+ * @returns {number}
+ */
+
 /** @param {string} name */
 function takesIds(name) {
-    return row(name).axes === "ids" || (CARRIED[name]?.ids ?? false);
+    return row(name).integers?.includes(0) || (CARRIED[name]?.ids ?? false);
 }
 
 /** @param {Record<string, any>} config @param {Arrays} arrays @returns {Plan} */
@@ -73,7 +84,8 @@ function chain(config, arrays) {
         throw new Error(`config: expected a list of layers, got ${shown(config)}`);
     }
     if (entries.length === 1) throw new Error("config: expected a layer after the input, got none");
-    const found = followed(entries, byPlace(arrays, entries.length), 1, room(arrays), []);
+    const owned = byPlace(arrays, entries.length);
+    const found = followed(entries, owned, room(arrays), alongWidths(), false);
     checkChain(entries);
     const reader = found.steps.findIndex((step) => step !== null);
     return {
@@ -92,10 +104,10 @@ function graph(config, arrays) {
     const ids = names.map((name) => inputs[name].dtype === "int64");
     const owned = byPlace(arrays, entries.length);
     const most = room(arrays);
-    const found = followed(entries, owned, names.length, most, ids);
-    const largest = Math.max(
-        ...found.spaces.map((space, place) => places(space) * found.copies[place]),
-    );
+    const copies = /** @type {number[]} */ ([]);
+    const follow = alongShapes(Object.values(inputs), copies);
+    const found = followed(entries, owned, most, follow, true);
+    const largest = Math.max(...found.spaces.map((space, place) => places(space) * copies[place]));
     const held = mostHeld(found.sources, entries, Object.values(outputs));
     if (held * largest > most) {
         throw new Error(`layers: ${tooLarge(most, held * largest)}, of which ${held} at once`);
@@ -118,65 +130,79 @@ function tooLarge(most, size) {
  *
  * @param {any[]} entries
  * @param {Arrays[]} owned the arrays of each place
- * @param {number} inputs how many entries are inputs
  * @param {number} most places for one of the input
- * @param {boolean[]} ids whether each input is token ids; empty for a chain, whose input says nothing
+ * @param {Follow} follow checks what the layers before an entry give it
+ * @param {boolean} inGraph
  */
-function followed(entries, owned, inputs, most, ids) {
+function followed(entries, owned, most, follow, inGraph) {
     /** @type {(Step | null)[]} */
     const steps = [];
     const sources = /** @type {number[]} */ ([]);
-    const widths = /** @type {import("./widths.js").Widths[]} */ ([]);
     const spaces = /** @type {import("./growth.js").Space[]} */ ([]);
-    const copies = /** @type {number[]} */ ([]);
     entries.forEach((entry, place) => {
-        if (!ids.length) checkEntry(place, entry, inputs);
+        if (!inGraph) checkEntry(place, entry);
         const { layer, previous } = entry;
         within(`layer ${place} (${layer.slice(0, 99)})`, () => {
             const owner = entry.shares ?? place;
-            const step = stepOf(entry, owned[owner], owner, ids.length > 0);
+            const step = stepOf(entry, owned[owner], owner, inGraph);
+            const config = step?.config ?? {};
             steps.push(step);
             sources.push(step || previous.length === 0 ? place : sources[previous[0]]);
-            if (previous.length && ids.length && !layer.includes(".")) {
-                const wanted = takesIds(layer);
-                if (
-                    previous.some(
-                        (/** @type {number} */ one) => (ids[sources[one]] ?? false) !== wanted,
-                    )
-                ) {
-                    throw new Error(
-                        `previous: expected ${wanted ? "int64, got floats" : "floats, got int64"}`,
-                    );
-                }
-            }
-            const config = step?.config ?? {};
-            const before = previous.map((/** @type {number} */ one) => spaces[one]);
-            widths.push(
-                previous.length
-                    ? widthsAfter(
-                          layer,
-                          config,
-                          owned[owner],
-                          ids.length ? new Map() : widths[previous[0]],
-                      )
-                    : new Map(),
-            );
-            spaces.push(
-                previous.length ? spaceAfter(layer, config, owned[owner], before, most) : [],
-            );
-            copies.push(
-                previous.length
-                    ? copiesAfter(
-                          layer,
-                          previous.map((/** @type {number} */ one) => copies[one]),
-                      )
-                    : 1,
-            );
-            const size = places(spaces[place]) * copies[place];
-            if (ids.length && size > most) throw new Error(tooLarge(most, size));
+            const near = previous.map((/** @type {number} */ one) => spaces[one]);
+            const size = follow(layer, config, owned[owner], previous);
+            spaces.push(spaceAfter(layer, config, owned[owner], near, most));
+            const whole = places(spaces[place]) * size;
+            if (inGraph && whole > most) throw new Error(tooLarge(most, whole));
         });
     });
-    return { steps, sources, spaces, copies };
+    return { steps, sources, spaces };
+}
+
+/**
+ * Follows the widths through a chain, whose input says nothing.
+ *
+ * @returns {Follow}
+ */
+function alongWidths() {
+    const widths = /** @type {import("./widths.js").Widths[]} */ ([]);
+    return (layer, config, arrays, previous) => {
+        const before = previous.length ? widths[previous[0]] : new Map();
+        widths.push(previous.length ? widthsAfter(layer, config, arrays, before) : before);
+        return 1;
+    };
+}
+
+/**
+ * Follows the shapes of a graph, and which of its values are integers.
+ *
+ * @param {{shape: import("./shapes.js").Shape, dtype: string}[]} inputs
+ * @param {number[]} copies becomes how often entries of the input stand beside each other
+ * @returns {Follow}
+ */
+function alongShapes(inputs, copies) {
+    const shapes = /** @type {(import("./shapes.js").Shape | null)[]} */ ([]);
+    return (layer, config, arrays, previous) => {
+        const place = shapes.length;
+        if (place < inputs.length) {
+            shapes.push(inputs[place].shape);
+            copies.push(1);
+            return 1;
+        }
+        const whole = row(layer).integers ?? [];
+        previous.forEach((one, number) => {
+            const wanted = whole.includes(number);
+            const isWhole = one < inputs.length && inputs[one].dtype === "int64";
+            if (!layer.includes(".") && isWhole !== wanted) {
+                const kinds = wanted ? "int64, got floats" : "floats, got int64";
+                throw new Error(`previous: expected ${kinds}`);
+            }
+        });
+        const before = previous.map((one) => shapes[one]);
+        shapes.push(shapeAfter(layer, config, arrays, before));
+        const near = previous.map((one) => copies[one]);
+        copies.push(copiesAfter(layer, near, before));
+        return copies[place];
+    };
 }
 
 /**

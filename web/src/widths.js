@@ -20,29 +20,46 @@ import { row } from "./entries.js";
  * @returns {Widths}
  */
 export function widthsAfter(name, config, arrays, before) {
-    const { arrays: shapes = {}, widths, moves } = row(name);
+    const { widths, moves } = row(name);
     if (name.includes(".")) return new Map(); // a component may give anything
     if (widths) {
-        const { axis, taken, made, times } = widths;
-        /** @param {string} letter */
-        const size = (letter) => {
-            const [own, letters] = /** @type {[string, string[]]} */ (
-                Object.entries(shapes).find(([one, all]) => all.includes(letter) && arrays.has(one))
-            );
-            return Number(arrays.get(own)?.shape[letters.indexOf(letter)]);
-        };
-        if (taken !== null) {
-            const width = size(taken) * (times ? config[times] : 1);
-            const got = before.get(axis) ?? width;
+        const { axis } = widths;
+        const { taken, made } = sizesOf(name, config, arrays);
+        const got = before.get(axis) ?? taken;
+        if (taken !== null && got !== taken) {
             const what = axis === 1 ? "channels" : "features";
-            if (got !== width) throw new Error(`previous: expected ${width} ${what}, got ${got}`);
+            throw new Error(`previous: expected ${taken} ${what}, got ${got}`);
         }
-        const ways = config.direction === "both" ? 2 : 1;
-        return new Map([...(taken === made ? before : []), [axis, ways * size(made)]]);
+        return new Map([...(widths.taken === widths.made ? before : []), [axis, made]]);
     }
     if (!moves) return before;
     const kept = moves.filter(
         ([axis, to]) => before.has(axis) && (axis === to || !config.keepdims),
     );
     return new Map(kept.map(([axis, to]) => [to, Number(before.get(axis))]));
+}
+
+/**
+ * The widths of what a layer with widths takes and makes; null where it takes any.
+ *
+ * @param {string} name
+ * @param {Record<string, any>} config
+ * @param {Arrays} arrays
+ * @returns {{taken: number | null, made: number}}
+ */
+export function sizesOf(name, config, arrays) {
+    const { arrays: shapes = {}, widths } = row(name);
+    const { taken, made, times } = /** @type {NonNullable<typeof widths>} */ (widths);
+    /** @param {string} letter */
+    const size = (letter) => {
+        const [own, letters] = /** @type {[string, string[]]} */ (
+            Object.entries(shapes).find(([one, all]) => all.includes(letter) && arrays.has(one))
+        );
+        return Number(arrays.get(own)?.shape[letters.indexOf(letter)]);
+    };
+    const ways = config.direction === "both" ? 2 : 1;
+    return {
+        taken: taken === null ? null : size(taken) * (times ? config[times] : 1),
+        made: ways * size(made),
+    };
 }

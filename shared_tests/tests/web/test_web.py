@@ -11,7 +11,7 @@ from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.model_file import load_model, write_model
 from shared_tests import golden
 from shared_tests.fixtures import normal
-from shared_tests.model_files.graphs import GRAPHS
+from shared_tests.model_files.graphs import GRAPHS, transformer
 from shared_tests.model_files.random_chains import random_chain
 from shared_tests.model_files.samples import SAMPLES, Sample, chain
 from shared_tests.support import web
@@ -93,7 +93,8 @@ def carried():
 
 def chains(backend):
     """Random chains by their seeds; on WebGL, which compiles each shape anew, few of them."""
-    seen = {"Input", "MaxUnpool", "ReLU6", "ScaleShift"}  # those of other tests
+    # Those of other tests.
+    seen = {"Input", "MaxUnpool", "ReLU6", "ScaleShift", "PositionEmbedding", "TimeStep"}
     for seed in range(4 * CHAINS):
         made = random_chain(seed)
         names = {entry["layer"] for entry in made.config["layers"]}
@@ -157,7 +158,9 @@ def test_samples(page, tmp_path):
 
 def test_graphs(page, tmp_path):
     calls, wanted = [], {}
-    for name, graph in GRAPHS.items():
+    # Six layers of twelve heads, as all-MiniLM-L6-v2 has, and a sixth of its width.
+    sentences = transformer(6, 12, width=60, wide=240, vocabulary=10)
+    for name, graph in (GRAPHS | {"transformer": sentences}).items():
         if not {entry["layer"] for entry in graph.config["layers"]} <= carried():
             continue
         path = tmp_path / f"{name}.safetensors"

@@ -78,10 +78,12 @@ export function axisOf({ tensor, last }, axis) {
     return axis === 1 ? tensor.rank - 1 : tensor.rank - 2;
 }
 
-/** @param {boolean} right @param {string} wanted @param {Value} value */
-export function expectShape(right, wanted, value) {
+/** @param {boolean} right @param {string} wanted @param {Value} value @param {string} [name] */
+export function expectShape(right, wanted, value, name = "x") {
     if (!right)
-        throw new RangeError(`x: expected ${wanted}, got shape (${shapeOf(value).join(", ")})`);
+        throw new RangeError(
+            `${name}: expected ${wanted}, got shape (${shapeOf(value).join(", ")})`,
+        );
 }
 
 /** An Error unless the value has so many channels, or features. @param {Value} value @param {number} axis @param {number} size */
