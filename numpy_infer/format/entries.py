@@ -6,7 +6,6 @@ its `array_shapes`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,14 +14,9 @@ import numpy as np
 from numpy_infer.format.options import check_options
 from numpy_infer.format.row import SEVERAL, Row
 from numpy_infer.format.vocabulary import LAYERS
+from numpy_infer.support.plain_checks import check_flag, check_number, check_rate
 
 MOST_COMBINED = 1024  # layers whose outputs one layer combines
-# The kinds of what a layer keeps for training alone: no constructor here looks at the values.
-IS_RIGHT: dict[str, Callable[[Any], bool]] = {
-    "flag": lambda value: isinstance(value, bool),
-    "share": lambda value: _is_number(value) and 0 <= value <= 1,
-    "rate": lambda value: _is_number(value) and 0 <= value < 1,
-}
 # The types of a component's config, by its annotations.
 KINDS = {
     "int": (int,),
@@ -59,8 +53,10 @@ def check_entry(place: int, entry: Any, *, inputs: int = 1, more: Collection[str
         names = ", ".join(wanted) or "nothing"
         raise ValueError(f"{what}: training: expected {names}, got {training!r:.99}")
     for key, option in wanted.items():
-        if not IS_RIGHT[option.kind](training[key]):
-            raise ValueError(f"{what}: {key}: expected a fitting one, got {training[key]!r:.99}")
+        try:
+            TRAINING[option.kind](key, training[key])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{what}: {error}") from error
 
 
 def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -144,5 +140,14 @@ def _check_names(
         )
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < math.inf
+def _check_share(name: str, value: float) -> None:
+    if check_number(name, value, least=0) > 1:
+        raise ValueError(f"{name}: expected a number of at most 1, got {value!r:.99}")
+
+
+# The kinds of what a layer keeps for training alone: no constructor here looks at the values.
+TRAINING: dict[str, Callable[[str, Any], Any]] = {
+    "flag": check_flag,
+    "rate": check_rate,
+    "share": _check_share,
+}

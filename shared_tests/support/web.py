@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import functools
 import http.server
+import json
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,6 +71,27 @@ CALL = """async (calls) => {
 }"""
 
 
+# What the reader says of files, one after another, each behind its length: null of a model.
+REFUSE = """
+import { readFileSync } from "node:fs";
+const [sources, path] = process.argv.slice(-2);
+const { readDescription } = await import(`${sources}/model_file.js`);
+const { planned } = await import(`${sources}/plan.js`);
+const data = new Uint8Array(readFileSync(path));
+const found = [];
+for (let place = 0, end = 0; place < data.length; place = end) {
+    end = place + 4 + new DataView(data.buffer).getUint32(place, true);
+    try {
+        planned(readDescription(data.subarray(place + 4, end)));
+        found.push(null);
+    } catch (error) {
+        found.push(error.constructor === Error ? error.message : error.stack);
+    }
+}
+console.log(JSON.stringify(found));
+"""
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """The files of a folder, and an empty page."""
 
@@ -115,6 +138,18 @@ def computed(
             data = np.frombuffer(base64.b64decode(one["data"]), "<f4")
             result["outputs"][name] = data.reshape(one["shape"])
     return results
+
+
+def refusals(files: Sequence[bytes], folder: Path) -> list[str | None]:
+    """What the reader says of each file, in node; None of a model. folder: for what is between."""
+    path = folder / "files"
+    path.write_bytes(b"".join(len(one).to_bytes(4, "little") + one for one in files))
+    sources = str(ROOT / "web" / "src")
+    command = ["node", "--input-type=module", "--eval", REFUSE, "--", sources, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found: list[str | None] = json.loads(done.stdout)
+    return found
 
 
 def _sent(array: np.ndarray) -> dict[str, Any]:

@@ -4,8 +4,8 @@
  * What a layer takes stands in vocabulary.json, which is made from the one table of layers.
  */
 
-import { isObject, shown } from "./json.js";
-import { checkedOptions } from "./options.js";
+import { isObject, shown, tuple } from "./json.js";
+import { checkedOptions, expectKeys, expectNames } from "./options.js";
 import vocabulary from "./vocabulary.json" with { type: "json" };
 
 /** @typedef {import("./model_file.js").WeightArray} WeightArray */
@@ -67,7 +67,15 @@ export function checkEntry(place, entry, inputs = 1, more = []) {
     }
     if (!isObject(config))
         throw new Error(`${what}: config: expected an object, got ${shown(config)}`);
-    within(what, () => checkedOptions("training", training, row(layer).training ?? {}, null));
+    within(what, () => {
+        const wanted = row(layer).training ?? {};
+        const keys = Object.keys(wanted);
+        if (!isObject(training) || Object.keys(training).sort().join() !== keys.sort().join())
+            throw new Error(
+                `training: expected ${keys.join(", ") || "nothing"}, got ${shown(training)}`,
+            );
+        checkedOptions("training", training, wanted, null);
+    });
 }
 
 /**
@@ -116,24 +124,29 @@ export function checkedConfig(entry, arrays) {
     const { layer, previous, config } = entry;
     const { inputs = 1, arrays: wanted = {}, optional = [], options = {} } = LAYERS[layer];
     checkPrevious(previous, inputs);
-    const needed = Object.keys(wanted).filter((name) => !optional.includes(name));
-    const unknown = [...arrays.keys()].some((name) => !Object.hasOwn(wanted, name));
-    if (unknown || !needed.every((name) => arrays.has(name))) {
-        const names = Object.keys(wanted).join(", ");
-        throw new Error(
-            `arrays: expected ${names || "none"}, got ${[...arrays.keys()].join(", ").slice(0, 99)}`,
-        );
-    }
+    const names = Object.keys(wanted);
+    const needed = names.filter((name) => !optional.includes(name));
+    expectNames("arrays", [...arrays.keys()], needed, names);
+    expectKeys("config", config, options);
     const letters = sizes(wanted, arrays);
-    let rank = arrays.get("weight")?.shape.length ?? 0;
-    rank = row(layer).axes === "spatial" ? rank - 2 : 0;
-    if ("size" in options) rank = Array.isArray(config.size) ? config.size.length : 0;
-    if (row(layer).axes === "spatial" && rank !== 1 && rank !== 2) {
-        throw new Error(`layer: expected 1 or 2 spatial axes, got ${rank}`);
-    }
-    const found = checkedOptions("config", config, options, rank);
+    const extends_ = layer === "TransposedConvolution";
+    const rank = "size" in options ? checkedRank(config.size) : kernelRank(arrays);
+    const found = checkedOptions("config", config, options, rank, extends_);
     for (const rule of SPECIAL[layer] ?? []) rule(found, arrays, { ...letters });
     return found;
+}
+
+/** How many spatial axes a kernel has; 0 where there is none. @param {Arrays} arrays */
+function kernelRank(arrays) {
+    return (arrays.get("weight")?.shape.length ?? 2) - 2;
+}
+
+/** How many spatial axes the windows of a pool have. @param {any} size */
+function checkedRank(size) {
+    if (!Array.isArray(size)) throw new Error(`size: expected a list, got ${shown(size)}`);
+    if (![1, 2].includes(size.length))
+        throw new Error(`size: expected 1 or 2 entries, got ${size.length}`);
+    return size.length;
 }
 
 /** An Error unless a layer has so many before it.
@@ -156,20 +169,25 @@ export function checkPrevious(previous, count) {
 function sizes(wanted, arrays) {
     /** @type {Record<string, number>} */
     const found = {};
-    for (const [name, { shape }] of arrays) {
-        const letters = wanted[name];
+    for (const [name, letters] of Object.entries(wanted)) {
+        const shape = arrays.get(name)?.shape;
+        if (!shape) continue;
         const open = letters.at(-1) === "*kernel";
         const fixed = open ? letters.slice(0, -1) : letters;
-        const fits = fixed.every((letter, axis) => {
+        if (open ? ![1, 2].includes(shape.length - fixed.length) : shape.length !== fixed.length) {
+            const count = open ? "3 or 4 axes with entries" : `${fixed.length} axes`;
+            throw new Error(`${name}: expected ${count}, got shape ${tuple(shape)}`);
+        }
+        const known = fixed.map((letter, axis) => {
             const [, times = "1", own] = /** @type {RegExpExecArray} */ (
                 /^(\d+)?(.+)$/.exec(letter)
             );
-            const size = shape[axis] / Number(times);
-            const known = (found[own] ??= size);
-            return Number.isInteger(size) && size === known;
+            found[own] ??= Math.floor(shape[axis] / Number(times));
+            return Number(times) * found[own];
         });
-        if (!fits || (open ? shape.length <= fixed.length : shape.length !== fixed.length)) {
-            throw new Error(`${name}: expected shape (${letters.join(", ")}), got ${shown(shape)}`);
+        if (known.some((size, axis) => size !== shape[axis])) {
+            const full = [...known, ...shape.slice(known.length)];
+            throw new Error(`${name}: expected shape ${tuple(full)}, got ${tuple(shape)}`);
         }
     }
     return found;
@@ -182,14 +200,6 @@ function expect(right, name, wanted, got) {
     if (!right) throw new Error(`${name}: expected ${wanted}, got ${shown(got)}`);
 }
 
-/** @type {Special} */
-const noneNegative = ({ padding }) =>
-    expect(
-        padding.every((/** @type {number[]} */ pair) => pair[1] >= 0),
-        "padding",
-        "0 or more",
-        padding,
-    );
 /** @type {Special} */
 const lessThanSize = ({ size, padding, count_padding: counts }) =>
     expect(
@@ -208,7 +218,8 @@ const dividing = ({ groups }, arrays, sizes) => {
     expect(channels % groups === 0, "groups", `a divisor of ${channels} channels`, groups);
 };
 /** @type {Special} */
-const notNegative = ({ epsilon }) => expect(epsilon >= 0, "epsilon", "0 or more", epsilon);
+const notNegative = ({ epsilon }) =>
+    expect(epsilon >= 0, "epsilon", "a finite number of at least 0", epsilon);
 
 /** All biases of a recurrent layer or none, and arrays of the way back with direction "both" alone.
  *
@@ -231,11 +242,10 @@ function withBothWays(biases) {
 
 /** What a row's kinds and letters do not say. @type {Record<string, Special[]>} */
 const SPECIAL = {
-    Convolution: [noneNegative, dividing],
-    MaxPool: [noneNegative, lessThanSize],
-    AveragePool: [noneNegative, lessThanSize],
+    Convolution: [dividing],
+    MaxPool: [lessThanSize],
+    AveragePool: [lessThanSize],
     MaxUnpool: [
-        noneNegative,
         lessThanSize,
         ({ size, stride }) =>
             expect(

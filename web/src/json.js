@@ -206,3 +206,8 @@ export function plain(value) {
 export function shown(value) {
     return (typeof value === "function" ? "a function" : pythonText(value ?? null)).slice(0, 99);
 }
+
+/** A shape as Python writes it. @param {(number | string)[]} shape */
+export function tuple(shape) {
+    return `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
+}

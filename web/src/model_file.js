@@ -1,6 +1,6 @@
 /** A model file: what to build, of which arrays, and the user's own metadata. */
 
-import { byCodePoint, isObject, parseObject, plain, pythonText, shown } from "./json.js";
+import { byCodePoint, isObject, parseObject, plain, pythonText, shown, tuple } from "./json.js";
 import { readSafetensors } from "./safetensors.js";
 
 /** @typedef {import("./safetensors.js").FileArray} FileArray */
@@ -159,8 +159,7 @@ export function checksumOf(description, arrays) {
     let found = crc32(encoder.encode(pythonText(description)));
     for (const name of [...arrays.keys()].sort(byCodePoint)) {
         const { dtype, shape, bytes } = /** @type {FileArray} */ (arrays.get(name));
-        const sizes = `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
-        found = crc32(encoder.encode(`${name} ${dtype} ${sizes}`), found);
+        found = crc32(encoder.encode(`${name} ${dtype} ${tuple(shape)}`), found);
         found = crc32(bytes, found);
     }
     return found.toString(16).padStart(8, "0");

@@ -13,8 +13,8 @@ import {
 } from "./entries.js";
 import { checkGraph, copiesAfter } from "./graph.js";
 import { ROOM, places, spaceAfter } from "./growth.js";
-import { pythonText, shown } from "./json.js";
-import { checkedOptions } from "./options.js";
+import { pythonText, shown, tuple } from "./json.js";
+import { checkedOptions, expectKeys, expectTypes } from "./options.js";
 import { shapeAfter } from "./shapes.js";
 import { widthsAfter } from "./widths.js";
 
@@ -22,6 +22,7 @@ import { widthsAfter } from "./widths.js";
 
 /** The layers that compute nothing at inference. */
 export const SKIPPED = ["Input", "Dropout", "StochasticDepth"];
+const COMPONENT = /^[a-z][a-z0-9_]*\.[A-Z][A-Za-z0-9]*$/;
 
 /**
  * @typedef {object} Step one layer of a net
@@ -236,21 +237,31 @@ function stepOf(entry, arrays, owner, inGraph) {
  */
 function componentStep(name, config, arrays, previous, owner) {
     checkPrevious(previous, 1);
+    if (!COMPONENT.test(name)) {
+        const known = Object.keys(LAYERS).filter((one) => !SKIPPED.includes(one));
+        const wanted = `one of ${known.join(", ")} or a component`;
+        throw new Error(`layer: expected ${wanted}, got ${shown(name)}`);
+    }
     if (!Object.hasOwn(CARRIED, name)) {
-        const known = [...Object.keys(LAYERS), ...Object.keys(CARRIED)].join(", ");
+        const known = Object.keys(CARRIED).join(", ");
         throw new Error(
             `component: expected one that runs in a browser, of ${known}, got ${shown(name)}`,
         );
     }
+    expectKeys("config", config, COMPONENTS[name]);
+    expectTypes(config, COMPONENTS[name]);
     const checked = checkedOptions("config", config, COMPONENTS[name], null);
     const wanted = CARRIED[name].shapes(checked);
     const given = Object.fromEntries([...arrays].map(([key, { shape }]) => [key, shape]));
-    if (pythonText(given) !== pythonText(wanted)) {
-        throw new Error(
-            `arrays: expected ${pythonText(wanted).slice(0, 999)}, got ${pythonText(given).slice(0, 999)}`,
-        );
-    }
+    if (pythonText(given) !== pythonText(wanted))
+        throw new Error(`arrays: expected ${shapesText(wanted)}, got ${shapesText(given)}`);
     return { layer: name, config: checked, arrays, previous, owner };
+}
+
+/** Shapes by the names of their arrays, as Python writes them. @param {Record<string, number[]>} shapes */
+function shapesText(shapes) {
+    const each = Object.entries(shapes).map(([name, shape]) => `'${name}': ${tuple(shape)}`);
+    return `{${each.join(", ")}}`.slice(0, 999);
 }
 
 /** An Error unless each entry takes the one before it, an unpool its pool's input too.

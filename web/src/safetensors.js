@@ -62,7 +62,7 @@ export function readSafetensors(data) {
     const places = Object.entries(entries).map(([name, entry]) => checkedEntry(name, entry));
     checkPlaces(places, data.length - start);
     const arrays = places.map(({ name, dtype, shape, begin, end }) => {
-        const bytes = data.subarray(start + begin, start + end);
+        const bytes = data.subarray(start + Number(begin), start + Number(end));
         return /** @type {[string, FileArray]} */ ([name, { dtype, shape, bytes }]);
     });
     return { metadata, arrays: new Map(arrays) };
@@ -98,8 +98,8 @@ function checkedEntry(name, entry) {
     }
     const [numpy, bytes] = DTYPES[dtype];
     const size = shape.reduce((product, n) => product * BigInt(n), BigInt(bytes));
-    const [begin, end] = offsets;
-    if (BigInt(end) - BigInt(begin) !== size) {
+    const [begin, end] = offsets.map(BigInt);
+    if (end - begin !== size) {
         throw new Error(
             `${what}: expected ${size} bytes for shape ${shown(shape)}, got data_offsets ${shown(offsets)}`,
         );
@@ -107,18 +107,22 @@ function checkedEntry(name, entry) {
     return { name, dtype: numpy, shape, begin, end };
 }
 
-/** @param {any} values @returns {values is number[]} */
+/** Whether it is a list of whole numbers from 0 to below 2⁶³. @param {any} values @returns {values is number[]} */
 function areSizes(values) {
-    return Array.isArray(values) && values.every((n) => Number.isSafeInteger(n) && n >= 0);
+    const isSize = (/** @type {any} */ n) =>
+        (typeof n === "bigint" || Number.isSafeInteger(n)) && n >= 0 && n < 2n ** 63n;
+    return Array.isArray(values) && values.every(isSize);
 }
 
 /** The arrays fill the file: none overlap, no byte belongs to none.
  *
- * @param {{name: string, begin: number, end: number}[]} places @param {number} size
+ * @param {{name: string, begin: bigint, end: bigint}[]} places @param {number} size
  */
 function checkPlaces(places, size) {
-    let reached = 0;
-    const sorted = [...places].sort((one, other) => one.begin - other.begin || one.end - other.end);
+    let reached = 0n;
+    const sorted = [...places].sort((one, other) =>
+        Number(one.begin - other.begin || one.end - other.end),
+    );
     for (const { name, begin, end } of sorted) {
         if (begin !== reached) {
             throw new Error(
@@ -127,5 +131,6 @@ function checkPlaces(places, size) {
         }
         reached = end;
     }
-    if (reached !== size) throw new Error(`expected ${reached} bytes of arrays, got ${size}`);
+    if (reached !== BigInt(size))
+        throw new Error(`expected ${reached} bytes of arrays, got ${size}`);
 }

@@ -7,6 +7,7 @@
 
 import { row } from "./entries.js";
 import { windowSpans } from "./growth.js";
+import { tuple } from "./json.js";
 import { sizesOf } from "./widths.js";
 
 /** @typedef {import("./entries.js").Arrays} Arrays */
@@ -217,7 +218,7 @@ function product(sizes) {
 
 /** A shape as text, n where it is not known: (n, 3, 32, 32). @param {Shape} shape */
 function text(shape) {
-    return `(${shape.map((size) => size ?? "n").join(", ")}${shape.length === 1 ? "," : ""})`;
+    return tuple(shape.map((size) => size ?? "n"));
 }
 
 /** @param {Shape[]} shapes */

@@ -60,13 +60,13 @@ test("a file that is cut off, or is none, is refused", () => {
 
 const DAMAGES = /** @type {[RegExp, (header: any, description: any) => void][]} */ ([
     [/version: expected 1, got 2/, (_, one) => (one.version = 2)],
-    [/component: expected one that runs/, (_, one) => (one.component = "chains")],
+    [/component: expected one that runs/, (_, one) => (one.component = "chains.Chain")],
     [
         /layer 1 \(Convolution\): stride: expected a whole number/,
         (_, one) => (one.config.layers[1].config.stride = [0, 1]),
     ],
     [
-        /layer 1 \(Convolution\): padding: expected 0 or more/,
+        /layer 1 \(Convolution\): padding: expected a whole number of at least 0/,
         (_, one) => (one.config.layers[1].config.padding[0] = [0, -1]),
     ],
     [
@@ -98,7 +98,7 @@ const DAMAGES = /** @type {[RegExp, (header: any, description: any) => void][]} 
             )),
     ],
     [
-        /arrays: expected weight, bias, got bias, other/,
+        /arrays: expected weight, bias \(optional\), got bias, other/,
         (header) => ((header["1.other"] = header["1.weight"]), delete header["1.weight"]),
     ],
 ]);

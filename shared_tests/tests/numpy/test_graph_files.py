@@ -1,6 +1,5 @@
 """Networks with branches, read and called with NumPy alone; what no graph can be is refused."""
 
-import copy
 import json
 
 import numpy as np
@@ -11,6 +10,7 @@ from fourfold.agreement import assert_close
 from numpy_infer import model_file
 from numpy_infer.__main__ import main
 from numpy_infer.format.description import describe
+from shared_tests.model_files import wrong_files
 from shared_tests.model_files.graphs import GATED, GRAPHS, RESIDUAL, SIAMESE, graph
 from shared_tests.model_files.samples import write_unchecked
 
@@ -158,96 +158,10 @@ def test_the_command_line_takes_graphs(tmp_path, capsys):
             assert_close(found[name], wanted, 1e-12, name)
 
 
-def changed(example, **changes):
-    """The config with other values: `layers_3_previous` for config["layers"][3]["previous"]."""
-    config = copy.deepcopy(example.config)
-    for path, value in changes.items():
-        *keys, last = [int(one) if one.isdigit() else one for one in path.split("__")]
-        holder = config
-        for key in keys:
-            holder = holder[key]
-        if value is None:
-            del holder[last]
-        else:
-            holder[last] = value
-    return config
-
-
-FLOAT = "float"
-REFUSED = {
-    "a later place": ({"layers__4__previous": [9]}, "previous: expected earlier places"),
-    "itself": ({"layers__4__previous": [4]}, "previous: expected earlier places"),
-    "one of two": ({"layers__6__previous": [4]}, "previous: expected 2 of them, got 1"),
-    "one of several": ({"layers__7__previous": [6]}, "previous: expected 2 to 1024 of them, got 1"),
-    "too many": ({"layers__7__previous": [6] * 1025}, "expected 2 to 1024 of them, got 1025"),
-    "no outputs": ({"outputs": {}}, "outputs: expected 1 to 1024 by their names, got {}"),
-    "output of nothing": ({"outputs__output": 13}, "outputs: expected places in 2..12, got 13"),
-    "output of an input": ({"outputs__output": 1}, "outputs: expected places in 2..12, got 1"),
-    "no inputs": ({"inputs": {}}, "inputs: expected 1 to 1024 by their names, got {}"),
-    "an input too few": (
-        {"inputs__right": None},
-        "layer 1: expected Input first and nowhere else, got 'Input'",
-    ),
-    "a name with a blank": (
-        {"outputs": {"a b": 12}},
-        "outputs: expected an identifier as a name, got 'a b'",
-    ),
-    "a keyword": ({"outputs": {"class": 12}}, "expected an identifier as a name, got 'class'"),
-    "no dtype": ({"inputs__left": {"shape": [None, 7]}}, "expected shape and dtype of left"),
-    "another dtype": (
-        {"inputs__left__dtype": "float16"},
-        "inputs: expected dtype float or int64, got 'float16' for left",
-    ),
-    "ids for floats": (
-        {"inputs__left__dtype": "int64"},
-        r"layer 2 \(Projection\): previous: expected floats, got int64",
-    ),
-    "a negative size": ({"inputs__left__shape": [None, -7]}, "inputs: expected a shape of 1 to 8"),
-    "a batch of three": ({"inputs__left__shape": [3, 7]}, "inputs: expected a shape of 1 to 8"),
-    "another width": (
-        {"inputs__left__shape": [None, 8]},
-        r"layer 2 \(Projection\): previous: expected 7 features, got \(n, 8\)",
-    ),
-    "an unread layer": (
-        {"layers__10__previous": [8, 4]},
-        r"layer 9 \(Minimum\): expected one that is read, got no reader",
-    ),
-    "a name twice": ({"layers__12__name": "tower"}, "layer 12: name: expected another than 2's"),
-    "a name inside another": (
-        {"layers__12__name": "tower.head"},
-        "layer 12: name: expected none inside that of 2, got tower.head",
-    ),
-    "a path with a slash": ({"layers__12__name": "a/b"}, "name: expected a path, as a.b.c"),
-    "sharing with another layer": (
-        {"layers__12__shares": 2},
-        r"layer 12 \(Projection\): shares: expected no arrays and no name besides",
-    ),
-    "sharing with what has none": (
-        {"layers__3__shares": 0},
-        r"layer 3 \(Projection\): shares: expected an earlier place with arrays, got 0",
-    ),
-    "sharing with what shares": (
-        {"layers__3__shares": 3},
-        r"layer 3 \(Projection\): shares: expected an earlier place with arrays, got 3",
-    ),
-    "sharing as another layer": (
-        {"layers__4": {"layer": "Tanh", "previous": [2], "config": {}, "shares": 2}},
-        r"layer 4 \(Tanh\): shares: expected the layer and the config of place 2, got others",
-    ),
-    "a further key": ({"layers__4__more": 1}, "layer 4: expected layer, previous and config"),
-    "a key too few": ({"outputs": None}, "config: expected inputs, layers and outputs"),
-    "no axis to join on": ({"layers__11__config": {"axis": 0}}, "axis: expected -1 or 1, got 0"),
-    "a pool of rows": (
-        {"layers__4": {"layer": "GlobalMaxPool", "previous": [2], "config": {"keepdims": False}}},
-        r"layer 4 \(GlobalMaxPool\): previous: expected 3 axes, got \(n, 5\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", wrong_files.GRAPHS)
 def test_what_no_graph_can_be_is_refused(what, tmp_path):
-    changes, message = REFUSED[what]
-    config = changed(SIAMESE, **changes)
+    changes, message = wrong_files.GRAPHS[what]
+    config = wrong_files.changed(SIAMESE, **changes)
     path = tmp_path / "model"
     with pytest.raises(ValueError, match=message):
         model_file.write_model(path, "graph", config, SIAMESE.arrays)
@@ -288,24 +202,19 @@ def test_shapes_that_cannot_be_added_are_refused(shapes, message, tmp_path):
         model_file.write_model(tmp_path / "model", "graph", config, {})
 
 
-def joined(count):
-    """Each entry joins the one before it with itself."""
-    entries = [("Concatenate", [place, place], {"axis": -1}) for place in range(count)]
-    return graph({"x": [None, 3]}, *entries, output=count)
-
-
-def held(count):
-    """As many values as can be, each of twice the input, all held until they are added."""
-    entries = [("Concatenate", [0, 0], {"axis": -1}), *[("ReLU", [1], {})] * count]
-    added = ("Add", [*range(2, count + 2)], {})
-    return graph({"x": [None, 3]}, *entries, added, output=count + 2)
-
-
 @pytest.mark.parametrize(
     ("allowed", "refused", "message"),
     [
-        (joined(9), joined(40), r"layer 11 \(Concatenate\): expected at most 1024 entries"),
-        (held(500), held(520), "layers: expected at most 1024 entries .* 520 at once"),
+        (
+            wrong_files.joined(9),
+            wrong_files.joined(40),
+            r"layer 11 \(Concatenate\): expected at most 1024 entries",
+        ),
+        (
+            wrong_files.held(500),
+            wrong_files.held(520),
+            "layers: expected at most 1024 entries .* 520 at once",
+        ),
     ],
 )
 def test_little_makes_little(allowed, refused, message, tmp_path):
