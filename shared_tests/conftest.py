@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from docs.generator.programs import BLOCK, pages
 from fourfold.backends import Backend, installed
 from fourfold.backends import backend as load_backend
 from fourfold.definition import INFERENCE_ONLY, BadInput, Cell, Definition, Mutant, Operation
+from fourfold.measure import keep_expected
 from fourfold.project import cells, definitions
 from shared_tests.repository import CHAIN, PACKAGES
 from shared_tests.support import component_tests
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if folder := os.environ.get("EXPECTED"):  # of a run in several environments
+        keep_expected(Path(folder))
     component = config.getoption("--component")
     if component and component not in component_tests.COMPONENTS:
         raise pytest.UsageError(component_tests.unknown(component))
