@@ -446,17 +446,32 @@ def parity(session: nox.Session) -> None:
     nox -s parity -- --component triplet_loss --backend torch    narrows it
     nox -s parity -- --compiled    lets Theano compile every graph with g++
     nox -s parity -- --device torch=cuda    lets PyTorch compute on a GPU
+    nox -s parity -- --browser    loads the models in Chromium too
     """
     asked = " ".join(session.posargs).replace("=", " ").split()
     chosen = [name for name in BACKENDS if name in asked] or BACKENDS
     made = pythons(session, "project", *chosen)
+    if "--browser" in asked:
+        made |= browser(session)
     report(session, made, *session.posargs)
+
+
+def browser(session: nox.Session) -> dict[str, str]:
+    """What runs models in a browser: the bundle, and {"pages": its interpreter}.
+
+    Nothing where Chromium or Node.js is not there: the report says so.
+    """
+    if not all(map(shutil.which, ("chromium", "node", "npm"))):
+        return {}
+    build_web(session)
+    return pythons(session, "pages")
 
 
 def report(session: nox.Session, made: dict[str, str], *arguments: str, **env: str) -> None:
     """Run the parity report over the backends that are made, in the current folder."""
     command = [made["project"], "-m", "fourfold.report", PROJECT, f"--theano-cache={THEANO_CACHE}"]
     command += [f"--python={name}={made[name]}" for name in BACKENDS if name in made]
+    command += [f"--python=browser={made['pages']}"] if "pages" in made else []
     # It ends its backends when it is interrupted, which takes longer than nox waits otherwise.
     session.run(*command, *arguments, env=env, interrupt_timeout=3.0, terminate_timeout=10.0)
 
@@ -470,7 +485,7 @@ def docs(session: nox.Session) -> None:
     made = pythons(session, "project", "docs", "examples", *BACKENDS)
     parity = ROOT / "parity.json"
     if not parity.exists():
-        report(session, made)
+        report(session, made | browser(session), "--browser")
     build_book(session, made, parity, ENVIRONMENTS / "book", ROOT / "site")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 DTYPES = ("float64", "float32")
 BACKENDS = ("torch", "tf2", "theano", "numpy")
 INFERENCE_ONLY = ("numpy",)  # no gradients
+BROWSER = "browser"  # loads the models of the others, where a project has something that does
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -40,6 +40,9 @@ class Project:
         defaults: the package with the trainings on each framework's own defaults: `variants` of a
             backend, `run` of one of them in BACKEND_runs, `costs`, `panels` and `legend` of all in
             plots.
+        browser: the module that runs model files in a browser: `lacking`, what this machine has not
+            for it; `carries`, whether browsers run the model of a component's operation; `BACKEND`,
+            an adapter that loads models, in the environment that the report is given for it.
         mutation: the module with `own_tests` and `components_of` a file of a package, and
             `EQUIVALENT`, the file of edits that no test can see.
     """
@@ -53,6 +56,7 @@ class Project:
     trainings: str | None = None
     trainers: Mapping[str, str] = field(default_factory=dict)
     defaults: str | None = None
+    browser: str | None = None
     mutation: str | None = None
 
 
@@ -142,6 +146,24 @@ def travels(cell: Cell) -> bool:
         if case.weights is not None
     ]
     return bool(weighted) and cell.case is weighted[0]
+
+
+def browsed(cell: Cell) -> bool:
+    """Whether a browser loads a cell's model: it computes in float32."""
+    home = registered().browser
+    if home is None or cell.dtype != "float32" or not travels(cell):
+        return False
+    carries = importlib.import_module(home).carries(cell.component, cell.operation.name)
+    return bool(carries)
+
+
+def browser_lacks() -> str:
+    """What there is not that models need to run in a browser, in one line; empty where all is."""
+    home = registered().browser
+    if home is None:
+        return f"{registered().name}: expected a module registered as browser, got None"
+    lacking: str = importlib.import_module(home).lacking()
+    return lacking
 
 
 def model_name(component: str, operation: str) -> str:

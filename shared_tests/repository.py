@@ -25,5 +25,6 @@ PROJECT = Project(
     trainings="shared_tests.trainings",
     trainers={name: f"shared_tests.backends.{name}_training" for name in FRAMEWORKS},
     defaults="shared_tests.defaults",
+    browser="shared_tests.backends.browser",
     mutation="shared_tests.mutation.selection",
 )

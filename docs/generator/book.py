@@ -21,9 +21,10 @@ from docs.generator.sources import beside, implementations
 from docs.generator.speed import speed
 from docs.generator.traps import Trap, traps
 from docs.generator.tried import TRIED, copy_files
-from docs.generator.verdict import agrees, verdict
+from docs.generator.verdict import agrees, in_browser, verdict
 from fourfold.definition import BACKENDS, Definition
 from fourfold.project import definitions
+from shared_tests.backends.browser import carries
 from shared_tests.repository import PACKAGES
 from shared_tests.support.sources import ROOT
 
@@ -103,6 +104,9 @@ class Book:
             prose=prose,
             lines=verdict(parity, name),
             agrees=agrees(parity, name),
+            in_browser=in_browser(parity, name),
+            browser=parity.get("browser", "not run: the report is older than that"),
+            browsed=any(carries(name, one.name) for one in definition.operations),
             backends=BACKENDS,
             made=parity["made"],
             modes=parity["modes"],

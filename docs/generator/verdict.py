@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fourfold.definition import BACKENDS
+from fourfold.definition import BACKENDS, BROWSER
 
 KINDS = {"value": "values", "gradient": "gradients", "training": "training", "travel": "travel"}
 
@@ -47,6 +47,13 @@ def verdict(parity: Mapping[str, Any], component: str) -> list[Line]:
     order = list(KINDS.values())
     places = sorted(worst, key=lambda key: (order.index(key[0]), -int(key[1][-2:])))
     return [Line(*place, worst[place]) for place in places]
+
+
+def in_browser(parity: Mapping[str, Any], component: str) -> Cell | None:
+    """The model that came closest to its tolerance in a browser; None where none was loaded."""
+    rows = [row for row in parity["rows"] if row["component"] == component and row["b"] == BROWSER]
+    cells = [Cell(row["error"], row["tolerance"], len(rows), row["case"]) for row in rows]
+    return max(cells, key=lambda cell: cell.share, default=None)
 
 
 def agrees(parity: Mapping[str, Any], component: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fourfold.definition import BACKENDS, Case
+from fourfold.definition import BACKENDS, BROWSER, Case
 from fourfold.project import registered
 from fourfold.training import Training
 
@@ -68,8 +68,9 @@ def installed() -> list[str]:
 
 
 def backend(name: str) -> Backend:
-    """The adapter of this name."""
-    found: Backend = importlib.import_module(f"fourfold.backends.{name}_backend").BACKEND
+    """The adapter of this name; a browser's is the project's own, which only loads models."""
+    module = registered().browser if name == BROWSER else f"fourfold.backends.{name}_backend"
+    found: Backend = importlib.import_module(str(module)).BACKEND
     return found
 
 

@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from fourfold.definition import BACKENDS, INFERENCE_ONLY
-from fourfold.project import cells, definitions, registered
+from fourfold.definition import BACKENDS, BROWSER, INFERENCE_ONLY
+from fourfold.project import browser_lacks, cells, definitions, registered
 from fourfold.report.files import locked, replaced
 from fourfold.report.join import Results, combine, join
 from fourfold.report.progress import Progress
@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(arguments: argparse.Namespace, console: Console) -> int:
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
+    in_browser = interpreters.pop(BROWSER, None)
     chosen = choose(arguments, interpreters)
+    not_run = browser_not_run(arguments, in_browser)
+    if in_browser and not not_run:
+        interpreters[BROWSER] = in_browser
     arguments.device = devices(arguments.device, interpreters)
     start = time.perf_counter()
     interpreters[REFERENCE] = sys.executable
@@ -88,6 +92,7 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
         options = {name: getattr(arguments, name) for name in ("component", "backend", "device")}
         narrowed = {name: value for name, value in options.items() if value}
         asked = narrowed | {"compiled": arguments.compiled}
+        found["browser"] = not_run or "run"
         found["made"] = made(asked, time.perf_counter() - start, registered().root)
         with replaced(JSON) as path:
             path.write_text(json.dumps(found, indent=1) + "\n")
@@ -119,6 +124,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--compiled",
         action="store_true",
         help="let Theano compile every graph with g++: the first time takes most of an hour",
+    )
+    parser.add_argument(
+        "--browser",
+        action="store_true",
+        help="load the models in a browser too, where Chromium and Node.js are there",
     )
     parser.add_argument(
         "--timeout",
@@ -164,6 +174,15 @@ def choose(arguments: argparse.Namespace, interpreters: Mapping[str, str]) -> li
     return chosen
 
 
+def browser_not_run(arguments: argparse.Namespace, interpreter: str | None) -> str:
+    """Why no model is loaded in a browser, in one line; empty where they are."""
+    if not arguments.browser:
+        return "not run: not asked for, by --browser"
+    if lacks := browser_lacks():
+        return f"not run: {lacks}"
+    return "" if interpreter else "not run: python: expected an interpreter for browser, got none"
+
+
 def devices(pairs: Sequence[str], interpreters: Mapping[str, str]) -> dict[str, str]:
     """{backend: device} of pairs BACKEND=DEVICE. Unusable where a backend does not have its own."""
     found = {}
@@ -200,7 +219,7 @@ def run(
     console: Console,
 ) -> dict[str, Any]:
     """Run all tasks, say of each component whether it agrees, and return the report."""
-    tasks = plan(chosen, arguments.component)
+    tasks = plan(chosen, arguments.component, in_browser=BROWSER in interpreters)
     parts: dict[str, dict[str, Any]] = {}
     left = {one: [task for task in tasks if task.component == one] for one in components(tasks)}
     stopped: dict[Task, Stopped] = {}
@@ -249,7 +268,9 @@ def run(
     return combine([parts[name] for name in components(tasks)], with_defaults)
 
 
-def plan(chosen: Sequence[str], narrowed: Sequence[str] | None) -> list[Task]:
+def plan(
+    chosen: Sequence[str], narrowed: Sequence[str] | None, *, in_browser: bool = False
+) -> list[Task]:
     """The tasks in the order in which they should start; narrowed: to these components.
 
     A few small components come first, so that soon something can be said. Then come the frameworks'
@@ -259,7 +280,8 @@ def plan(chosen: Sequence[str], narrowed: Sequence[str] | None) -> list[Task]:
     trained = [name for name in chosen if name not in INFERENCE_ONLY]
     known = narrowed or [one.component for one in definitions()]
     named = [one for one in known if any(cells(name, one) for name in chosen)]
-    tasks = {name: component_tasks(name, chosen, trained) for name in named}
+    loaders = [*chosen, BROWSER] if in_browser else chosen
+    tasks = {name: component_tasks(name, chosen, trained, loaders) for name in named}
     ordered = sorted(named, key=lambda name: sum(task.steps for task in tasks[name]))
     first, others = ordered[:FIRST], ordered[FIRST:][::-1]
     defaults = [] if narrowed else [Task(name, "defaults") for name in trained]
@@ -270,11 +292,13 @@ def plan(chosen: Sequence[str], narrowed: Sequence[str] | None) -> list[Task]:
     ]
 
 
-def component_tasks(component: str, chosen: Sequence[str], trained: Sequence[str]) -> list[Task]:
+def component_tasks(
+    component: str, chosen: Sequence[str], trained: Sequence[str], loaders: Sequence[str]
+) -> list[Task]:
     """All that has to be done for a component, the longest first; loading comes last."""
     work = [Task(name, "measure", component) for name in (REFERENCE, *chosen)]
     work += [Task(name, "train", component) for name in trained]
-    loads = [Task(name, "load", component, tuple(trained)) for name in chosen]
+    loads = [Task(name, "load", component, tuple(trained)) for name in loaders]
     found = [task for task in work if task.steps]
     return sorted(found, key=lambda task: -task.steps) + [task for task in loads if task.steps]
 
@@ -288,7 +312,8 @@ def read(
     tasks: Sequence[Task], folder: Path, stopped: Mapping[Task, Stopped]
 ) -> dict[str, Results]:
     """What the tasks have left, by backend."""
-    names = [name for name in (REFERENCE, *BACKENDS) if name in {task.backend for task in tasks}]
+    there = {task.backend for task in tasks}
+    names = [name for name in (REFERENCE, *BACKENDS, BROWSER) if name in there]
     return {
         name: Results.read([task for task in tasks if task.backend == name], folder, stopped)
         for name in names

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from fourfold.agreement import error, tolerance, unit
-from fourfold.definition import INFERENCE_ONLY, Cell
-from fourfold.project import cells, defaults_module, travels, variants
+from fourfold.definition import BROWSER, INFERENCE_ONLY, Cell
+from fourfold.project import browsed, cells, defaults_module, travels, variants
 from fourfold.report.run import REFERENCE, Task, defaults_key, travel
 from fourfold.report.trained import compare_trainings
 
@@ -110,7 +110,8 @@ def join(results: Mapping[str, Results], component: str) -> dict[str, Any]:
                 saved = results[source].quantities.get(str(cell))
                 lacking = target if saved else source
                 missing.append(_missing(cell, travel(source, target), lacking, results))
-    trained = compare_trainings(results, component)
+    trainers = {name: one for name, one in results.items() if name != BROWSER}
+    trained = compare_trainings(trainers, component)
     rows += trained.rows
     missing += trained.missing
     return {
@@ -183,7 +184,10 @@ def _journeys(cell: Cell, results: Mapping[str, Results]) -> list[tuple[str, str
     if not travels(cell):
         return []
     present = [name for name in cell.operation.backends() if name in results]
-    return [(a, b) for a, b in permutations(present, 2) if a not in INFERENCE_ONLY]
+    found = [(a, b) for a, b in permutations(present, 2) if a not in INFERENCE_ONLY]
+    if BROWSER in results and browsed(cell):
+        found += [(name, BROWSER) for name in present if name not in INFERENCE_ONLY]
+    return found
 
 
 def _travel_row(

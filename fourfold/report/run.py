@@ -25,9 +25,9 @@ import numpy as np
 
 from fourfold.backends import backend as load_backend
 from fourfold.backends import trainer
-from fourfold.definition import INFERENCE_ONLY, Arrays, Cell
+from fourfold.definition import BROWSER, INFERENCE_ONLY, Arrays, Cell
 from fourfold.measure import expected, measured
-from fourfold.project import cells, defaults_module, travels, variants
+from fourfold.project import browsed, cells, defaults_module, travels, variants
 from fourfold.training import TrainingRun, training_runs
 
 REFERENCE = "reference"
@@ -170,10 +170,11 @@ def travel(source: str, target: str) -> str:
 
 def journeys(name: str, component: str | None, sources: Sequence[str]) -> list[tuple[Cell, str]]:
     """What a backend is to load: each cell whose model travels, and where it comes from."""
+    loaded = cells(None, component) if name == BROWSER else cells(name, component)
     return [
         (cell, source)
-        for cell in cells(name, component)
-        if travels(cell)
+        for cell in loaded
+        if (browsed(cell) if name == BROWSER else travels(cell))
         for source in sources
         if source not in (name, *INFERENCE_ONLY)
     ]

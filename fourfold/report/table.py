@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fourfold.definition import BROWSER
 from fourfold.report.join import NO_CELL
 from fourfold.report.run import REFERENCE
 
@@ -47,7 +48,7 @@ def pairs(rows: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
 def print_table(report: dict[str, Any], console: Console) -> None:
     """The summary, then what is missing or out of tolerance."""
     rows = report["rows"]
-    backends = [name for name in report["environments"] if name != REFERENCE]
+    backends = [name for name in report["environments"] if name not in (REFERENCE, BROWSER)]
     table = Table(title="Worst error, as a share of its tolerance")
     table.add_column("component")
     table.add_column("comparisons", justify="right")
@@ -84,6 +85,7 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         say(console, "missing", describe_group(group))
     if "theano" in report["modes"]:
         console.print(f"Theano computed as {report['modes']['theano']}")
+    console.print(f"models in a browser: {report['browser']}")
     console.print(verdict(report))
 
 

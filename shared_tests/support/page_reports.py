@@ -58,6 +58,7 @@ def parity(*, ok: bool = True) -> dict[str, Any]:
         "made": {**MADE, "options": {"compiled": False} | ({} if ok else {"backend": ["tf2"]})},
         "environments": {side: {} if side == REFERENCE else {"numpy": "2.4.6"} for side in SIDES},
         "modes": {"theano": "Python"},
+        "browser": "run" if ok else "not run: chromium: expected it on the path, got none",
         "rows": rows,
         "missing": missing,
         "divergence": divergence(),

@@ -27,7 +27,8 @@ START = """async ([address, backend]) => {
     await tf.ready();
     return tf.getBackend();
 }"""
-# What a model computes, as {output: {shape, bytes}}; errors come back as text.
+# What a model computes, as {output: {shape, data}}, and the arrays that were read; errors come back
+# as text.
 CALL = """async (calls) => {
     const { tf, readModel } = window.fourfold;
     const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
@@ -60,9 +61,18 @@ CALL = """async (calls) => {
                 one.dispose();
             }
             for (const one of Object.values(named)) one.dispose();
+            const arrays = {};
+            const { steps } = net.plan;
+            const path = ["chain", "graph"].includes(net.component) ? (i) => `${i}.` : () => "";
+            steps.forEach((step, place) => {
+                if (!step || step.owner !== place) return;
+                for (const [name, { shape, values }] of step.arrays)
+                    arrays[path(place) + name] =
+                        { shape, data: text(values), bytes: values.BYTES_PER_ELEMENT };
+            });
             net.dispose();
             const left = tf.memory().numTensors - before;
-            results.push({ outputs, castFrom: net.castFrom, left });
+            results.push({ outputs, arrays, castFrom: net.castFrom, left });
         } catch (error) {
             results.push({ error: `${error.name}: ${error.message}` });
         }
@@ -127,7 +137,7 @@ def started(page: Any, address: str, backend: str) -> None:
 def computed(
     page: Any, calls: Sequence[tuple[bytes, Mapping[str, np.ndarray]]]
 ) -> list[dict[str, Any]]:
-    """What models give for their inputs: `outputs` by name, or an `error`."""
+    """What models give for their inputs: `outputs` and `arrays` by name, or an `error`."""
     sent = [
         {"file": _text(file), "inputs": {name: _sent(one) for name, one in inputs.items()}}
         for file, inputs in calls
@@ -137,6 +147,9 @@ def computed(
         for name, one in result.get("outputs", {}).items():
             data = np.frombuffer(base64.b64decode(one["data"]), "<f4")
             result["outputs"][name] = data.reshape(one["shape"])
+        for name, one in result.get("arrays", {}).items():
+            data = np.frombuffer(base64.b64decode(one["data"]), f"<f{one['bytes']}")
+            result["arrays"][name] = data.reshape(one["shape"])
     return results
 
 

@@ -13,7 +13,7 @@ from docs.generator.reference import prose, reference, signature
 from docs.generator.sources import beside, implementations
 from docs.generator.speed import speed
 from docs.generator.traps import traps
-from docs.generator.verdict import agrees, verdict
+from docs.generator.verdict import agrees, in_browser, verdict
 from fourfold.project import definitions
 from shared_tests.repository import CHAIN, PACKAGES
 from shared_tests.support.sources import ROOT, components, public
@@ -39,6 +39,13 @@ def test_a_cell_is_the_comparison_that_came_closest_to_its_tolerance():
     assert first.cells["tf2"].compared == 1
     assert "theano" not in first.cells
     assert (second.kind, second.dtype) == ("gradients", "float32")
+
+
+def test_of_a_browser_the_model_that_came_closest_to_its_tolerance_is_said():
+    far, near = {"a": "torch", "b": "browser"}, {"a": "tf2", "b": "browser", "case": "f: near"}
+    rows = [row(**far), row(error=5e-13, **near), row(error=1.0), row("y", error=1.0, **far)]
+    assert in_browser({"rows": rows}, "x") == (5e-13, 1e-12, 2, "f: near")
+    assert in_browser({"rows": [row()]}, "x") is None
 
 
 def test_what_is_missing_or_was_not_measured_does_not_agree():

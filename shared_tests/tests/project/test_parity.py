@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fourfold.definition import INFERENCE_ONLY
+from fourfold.definition import BROWSER, INFERENCE_ONLY
 from fourfold.measure import expected
 from fourfold.project import cells, definitions
 from fourfold.report import progress
-from fourfold.report.__main__ import FIRST, plan, theano_environment
+from fourfold.report.__main__ import FIRST, browser_not_run, plan, theano_environment
 from fourfold.report.join import Results, combine, join
 from fourfold.report.page import write_page
 from fourfold.report.run import REFERENCE, Task, journeys, travel
@@ -141,6 +141,44 @@ def test_a_model_that_arrived_changed_is_not_ok(travels):
     report = join(travels, MODEL)
     (row,) = [row for row in report["rows"] if not row["ok"]]
     assert (row["quantity"], row["a"], row["b"]) == ("travel:torch>tf2", "torch", "tf2")
+
+
+def loaded_in_a_browser(travels):
+    """The results with those of a browser, which has loaded every model exactly."""
+    quantities = {}
+    for cell, source in journeys(BROWSER, MODEL, tuple(PACKAGES)):
+        output = travels[source].quantities[str(cell)]["value:output"].copy()
+        quantities.setdefault(str(cell), {})[f"{travel(source, BROWSER)}:output"] = output
+    return travels | {BROWSER: Results({}, {}, quantities)}
+
+
+def test_models_travel_from_every_framework_to_a_browser_in_float32(travels):
+    report = join(loaded_in_a_browser(travels), MODEL)
+    assert report["ok"]
+    rows = [row for row in report["rows"] if row["b"] == BROWSER]
+    assert [row["quantity"] for row in rows] == [
+        f"travel:{name}>browser" for name in PACKAGES if name != "numpy"
+    ]
+    assert {row["dtype"] for row in rows} == {"float32"}
+
+
+def test_a_model_that_a_browser_does_not_load_or_computes_otherwise_is_not_ok(travels):
+    results = loaded_in_a_browser(travels)
+    (cell,) = results[BROWSER].quantities.values()
+    cell["travel:torch>browser:output"][0, 0] += 1e-3
+    del cell["travel:tf2>browser:output"]
+    report = join(results, MODEL)
+    assert not report["ok"]
+    assert [row["quantity"] for row in report["rows"] if not row["ok"]] == ["travel:torch>browser"]
+    assert [one["backend"] for one in report["missing"]] == [BROWSER]
+
+
+def test_without_a_browser_the_report_says_why(monkeypatch):
+    said = browser_not_run(argparse.Namespace(browser=False), None)
+    assert said == "not run: not asked for, by --browser"
+    monkeypatch.setenv("PATH", "")
+    said = browser_not_run(argparse.Namespace(browser=True), "python")
+    assert said == "not run: chromium: expected it on the path, got none"
 
 
 def test_trainings_agree_between_frameworks(travels):

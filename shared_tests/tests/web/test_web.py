@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
 from numpy_infer.format.vocabulary import LAYERS
 from numpy_infer.model_file import load_model, write_model
 from shared_tests import golden
+from shared_tests.backends.browser import carried
 from shared_tests.fixtures import normal
 from shared_tests.model_files.graphs import GRAPHS, transformer
 from shared_tests.model_files.random_chains import random_chain
 from shared_tests.model_files.samples import SAMPLES, Sample, chain
 from shared_tests.support import web
 from shared_tests.support.chromium import launched
-from shared_tests.support.sources import ROOT
 
 TOLERANCE = 1e-4
 DOUBLE = {np.dtype("float64")}
@@ -82,13 +80,6 @@ def test_golden_models(page):
     assert sorted(wrong) == refused, wrong
     for name in refused:
         assert "component: expected one that runs in a browser" in wrong[name]
-
-
-def carried():
-    """The layers that the README says to run."""
-    readme = (ROOT / "web" / "README.md").read_text(encoding="utf-8")
-    listed = readme.partition("<!-- carried -->")[2].partition("<!-- end -->")[0]
-    return {*re.findall(r"`([\w.]+)`", listed)}
 
 
 def chains(backend):
