@@ -1,6 +1,7 @@
-"""The command line: `python -m numpy_infer describe | predict | check`.
+"""The command line: `python -m numpy_infer describe | predict | check | weights`.
 
-`describe` and `check` know the files of models and of indexes, predict those of models.
+`describe` and `check` know the files of models and of indexes, predict those of models, and
+`weights` those of other tools too.
 
 It ends with 0 when all is well, with 1 and one line that says what is wrong with a file, and with
 2 for a command that it does not understand.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from numpy_infer import model_file
+from numpy_infer.format import weight_listing
 from numpy_infer.format.description import describe
 from numpy_infer.format.listing import LISTED
 from numpy_infer.format.tables import harmless, layer_table, shown, table
@@ -43,6 +45,10 @@ writes it), of a model with several outputs:
 CHECK = """example, where the exit status is 1 if any of them is bad:
 
   {program} check models/*.safetensors
+"""
+WEIGHTS = """example, a state_dict of PyTorch, read without PyTorch and without running code:
+
+  {program} weights resnet18.pth
 """
 
 
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except (Failure, model_file.ModelFileError, OSError, MemoryError) as error:
+    except (Failure, model_file.ModelFileError, OSError, MemoryError, ImportError) as error:
         _complain(error, program)
         return 1
 
@@ -226,6 +232,12 @@ def _check(options: argparse.Namespace) -> int:
     return status
 
 
+def _weights(options: argparse.Namespace) -> int:
+    found = weight_listing.listing(options.file)
+    print(json.dumps(found, indent=2) if options.json else weight_listing.page(found))
+    return 0
+
+
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         program,
@@ -276,6 +288,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     example = CHECK.format(program=program)
     command = _command(commands, "check", _check, "say whether files are good models", example)
     command.add_argument("models", metavar="MODEL", nargs="+")
+
+    example = WEIGHTS.format(program=program)
+    command = _command(commands, "weights", _weights, "list the arrays of any file", example)
+    help_text = "of PyTorch, safetensors, NumPy or Keras, or pickled arrays"
+    command.add_argument("file", metavar="FILE", help=help_text)
+    command.add_argument("--json", action="store_true", help="for other programs to read")
     return parser
 
 

@@ -82,8 +82,8 @@ def compare(
         training: the number of steps, or a `Training`.
         names: {implementation: {original name: its own}} of weights, inputs and outputs.
         layouts: {implementation: {name: layout}}; a layout is a name of
-            `fourfold.ports.weights.LAYOUTS`, a function of the array, or "channels last" for an
-            input or output.
+            `numpy_infer.format.weight_map.LAYOUTS`, a function of the array, or "channels last" for
+            an input or output.
         tolerances: {pattern: tolerance}, where a pattern is a dtype, or "QUANTITY DTYPE" such as
             "gradient:* float32". The last one that fits counts.
         kind: "layer" or "model", for the tolerances.

@@ -24,6 +24,7 @@ from fourfold.ports.measurement import Measurement, measure
 from fourfold.ports.protocol import Training
 
 PACKAGE = Path(__file__).parents[1]
+PACKAGES = (PACKAGE, PACKAGE.parent / "numpy_infer")  # which knows how weights are turned
 TRAVELLING = ("name", "inputs", "options", "weights", "differentiate", "fixed", "channels")
 
 
@@ -85,9 +86,10 @@ class Elsewhere:
 
     def run(self, folder: Path) -> None:
         """The worker, on the order in a folder. Failed when it leaves no result."""
-        # A folder with this package alone: the worker has its own packages beside it.
+        # A folder with these packages alone: the worker has its own packages beside it.
         (folder / "path").mkdir()
-        (folder / "path" / PACKAGE.name).symlink_to(PACKAGE)
+        for one in PACKAGES:
+            (folder / "path" / one.name).symlink_to(one)
         path = os.pathsep.join(filter(None, [str(folder / "path"), os.environ.get("PYTHONPATH")]))
         command = [self.python, "-m", "fourfold.ports.elsewhere"]
         try:

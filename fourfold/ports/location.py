@@ -13,7 +13,7 @@ import numpy as np
 from fourfold.agreement import GRADIENT_TOLERANCE, VALUE_TOLERANCE, error, largest
 from fourfold.ports.protocol import Recorded, Training
 from fourfold.ports.sides import Side
-from fourfold.ports.weights import words
+from numpy_infer.format.weight_names import words
 
 # The names of one kind of layer in the frameworks, in lower case and without "2d" and the like.
 KINDS = (

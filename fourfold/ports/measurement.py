@@ -16,7 +16,8 @@ from fourfold.ports import port as load_port
 from fourfold.ports.calling import resolved
 from fourfold.ports.protocol import Measured, Port, Training, WithWeights, is_float_array
 from fourfold.ports.training import train
-from fourfold.ports.weights import WeightMap, given, linked, propose
+from numpy_infer.format.weight_map import WeightMap, given, linked
+from numpy_infer.format.weight_proposal import propose
 
 HALVES = ("float16", "bfloat16")
 LAST = "channels last"  # the layout of an input or output that is (batch, *space, channels)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import product
 from typing import Any
 
 from fourfold.agreement import VALUE_TOLERANCE
 from fourfold.ports.difference import difference
 from fourfold.ports.measurement import Measurement
-
-MOST = 16  # combinations of layouts that are tried
+from numpy_infer.format.weight_proposal import alternatives
 
 
 def turned(
@@ -33,15 +31,7 @@ def turned(
     """
     if not found.choices or agree(found, original):
         return {}, []
-    groups: dict[str, list[str]] = {}
-    for name in found.choices:
-        groups.setdefault(name.rpartition(".")[2].rpartition("/")[2], []).append(name)
-    options = [
-        [dict.fromkeys(names, layout) for layout in ("", *found.choices[names[0]])]
-        for names in groups.values()
-    ]
-    for combination in list(product(*options))[1:MOST]:
-        layouts = {name: layout for one in combination for name, layout in one.items() if layout}
+    for layouts in alternatives(found.choices):
         if agree(again(layouts), original):
             return layouts, [
                 f"{name}: {layout}, as the values show" for name, layout in layouts.items()

@@ -25,7 +25,7 @@ def parted_metadata(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     values, arrays = {}, {}
     for name, value in metadata.items():
         if isinstance(value, np.ndarray):
-            if value.dtype not in safetensors_file.NAMES:
+            if value.dtype not in safetensors_file.DTYPES.values():
                 raise TypeError(f"metadata[{name!r:.99}]: expected numbers, got {value.dtype}")
             arrays[METADATA + name] = value
             continue

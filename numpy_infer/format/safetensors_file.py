@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -36,32 +37,41 @@ DTYPES: dict[str, np.dtype] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
-LARGEST_HEADER = 2**21  # parsed JSON takes up to eighty times its length, before any check
+LARGEST_HEADER = 2**21  # of a model file: parsed, it takes up to eighty times its length
 LARGEST_AXIS = 2**48
+TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 MOST_AXES = 32  # what the oldest NumPy can hold
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def read(
+    path: str | os.PathLike[str],
+    dtypes: Mapping[str, np.dtype] = DTYPES,
+    largest_header: int = LARGEST_HEADER,
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The metadata and the arrays, read-only views of the mapped file.
 
+    dtypes: those that the arrays may have. largest_header: its bytes.
     ValueError that says what is wrong with the file, before any memory is taken for it. OSError
     when it cannot be opened. The file must not be cut while the arrays are in use; `write` never
     does, it puts a new file in its place.
     """
-    with open(path, "rb", opener=_open) as file:
+    with open(path, "rb", opener=regular_file) as file:
         size = os.fstat(file.fileno()).st_size
         if size < 8:
             raise ValueError(f"expected at least 8 bytes, got {size}")
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(size - 8, LARGEST_HEADER):
+        most = min(size - 8, largest_header)
+        if not 2 <= length <= most:
             raise ValueError(
-                f"expected a header of 2..{min(size - 8, LARGEST_HEADER)} bytes in "
+                f"expected a header of 2..{most} bytes in "
                 f"a file of {size}, got {length}: cut off, or no safetensors file"
             )
-        header = _parse(file.read(length))
+        text = file.read(length)
+        if length > LARGEST_HEADER:
+            _check_brackets(text)
+        header = _parse(text)
         metadata = _checked_metadata(header.pop("__metadata__", {}))
-        places = [(name, *_checked_entry(name, entry)) for name, entry in header.items()]
+        places = [(name, *_checked_entry(name, entry, dtypes)) for name, entry in header.items()]
         _check_places(places, size - 8 - length)
         data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     arrays = {
@@ -76,26 +86,30 @@ def write(
     metadata: Mapping[str, str],
     arrays: Mapping[str, np.ndarray],
     check: Callable[[str], Any] | None = None,
+    dtypes: Mapping[str, np.dtype] = DTYPES,
+    largest_header: int = LARGEST_HEADER,
 ) -> None:
     """Write a file, or leave the one that is there as it was.
 
-    check: as `replacing` takes it, `read` when it is left out. ValueError for a dtype that the
+    check: as `replacing` takes it, `read` when it is left out. dtypes, largest_header: as in
+    `read`. ValueError for a dtype that the
     format does not have and for what `check` refuses, OSError when it cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
+    names = {dtype: name for name, dtype in dtypes.items()}
     for name, array in arrays.items():
-        if array.dtype not in NAMES:
-            raise ValueError(f"arrays: expected one of {', '.join(DTYPES)}, got {array.dtype}")
+        if array.dtype not in names:
+            raise ValueError(f"arrays: expected one of {', '.join(dtypes)}, got {array.dtype}")
         end = offset + array.nbytes
         shape = list(array.shape)
-        header[name] = {"dtype": NAMES[array.dtype], "shape": shape, "data_offsets": [offset, end]}
+        header[name] = {"dtype": names[array.dtype], "shape": shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned
-    if len(text) > LARGEST_HEADER:
+    if len(text) > largest_header:
         raise ValueError(
-            f"arrays: expected a header of at most {LARGEST_HEADER} bytes, got {len(text)}"
+            f"arrays: expected a header of at most {largest_header} bytes, got {len(text)}"
         )
     with replacing(path, check or read) as file:
         file.write(len(text).to_bytes(8, "little"))
@@ -104,13 +118,25 @@ def write(
             file.write(np.ascontiguousarray(array).data)
 
 
-def _open(path: str, flags: int) -> int:
+def regular_file(path: str, flags: int) -> int:
     # Without O_NONBLOCK a named pipe would wait for a writer.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ValueError("expected a regular file")
     return descriptor
+
+
+def _check_brackets(text: bytes) -> None:
+    """ValueError for a header with more brackets than arrays need.
+
+    Each empty list or object costs twenty-five times its bytes once it is parsed, an array's entry
+    ten times. Metadata is text, whose brackets are none.
+    """
+    bare = TEXTS.sub(b"", text)
+    arrays = bare.count(b"{")
+    if bare.count(b"[") > 2 * arrays or len(bare) < 12 * (arrays - 2):
+        raise ValueError("expected a header of arrays, got more brackets than they need")
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -154,20 +180,22 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     return metadata
 
 
-def _checked_entry(name: str, entry: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
+def _checked_entry(
+    name: str, entry: Any, dtypes: Mapping[str, np.dtype]
+) -> tuple[np.dtype, tuple[int, ...], int, int]:
     """dtype, shape, begin and end of an array."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"array {name!r:.99}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in dtypes:
         raise ValueError(
-            f"array {name!r:.99}: expected one of {', '.join(DTYPES)}, got {dtype!r:.99}"
+            f"array {name!r:.99}: expected one of {', '.join(dtypes)}, got {dtype!r:.99}"
         )
     if not _are_sizes(shape) or len(shape) > MOST_AXES or not all(n < LARGEST_AXIS for n in shape):
         raise ValueError(f"array {name!r:.99}: expected a shape, got {shape!r:.99}")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise ValueError(f"array {name!r:.99}: expected two data_offsets, got {offsets!r:.99}")
-    size = DTYPES[dtype].itemsize
+    size = dtypes[dtype].itemsize
     for axis in shape:
         size *= axis
     begin, end = offsets
@@ -176,7 +204,7 @@ def _checked_entry(name: str, entry: Any) -> tuple[np.dtype, tuple[int, ...], in
             f"array {name!r:.99}: expected {size} bytes for shape {shape!r:.99}, "
             f"got data_offsets {offsets}"
         )
-    return DTYPES[dtype], tuple(shape), begin, end
+    return dtypes[dtype], tuple(shape), begin, end
 
 
 def _are_sizes(values: Any) -> bool:

@@ -2,6 +2,7 @@
 
     to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
     save_model, load_model      a model ↔ a model file
+    load_weights                weights alone, of another tool's file, into a model
 
 A model is a component, a chain, which is an `nn.Sequential` of the layers of docs/model_files.md,
 or a graph: a module whose forward calls such layers, with branches, several inputs and outputs. A
@@ -13,7 +14,7 @@ weight is named by its path, `encoder.weight`; in a chain or a graph by the plac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from numpy_infer import model_file
+from numpy_infer.format import weight_loading
 from numpy_infer.format.graph import checked_shapes
-from pytorch_impl.interchange import chain, graph, graph_writer
+from numpy_infer.format.weight_map import WeightMap
+from pytorch_impl.interchange import chain, graph, graph_writer, own_weights
 from pytorch_impl.interchange.components import component_name, make_component
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.interchange.weights import Weight, dtype_of, weights
@@ -186,6 +189,51 @@ def load_model(path: str | os.PathLike[str]) -> nn.Module:
         return from_arrays(component, config, arrays)
     except (TypeError, ValueError) as error:
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
+
+
+def load_weights(
+    model: nn.Module,
+    weights: str | os.PathLike[str] | Mapping[str, np.ndarray],
+    names: Mapping[str, str | None] | str | os.PathLike[str] | None = None,
+    *,
+    layouts: Mapping[str, str | Callable[..., Any]] | None = None,
+    keep: Sequence[str] = (),
+    example: tuple[Any, Any] | None = None,
+) -> WeightMap:
+    """Overwrite the weights of any module with those of a file that holds weights alone.
+
+    Which array becomes which weight, and how it is turned, is proposed by shape, likeness of the
+    names and order. Either everything fits, or the model is as it was.
+
+    Args:
+        model: any `nn.Module`.
+        weights: a file of PyTorch (a `state_dict`), safetensors, NumPy, Keras or pickled arrays; or
+            {name: array}, as `numpy_infer.weights.load_weights` gives it.
+        names: {name in the file: name in the model}, None for one that is left out; or the path of
+            a JSON file {"names": ..., "layouts": ...}. Those of the model are its
+            `state_dict`'s.
+        layouts: {name in the file: layout}: a name of `numpy_infer.format.weight_map.LAYOUTS`, or a
+            function of the array.
+        keep: names of the model's weights that stay as they are.
+        example: (input, output) of the original; several inputs are a tuple or a
+            mapping by name. The model has to
+            agree, and where shapes allow several layouts, this tells which is right.
+    Returns:
+        The map that was taken; `print(*map.lines(), sep="\n")` shows it.
+    Raises:
+        ValueError: weights of the model or of the file without a partner, shapes that do not fit,
+            a damaged file, an output that is not the original's. TypeError: numbers that would be
+            rounded. OSError: a file that cannot be opened.
+    Example:
+        >>> model, w = nn.Linear(2, 1), np.array([[3.0], [5.0]], np.float32)
+        >>> found = load_weights(model, {"kernel": w, "bias": np.zeros(1, np.float32)})
+        >>> print(*found.lines(), sep="\\n")
+        kernel → weight, transpose
+        bias → bias
+        >>> model(torch.tensor([[1.0, 2.0]])).tolist()
+        [[13.0]]
+    """
+    return weight_loading.load(own_weights.target(model), weights, names, layouts, keep, example)
 
 
 def _contents(

@@ -2,6 +2,7 @@
 
     to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
     save_model, load_model      a model ↔ a model file
+    load_weights                weights alone, of another tool's file, into a model
 
 A model is a component, a chain, which is a `keras.Sequential` or a functional model without
 branches, of the layers of docs/model_files.md, or a graph, which is any other functional model. A
@@ -17,15 +18,17 @@ first: the other packages take it channels-first, and it comes back to Keras as 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from numpy_infer import model_file
+from numpy_infer.format import weight_loading
 from numpy_infer.format.graph import checked_shapes
-from tf2_impl.interchange import chain, chain_writer, graph, graph_writer
+from numpy_infer.format.weight_map import WeightMap
+from tf2_impl.interchange import chain, chain_writer, graph, graph_writer, own_weights
 from tf2_impl.interchange.calls import is_chain
 from tf2_impl.interchange.components import component_class, component_name
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
@@ -180,6 +183,50 @@ def load_model(path: str | os.PathLike[str]) -> keras.Layer:
         return from_arrays(component, config, arrays)
     except (TypeError, ValueError) as error:
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
+
+
+def load_weights(
+    model: keras.Layer,
+    weights: str | os.PathLike[str] | Mapping[str, np.ndarray],
+    names: Mapping[str, str | None] | str | os.PathLike[str] | None = None,
+    *,
+    layouts: Mapping[str, str | Callable[..., Any]] | None = None,
+    keep: Sequence[str] = (),
+    example: tuple[Any, Any] | None = None,
+) -> WeightMap:
+    """Overwrite the weights of any layer or model with those of a file that holds weights alone.
+
+    Which array becomes which weight, and how it is turned, is proposed by shape, likeness of the
+    names and order. Either everything fits, or the model is as it was.
+
+    Args:
+        model: any built layer or model.
+        weights: a file of PyTorch (a `state_dict`), safetensors, NumPy, Keras or pickled arrays; or
+            {name: array}, as `numpy_infer.weights.load_weights` gives it.
+        names: {name in the file: name in the model}, None for one that is left out; or the path of
+            a JSON file {"names": ..., "layouts": ...}. Those of the model are the
+            paths of its variables.
+        layouts: {name in the file: layout}: a name of `numpy_infer.format.weight_map.LAYOUTS`, or a
+            function of the array.
+        keep: names of the model's weights that stay as they are.
+        example: (input, output) of the original; several inputs are a tuple. The model has to
+            agree, and where shapes allow several layouts, this tells which is right.
+    Returns:
+        The map that was taken; `print(*map.lines(), sep="\n")` shows it.
+    Raises:
+        ValueError: weights of the model or of the file without a partner, shapes that do not fit,
+            a damaged file, an output that is not the original's. TypeError: numbers that would be
+            rounded. OSError: a file that cannot be opened.
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> w = np.array([[3.0, 5.0]], np.float32)
+        >>> found = load_weights(model, {"fc.weight": w, "fc.bias": np.zeros(1, np.float32)})
+        >>> [link.layout for link in found.links]
+        ['transpose', 'same']
+        >>> model(np.array([[1.0, 2.0]])).numpy().tolist()
+        [[13.0]]
+    """
+    return weight_loading.load(own_weights.target(model), weights, names, layouts, keep, example)
 
 
 def _contents(model: keras.Layer) -> tuple[str, dict[str, Any], dict[str, Weight]]:

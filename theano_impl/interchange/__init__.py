@@ -2,6 +2,7 @@
 
     to_arrays, from_arrays      a model ↔ its configuration and canonical arrays
     save_model, load_model      a model ↔ a model file
+    load_weights                weights alone, of another tool's file, into a model
 
 A model is a component, or a chain: a list of the layers of docs/model_files.md. A weight is named
 by its path, `encoder.weight`; in a chain by the index of its layer, `2.weight`. The layers of this
@@ -11,7 +12,7 @@ package keep their shared variables in that layout.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from theano.compile.sharedvalue import SharedVariable
 from theano.tensor.var import TensorVariable
 
 from numpy_infer import model_file
+from numpy_infer.format import weight_loading
 from numpy_infer.format.graph import checked_shapes
-from theano_impl.interchange import chain, graph
+from numpy_infer.format.weight_map import WeightMap
+from theano_impl.interchange import chain, graph, own_weights
 from theano_impl.interchange.components import component_class, component_name, training_option
 from theano_impl.support.layer import Layer
 
@@ -199,6 +202,52 @@ def load_model(
         return from_arrays(*found, inputs=inputs, training=training)
     except (TypeError, ValueError) as error:
         raise model_file.ModelFileError(f"{os.fspath(path)}: {error}") from error
+
+
+def load_weights(
+    model: Layer | Sequence[Layer],
+    weights: str | os.PathLike[str] | Mapping[str, np.ndarray],
+    names: Mapping[str, str | None] | str | os.PathLike[str] | None = None,
+    *,
+    layouts: Mapping[str, str | Callable[..., Any]] | None = None,
+    keep: Sequence[str] = (),
+    example: tuple[Any, Any] | None = None,
+) -> WeightMap:
+    """Overwrite the weights of any model with those of a file that holds weights alone.
+
+    Which array becomes which weight, and how it is turned, is proposed by shape, likeness of the
+    names and order. Either everything fits, or the model is as it was.
+
+    Args:
+        model: a component, a chain or a graph, as for `save_model`.
+        weights: a file of PyTorch (a `state_dict`), safetensors, NumPy, Keras or pickled arrays; or
+            {name: array}, as `numpy_infer.weights.load_weights` gives it.
+        names: {name in the file: name in the model}, None for one that is left out; or the path of
+            a JSON file {"names": ..., "layouts": ...}. Those of the model are
+            `to_arrays`'s.
+        layouts: {name in the file: layout}: a name of `numpy_infer.format.weight_map.LAYOUTS`, or a
+            function of the array.
+        keep: names of the model's weights that stay as they are.
+        example: (input, output) of the original; several inputs are a tuple, in the order of the
+            variables that the model is built on. The model has to
+            agree, and where shapes allow several layouts, this tells which is right.
+    Returns:
+        The map that was taken; `print(*map.lines(), sep="\n")` shows it.
+    Raises:
+        ValueError: weights of the model or of the file without a partner, shapes that do not fit,
+            a damaged file, an output that is not the original's. TypeError: numbers that would be
+            rounded. OSError: a file that cannot be opened.
+    Example:
+        >>> import theano.tensor as T
+        >>> from theano_impl.layers.projection import Projection
+        >>> layer, w = Projection(T.matrix(), 2, 1), np.array([[3.0, 5.0]], theano.config.floatX)
+        >>> found = load_weights([layer], {"fc.weight": w, "fc.bias": np.zeros(1, w.dtype)})
+        >>> [link.layout for link in found.links]
+        ['transpose', 'same']
+    """
+    own = _weights(model)
+    target = own_weights.target(model, own)
+    return weight_loading.load(target, weights, names, layouts, keep, example)
 
 
 def _contents(

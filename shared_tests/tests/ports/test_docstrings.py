@@ -8,7 +8,8 @@ import pytest
 MODULES = [
     *("fourfold.ports", "fourfold.ports.cases", "fourfold.ports.comparison"),
     *("fourfold.ports.difference", "fourfold.ports.measurement", "fourfold.ports.protocol"),
-    "fourfold.ports.weights",
+    "numpy_infer.format.weight_map",
+    "numpy_infer.format.weight_proposal",
 ]
 
 

@@ -8,7 +8,7 @@ from flax import linen
 from torch import nn
 
 import fourfold
-from fourfold.ports.weights import propose
+from numpy_infer.format.weight_proposal import propose
 
 ROWS = fourfold.cases_from_shapes({"x": (5, 7)})
 SEQUENCES = fourfold.cases_from_shapes({"x": (3, 5, 7)})[:1]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpy_infer.format.weight_names import likeness, words
+
 Shapes = Mapping[str, tuple[int, ...]]
 Blocks = dict[str, dict[str, np.ndarray]]  # {part: {gate: entries}}
 
@@ -26,6 +28,7 @@ ORDERS = {
     ("keras", 3): "zrn",
     ("keras", 4): "ifgo",
     ("canonical", 3): "rzn",
+    ("canonical", 4): "ifgo",
     ("linen", 3): "rzn",
     ("linen", 4): "ifgo",
 }
@@ -43,6 +46,11 @@ class Cell:
     names: Mapping[str, str]
 
     @property
+    def first(self) -> str:
+        """The name of one of its arrays."""
+        return next(iter(self.names.values()))
+
+    @property
     def size(self) -> tuple[str, int, int]:
         """What two cells must share: the set of gates, and the sizes."""
         return ("".join(sorted(self.gates)), self.inputs, self.hidden)
@@ -58,18 +66,16 @@ def cells(shapes: Shapes) -> list[Cell]:
                 part: f"{path}{part}{layer}"
                 for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             }
-            found.append(_cell("torch", shapes, parts, shape[1], shape[0]))
+            found.append(_cell("torch", shapes, parts, shape[::-1]))
         elif name.endswith("recurrent_kernel"):
             path = name.removesuffix("recurrent_kernel")
             parts = {part: path + part for part in ("kernel", "recurrent_kernel", "bias")}
-            sizes = shapes.get(parts["kernel"], (0, 0))
-            found.append(_cell("keras", shapes, parts, sizes[0], sizes[1]))
+            found.append(_cell("keras", shapes, parts, shapes.get(parts["kernel"], ())))
         elif name.endswith("hidden_weight"):
             path = name.removesuffix("hidden_weight")
-            names = ("input_weight", "hidden_weight", "input_bias", "hidden_bias")
+            names = ("input_weight", "hidden_weight", "input_bias", "hidden_bias", "bias")
             parts = {part: path + part for part in names}
-            sizes = shapes.get(parts["input_weight"], (0, 0))
-            found.append(_cell("canonical", shapes, parts, sizes[0], sizes[1]))
+            found.append(_cell("canonical", shapes, parts, shapes.get(parts["input_weight"], ())))
         elif match := re.fullmatch(r"(.*)h([ng])/kernel", name):
             path, candidate = match.groups()
             gates = "rzn" if candidate == "n" else "ifgo"
@@ -79,27 +85,52 @@ def cells(shapes: Shapes) -> list[Cell]:
                 for gate in gates
                 for part in ("kernel", "bias")
             }
-            sizes = shapes.get(parts[f"i{candidate}/kernel"], (0, 0))
-            found.append(_cell("linen", shapes, parts, sizes[0], sizes[1] * len(gates)))
+            inputs, hidden = (*shapes.get(parts[f"i{candidate}/kernel"], ()), 0, 0)[:2]
+            found.append(_cell("linen", shapes, parts, (inputs, hidden * len(gates))))
     return [one for one in found if one is not None]
 
 
 def _cell(
-    convention: str, shapes: Shapes, parts: Mapping[str, str], inputs: int, joined: int
+    convention: str, shapes: Shapes, parts: Mapping[str, str], sizes: Sequence[int]
 ) -> Cell | None:
-    """The cell with those arrays that are there; None where the sizes are no cell's."""
-    names = {part: name for part, name in parts.items() if name in shapes}
-    hidden_name = parts.get(
-        {"torch": "weight_hh", "keras": "recurrent_kernel", "canonical": "hidden_weight"}.get(
-            convention, ""
-        ),
-        next(iter(names.values())),
-    )
-    hidden = min(shapes[hidden_name]) if convention != "linen" else shapes[hidden_name][-1]
-    gates = ORDERS.get((convention, joined // max(hidden, 1)))
-    if gates is None or joined % max(hidden, 1):
+    """The cell with those arrays that are there; None where their shapes are no cell's.
+
+    sizes: (in, gates · hidden) of the input weights.
+    """
+    hidden_part = {"torch": "weight_hh", "keras": "recurrent_kernel", "canonical": "hidden_weight"}
+    last = parts[hidden_part.get(convention, [*parts][-2])]
+    hidden = min(shapes.get(last, ()), default=0)
+    if len(sizes) != 2 or hidden < 1 or sizes[1] % hidden:
         return None
-    return Cell(convention, gates, inputs, hidden, names)
+    gates = ORDERS.get((convention, sizes[1] // hidden), "")
+    names = {part: name for part, name in parts.items() if name in shapes}
+    cell = Cell(convention, gates, sizes[0], hidden, names)
+    return cell if gates and _whole(cell, shapes) else None
+
+
+def _whole(cell: Cell, shapes: Shapes) -> bool:
+    """Whether all of a cell's arrays have its shapes, and none is missing that it needs."""
+    found = {part: shapes[name] for part, name in cell.names.items()}
+    inputs, hidden, joined = cell.inputs, cell.hidden, cell.hidden * len(cell.gates)
+    if cell.convention == "linen":
+        sizes = {"i": inputs, "h": hidden}
+        kernels = {f"{side}{gate}/kernel" for side in sizes for gate in cell.gates}
+        return kernels <= found.keys() and all(
+            shape == ((sizes[part[0]], hidden) if part.endswith("kernel") else (hidden,))
+            for part, shape in found.items()
+        )
+    if cell.convention == "keras":
+        bias = found.pop("bias", (joined,))
+        expected = {"kernel": (inputs, joined), "recurrent_kernel": (hidden, joined)}
+        return found == expected and bias in ((joined,), (2, joined))
+    if cell.convention == "torch":
+        expected = {"weight_ih": (joined, inputs), "weight_hh": (joined, hidden)}
+        biases = {"bias_ih": (joined,), "bias_hh": (joined,)}
+    else:
+        expected = {"input_weight": (inputs, joined), "hidden_weight": (hidden, joined)}
+        names = ("input_bias", "hidden_bias") if "n" in cell.gates else ("bias",)
+        biases = dict.fromkeys(names, (joined,))
+    return found in (expected | biases, expected)
 
 
 def blocks(cell: Cell, entries: Mapping[str, np.ndarray]) -> Blocks:
@@ -128,8 +159,11 @@ def blocks(cell: Cell, entries: Mapping[str, np.ndarray]) -> Blocks:
     elif cell.convention == "canonical":
         cut("input", arrays["input_weight"])
         cut("hidden", arrays["hidden_weight"])
-        cut("input bias", arrays["input_bias"])
-        cut("hidden bias", arrays["hidden_bias"])
+        if "input_bias" in arrays:
+            cut("input bias", arrays["input_bias"])
+            cut("hidden bias", arrays["hidden_bias"])
+        if "bias" in arrays:
+            cut("input bias", arrays["bias"])
     else:
         for part, array in arrays.items():
             side, gate = part[0], part[1]
@@ -176,6 +210,7 @@ def joined(cell: Cell, source: Blocks, shapes: Shapes) -> dict[str, Sequence[np.
                 "hidden_weight": lambda: [along("hidden")],
                 "input_bias": lambda: [along_bias("input bias")],
                 "hidden_bias": lambda: [along_bias("hidden bias")],
+                "bias": lambda: [along_bias("input bias"), along_bias("hidden bias")],
             }[part]()
         elif cell.convention == "keras":
             if part != "bias":
@@ -199,12 +234,23 @@ def joined(cell: Cell, source: Blocks, shapes: Shapes) -> dict[str, Sequence[np.
 
 
 def pairs(originals: Shapes, targets: Shapes) -> list[tuple[Cell, Cell]]:
-    """Each cell of the originals with that of the target: the first, in order, of its sizes."""
-    free = cells(targets)
-    found = []
-    for cell in cells(originals):
-        match = next((one for one in free if one.size == cell.size), None)
-        if match is not None:
-            free.remove(match)
-            found.append((cell, match))
-    return found
+    """Each cell of the originals with that of the target that has its sizes and is most like it."""
+    ours, theirs = cells(originals), cells(targets)
+    many = len(ours), len(theirs)
+    scored = sorted(
+        (-_likeness(a.first, b.first, i, many[0], j, many[1]), i, j)
+        for i, a in enumerate(ours)
+        for j, b in enumerate(theirs)
+        if a.size == b.size
+    )
+    taken: dict[int, int] = {}
+    for _, i, j in scored:
+        if i not in taken and j not in taken.values():
+            taken[i] = j
+    return [(ours[i], theirs[j]) for i, j in sorted(taken.items())]
+
+
+def _likeness(a: str, b: str, i: int, many_a: int, j: int, many_b: int) -> float:
+    """That of two cells' arrays, and that both read forward, or both backward."""
+    backward = [bool({"reverse", "backward"} & {*words(name)}) for name in (a, b)]
+    return likeness(a, b, 2, i, many_a, j, many_b) + 4 * (backward[0] == backward[1])
