@@ -2,9 +2,9 @@
 
     python -m docs.generator.models FOLDER
 
-writes words.safetensors, digits.safetensors, voices.safetensors and voices-NUMBER.wav. Each is
-trained in some seconds, on less data than the example itself; what is shown beside the answers is
-in the metadata of the file.
+writes words.safetensors, titles.safetensors, digits.safetensors, voices.safetensors and
+voices-NUMBER.wav. Each is trained in some seconds, on less data than the example itself; what is
+shown beside the answers is in the metadata of the file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from examples.speaker_tagging import with_torch as speaker_training
 from examples.stems import data as stems
 from examples.stems import with_torch as stem_training
 from examples.support.options import silent
+from examples.title_search import data as title_search
+from examples.title_search import with_torch as title_training
+from numpy_infer.text import Vocabulary, tokenize_title
 
 SEED = 1
 WORDS = 4000  # the most frequent of English; those with two forms of a stem are trained on
@@ -43,6 +46,29 @@ def words(folder: Path) -> None:
     trained.save(path, metadata={})
     vectors = unit(numpy_infer.load_model(path)(stems.encode(known, alphabet)))
     trained.save(path, metadata={"alphabet": alphabet, "words": known, "vectors": vectors})
+
+
+def titles(folder: Path) -> None:
+    """An encoder of titles that puts those of one chapter close together."""
+    split = title_search.load(None, count=None, seed=SEED)
+    tokens = [tokenize_title(title) for title in split.training.titles]
+    vocabulary = Vocabulary.count(tokens, buckets=1)  # one id for all words that are not known
+    trained = title_training.train(
+        split, vocabulary, scaled=True, start=None, seed=SEED, epochs=8, report=silent
+    )
+    parts = (split.training, split.validation, split.unseen)
+    known = [title for part in parts for title in part.titles]
+    labels = np.concatenate([part.labels for part in parts])
+    path = folder / "titles.safetensors"
+    trained.save(path, metadata={})
+    vectors = numpy_infer.load_model(path)(title_search.encode(known, vocabulary))
+    metadata = {
+        "words": vocabulary.words,
+        "titles": known,
+        "chapters": [split.categories[label] for label in labels],
+        "vectors": vectors,
+    }
+    trained.save(path, metadata=metadata)
 
 
 def digits(folder: Path) -> None:
@@ -93,7 +119,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
         file.writeframes((loud * 32000).astype("<i2").tobytes())
 
 
-MODELS: tuple[Callable[[Path], None], ...] = (words, digits, voices)
+MODELS: tuple[Callable[[Path], None], ...] = (words, titles, digits, voices)
 
 
 def main() -> None:

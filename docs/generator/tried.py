@@ -27,6 +27,13 @@ TRIED = {
         "`examples/stems`, trained on the most frequent English words. "
         "Type a word: these are the nearest that it knows, with their cosines.",
     ),
+    "title_encoder": Tried(
+        "titles",
+        "An encoder of the titles of SciPy's and scikit-learn's reference pages, of the example "
+        "`examples/title_search`, trained to keep the titles of a chapter together. Type a title, "
+        "such as *inverse of a matrix*: these are the nearest, their chapters and their cosines. "
+        "The first words may well share none with yours.",
+    ),
     "conv_autoencoder": Tried(
         "digits",
         "The autoencoder of digits of 8 × 8 pixels. Draw one with the mouse or a finger: beside it "

@@ -1,5 +1,5 @@
 /**
- * What a reader of the book tries out: a word, a drawn digit, a sound, answered by a model of the
+ * What a reader of the book tries out: a word, a title, a drawn digit, a sound, answered by a model of the
  * examples. Each `<div class="try" data-kind="…" data-model="…">` of a page becomes one of them.
  */
 
@@ -45,33 +45,76 @@ function answer(place) {
     };
 }
 
-/** Type a word: the nearest of the words that the model knows. @param {HTMLElement} place @param {Model} model */
-function words(place, model) {
+/**
+ * Type something: the nearest of what the model knows.
+ *
+ * @param {HTMLElement} place @param {Model} model @param {string} label @param {string} example
+ * @param {(metadata: Record<string, any>) => string[]} knownOf what the rows of `vectors` are of
+ * @param {(text: string, metadata: Record<string, any>) => number[]} idsOf none where nothing can be said yet
+ * @param {(index: number, metadata: Record<string, any>) => string} shown a line of the answer
+ */
+function typed(place, model, label, example, knownOf, idsOf, shown) {
     const input = made("input", {
         type: "text",
-        placeholder: "walked",
+        placeholder: example,
         autocomplete: "off",
-        maxLength: 40,
+        maxLength: 100,
     });
-    place.append(made("label", {}, "A word: ", input));
+    place.append(made("label", {}, label, " ", input));
     const show = answer(place);
     let asked = 0;
     input.addEventListener("input", async () => {
         asked += 1;
         const own = asked;
-        const word = input.value.trim().toLowerCase();
-        if (!word) return show([]);
+        const text = input.value.trim().toLowerCase();
+        if (!text) return show([]);
         const { net, tf } = await model();
-        const { alphabet, words: known, vectors } = net.metadata;
-        const unknown = 1; // the id of a character that the training has not seen; 0 is padding
-        const ids = [...word].map((one) =>
-            alphabet.includes(one) ? alphabet.indexOf(one) + 2 : unknown,
-        );
-        const near = await nearest(tf, net.predict([ids]), vectors);
+        const { metadata } = net;
+        const ids = idsOf(text, metadata);
+        if (!ids.length) return show([]);
+        const near = await nearest(tf, net.predict([ids]), metadata.vectors);
         if (own !== asked) return; // another letter has been typed
-        const others = near.filter(({ index }) => known[index] !== word).slice(0, 5);
-        show(others.map(({ index, cosine }) => `${known[index]} ${cosine.toFixed(2)}`));
+        const known = knownOf(metadata);
+        const others = near.filter(({ index }) => known[index].toLowerCase() !== text);
+        const lines = others
+            .slice(0, 5)
+            .map(({ index, cosine }) => `${shown(index, metadata)} ${cosine.toFixed(2)}`);
+        show(lines, text);
     });
+}
+
+/** A word: its letters are what the model reads. @param {HTMLElement} place @param {Model} model */
+function words(place, model) {
+    const unknown = 1; // the id of a character that the training has not seen; 0 is padding
+    typed(
+        place,
+        model,
+        "A word:",
+        "walked",
+        ({ words }) => words,
+        (word, { alphabet }) =>
+            [...word].map((one) => (alphabet.includes(one) ? alphabet.indexOf(one) + 2 : unknown)),
+        (index, { words }) => words[index],
+    );
+}
+
+/** A title: its words are what the model reads. @param {HTMLElement} place @param {Model} model */
+function titles(place, model) {
+    typed(
+        place,
+        model,
+        "A title:",
+        "inverse of a matrix",
+        ({ titles }) => titles,
+        (title, { words }) => {
+            const tokens = title.match(/[\p{L}\p{N}]+/gu) ?? [];
+            // Ids begin at 1; all words that the training does not know share the last one.
+            return tokens.map(
+                (one) => (words.includes(one) ? words.indexOf(one) : words.length) + 1,
+            );
+        },
+        (index, { titles, chapters }) => `${titles[index].slice(0, 90)} (${chapters[index]})`,
+    );
 }
 
 /** Choose a sound: the voices that are most like it. @param {HTMLElement} place @param {Model} model */
@@ -171,7 +214,7 @@ function digits(place, model) {
 }
 
 /** @type {Record<string, (place: HTMLElement, model: Model) => void>} */
-const KINDS = { words, voices, digits };
+const KINDS = { words, titles, voices, digits };
 
 for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".try"))) {
     /** @type {ReturnType<Model> | null} */

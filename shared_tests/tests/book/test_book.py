@@ -193,6 +193,19 @@ def test_a_typed_word_finds_its_stem(shown):
     assert page.wrong == []
 
 
+def test_a_typed_title_finds_those_of_its_chapter(shown):
+    page = shown("components/title_encoder.html")
+    title = "inverse of a square matrix"
+    page.locator(".try input").fill(title)
+    page.wait_for_function(f"document.querySelector('.answer').dataset.asked === {title!r}")
+    lines = answered(page)
+    assert len(lines) == 5
+    assert sum("(scipy.linalg)" in line for line in lines) >= 3
+    cosines = [float(line.rpartition(" ")[2]) for line in lines]
+    assert cosines == sorted(cosines, reverse=True)
+    assert page.wrong == []
+
+
 def test_a_drawn_digit_comes_back(shown):
     page = shown("components/conv_autoencoder.html")
     drawing, result = page.locator(".try canvas").all()
