@@ -273,7 +273,7 @@ def tests_pages(session: nox.Session) -> None:
     """The report's pages in a real browser: desktop, phone, dark, keyboard, axe's rules."""
     if shutil.which("chromium") is None:
         session.error("chromium: expected it on the path, got none; apt-get install chromium")
-    pytest(session, "pages", "shared_tests/tests/pages", **ONE_THREAD)
+    pytest(session, "pages", "shared_tests/tests/pages", *WORKERS, **ONE_THREAD)
 
 
 @nox.session(name="tests-book")
@@ -288,7 +288,8 @@ def tests_book(session: nox.Session) -> None:
         report(session, made, only, "--backend=torch", "--backend=numpy", PYTHONPATH=str(ROOT))
     parity = folder / "parity.json"
     build_book(session, made, parity, folder, folder / "site", only)
-    pytest(session, "pages", "shared_tests/tests/book", BOOK=str(folder / "site"), **ONE_THREAD)
+    env = {**ONE_THREAD, "BOOK": str(folder / "site")}
+    pytest(session, "pages", "shared_tests/tests/book", *WORKERS, **env)
 
 
 @nox.session(name="tests-web")
@@ -301,6 +302,7 @@ def tests_web(session: nox.Session) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for module in ("model", "photographs"):
         session.run(interpreter, "-m", f"examples.webcam.{module}", str(folder), env=ONE_THREAD)
+    # In one process: a camera's pictures come in real time, and the others take all of the cores.
     pytest(session, "pages", "shared_tests/tests/web", WEBCAM=str(folder), **ONE_THREAD)
 
 
