@@ -113,6 +113,7 @@ def test_recurrent_layers(tmp_path, kind):
         [keras.Input((None, 3)), getattr(layers, kind)(4, return_sequences=True)]
     )
     into_keras(port, tmp_path / "w.pt", example=(x, expected))
+    assert np.abs(port(x).numpy() - expected).max() < 1e-5
     if kind == "GRU":  # an LSTM of Keras has one bias: of two, both take half
         other = Net()
         port.save_weights(tmp_path / "w.weights.h5")
@@ -132,6 +133,7 @@ def test_depthwise_and_separable_convolutions():
     weights = {name: one.numpy() for name, one in model.state_dict().items()}
     expected = model(torch.tensor(X)).detach().numpy().transpose(0, 2, 3, 1)
     into_keras(port, weights, example=(LAST, expected))
+    assert np.abs(port(LAST).numpy() - expected).max() < 1e-5
 
 
 def test_safetensors_of_their_own_library(tmp_path):
