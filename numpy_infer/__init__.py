@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy_infer.layers.projection import *
     from numpy_infer.layers.recurrent import *
     from numpy_infer.layers.shape import *
+    from numpy_infer.layers.space import *
     from numpy_infer.model_file import load_model as load_model
     from numpy_infer.model_file import read_metadata as read_metadata
     from numpy_infer.prediction import predict as predict

@@ -45,8 +45,8 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
     Instead of a number also ("same", None) and ("grown", None).
     """
     axes = LAYERS.get(name, Row()).axes
-    if axes == SPATIAL and "stride" in config:
-        rank = 2 + len(config["stride"])
+    if axes == SPATIAL and _space(config):
+        rank = 2 + _space(config)
         return rank, rank
     if axes == SEQUENCE:
         return 3, 3 if config.get("return_sequences") else 2
@@ -66,8 +66,13 @@ def ranks(name: str, config: Mapping[str, Any]) -> tuple[int | str | None, int |
 def fewest(name: str, config: Mapping[str, Any]) -> int | None:
     """The fewest axes that a layer's input can have; None where it does not tell."""
     axes = LAYERS.get(name, Row()).axes
-    if axes == SPATIAL and "stride" in config:
-        return 2 + len(config["stride"])
+    if axes == SPATIAL and _space(config):
+        return 2 + _space(config)
     if axes == PERMUTED and "order" in config:
         return 1 + len(config["order"])
     return 3 if axes in (SPATIAL, SEQUENCE, REDUCED) else None
+
+
+def _space(config: Mapping[str, Any]) -> int:
+    """For how many axes of space a layer has options; 0 where it has none."""
+    return next((len(config[key]) for key in ("stride", "padding") if key in config), 0)

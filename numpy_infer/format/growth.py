@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer.format.row import CARRIED, KEPT, LOST, RESTORED, UNFOLDED
+from numpy_infer.format.row import CARRIED, EXTENDED, KEPT, LOST, RESTORED, UNFOLDED
 from numpy_infer.format.vocabulary import LAYERS
 
 ROOM = 1024  # places for each of the input's that need no arrays
@@ -54,12 +54,16 @@ def space_after(
         return before[rule == RESTORED]
     if rule in (LOST, CARRIED):
         return Space((), places(before[0]) if rule == CARRIED else before[0].carried)
-    spans = window_spans(config, arrays)
+    if rule == EXTENDED:
+        steps = [1] * len(config["padding"])
+        spans: Sequence[int] = steps
+    else:
+        spans, steps = window_spans(config, arrays), config["stride"]
     axes, carried = before[0]
     if len(axes) != len(spans):
         axes, carried = ((1, 0),) * len(spans), places(before[0])
     grow = _unfolded if rule == UNFOLDED else _padded
-    parts = zip(axes, spans, config["stride"], config["padding"], strict=True)
+    parts = zip(axes, spans, steps, config["padding"], strict=True)
     largest, after = zip(*[grow(*part) for part in parts], strict=True)
     growth = places(Space(largest, carried))
     if growth > most:

@@ -22,6 +22,7 @@ REDUCED = "reduced"  # at least 3 axes become (batch, features), unless `keepdim
 KEPT = "kept"
 WINDOWS = "windows"  # one entry for each window over the padded input
 UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
+EXTENDED = "extended"  # with places added at its ends, or cut off
 RESTORED = "restored"  # the size of the second input
 LOST = "lost"  # no axis of space is left
 CARRIED = "carried"  # its entries are all there, on other axes
@@ -41,9 +42,9 @@ class Option(NamedTuple):
 
     kind: number, share (0 to 1), rate (0 up to, but not including, 1), count, flag, axis,
     direction, time (a place from the front, or from the end below 0), sizes (one count for each
-    axis of space), pairs ([before, after] for each), place (a count from 0), shape (the sizes
-    behind the batch, one of which may be −1) or order (where each axis behind the batch comes from,
-    1 for the first).
+    axis of space), pairs ([before, after] for each), ends (pairs that may be negative), place (a
+    count from 0), shape (the sizes behind the batch, one of which may be −1), order (where each
+    axis behind the batch comes from, 1 for the first) or mode (of a padding).
     default: that of the layers' constructors, None where the constructors ask for a value. note:
     what the documentation adds. later: whether the option is younger than the files that have
     none: it is left out where it has its default, and every model has one form.

@@ -17,6 +17,7 @@ from numpy_infer.format.growth import window_spans
 from numpy_infer.format.row import (
     ATTENDED,
     AVERAGED,
+    EXTENDED,
     JOINED,
     PERMUTED,
     REDUCED,
@@ -136,6 +137,9 @@ def _space(
 ) -> list[Size]:
     if rule == RESTORED:
         return [None] * len(sizes) if restored is None else list(restored[2:])
+    if rule == EXTENDED:
+        pairs = zip(sizes, config["padding"], strict=True)
+        return [None if n is None else n + sum(ends) for n, ends in pairs]
     if rule not in (WINDOWS, UNFOLDED):
         return list(sizes)
     spans = window_spans(config, arrays)

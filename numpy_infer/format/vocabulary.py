@@ -13,6 +13,7 @@ from numpy_infer.format.row import (
     BROADCAST,
     CARRIED,
     CHANNELS,
+    EXTENDED,
     FEATURES,
     IDS,
     JOINED,
@@ -256,6 +257,18 @@ LAYERS: dict[str, Row] = {
         integers=(1,),
         takes=FEATURES,
         note="`previous`: a sequence, a mask of its times; the mean over time",
+    ),
+    "Pad": Row(
+        "layers.space",
+        {
+            "padding": Option("ends", note="to add, or below 0 to cut off"),
+            "mode": Option("mode", "constant", 'or "reflect" or "edge": what is added'),
+            "value": Option("number", 0.0, "of a constant; 0 otherwise"),
+        },
+        takes=CHANNELS,
+        axes=SPATIAL,
+        space=EXTENDED,
+        moves=((1, 1),),
     ),
     "Flatten": Row("layers.shape", gives=FEATURES, axes=REDUCED, space=CARRIED, moves=()),
     "Reshape": Row(

@@ -148,6 +148,18 @@ def check_padding(
     ]
 
 
+def check_ends(name: str, pairs: Sequence[Sequence[int]]) -> list[list[int]]:
+    """[before, after] for each of 1 to 3 spatial axes: what is added there, or below 0 cut off."""
+    given = plain(pairs)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name}: expected a list, got {type(pairs).__name__}")
+    if not 1 <= len(given) <= 3:
+        raise ValueError(f"{name}: expected 1 to 3 entries, got {len(given)}")
+    return [
+        [check_count(name, end, least=-LARGEST) for end in _list(name, pair, 2)] for pair in given
+    ]
+
+
 def _list(name: str, values: Sequence[Any], length: int) -> Sequence[Any]:
     """`values` as a list of this length."""
     given = plain(values)

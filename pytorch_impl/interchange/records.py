@@ -14,6 +14,7 @@ from torch import nn
 from pytorch_impl.interchange.convolution_records import AFFINE
 from pytorch_impl.interchange.convolution_records import RECORDS as CONVOLUTIONS
 from pytorch_impl.interchange.record import Record, expect, plain
+from pytorch_impl.interchange.space_records import RECORDS as SPACE
 from pytorch_impl.layers.activations import (
     HardSigmoid,
     ScaleShift,
@@ -154,6 +155,7 @@ RECORDS = (
         transposed=True,
     ),
     *CONVOLUTIONS,
+    *SPACE,
     Record(
         "BatchNorm",
         dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, BatchNorm), _read_batch_norm),

@@ -120,6 +120,7 @@ EXAMPLES: dict[str, Example] = {
     "MoveChannelsFirst": Example(_with(layers.MoveChannelsFirst), _SEQUENCES),
     "MoveChannelsLast": Example(_with(layers.MoveChannelsLast), _SEQUENCES),
     "NeuralGrammar": Example(_with(NeuralGrammar, 5, 3, seed=1), _ROWS, batched=False),
+    "Pad": Example(_with(layers.Pad, [[2, -1]], "reflect"), _SEQUENCES),
     "PReLU": Example(_with(layers.PReLU, 5), _SEQUENCES),
     "PaddedEmbedding": Example(_with(PaddedEmbedding, 11, 5, seed=1), _ids(7, 3)),
     "RareEventMemory": Example(_with(RareEventMemory, 7, 5, seed=1), _ROWS),

@@ -69,6 +69,21 @@ def convolution(x, weight, bias=None, *, stride, padding, dilation, groups=1):
     return plane(found)
 
 
+def pad(x, padding, mode, value):
+    """Place by place along each axis: an entry of x, which may be that of another place."""
+    for axis, (before, after) in enumerate(padding, start=2):
+        n, entries = x.shape[axis], []
+        for place in range(-before, n + after):
+            if mode == "reflect":
+                place = -place if place < 0 else 2 * (n - 1) - place if place >= n else place
+            if mode == "edge":
+                place = 0 if place < 0 else n - 1 if place >= n else place
+            entry = np.take(x, place if 0 <= place < n else 0, axis)
+            entries.append(entry if 0 <= place < n else np.full_like(entry, value))
+        x = np.stack(entries, axis)
+    return x
+
+
 def max_pool(x, size, stride, padding):
     x = padded(x, padding, -np.inf)
     found = {
@@ -155,6 +170,7 @@ STEPS = {
     "ReLU6": relu6,
     "Softmax": softmax,
     "Convolution": convolution,
+    "Pad": pad,
     "MaxPool": max_pool,
     "Flatten": flatten,
     "Dropout": dropout,
@@ -286,6 +302,24 @@ def depthwise_arrays():
     }
 
 
+PADDED = layers(  # every mode, and ends that are cut off
+    ("Pad", {"padding": [[2, 1], [-1, 3]], "mode": "reflect", "value": 0.0}),
+    ("Convolution", {**ONCE, "padding": [[0, 0], [0, 0]]}),
+    ("Pad", {"padding": [[1, 0], [2, -3]], "mode": "edge", "value": 0.0}),
+    ("Pad", {"padding": [[-1, 2], [1, -1]], "mode": "constant", "value": 0.75}),
+    ("Convolution", {**ONCE, "padding": [[1, 0], [0, 0]]}),
+    ("Pad", {"padding": [[-1, -2], [0, -1]], "mode": "constant", "value": 0.0}),
+    ("Flatten", {}),
+)
+
+
+def padded_arrays():
+    return {
+        **arrays(2, 20, weight=(5, 3, 2, 3), bias=(5,)),
+        **arrays(5, 21, weight=(2, 5, 3, 2), bias=(2,)),
+    }
+
+
 RECURRENT = layers(
     ("Embedding", {}, {"padding": True}),
     ("GRU", {"direction": "both", "return_sequences": True}),
@@ -370,6 +404,13 @@ DEFINITION = Definition(
                     {"x": normal(2, 3, 7, 7, seed=5)},
                     DEPTHWISE,
                     depthwise_arrays(),
+                    channels=("x",),
+                ),
+                Case(
+                    "padded",
+                    {"x": normal(2, 3, 5, 7, seed=7)},
+                    PADDED,
+                    padded_arrays(),
                     channels=("x",),
                 ),
                 Case(

@@ -247,6 +247,20 @@ def _pool(chance: random.Random, shape: Shape) -> Made | None:
     return Made("AveragePool", config, {}, (shape[0], *space))
 
 
+def _pad(chance: random.Random, shape: Shape) -> Made | None:
+    rank = len(shape) - 1
+    if rank not in (1, 2, 3):
+        return None
+    mode = chance.choice(["constant", "reflect", "edge"])
+    padding = [[chance.randrange(-1, 3), chance.randrange(-1, 3)] for _ in range(rank)]
+    sizes = [*zip(shape[1:], padding, strict=True)]
+    least = [max(max(ends) if mode == "reflect" else 0, -min(ends) * 2) for ends in padding]
+    if any(n <= one for (n, _), one in zip(sizes, least, strict=True)):
+        return None
+    config = {"padding": padding, "mode": mode, "value": 0.5 if mode == "constant" else 0.0}
+    return Made("Pad", config, {}, (shape[0], *(n + sum(ends) for n, ends in sizes)))
+
+
 def _global_pool(chance: random.Random, shape: Shape) -> Made | None:
     if len(shape) not in (2, 3):
         return None
@@ -276,5 +290,6 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _convolution,
     _transposed,
     _pool,
+    _pad,
     _global_pool,
 ]

@@ -23,6 +23,8 @@ KINDS = {
     "time": "",
     "sizes": "[r]",
     "pairs": "r pairs",
+    "ends": "r pairs",
+    "mode": "",
     "place": "count",
     "shape": "",
     "order": "",

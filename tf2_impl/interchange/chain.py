@@ -21,12 +21,12 @@ from tf2_impl.interchange.chain_writer import ChainWriter, Step
 from tf2_impl.interchange.convolution_records import SEPARABLE_CONVOLUTIONS
 from tf2_impl.interchange.native import layers
 from tf2_impl.interchange.open_chain import DTypeOfInput, OpenModel, OpenSequential
-from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
+from tf2_impl.interchange.record import Entry, UnsupportedError
 from tf2_impl.interchange.records import BY_CLASS
 from tf2_impl.layers.shape import MoveChannelsFirst, MoveChannelsLast
 
 OTHERS = (
-    *(keras.layers.Activation, *ZERO_PADDINGS, *SEPARABLE_CONVOLUTIONS),
+    *(keras.layers.Activation, *SEPARABLE_CONVOLUTIONS),
     keras.layers.Identity,
 )
 SUPPORTED = ", ".join([one.__name__ for one in (keras.Sequential, *BY_CLASS, *OTHERS)])

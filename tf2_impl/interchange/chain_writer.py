@@ -1,7 +1,8 @@
 """From the layers of a Keras chain to the steps of a model file, one after another.
 
 Between the two, data turns from channels-last to channels-first, zeros of a ZeroPadding move into
-the convolution behind it, and the order that Keras's Flatten makes into the weights behind it.
+the convolution or pool behind it, if there is one, and the order that Keras's Flatten makes into
+the weights behind it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tf2_impl.interchange.convolution_records import SEPARABLE_CONVOLUTIONS
 from tf2_impl.interchange.native import entries, entry_weights
 from tf2_impl.interchange.record import ZERO_PADDINGS, Entry, UnsupportedError
 from tf2_impl.interchange.records import BY_LAYER, MASKED, WEIGHTS
+from tf2_impl.interchange.space_records import read_zeros
 from tf2_impl.interchange.unrecorded import changed_option, unrecorded
 from tf2_impl.interchange.weight import Weight
 from tf2_impl.layers.shape import Flatten, MoveChannelsFirst, MoveChannelsLast, RowMajorFlatten
@@ -82,11 +84,10 @@ class ChainWriter:
         self.tensors.append((self.place, self.lies))
 
     def finish(self) -> list[Step]:
-        """All steps; ValueError for an order or zeros that no layer has taken."""
+        """All steps; ValueError for an order that no layer has taken."""
         if len(self.steps) == 1:
             raise ValueError("model: expected at least one layer, got none")
-        if self.padding is not None:
-            raise ValueError("model: expected a convolution behind ZeroPadding, got the end")
+        self._write_padding()
         if self.order is not None:
             raise ValueError(
                 "model: expected a Dense layer behind keras.layers.Flatten, got the end: "
@@ -123,7 +124,7 @@ class ChainWriter:
     def _append(self, call: Call, entry: Entry, own: dict[str, Weight]) -> None:
         name, config, training = entry
         if self.padding is not None:
-            config = self._with_padding(call, entry)
+            config = self._with_padding(entry)
         if _takes(call, entry) not in (None, self.lies):
             self._turn()
         if name in OF_ONE_AXIS and self.lies == CHANNELS:
@@ -159,8 +160,9 @@ class ChainWriter:
     def _move(self, layer: Any) -> None:
         """From channels to features or back: nothing in the file, which has the other order."""
         name = type(layer).__name__
-        if self.padding is not None or self.order is not None:
-            raise UnsupportedError(f"{name} behind a ZeroPadding or keras.layers.Flatten")
+        if self.order is not None:
+            raise UnsupportedError(f"{name} behind keras.layers.Flatten")
+        self._write_padding()
         if self.lies != MOVES[type(layer)]:
             raise UnsupportedError(f"{name} of {self.lies}")
         self.lies = FEATURES if self.lies == CHANNELS else CHANNELS
@@ -168,21 +170,43 @@ class ChainWriter:
     def _owe_padding(self, layer: Any) -> None:
         if layer.data_format != "channels_last":
             raise UnsupportedError(f"{type(layer).__name__}(data_format={layer.data_format!r})")
-        pairs = layer.padding if isinstance(layer.padding[0], tuple) else [layer.padding]
+        pairs = read_zeros(layer, None)["padding"]
         owed = self.padding or [[0, 0] for _ in pairs]
         self.padding = _sum(owed, pairs)
 
-    def _with_padding(self, call: Call, entry: Entry) -> dict[str, Any]:
-        owed, self.padding = self.padding, None
+    def _with_padding(self, entry: Entry) -> dict[str, Any]:
+        """The config of an entry with the zeros before it, or its own, behind a Pad."""
+        owed = self.padding
         assert owed is not None
         own = entry.config.get("padding", [])
+        if entry.layer in ("Convolution", "AveragePool", "MaxPool") and len(own) == len(owed):
+            taken = self._taken_padding(entry, own, owed)
+            if taken is not None:
+                self.padding = None
+                return taken
+        self._write_padding()
+        return entry.config
+
+    def _taken_padding(self, entry: Entry, own: Any, owed: Any) -> dict[str, Any] | None:
+        """The config of a convolution or pool that takes the zeros as its own, if it can."""
         if entry.layer == "Convolution":
             return {**entry.config, "padding": _sum(own, owed)}
-        if entry.layer == "AveragePool" and not any(map(any, own)):
+        if any(map(any, own)):
+            return None
+        if entry.layer == "AveragePool":
             return {**entry.config, "padding": owed, "count_padding": True}
-        if entry.layer == "MaxPool" and not any(map(any, own)) and self._is_positive(entry, owed):
-            return {**entry.config, "padding": owed}
-        raise UnsupportedError(f"{type(call.layer).__name__} behind a ZeroPadding")
+        return {**entry.config, "padding": owed} if self._is_positive(entry, owed) else None
+
+    def _write_padding(self) -> None:
+        """An entry of the zeros that no convolution or pool has taken."""
+        owed, self.padding = self.padding, None
+        if owed is None:
+            return
+        if self.lies != CHANNELS:
+            self._turn()
+        config = {"padding": owed, "mode": "constant", "value": 0.0}
+        self._write({"layer": "Pad", "previous": [self.place], "config": config}, {})
+        self.tensors[-1] = (self.place, self.lies)
 
     def _is_positive(self, entry: Entry, owed: Sequence[Sequence[int]]) -> bool:
         """Whether zeros around what a pool is given are as good as −∞: no window has them alone."""

@@ -24,7 +24,7 @@ from tf2_impl.interchange.calls import Call, is_chain
 from tf2_impl.interchange.chain_writer import ChainWriter, Step, first_wants
 from tf2_impl.interchange.native import entries
 from tf2_impl.interchange.record import UnsupportedError
-from tf2_impl.interchange.records import BY_CLASS
+from tf2_impl.interchange.records import BY_CLASS, BY_LAYER
 from tf2_impl.interchange.weight import Weight
 
 MOST_LISTED = 12  # obstacles in one message
@@ -180,8 +180,11 @@ class GraphWriter(ChainWriter):
         return Value(self.place, self.lies, rank, self.masked, self.padding, self.order)
 
     def _write(self, entry: dict[str, Any], own: dict[str, Weight]) -> None:
-        turns = entry["layer"] in ("ChannelsFirst", "ChannelsLast")
-        named = self.layer is not None and not self.entry and not turns
+        # What is written for the sake of the layer, before it.
+        aside = entry["layer"] in ("ChannelsFirst", "ChannelsLast") or (
+            entry["layer"] == "Pad" and type(self.layer) not in BY_LAYER["Pad"].natives
+        )
+        named = self.layer is not None and not self.entry and not aside
         if self.layer is not None and own:
             owners = self.owners.setdefault(id(self.layer), {})
             owner = owners.setdefault(self.entry, len(self.steps))
@@ -197,7 +200,7 @@ class GraphWriter(ChainWriter):
         if named and self._is_name(self.layer.name, entry["layer"]):
             entry = {**entry, "name": self.layer.name}
             self.names.add(self.layer.name)
-        self.entry += not turns
+        self.entry += not aside
         super()._write(entry, own)
 
     def _is_name(self, name: str, layer: str) -> bool:
@@ -214,9 +217,10 @@ class GraphWriter(ChainWriter):
         self, name: str, given: Sequence[Value], rank: int, axis: Any = None, layer: Any = None
     ) -> Value:
         """What an entry of several values gives. layer: Keras's, None for an operation."""
+        given = [self._padded(one) for one in given]
         for one in given:
-            if one.order is not None or one.padding is not None:
-                raise UnsupportedError(f"{name} behind a ZeroPadding or keras.layers.Flatten")
+            if one.order is not None:
+                raise UnsupportedError(f"{name} behind keras.layers.Flatten")
             if one.rank != rank:
                 raise UnsupportedError(f"{name} of {one.rank} axes and of {rank}")
             if one.masked:
@@ -230,9 +234,10 @@ class GraphWriter(ChainWriter):
 
     def _sequences(self, name: str, given: Sequence[Value]) -> list[int]:
         """The places of values that lie as sequences do, features last."""
+        given = [self._padded(one) for one in given]
         for one in given:
-            if one.order is not None or one.padding is not None:
-                raise UnsupportedError(f"{name} behind a ZeroPadding or keras.layers.Flatten")
+            if one.order is not None:
+                raise UnsupportedError(f"{name} behind keras.layers.Flatten")
             if one.masked:
                 raise UnsupportedError(f"{name} behind an Embedding(mask_zero=True)")
         return [self._lying(one, FEATURES) for one in given]
@@ -264,6 +269,15 @@ class GraphWriter(ChainWriter):
         self._write({"layer": "Attention", "previous": parts, "config": config}, {})
         self._write({"layer": "Projection", "previous": [self.place], "config": {}}, outer)
         return Value(self.place, FEATURES, 3)
+
+    def _padded(self, value: Value) -> Value:
+        """The value with the zeros that it is owed."""
+        if value.padding is None:
+            return value
+        self.place, self.lies, self.layer, self.entry = value.place, value.lies, None, 0
+        self.padding, self.tensors = value.padding, [(value.place, value.lies)]
+        self._write_padding()
+        return value._replace(place=self.place, lies=self.lies, padding=None)
 
     def _lying(self, value: Value, lies: str) -> int:
         """The place of a value that lies so, in the file."""
@@ -306,8 +320,9 @@ class GraphWriter(ChainWriter):
         raise UnsupportedError(f"keras.ops {name}")
 
     def _scaled(self, value: Value, scale: float, shift: float) -> Value:
-        if value.order is not None or value.padding is not None:
-            raise UnsupportedError("arithmetic behind a ZeroPadding or keras.layers.Flatten")
+        if value.order is not None:
+            raise UnsupportedError("arithmetic behind keras.layers.Flatten")
+        value = self._padded(value)
         self.place, self.lies, self.layer, self.entry = value.place, value.lies, None, 0
         numbers = {"scale": float(scale), "shift": float(shift)}
         self._write({"layer": "ScaleShift", "previous": [self.place], "config": numbers}, {})
@@ -345,8 +360,9 @@ class GraphWriter(ChainWriter):
             value = self.values[id(tensor)]
             if isinstance(value, Unknown):
                 continue
-            if value.padding is not None or value.order is not None:
-                self.obstacles.append(f"ZeroPadding or keras.layers.Flatten at the output {name}")
+            value = self._padded(value)
+            if value.order is not None:
+                self.obstacles.append(f"keras.layers.Flatten at the output {name}")
             elif value.place < len(self.inputs):
                 self.obstacles.append(f"output {name} that is an input")
             elif not is_identifier(name):

@@ -30,6 +30,7 @@ from tf2_impl.interchange.record import (
     plain,
 )
 from tf2_impl.interchange.recurrent_records import RECORDS as RECURRENT
+from tf2_impl.interchange.space_records import RECORDS as SPACE
 from tf2_impl.interchange.weight import prelu as prelu_weights
 from tf2_impl.layers.activations import (
     Clip,
@@ -119,6 +120,7 @@ RECORDS = (
     *RECURRENT,
     *ATTENTION,
     *COMBINATIONS,
+    *SPACE,
     Record(
         "Flatten",
         dict.fromkeys((keras.layers.Flatten, Flatten, RowMajorFlatten), no_options),

@@ -37,6 +37,7 @@ from tf2_impl.layers.shape import (
     RowMajorFlatten,
     Slice,
 )
+from tf2_impl.layers.space import Pad
 
 __all__ = [
     "Affine",
@@ -64,6 +65,7 @@ __all__ = [
     "MoveChannelsFirst",
     "MoveChannelsLast",
     "PReLU",
+    "Pad",
     "PositionEmbedding",
     "RowMajorFlatten",
     "Slice",

@@ -32,6 +32,7 @@ from theano_impl.layers.pooling import (
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU, LSTM
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, Permute, Reshape, Slice
+from theano_impl.layers.space import Pad
 
 __all__ = [
     *ACTIVATIONS,
@@ -56,6 +57,7 @@ __all__ = [
     "MaskedMean",
     "MaxPool",
     "MaxUnpool",
+    "Pad",
     "Permute",
     "Pooled",
     "PositionEmbedding",

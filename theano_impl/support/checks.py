@@ -17,6 +17,7 @@ from numpy_infer.support import plain_checks
 check_choice = plain_checks.check_choice
 check_count = plain_checks.check_count
 check_counts = plain_checks.check_counts
+check_ends = plain_checks.check_ends
 check_flag = plain_checks.check_flag
 check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_impl.interchange.operations import arithmetic, reductions, shapes
+from pytorch_impl.interchange.operations import arithmetic, reductions, shapes, space
 
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     **arithmetic.OPERATIONS,
     **shapes.OPERATIONS,
     **reductions.OPERATIONS,
+    **space.OPERATIONS,
 }
 CHANGING = arithmetic.CHANGING

@@ -26,6 +26,7 @@ BY_NAME: dict[str, Any] = {
     "padding": [[0, 0]],
     "cut": [[0, 0]],
     "axis": -1,
+    "mode": "constant",
     "weight": np.ones((3, 3, 3)),
     "input_weight": np.ones((3, 9)),
     "hidden_weight": np.ones((3, 9)),

@@ -14,6 +14,7 @@ ROWS = [
     ("Slice", {"axis": -1}, "features", "channels", KEPT, None),
     ("Projection", {}, "features", "channels", KEPT, None),
     ("Convolution", {"stride": [2, 1]}, "channels", "channels", (4, 4), 4),
+    ("Pad", {"padding": [[1, -1], [0, 2]]}, "channels", "channels", (4, 4), 4),
     ("MaxPool", {"stride": [2]}, "channels", "channels", (3, 3), 3),
     ("GlobalMaxPool", {"keepdims": False}, "channels", "features", (None, 2), 3),
     ("GlobalMaxPool", {"keepdims": True}, "channels", "channels", KEPT, 3),

@@ -57,6 +57,7 @@ HUGE = {
         chain(("MaxPool", pool(size=[2000], stride=[1], padding=[[1999, 1999]]))),
         {},
     ),
+    "pad": (chain(("Pad", {"padding": [[0, 2**30]], "mode": "edge", "value": 0.0})), {}),
     "convolution, padding": (chain(("Convolution", window(padding=[[5000, 0]]))), TINY),
     "convolution, dilation": (
         chain(("Convolution", window(dilation=[5000], padding=[[5000, 5000]]))),

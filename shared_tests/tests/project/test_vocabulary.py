@@ -19,6 +19,8 @@ ANNOTATIONS = {
     "time": "int",
     "sizes": "Sequence[int]",
     "pairs": "Sequence[Sequence[int]]",
+    "ends": "Sequence[Sequence[int]]",
+    "mode": "str",
     "place": "int",
     "shape": "Sequence[int]",
     "order": "Sequence[int]",

@@ -41,6 +41,7 @@ from shared_tests.fixtures import normal
 ROWS = normal(5, 7, seed=1) * 3
 SERIES = normal(3, 2, 17, seed=2)
 IMAGES = normal(3, 2, 11, 13, seed=3)
+VOLUMES = normal(2, 3, 4, 3, 2, seed=5)
 STEPS = normal(3, 5, 7, seed=4)
 IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
 
@@ -103,6 +104,9 @@ IMAGE_LAYERS = [
     nn.Sequential(nn.Conv2d(2, 3, 2), nn.InstanceNorm2d(3)),
     nn.Sequential(Reshape([11, -1, 2]), Permute([3, 1, 2]), nn.Conv2d(2, 3, 2)),
     nn.Sequential(nn.Conv2d(2, 5, 2), Slice(1, 4, axis=1), Slice(2, 7)),
+    nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 3, 2), nn.ConstantPad2d(2, 0.5)),
+    nn.Sequential(nn.ReflectionPad2d((3, -1, 2, 1)), nn.Conv2d(2, 3, 2)),
+    nn.Sequential(nn.ReplicationPad2d((-2, 3, 4, 0)), nn.ZeroPad2d((-1, -2, 0, -3))),
     Affine(2),
     nn.Sequential(Affine(2, bias=False), StochasticDepth(0.3), nn.Conv2d(2, 3, 2)),
     nn.PReLU(2),
@@ -129,6 +133,8 @@ SERIES_LAYERS = [
     nn.BatchNorm1d(2, eps=0.1, bias=False),
     BatchNorm(2, momentum=0.0),
     nn.InstanceNorm1d(2, affine=True),
+    nn.Sequential(nn.ConstantPad1d((3, -2), -1.5), nn.ReflectionPad1d((4, 1))),
+    nn.Sequential(nn.ReplicationPad1d(3), nn.ZeroPad1d(1), nn.Conv1d(2, 3, 4)),
 ]
 HOURGLASSES = [
     (
@@ -177,6 +183,8 @@ CHAINS = [
     *((IMAGES, nn.Sequential(nn.Tanh(), one)) for one in IMAGE_LAYERS),
     *((SERIES, nn.Sequential(one)) for one in SERIES_LAYERS),
     *((STEPS, nn.Sequential(one)) for one in RECURRENT),
+    (VOLUMES, nn.Sequential(nn.ZeroPad3d((1, 0, 0, 2, -1, 1)), nn.ConstantPad3d(1, 0.5))),
+    (VOLUMES, nn.Sequential(nn.ReflectionPad3d(1), nn.ReplicationPad3d((2, 1, 0, 1, 1, 0)))),
     *HOURGLASSES,
     *OTHERS,
 ]

@@ -31,6 +31,7 @@ REFUSED = [
     (nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), "Conv2d(padding_mode='circular')"),
     (nn.Conv3d(2, 4, 3), "Conv3d"),
     (nn.ConvTranspose2d(2, 4, 3, groups=2), "ConvTranspose2d(groups=2)"),
+    (nn.CircularPad1d(1), "CircularPad1d"),
     (nn.MaxPool1d(2, ceil_mode=True), "MaxPool1d(ceil_mode=True)"),
     (nn.MaxPool2d(2, dilation=(1, 2)), "MaxPool2d(dilation=(1, 2))"),
     (nn.MaxPool2d(2, return_indices=True), "MaxPool2d(return_indices=True)"),

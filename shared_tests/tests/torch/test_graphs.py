@@ -203,6 +203,13 @@ FORWARDS = {
         IMAGES,
         lambda self, x: F.max_pool2d(x, 2) + F.avg_pool2d(x, 2, stride=2),
     ),
+    "paddings": (
+        IMAGES,
+        lambda self, x: (
+            F.pad(x, (1, 2), value=0.5) + F.pad(F.pad(x, (2, 1, 0, 0), "reflect"), (0,) * 4)
+        ),
+    ),
+    "padded channels": (IMAGES, lambda self, x: F.pad(x, (1, 0, -1, 2, 2, 3)) * 2),
     "view by the batch": (IMAGES, lambda self, x: (x * 2).view(x.size(0), -1) + x.flatten(1)),
     "view by the sizes": (
         IMAGES,
@@ -353,6 +360,8 @@ def test_all_that_stands_in_the_way_is_named_at_once(tmp_path):
         (lambda self, x: {"a b": x.tanh(), "c": x * 2}, "output 'a b', which is no plain name"),
         (lambda self, x: x.tanh()[:, 0], "indexing"),
         (lambda self, x: _viewed(x), "an operation in place on a tensor with views"),
+        (lambda self, x: F.pad(x, (1, 1), "circular"), r"pad\(mode='circular'\)"),
+        (lambda self, x: F.pad(x, (0,) * 6 + (1, 1)), r"pad of 4 axes by .* not of space"),
         (lambda self, x: x.mean(1), r"mean\(dim=1\) of 4 axes, which is not over space"),
     ],
 )

@@ -1,0 +1,74 @@
+"""What changes the size of space, and computes nothing but copies and means of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf2_impl.support.checks import check_choice, check_ends, check_number, size
+from tf2_impl.support.layer import Layer
+from tf2_impl.support.precision import in_compute_dtype
+
+MODES = ("constant", "reflect", "edge")
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("fourfold")
+class Pad(Layer):
+    """Entries are added at both ends of each axis of space, or cut off.
+
+    padding: [before, after] for each of 1 to 3 axes; a negative number cuts off so many. mode:
+    "constant" adds `value`, "reflect" the entries next to the end, mirrored, without the end
+    itself, and "edge" repeats the end: 1 2 3 becomes 2 1 2 3 2, or 1 1 2 3 3.
+    """
+
+    def __init__(
+        self,
+        padding: Sequence[Sequence[int]],
+        mode: str = "constant",
+        value: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.padding = check_ends("padding", padding)
+        check_choice("mode", mode, MODES)
+        self.mode = mode
+        self.value = check_number("value", value)
+        if mode != "constant" and self.value:
+            raise ValueError(f"value: expected 0 with mode {mode}, got {self.value}")
+        self.input_spec = keras.layers.InputSpec(ndim=2 + len(self.padding))
+
+    @in_compute_dtype
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """x: (batch, *space, channels). Returns (batch, *extended, channels)."""
+        for axis, ends in enumerate(self.padding, start=1):
+            n = x.shape[axis]
+            if n is not None and n + sum(min(end, 0) for end in ends) < 1:
+                raise ValueError(f"x: expected more than padding {ends} cuts off, got {x.shape}")
+            if n is not None and self.mode == "reflect" and max(ends) >= n:
+                raise ValueError(f"x: expected more than {max(ends)} to reflect, got {x.shape}")
+        if self.mode == "constant":
+            kept = [slice(max(-before, 0), min(after, 0) or None) for before, after in self.padding]
+            added = [[max(end, 0) for end in ends] for ends in self.padding]
+            x = x[(slice(None), *kept)]
+            return tf.pad(x, [[0, 0], *added, [0, 0]], constant_values=self.value)
+        for axis, (before, after) in enumerate(self.padding, start=1):
+            if before or after:
+                n = size(x, axis)
+                index = tf.range(-before, n + after)  # from where each place is taken
+                if self.mode == "reflect":
+                    index = n - 1 - tf.abs(n - 1 - tf.abs(index))
+                x = tf.gather(x, tf.clip_by_value(index, 0, n - 1), axis=axis)
+        return x
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        space = zip(input_shape[1:-1], self.padding, strict=True)
+        sizes = (None if n is None else n + sum(ends) for n, ends in space)
+        return input_shape[0], *sizes, input_shape[-1]
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"padding": self.padding, "mode": self.mode, "value": self.value}
+        return {**super().get_config(), **own}

@@ -1,0 +1,64 @@
+"""What changes the size of space, and computes nothing but copies and means of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import theano.tensor as T
+from theano.tensor.var import TensorVariable
+
+from theano_impl.layers.windows import pad
+from theano_impl.support.checks import (
+    check_choice,
+    check_count,
+    check_ends,
+    check_number,
+    check_values,
+)
+from theano_impl.support.layer import Layer
+
+MODES = ("constant", "reflect", "edge")
+
+
+class Pad(Layer):
+    """Entries are added at both ends of each axis of space, or cut off.
+
+    padding: [before, after] for each of 1 to 3 axes; a negative number cuts off so many. mode:
+    "constant" adds `value`, "reflect" the entries next to the end, mirrored, without the end
+    itself, and "edge" repeats the end: 1 2 3 becomes 2 1 2 3 2, or 1 1 2 3 3. AssertionError,
+    when it runs, for too few places.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        *,
+        padding: Sequence[Sequence[int]],
+        mode: str = "constant",
+        value: float = 0.0,
+    ) -> None:
+        padding = check_ends("padding", padding)
+        check_choice("mode", mode, MODES)
+        value = check_number("value", value)
+        if mode != "constant" and value:
+            raise ValueError(f"value: expected 0 with mode {mode}, got {value}")
+        super().__init__(x, config={"padding": padding, "mode": mode, "value": value})
+        check_count("x.ndim", x.ndim, least=2 + len(padding), most=2 + len(padding))
+        least = [1 - sum(min(end, 0) for end in ends) for ends in padding]
+        if mode == "reflect":
+            reach = [max(ends) + 1 for ends in padding]
+            least = [max(pair) for pair in zip(least, reach, strict=True)]
+        x = check_values(x, T.all(T.ge(x.shape[2:], least)), "x", f"at least {least} places")
+        if mode == "constant":
+            kept = [slice(max(-before, 0), min(after, 0) or None) for before, after in padding]
+            added = [[max(end, 0) for end in ends] for ends in padding]
+            self.output = pad(x[(slice(None), slice(None), *kept)], added, value)
+            return
+        for axis, (before, after) in enumerate(padding, start=2):
+            if before or after:
+                n = x.shape[axis]
+                index = T.arange(-before, n + after)  # from where each place is taken
+                if mode == "reflect":
+                    index = n - 1 - abs(n - 1 - abs(index))
+                x = x.take(T.clip(index, 0, n - 1), axis)
+        self.output = x
