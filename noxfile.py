@@ -414,7 +414,7 @@ def total(session: nox.Session) -> None:
 # {name: (Python, what is installed)}: the oldest release that each extra takes, and the newest.
 RANGES = {
     "torch-oldest": ("3.11", ["torch==2.4.0", "numpy==1.26.4"]),
-    "torch-newest": ("3.13", ["torch"]),
+    "torch-newest": ("3.13", ["torch", "numpy"]),
     "tf2-oldest": ("3.11", ["tensorflow-cpu==2.16.1", "keras==3.10.0", "numpy==1.26.4"]),
     "tf2-newest": ("3.12", ["tensorflow-cpu", "keras"]),
     "numpy-newest": ("3.13", ["numpy"]),

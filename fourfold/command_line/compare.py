@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fourfold.ports.case_file import CaseFile, CaseFileError
 from fourfold.ports.comparison import compare as compared
 from fourfold.ports.dumps import DumpComparison
 from fourfold.ports.elsewhere import Elsewhere
+from fourfold.ports.protocol import Training
 from fourfold.ports.result import Comparison
 from fourfold.report.provenance import made
 
@@ -97,6 +99,14 @@ def implementation(framework: str) -> Callable[[Any], Any]:
 @click.option("--gradients/--no-gradients", default=True, help="Compare gradients too, or not.")
 @click.option("--training", type=click.IntRange(1), metavar="N", help="Compare N training steps.")
 @click.option(
+    "--optimizer",
+    "optimizers",
+    multiple=True,
+    metavar="LABEL=MODULE:ATTRIBUTE",
+    help="What takes an implementation's training steps: a function that makes an optimizer of its "
+    "framework, or one of (weights, gradients, state). Each implementation needs one then.",
+)
+@click.option(
     "--why", is_flag=True, help="Where they differ, whether it is more than rounding, and why."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -116,6 +126,7 @@ def compare(
     dtypes: tuple[str, ...],
     gradients: bool,
     training: int | None,
+    optimizers: tuple[str, ...],
     why: bool,
     as_json: bool,
     output: Path | None,
@@ -145,7 +156,7 @@ def compare(
         with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no result
             file = CaseFile.read(case_file)
             options = {"dtypes": dtypes, "gradients": gradients, **file.arguments}
-            options |= {"training": training} if training else {}
+            options |= trained(training, paired("--optimizer", optimizers, targets), file.arguments)
             options |= {"reference": reference} if reference else {}
             found = compared(implementations, chosen(file, only), **options)
     except (CaseFileError, ValueError) as error:
@@ -223,11 +234,26 @@ def paired(option: str, texts: Iterable[str], labels: Iterable[str]) -> dict[str
         label = name if name in labels else short.get(name)
         if not equals or label is None:
             known = ", ".join(labels)
+            wanted = "LABEL=MODULE:ATTRIBUTE" if option == "--optimizer" else "LABEL=PATH"
             raise click.UsageError(
-                f"{option}: expected LABEL=PATH with a label of {known}, got {text!r}"
+                f"{option}: expected {wanted} with a label of {known}, got {text!r}"
             )
         found[label] = value
     return found
+
+
+def trained(
+    steps: int | None, optimizers: Mapping[str, str], given: Mapping[str, Any]
+) -> dict[str, Training]:
+    """The training that is asked for: that of the case file, with these steps and optimizers."""
+    stated = given.get("training", steps)
+    if stated is None:
+        if optimizers:
+            raise click.UsageError("--optimizer: expected --training N with it, got none")
+        return {}
+    found = stated if isinstance(stated, Training) else Training(steps=stated)
+    found = replace(found, steps=steps) if steps else found
+    return {"training": replace(found, optimizer=optimizers) if optimizers else found}
 
 
 def chosen(file: CaseFile, only: tuple[str, ...]) -> list[Any]:

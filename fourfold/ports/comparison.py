@@ -109,6 +109,8 @@ def compare(
     if weights is not None and not isinstance(weights, str):
         chosen = [replace(one, weights=one.weights or dict(weights)) for one in chosen]
     steps = Training(steps=training) if isinstance(training, int) else training
+    if steps is not None:
+        _check_optimizers(steps, implementations)
     original = weights if isinstance(weights, str) else reference
     order = sorted(implementations, key=lambda label: label != original)  # the original first
     measurements: dict[str, Measurement] = {}
@@ -191,6 +193,19 @@ def _check(
                 )
     if kind not in ("layer", "model"):
         raise ValueError(f"kind: expected layer or model, got {kind!r}")
+
+
+def _check_optimizers(training: Training, implementations: Mapping[str, Any]) -> None:
+    """Every side that can be trained has an optimizer, and every optimizer a side."""
+    labels = {*implementations, *(label.partition(":")[0] for label in implementations), ""}
+    for name in training.optimizers():
+        if name not in labels:
+            raise ValueError(
+                f"optimizer: expected one of {', '.join(implementations)}, got {name!r}"
+            )
+    for label in implementations:
+        if label.partition(":")[0] != "numpy":  # which has no gradients
+            training.optimizer_of(label)
 
 
 def join(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Elsewhere:
         An interpreter that is not there, crashes, is killed or takes too long costs this
         implementation's quantities, and no others.
         """
+        if training:  # of the optimizers its own travels alone, by its name
+            training = replace(training, optimizer=training.optimizer_of(label or framework))
         arguments = {"framework": framework, "label": label, "dtypes": list(dtypes), **options}
         order = {
             "target": self.target,

@@ -21,11 +21,13 @@ from fourfold.definition import Arrays, Case, SparseInput
 from fourfold.ports.calling import arguments
 from fourfold.ports.protocol import (
     Measured,
+    Optimizer,
     Recorded,
     WithWeights,
     flattened,
     is_float_array,
     nested,
+    no_optimizer,
     output_gradient,
     unnested,
 )
@@ -121,6 +123,31 @@ class JaxPort:
         if isinstance(target, WithWeights):
             return WithWeights(target.function, {**target.weights, **arrays})
         return WithWeights(target, arrays)
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        dtypes = [str(one.dtype) for one in weights.values()]
+        with precision(*dtypes):
+            native = optimizer
+            if not hasattr(native, "update"):
+                native = optimizer() if callable(optimizer) else None
+            if not (hasattr(native, "init") and hasattr(native, "update")):
+                wanted = "a transformation of optax, such as optax.adam(0.001),"
+                raise no_optimizer("jax", wanted, optimizer)
+            parameters = nested(natives(weights, None))
+            state = native.init(parameters)
+
+        def step(gradients: Arrays) -> dict[str, np.ndarray]:
+            nonlocal parameters, state
+            with precision(*dtypes):
+                moves = nested(natives({name: gradients[name] for name in weights}, None))
+                moves, state = native.update(moves, state, parameters)
+                parameters = jax.tree.map(
+                    lambda one, move: jnp.asarray(one + move, one.dtype), parameters, moves
+                )
+                found = unnested(parameters)
+                return {name: to_array(found[name]) for name in weights}
+
+        return Optimizer(f"optax {native.update.__qualname__.partition('.')[0]}", step)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         weights = self.weights(target)

@@ -16,11 +16,14 @@ from fourfold.definition import Arrays, Case, SparseInput
 from fourfold.ports.calling import arguments
 from fourfold.ports.protocol import (
     Measured,
+    Optimizer,
     Recorded,
     WithWeights,
     flattened,
     is_float_array,
+    listed,
     nested,
+    no_optimizer,
     output_gradient,
 )
 
@@ -109,6 +112,30 @@ class KerasPort:
         if isinstance(target, WithWeights):
             return WithWeights(target.function, {**target.weights, **arrays})
         return WithWeights(target, {**self.weights(target), **arrays})
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        dtype = float_dtype(Case("training", {}), weights)
+        with computing_in(dtype):
+            if isinstance(optimizer, keras.optimizers.Optimizer):
+                native = type(optimizer).from_config(optimizer.get_config())
+            else:
+                native = optimizer() if callable(optimizer) else None
+            if not isinstance(native, keras.optimizers.Optimizer):
+                wanted = "partial(keras.optimizers.Adam, 0.001), an optimizer"
+                raise no_optimizer("keras", wanted, optimizer)
+            parameters = {
+                name: keras.Variable(one, dtype=str(one.dtype), name=name.rpartition("/")[2])
+                for name, one in weights.items()
+            }
+            native.build(list(parameters.values()))
+
+        def step(gradients: Arrays) -> dict[str, np.ndarray]:
+            with computing_in(dtype):
+                moved = [keras.ops.convert_to_tensor(gradients[name]) for name in parameters]
+                native.apply(moved, list(parameters.values()))
+                return {name: to_array(one.value) for name, one in parameters.items()}
+
+        return Optimizer(listed(type(native).__name__, native.get_config()), step)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         function, weights, _ = with_parameters(target, case)

@@ -233,13 +233,18 @@ def located_in_training(
     Both sides take the same steps, each with its own gradients. Where none differs, the location
     after the last step.
     """
-    one = replace(training, steps=1)
+    trainers = [side.trainer(training) for side in (a, b)]
     for step in range(training.steps + 1):
+        a, b = (
+            replace(side, target=trainer.target)
+            for side, trainer in zip((a, b), trainers, strict=True)
+        )
         options: dict[str, Any] = {"isolated": isolated, "tolerance": tolerance}
         found = replace(locate(a, b, names=names, **options), step=step)
         if found.first is not None or found.first_backward is not None:
             return found
-        a, b = (side.trained(one) for side in (a, b))
+        for side, trainer in zip((a, b), trainers, strict=True):
+            trainer.step(side.case)
     return found
 
 

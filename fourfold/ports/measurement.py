@@ -240,11 +240,16 @@ class Run:
         built, weights = self.built(cast, batches[0], dtype)
         if not self.port.differentiates:
             return
-        trained = train(self.port, built, batches, training)
+        trained = train(self.port, built, batches, training, self.found.label)
         quantities = self.found.quantities[case.name, dtype]
         quantities["training:losses"] = trained.losses
-        for name, value in weights.back(trained.weights).items():
-            quantities[f"training:{name}"] = value
+        steps = [weights.back(one) for one in trained.weights]
+        for name in steps[-1]:
+            values = np.stack([one[name] for one in steps])  # (steps, *shape)
+            quantities[f"training:{name}"] = values if training.kept == "every" else values[-1]
+        if training.optimizer != "sgd":
+            note = f"{self.found.label}: trained by {trained.says}"
+            self.found.notes += [note] if note not in self.found.notes else []
 
     def adapted(self, case: Case) -> Case:
         """The case with the implementation's names and layouts of inputs."""

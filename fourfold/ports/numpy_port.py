@@ -10,7 +10,15 @@ import numpy as np
 
 from fourfold.definition import Arrays, Case
 from fourfold.ports.calling import arguments
-from fourfold.ports.protocol import Measured, Recorded, WithWeights, flattened, nested
+from fourfold.ports.protocol import (
+    Measured,
+    Optimizer,
+    Recorded,
+    WithWeights,
+    flattened,
+    nested,
+    no_optimizer,
+)
 
 
 class NumpyPort:
@@ -52,6 +60,9 @@ class NumpyPort:
 
     def with_weights(self, target: Any, arrays: Arrays) -> Any:
         return WithWeights(getattr(target, "function", target), arrays)
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        raise no_optimizer("numpy", "", optimizer)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         return []  # a function has no inner modules

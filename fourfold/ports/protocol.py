@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,26 +52,62 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Trained:
-    """A training run: the loss of each step, (steps,), and the weights after the last one."""
+    """A training run.
+
+    Args:
+        losses: the loss before each step, (steps,).
+        weights: after each step, {name: array}.
+        says: what took the steps, with its constants.
+    """
 
     losses: np.ndarray
-    weights: dict[str, np.ndarray]
+    weights: tuple[Arrays, ...]
+    says: str
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What takes the steps of a training, with weights and a state of its own.
+
+    Args:
+        says: its name and its constants, for the report.
+        step: takes {name: gradient}, moves the weights once, and gives {name: weight}.
+    """
+
+    says: str
+    step: Callable[[Arrays], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Training:
     """A training that every implementation runs from the same start on the same batches.
 
-    It is gradient descent, θ ← θ − rate·∂loss/∂θ, with each implementation's own gradients; the
-    frameworks' optimizers are not asked.
+    Each implementation takes its steps with its own gradients. "sgd" is gradient descent,
+    θ ← θ − rate·∂loss/∂θ, which asks no framework. Otherwise each side names its optimizer:
+
+    - torch: a function of a list of parameters, such as `partial(torch.optim.Adam, lr=0.001)`;
+    - keras, tensorflow: a function without arguments, such as `partial(keras.optimizers.Adam,
+      0.001)`, or an optimizer, whose configuration is taken;
+    - jax: a transformation of optax, such as `optax.adam(0.001)`, or a function without arguments
+      that makes one;
+    - any: a function of `(weights, gradients, state)`, {name: NumPy array} and what it returned
+      last, at first None, that returns `(weights, state)`.
+
     Args:
         steps: how many.
-        rate: the learning rate.
+        rate: the learning rate of "sgd"; an optimizer has its own.
         loss: "upstream", the outputs' sum weighted by fixed numbers that are all different;
             "squares", half the mean of the outputs' squares; or "output", the output itself, which
             is then a scalar.
-        optimizer: "sgd".
+        optimizer: "sgd"; {implementation or framework: optimizer}; or one function of
+            `(weights, gradients, state)` for all. An optimizer may be named "module:attribute",
+            as another environment needs it.
         batches: inputs that replace those of the case, taken in turn; the case's own if empty.
+        kept: "every", the weights after every step are compared, (steps, *shape); or "last", those
+            at the end, for models of which so many copies do not fit.
+
+    Raises:
+        ValueError: for values that are none of these.
 
     Example:
         >>> Training(steps=5, rate=0.1, loss="squares").steps
@@ -81,16 +117,32 @@ class Training:
     steps: int = 10
     rate: float = 0.01
     loss: str = "squares"
-    optimizer: str = "sgd"
+    optimizer: Any = "sgd"
     batches: Sequence[Mapping[str, Any]] = ()
+    kept: str = "every"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps: expected at least 1, got {self.steps}")
         if self.loss not in ("upstream", "squares", "output"):
             raise ValueError(f"loss: expected upstream, squares or output, got {self.loss!r}")
-        if self.optimizer != "sgd":
-            raise ValueError(f"optimizer: expected sgd, got {self.optimizer!r}")
+        if self.kept not in ("every", "last"):
+            raise ValueError(f"kept: expected every or last, got {self.kept!r}")
+        for one in self.optimizers().values():
+            if isinstance(one, str) and one != "sgd" and ":" not in one:
+                raise ValueError(f"optimizer: expected sgd or module:attribute, got {one!r}")
+
+    def optimizers(self) -> Mapping[str, Any]:
+        """{implementation or framework: optimizer}; the empty name stands for all."""
+        return self.optimizer if isinstance(self.optimizer, Mapping) else {"": self.optimizer}
+
+    def optimizer_of(self, label: str) -> Any:
+        """The optimizer of an implementation. ValueError where none is named for it."""
+        named = self.optimizers()
+        for name in (label, label.partition(":")[0], ""):
+            if name in named:
+                return named[name]
+        raise ValueError(f"optimizer: expected one for {label}, got those of {', '.join(named)}")
 
 
 @dataclass(frozen=True)
@@ -164,6 +216,10 @@ class Port(Protocol):
         """What was built with these weights, by its own names, in the place of its weights."""
         ...
 
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        """The framework's optimizer for these weights. TypeError for what is none."""
+        ...
+
     def record(self, target: Any, case: Case) -> list[Recorded]:
         """The calls of the inner modules, in their order, with the gradients of their outputs."""
         ...
@@ -173,6 +229,26 @@ class Port(Protocol):
     ) -> tuple[np.ndarray, ...]:
         """The outputs of an inner module for these inputs."""
         ...
+
+
+def no_optimizer(framework: str, wanted: str, got: Any) -> TypeError:
+    """The error for an optimizer that a framework cannot use."""
+    either = f"{wanted} or a function" if wanted else "a function"
+    return TypeError(
+        f"optimizer: expected {either} of (weights, gradients, state) for {framework}, got {got!r}"
+    )
+
+
+def listed(name: str, constants: Mapping[str, Any]) -> str:
+    """An optimizer's name and its constants in one line, without those that are off.
+
+    Example:
+        >>> listed("Adam", {"lr": 0.001, "eps": 1e-08, "amsgrad": False})
+        'Adam, lr 0.001, eps 1e-08'
+    """
+    kept = {key: one for key, one in constants.items() if isinstance(one, float | tuple) and one}
+    values = (f"{one:.6g}" if isinstance(one, float) else str(one) for one in kept.values())
+    return ", ".join([name, *(f"{key} {one}" for key, one in zip(kept, values, strict=True))])
 
 
 def is_array(value: Any) -> bool:

@@ -14,7 +14,7 @@ from fourfold.ports import port as load_port
 from fourfold.ports.calling import resolved
 from fourfold.ports.measurement import Layouts, Measurement, Run
 from fourfold.ports.protocol import Port, Recorded, Training
-from fourfold.ports.training import train
+from fourfold.ports.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,9 @@ class Side:
         """The outputs of an inner module for these inputs."""
         return self.port.replay(self.target, name, inputs)
 
-    def trained(self, training: Training) -> Side:
-        """The same with the weights after a training."""
-        weights = train(self.port, self.target, [self.case], training).weights
-        return self.with_weights(weights)
+    def trainer(self, training: Training) -> Trainer:
+        """What trains it, step by step."""
+        return Trainer(self.port, self.target, training, self.label)
 
     def with_weights(self, arrays: Arrays) -> Side:
         """The same with other weights."""

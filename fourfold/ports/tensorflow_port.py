@@ -15,6 +15,7 @@ from fourfold.definition import Arrays, Case, SparseInput
 from fourfold.ports.calling import arguments
 from fourfold.ports.protocol import (
     Measured,
+    Optimizer,
     Recorded,
     WithWeights,
     flattened,
@@ -108,6 +109,11 @@ class TensorFlowPort:
         for name, array in arrays.items():
             places[name].assign(array)
         return loaded
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        from fourfold.ports.keras_port import PORT as KERAS  # tf.optimizers are Keras's
+
+        return KERAS.optimizer(optimizer, weights)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         return []  # the modules within a tf.Module have methods of any name

@@ -26,12 +26,14 @@ from fourfold.definition import Arrays, Case, SparseInput  # noqa: E402
 from fourfold.ports.calling import arguments  # noqa: E402
 from fourfold.ports.protocol import (  # noqa: E402
     Measured,
+    Optimizer,
     Recorded,
     WithWeights,
     flattened,
     is_array,
     is_float_array,
     nested,
+    no_optimizer,
 )
 
 
@@ -101,6 +103,9 @@ class TheanoPort:
         if isinstance(target, WithWeights):
             return WithWeights(target.function, {**target.weights, **arrays})
         return WithWeights(target, arrays)
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        raise no_optimizer("theano", "", optimizer)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         return []  # a graph keeps no modules

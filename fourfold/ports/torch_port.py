@@ -16,10 +16,13 @@ from fourfold.definition import Arrays, Case, SparseInput
 from fourfold.ports.calling import arguments
 from fourfold.ports.protocol import (
     Measured,
+    Optimizer,
     Recorded,
     WithWeights,
     flattened,
+    listed,
     nested,
+    no_optimizer,
     output_gradient,
 )
 
@@ -88,6 +91,21 @@ class TorchPort:
         for name, array in arrays.items():
             places[name].data.copy_(torch.from_numpy(np.array(array)))
         return loaded
+
+    def optimizer(self, optimizer: Any, weights: Arrays) -> Optimizer:
+        if not callable(optimizer):
+            wanted = "a function of parameters, such as partial(torch.optim.Adam, lr=0.001),"
+            raise no_optimizer("torch", wanted, optimizer)
+        parameters = {name: nn.Parameter(to_native(one)) for name, one in weights.items()}
+        native = optimizer(list(parameters.values()))
+
+        def step(gradients: Arrays) -> dict[str, np.ndarray]:
+            for name, parameter in parameters.items():
+                parameter.grad = to_native(gradients[name])
+            native.step()
+            return {name: to_array(one) for name, one in parameters.items()}
+
+        return Optimizer(listed(type(native).__name__, native.defaults), step)
 
     def record(self, target: Any, case: Case) -> list[Recorded]:
         calls: list[Any] = []

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.func import functional_call
 
+# The oldest versions, 2.4 among them, do not tell an export from a compilation: there both are
+# given the plain formula, and no check of values.
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 
 def transformed(*tensors: Tensor) -> bool:
     """Whether a transform is at work that only a formula of PyTorch's own operations serves.
@@ -24,7 +28,7 @@ def transformed(*tensors: Tensor) -> bool:
     """
     return (
         torch._C._are_functorch_transforms_active()
-        or torch.compiler.is_exporting()
+        or is_exporting()
         or any(unpack_dual(x).tangent is not None for x in tensors)
     )
 
@@ -71,7 +75,7 @@ def check_values(
         expected: the name of the argument, and what it should be.
         got: what is wrong, of the same tensors.
     """
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return
 
     def check(*tensors: Tensor) -> None:

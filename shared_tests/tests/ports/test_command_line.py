@@ -182,6 +182,14 @@ def test_a_case_file_may_have_a_reference_weights_and_names(folder):
         (pair("softmax", "--numpy=b=mylib:softmax"), "expected labels that differ, got 'b' twice"),
         (pair("softmax", "--python=keras=x"), "LABEL=PATH with a label of numpy:a, numpy:b, got"),
         (pair("softmax", "--reference=c"), "reference: expected one of numpy:a, numpy:b, got 'c'"),
+        (
+            pair("softmax", "--optimizer=a=x:y"),
+            "--optimizer: expected --training N with it, got none",
+        ),
+        (
+            pair("softmax", "--training=2", "--optimizer=none"),
+            "--optimizer: expected LABEL=MODULE:ATTRIBUTE with a label of numpy:a, numpy:b, got",
+        ),
         (pair("softmax", "--output=result.pdf"), "expected a name ending in .json, .txt or .html"),
         (["train"], "fourfold: No such command 'train'; see `fourfold --help`"),
     ],
@@ -208,6 +216,39 @@ def test_a_bad_case_file_is_one_line(text, message, folder):
     (folder / "my_cases.py").write_text(text)
     (folder / "mylib.py").write_text(IMPLEMENTATIONS.replace("print", "str"))
     assert line(run(folder, *pair("softmax")), 2).startswith(f"fourfold: {message}")
+
+
+TRAINED = """
+import jax.numpy as jnp
+import optax
+import torch
+
+def in_torch(weights, x):
+    return torch.tanh(x @ weights["kernel"])
+
+def in_jax(weights, x):
+    return jnp.tanh(x @ weights["kernel"])
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, lr=0.05)
+
+same, other = optax.adam(0.05), optax.adam(0.05, b1=0.8)
+"""
+
+
+@pytest.mark.parametrize(("optimizer", "status"), [("same", 0), ("other", 1)])
+def test_each_side_is_trained_by_its_own_optimizer(optimizer, status, folder):
+    (folder / "mylib.py").write_text(TRAINED)
+    weights = '\nWEIGHTS = {"kernel": np.random.default_rng(1).normal(size=(5, 2))}\n'
+    (folder / "my_cases.py").write_text(CASES + weights)
+    sides = ("--torch=mylib:in_torch", "--jax=mylib:in_jax")
+    narrow = ("--case=two", "--dtype=float64", "--training=4")
+    optimizers = ("--optimizer=torch=mylib:adam", f"--optimizer=jax=mylib:{optimizer}")
+    done = run(folder, "compare", "my_cases.py", *sides, *narrow, *optimizers)
+    assert done.returncode == status, done
+    assert "note: torch: trained by Adam, lr 0.05, betas (0.9, 0.999), eps 1e-08" in done.stdout
+    first = "training:kernel, float64: torch and jax differ in values"
+    assert (first in done.stdout) == bool(status)
 
 
 def test_another_python_measures_what_it_is_told_to(folder):
