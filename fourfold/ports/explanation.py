@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fourfold.agreement import GRADIENT_TOLERANCE, VALUE_TOLERANCE
 from fourfold.ports.location import Location, ModulePair, locate, moved, relative, replayed
 from fourfold.ports.rounding import Rounding, rounding
-from fourfold.ports.sides import Origin, Side
+from fourfold.ports.sides import NoStandIns, Origin, Side
 
 if TYPE_CHECKING:
     from fourfold.ports.hypotheses import Diagnosis
+    from fourfold.ports.in_torch import StandIns
+
+INSTALL = 'pip install "fourfold[torch]"'
 
 # So many differing modules are diagnosed; the others would rarely differ for another reason.
 MAX_MODULES = 8
@@ -26,7 +30,7 @@ class Explanation:
     """Why two implementations differ in one case: it prints itself.
 
     Args:
-        a, b: their labels; a is the one in PyTorch that was changed to agree with b.
+        a, b: their labels; a is the one that was changed to agree with b.
         case, dtype: what was looked at.
         before: {quantity: error} of the whole, relative to the largest entry.
         diagnoses: what explains it, the simplest first, for each place.
@@ -79,9 +83,12 @@ def explain(
 ) -> Explanation:
     """What explains that two implementations differ in a case: the traps that make them agree.
 
+    A side in PyTorch is changed, where there is one. Otherwise each of the two is, first a, until
+    one is explained.
+
     Args:
         origin: what the comparison was made of.
-        a, b: labels; one of them in PyTorch.
+        a, b: labels.
         case: the name of the case.
         dtype: float64 or float32.
         names: {module of a: module of b}.
@@ -90,9 +97,29 @@ def explain(
     Returns:
         The explanation.
     """
-    if "torch" not in a.split(":")[0] and "torch" in b.split(":")[0]:
-        a, b = b, a
-        names = {other: one for one, other in (names or {}).items()}
+    back = {other: one for one, other in (names or {}).items()}
+    orders = [(a, b, names or {}), (b, a, back)]
+    orders.sort(key=lambda one: not one[0].startswith("torch"))
+    found: list[Explanation] = []
+    for original, port, pairs in orders:
+        found.append(_explained(origin, original, port, case, dtype, pairs, tolerance))
+        last = found[-1]
+        if last or not last.before or original.startswith("torch"):
+            return last
+    tried = [one for one in found if not one.note]
+    return tried[0] if tried else found[0]
+
+
+def _explained(
+    origin: Origin,
+    a: str,
+    b: str,
+    case: str,
+    dtype: str,
+    names: Mapping[str, str],
+    tolerance: float | None,
+) -> Explanation:
+    """What explains the difference, with a as the side that is changed."""
     original, port = (origin.side(label, case, dtype) for label in (a, b))
     value_bound = VALUE_TOLERANCE["model", dtype] if tolerance is None else tolerance
     bound = GRADIENT_TOLERANCE["model", dtype] if tolerance is None else tolerance
@@ -103,55 +130,100 @@ def explain(
     answer = Explanation(a, b, case, dtype, differing)
     if not differing:
         return replace(answer, note="they agree")
-    if original.port.framework != "torch":
-        return replace(answer, note=f"traps are tried on a side in PyTorch, got {a} and {b}")
+    if importlib.util.find_spec("torch") is None:
+        return replace(answer, note=f"traps are computed by PyTorch: {INSTALL}")
+    from fourfold.ports.in_torch import standing_in
+
     values = [name for name in differing if name.startswith("value:")]
     kept = values or list(differing)
     location = locate(original, port, names=names, isolated=True, tolerance=value_bound)
     answer = replace(answer, location=location)
-    diagnoses: list[Diagnosis] = []
-    places = [pair for pair in location.differing if pair.isolated is not None]
-    for pair in places[:MAX_MODULES]:
-        diagnoses += _of_module(original, port, location, pair, value_bound)
-    if not diagnoses:
-        diagnoses = _of_whole(original, wanted, kept, bound)
-    if not diagnoses:
-        return _of_another_start(answer, original, port, wanted, kept, bound)
-    answer = replace(answer, diagnoses=tuple(diagnoses))
-    return replace(answer, after=_after(original, wanted, kept, diagnoses))
+    try:
+        with standing_in(original) as stand_ins:
+            if stand_ins and not values:
+                return replace(answer, note=f"gradients alone differ, and {a} is not in PyTorch")
+            search = _Search(original, port, wanted, kept, stand_ins)
+            diagnoses = search.diagnoses(location, value_bound, bound)
+            if diagnoses:
+                answer = replace(answer, diagnoses=tuple(diagnoses))
+                return replace(answer, after=search.after(diagnoses))
+    except NoStandIns as error:
+        return replace(answer, note=str(error))
+    return _of_another_start(answer, original, port, wanted, kept, bound)
 
 
-def _of_module(
-    original: Side, port: Side, location: Location, pair: ModulePair, bound: float
-) -> list[Diagnosis]:
-    """The diagnoses of one inner module, on the original's inputs."""
-    from fourfold.ports.hypotheses import diagnose
+@dataclass(frozen=True)
+class _Search:
+    """The original, which is run with one trap at a time, and what it is held to."""
 
-    ours, theirs = (side.recorded() for side in (original, port))
-    call = ours[pair.index_a]
-    outputs = replayed(call, theirs[pair.index_b], port)
-    if outputs is None:
-        return []
+    original: Side
+    port: Side
+    wanted: Mapping[str, np.ndarray]
+    kept: list[str]
+    stand_ins: StandIns | None
 
-    def run() -> dict[str, np.ndarray]:
-        return {"output": original.replayed(pair.a, call.inputs)[0]}
+    def diagnoses(self, location: Location, value_bound: float, bound: float) -> list[Diagnosis]:
+        """Those of the inner modules that differ; where there are none, those of the whole."""
+        found: list[Diagnosis] = []
+        places = [pair for pair in location.differing if pair.isolated is not None]
+        for pair in places[:MAX_MODULES]:
+            found += self.of_module(pair, value_bound)
+        return found or self.of_whole(bound)
 
-    return diagnose(run, {"output": moved(outputs[0], pair.from_b)}, bound, pair.a)
+    def of_module(self, pair: ModulePair, bound: float) -> list[Diagnosis]:
+        """The diagnoses of one inner module, on the original's inputs."""
+        from fourfold.ports.hypotheses import diagnose
 
+        ours, theirs = (side.recorded() for side in (self.original, self.port))
+        call = ours[pair.index_a]
+        outputs = replayed(call, theirs[pair.index_b], self.port)
+        if outputs is None:
+            return []
 
-def _of_whole(
-    original: Side, wanted: Mapping[str, np.ndarray], kept: list[str], bound: float
-) -> list[Diagnosis]:
-    """The diagnoses of the whole, where no inner module is to blame."""
-    from fourfold.ports.hypotheses import diagnose
+        def run() -> dict[str, np.ndarray]:
+            return {"output": self.original.replayed(pair.a, call.inputs)[0]}
 
-    gradients = any(name.startswith("gradient:") for name in kept)
+        wanted = {"output": moved(outputs[0], pair.from_b)}
+        return diagnose(self.prepared(run), wanted, bound, pair.a)
 
-    def run() -> dict[str, np.ndarray]:
-        got = original.quantities(gradients=gradients)
-        return {name: got[name] for name in kept}
+    def of_whole(self, bound: float) -> list[Diagnosis]:
+        """The diagnoses of the whole, where no inner module is to blame."""
+        from fourfold.ports.hypotheses import diagnose
 
-    return diagnose(run, {name: wanted[name] for name in kept}, bound)
+        return diagnose(self.whole(), {name: self.wanted[name] for name in self.kept}, bound)
+
+    def whole(self) -> Callable[[], dict[str, np.ndarray]]:
+        """The original as a run that gives what is compared."""
+        gradients = any(name.startswith("gradient:") for name in self.kept)
+
+        def run() -> dict[str, np.ndarray]:
+            got = self.original.quantities(gradients=gradients)
+            return {name: got[name] for name in self.kept}
+
+        return self.prepared(run)
+
+    def prepared(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        return self.stand_ins.prepared(run) if self.stand_ins else run
+
+    def after(self, found: list[Diagnosis]) -> float | None:
+        """The error of the whole, with the first diagnosis of each place.
+
+        None where it cannot be told: calls are numbered within a module, and outside of PyTorch
+        nothing tells a module's calls from the others.
+        """
+        from fourfold.ports.hypotheses import Edited
+
+        firsts: dict[str, Diagnosis] = {}
+        for one in found:
+            firsts.setdefault(one.module, one)
+        edits = [replace(edit, module=one.module) for one in firsts.values() for edit in one.edits]
+        inside = [edit for edit in edits if edit.module]
+        if any(edit.index is not None or self.stand_ins for edit in inside):
+            return None
+        run = self.whole()
+        with Edited(edits, self.original.target):
+            got = run()
+        return max((relative(self.wanted[name], got[name]) for name in self.kept), default=math.nan)
 
 
 def _of_another_start(
@@ -185,25 +257,6 @@ def _of_another_start(
         "copy these weights of the original into the port",
     )
     return replace(answer, diagnoses=(found,), after=after)
-
-
-def _after(
-    original: Side, wanted: Mapping[str, np.ndarray], kept: list[str], found: list[Diagnosis]
-) -> float | None:
-    """The error of the whole, with the first diagnosis of each place."""
-    from fourfold.ports.hypotheses import Edited
-
-    if not found:
-        return None
-    firsts: dict[str, Diagnosis] = {}
-    for one in found:
-        firsts.setdefault(one.module, one)
-    edits = [replace(edit, module=one.module) for one in firsts.values() for edit in one.edits]
-    if any(edit.module and edit.index is not None for edit in edits):
-        return None  # calls are numbered within the module
-    with Edited(edits, original.target):
-        got = original.quantities()
-    return max((relative(wanted[name], got[name]) for name in kept), default=math.nan)
 
 
 def matters(origin: Origin, a: str, b: str, case: str, *, gradients: bool = True) -> list[Rounding]:

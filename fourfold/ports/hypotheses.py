@@ -10,7 +10,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import os
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,9 +71,22 @@ SIGNATURES = {
 }
 ALIASES = {"radd": "add", "iadd": "add", "rmatmul": "matmul"}
 DISPATCHED = ("max_pool1d", "max_pool2d")  # functions of (*args, **kwargs)
-FRAMEWORK = str(Path(torch.__file__).parent)
-LAYERS = str(Path(torch.nn.__file__).parent / "modules")
+PACKAGES = str(Path(torch.__file__).parents[1])
+# Where the frameworks are, and what calls the user's code on their behalf; and their layers.
+FRAMEWORKS = tuple(
+    f"{PACKAGES}{os.sep}{name}{os.sep}"
+    for name in ("torch", "keras", "tensorflow", "jax", "jaxlib", "flax", "numpy", "optree")
+)
+LAYERS = tuple(
+    f"{PACKAGES}{os.sep}{os.path.join(*path)}{os.sep}"
+    for path in (
+        *(("torch", "nn", "modules"), ("keras", "src", "layers")),
+        *(("flax", "linen"), ("flax", "nnx")),
+    )
+)
+STANDARD = sysconfig.get_path("stdlib") + os.sep
 ADAPTERS = str(Path(__file__).parent)
+STAND_INS = ADAPTERS + os.sep + "in_torch"
 OPERATIONS = frozenset(name for trap in TRAPS for name in trap.operations)
 
 
@@ -271,22 +286,29 @@ def _bound_variance(
 
 
 def user_line() -> str | None:
-    """File and line of the call in the user's code; the class of a layer of PyTorch's own that an
+    """File and line of the call in the user's code; the class of a framework's own layer that an
     adapter calls; None where the adapter itself makes the call.
     """
     frame, layer = sys._getframe(2), None
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(LAYERS) and layer is None:
-            layer = f"{type(frame.f_locals.get('self')).__name__}.{frame.f_code.co_name}"
-        if file.startswith(ADAPTERS) and file != __file__:
-            return layer
-        if file != __file__ and not file.startswith(FRAMEWORK):
-            return f"{Path(file).name}:{frame.f_lineno}"
+        if file.startswith(LAYERS) and layer is None and "self" in frame.f_locals:
+            layer = f"{type(frame.f_locals['self']).__name__}.{frame.f_code.co_name}"
+        if file != __file__ and not file.startswith(STAND_INS):
+            if file.startswith(ADAPTERS):
+                return layer
+            if not is_framework(file):
+                return f"{Path(file).name}:{frame.f_lineno}"
         if frame.f_back is None:
             return layer
         frame = frame.f_back
     return layer
+
+
+def is_framework(file: str) -> bool:
+    """Whether a file belongs to a framework or to Python itself."""
+    outside = file.startswith(STANDARD) and not file.startswith(PACKAGES)
+    return outside or file.startswith((*FRAMEWORKS, "<"))
 
 
 def worst(got: Arrays, wanted: Arrays, flips: float = 0.0) -> float:
@@ -333,6 +355,7 @@ def diagnose(run: Run, wanted: Arrays, tolerance: float, module: str = "") -> li
     if before <= tolerance:
         return []
     limit = min(tolerance, SHARE * before) if math.isfinite(before) else tolerance
+    attempts.limit = limit
     tried: list[tuple[float, tuple[Edit, ...]]] = []
     found: list[tuple[float, tuple[Edit, ...]]] = []
     for edits in candidates(attempts.calls):
@@ -400,6 +423,7 @@ class _Attempts:
         self.run, self.wanted = run, wanted
         self.calls: list[Call] = []
         self.runs = 0
+        self.limit = math.inf  # the error at which the arrays agree
 
     def error(self, edits: Sequence[Edit]) -> float:
         """Infinite where the original cannot be run so, or has been run often enough."""
@@ -446,8 +470,9 @@ class _Attempts:
         first = at(lowest)
         if math.isinf(first) and math.isinf(at(highest)):
             return math.inf, edit  # it does not apply
+        enough = SHARE**3 * before
         for value in ROUND:
-            if lowest <= value <= highest and (after := at(value)) <= SHARE**3 * before:
+            if lowest <= value <= highest and (after := at(value)) <= min(enough, self.limit):
                 return after, replace(edit, value=value)
         grid = np.geomspace(lowest, highest, STEPS)
         errors = [at(float(one)) for one in grid]

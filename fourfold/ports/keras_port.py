@@ -194,20 +194,25 @@ class KerasPort:
 
 
 def inner_layers(layer: Any, path: str = "") -> Iterator[tuple[Any, str]]:
-    """The layers within a layer with their paths, numbered as `variables` does."""
+    """The layers within a layer with their paths, numbered as `variables` does.
+
+    The cell of a recurrent layer is no layer of its own: it is called at every step, with states.
+    """
     numbers: dict[str, int] = {}
     for one in getattr(layer, "_layers", []):
         base = numbered(one.name)
         number = numbers[base] = numbers.get(base, -1) + 1
         name = f"{path}{base}_{number}" if number else f"{path}{base}"
         yield one, name
-        yield from inner_layers(one, f"{name}.")
+        if not isinstance(one, keras.layers.RNN):
+            yield from inner_layers(one, f"{name}.")
 
 
 @contextmanager
 def observed(layer: Any, change: Callable[..., Any]) -> Iterator[None]:
     """While it lasts, the outputs of every inner layer pass through `change`."""
-    names = {id(one): name for one, name in inner_layers(layer)}
+    within = [] if isinstance(layer, keras.layers.RNN) else inner_layers(layer)
+    names = {id(one): name for one, name in within}
     original = keras.Layer.__call__
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -135,7 +135,8 @@ class Comparison:
 
         Args:
             a, b: labels; by default those of the row that is farthest out of tolerance. One of
-                them is in PyTorch: it is run again with one trap at a time.
+                them is run again with one trap at a time: that in PyTorch, or else first a, and
+                then b. PyTorch computes the traps, and has to be installed.
             case: the name of the case; by default that of this row.
             names: {module of a: module of b}, as for `where`.
 

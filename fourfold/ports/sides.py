@@ -17,6 +17,10 @@ from fourfold.ports.protocol import Port, Recorded, Training
 from fourfold.ports.training import Trainer
 
 
+class NoStandIns(ValueError):
+    """The operations of a side cannot be changed."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a comparison was made of: the arguments of `compare` that say how a side is built.

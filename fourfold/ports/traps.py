@@ -234,6 +234,16 @@ def _same_padding(operation: Operation, _: float, *, at_the_start: bool = False)
     return operation(input=F.pad(x, padding, value=fill), padding=0)
 
 
+def _half_padding(operation: Operation, _: float) -> Any:
+    """As many zeros at both ends as half of the kernel reaches, as PyTorch's padding has it."""
+    x, space = operation["input"], operation["input"].ndim - 2
+    dilations = _numbers(operation["dilation"] or 1, space)
+    padding: list[int] = []
+    for width, dilation in zip(operation["weight"].shape[2:], dilations, strict=True):
+        padding = [(width - 1) * dilation // 2] * 2 + padding
+    return operation(input=F.pad(x, padding), padding=0)
+
+
 def _no_padding(operation: Operation, _: float) -> Any:
     return operation(padding=0)
 
@@ -704,6 +714,13 @@ TRAPS: tuple[Trap, ...] = (
             ),
             Hypothesis("there is no padding", _no_padding),
         ),
+    ),
+    Trap(
+        "same-padding-stride",
+        CONVOLUTIONS,
+        'pad by hand, as much as the original does: "same" puts the odd zero at the end, and how '
+        "many zeros it takes depends on the size",
+        (Hypothesis("the padding is half the kernel at both ends", _half_padding),),
     ),
     Trap(
         "convolution-kernel",

@@ -43,11 +43,14 @@ def test_the_side_in_pytorch_is_the_one_that_is_changed():
     assert "agrees when epsilon is 0.001 (layer_norm at test_explanation.py:" in str(why)
 
 
-def test_without_pytorch_nothing_is_tried():
-    both = {"numpy": normalized(1e-3), "numpy:port": normalized(1e-5)}
-    why = fourfold.compare(both, CASE).why()
-    assert not why
-    assert why.note == "traps are tried on a side in PyTorch, got numpy and numpy:port"
+def test_an_epsilon_near_which_others_nearly_fit_is_found():
+    """Of 1e-3 and 1e-6 a thousandth part is left by 1e-8 in the place of 1e-6."""
+
+    def original(x):
+        return F.layer_norm(x, (7,), eps=1e-3)
+
+    found = fourfold.compare({"torch": original, "numpy": normalized(1e-6)}, CASE)
+    assert found.why().diagnoses[0].says == "epsilon is 1e-06"
 
 
 def test_each_place_has_its_own_diagnosis():
