@@ -22,8 +22,8 @@ from fourfold.ports.sides import NoStandIns, Side
 
 # The modules that know a framework's operations.
 FRAMEWORKS = ("jax", "keras", "numpy", "tensorflow")
-# How far PyTorch's result may be from the framework's own, relative to its largest entry. In float64
-# the GELU of TensorFlow is off by 5e-9.
+# How far PyTorch's result may be from the framework's own, relative to its largest entry.
+# TensorFlow's GELU is off by 5e-9 in float64.
 SAME = {"float64": 1e-6, "float32": 1e-4}
 
 # Of a framework's arguments: what PyTorch computes in the place of an operation; None where it has
