@@ -45,6 +45,9 @@ EXPECTED = tempfile.TemporaryDirectory()
 # Several processes at once share out the cores: none should use all of them for itself.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 NO_TESTS = 5  # pytest's exit status where a backend has nothing of the component
+# Where Python is told to keep no byte code, every process compiles all that it imports: TensorFlow
+# takes several times as long then.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A worker that has done its share takes half of what another still has: otherwise one of them
 # compiles for minutes, a few files being most of the work, while the others have nothing to do.
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
