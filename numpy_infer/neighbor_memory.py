@@ -17,25 +17,26 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_infer.distances import l2_normalize
-from numpy_infer.evaluation import Threshold, threshold_by_f1, threshold_by_false_alarms
+from numpy_infer.evaluation import Threshold
 from numpy_infer.search.addition_lock import AdditionLock
 from numpy_infer.search.growing_rows import appended
-from numpy_infer.search.index_file import damaged, write_index
-from numpy_infer.search.neighbor_file import DTYPES, read_neighbors
+from numpy_infer.search.index_file import damaged
+from numpy_infer.search.neighbor_file import DTYPES, read_neighbors, write_neighbors
 from numpy_infer.search.neighbor_votes import (
     Neighbors,
+    cosine_threshold,
     elected_labels,
     mean_cosines,
     nearest_vectors,
+    voting_vectors,
 )
-from numpy_infer.search.points import check_point_labels, check_points
-from numpy_infer.support.checks import (
-    check_choice,
-    check_count,
-    check_integers,
-    check_not_empty,
-    check_number,
+from numpy_infer.search.points import (
+    check_indices,
+    check_labels_alike,
+    check_point_labels,
+    check_points,
 )
+from numpy_infer.support.checks import check_choice, check_count, check_number
 
 __all__ = ["Classified", "NeighborMemory", "Neighbors"]
 KIND = "neighbor_memory"
@@ -102,10 +103,8 @@ class NeighborMemory:
             check_point_labels("labels", labels, len(vectors))
         unit = l2_normalize(vectors)
         with self._lock:
-            if len(self) and (labels is None) != (self.labels is None):
-                wanted = "no labels" if self.labels is None else "labels"
-                got = "none" if labels is None else "some"
-                raise ValueError(f"labels: expected {wanted}, as of the vectors before, got {got}")
+            if len(self):
+                check_labels_alike("labels", labels, self.labels)
             rooms = appended(self._room, self.vectors, unit)
             if labels is not None:
                 old = self._label_room[:0] if self.labels is None else self.labels
@@ -117,12 +116,8 @@ class NeighborMemory:
 
         Those that stay keep their order and move up: their indices change.
         """
-        check_integers("indices", indices, ndim=1)
-        check_not_empty("indices", indices)
         with self._lock:
-            low, high = indices.min(), indices.max()
-            if low < 0 or high >= len(self):
-                raise ValueError(f"indices: expected 0..{len(self) - 1}, got {low}..{high}")
+            check_indices("indices", indices, len(self))
             # New arrays: a search that runs now goes on in the old ones.
             vectors = np.delete(self.vectors, indices, axis=0)
             if self.labels is not None:
@@ -141,7 +136,7 @@ class NeighborMemory:
 
     def score(self, queries: np.ndarray) -> np.ndarray:
         """Mean cosine of the `votes` nearest vectors, or of all when there are fewer: (batch,)."""
-        return mean_cosines(self._voting(self.vectors, queries))
+        return mean_cosines(voting_vectors(self.vectors, queries, self.votes))
 
     def matches(self, queries: np.ndarray, threshold: float | None = None) -> np.ndarray:
         """Whether the score of each query is above the threshold: (batch,) of bools.
@@ -161,7 +156,7 @@ class NeighborMemory:
             vectors, known = self.vectors, self.labels
         if known is None:
             raise ValueError("queries: expected a memory with labels, got one without")
-        voting = self._voting(vectors, queries)
+        voting = voting_vectors(vectors, queries, self.votes)
         scores = mean_cosines(voting)
         labels = elected_labels(known[voting.indices], voting.similarities)
         return Classified(np.where(scores > threshold, labels, NONE), scores)
@@ -175,19 +170,9 @@ class NeighborMemory:
         false_alarm_rate, 0..1, the lowest that accepts at most this share of the others.
         Returns it with its precision, recall and rate of false alarms on these queries.
         """
-        scores = self.score(queries)
-        if false_alarm_rate is None:
-            found = threshold_by_f1(scores, positives)
-        else:
-            found = threshold_by_false_alarms(scores, positives, false_alarm_rate)
-        found = found._replace(threshold=max(-1.0, found.threshold))
+        found = cosine_threshold(self.score(queries), positives, false_alarm_rate)
         self.threshold = found.threshold
         return found
-
-    def _voting(self, vectors: np.ndarray, queries: np.ndarray) -> Neighbors:
-        if len(vectors) == 0:
-            raise ValueError("queries: expected a memory that is not empty, got 0 vectors in it")
-        return nearest_vectors(vectors, queries, min(self.votes, len(vectors)))
 
     def _checked(self, threshold: float | None) -> float:
         return check_number(
@@ -205,9 +190,7 @@ class NeighborMemory:
             if self.labels is not None:
                 arrays["labels"] = self.labels
         config = {"votes": self.votes, "threshold": self.threshold}
-        # What is as it is by default is not written: such files are those of older versions.
-        config = {name: value for name, value in config.items() if value != DEFAULTS[name]}
-        write_index(path, KIND, config, arrays, type(self).load)
+        write_neighbors(path, KIND, config, DEFAULTS, arrays, type(self).load)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NeighborMemory:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_infer.support.checks import check_count, check_integers
+from numpy_infer.support.checks import check_count
 from numpy_infer.support.index_draws import Batches, Classes, Deck, TimeOrder, draw_below
 
 
@@ -76,14 +76,10 @@ class BalancedBatches(Batches):
         batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        check_integers("labels", labels, ndim=1)
         self._classes = Classes(labels)
-        self._p = check_count("classes", classes, most=max(1, len(self._classes.members)))
-        if len(labels) == 0:
-            raise ValueError("labels: expected at least one class, got none")
+        self._p = check_count("classes", classes, most=len(self._classes.members))
         self._k = check_count("samples", samples)
-        each = max(1, len(labels) // (self._p * self._k))
-        super().__init__(each if batches is None else batches, seed)
+        super().__init__(batches, seed, each=len(labels) // (self._p * self._k))
 
     def _draw(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         members = self._classes.members
@@ -128,14 +124,12 @@ class LeaveOneOutGroups(Batches):
         batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        check_integers("labels", labels, ndim=1)
         self._classes = Classes(labels)
         self._size = check_count("size", size, least=2)
         self._negatives = check_count("negatives", negatives)
         self._batch_size = check_count("batch_size", batch_size)
         self._usable = self._classes.of_at_least("labels", self._size)
-        each = max(1, len(labels) // (self._size * self._batch_size))
-        super().__init__(each if batches is None else batches, seed)
+        super().__init__(batches, seed, each=len(labels) // (self._size * self._batch_size))
 
     def _draw(self, rng: np.random.Generator) -> Iterator[Groups]:
         classes, usable = self._classes, self._usable
@@ -186,15 +180,10 @@ class NearTriplets(Batches):
         batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        self._order = order = TimeOrder(times, recordings, near, far)
-        others = order.near_high - order.near_low - 1  # itself is near, too
-        far_away = len(times) - (order.close_high - order.close_low)
-        self._anchors = np.flatnonzero((others > 0) & (far_away > 0))
-        if len(self._anchors) == 0:
-            raise ValueError("times: expected a row near another and far from a third, got none")
+        self._order = TimeOrder(times, recordings, near, far)
+        self._anchors = self._order.anchors()
         self._batch_size = check_count("batch_size", batch_size, most=len(self._anchors))
-        each = len(self._anchors) // self._batch_size
-        super().__init__(each if batches is None else batches, seed)
+        super().__init__(batches, seed, each=len(self._anchors) // self._batch_size)
 
     def _draw(self, rng: np.random.Generator) -> Iterator[Triplets]:
         deck, order = Deck(len(self._anchors), rng), self._order
@@ -241,14 +230,12 @@ class ViolatorPools(Batches):
         batches: int | None = None,
         seed: int = 0,
     ) -> None:
-        check_integers("labels", labels, ndim=1)
         self._classes = Classes(labels)
         self._pairs = check_count("pairs", pairs)
         self._usable = self._classes.of_at_least("labels", 2)
         largest = max(len(self._classes.members[c]) for c in self._usable)
         self._pool_size = check_count("pool_size", pool_size, most=len(labels) - largest)
-        each = max(1, len(labels) // self._pairs)
-        super().__init__(each if batches is None else batches, seed)
+        super().__init__(batches, seed, each=len(labels) // self._pairs)
 
     def _draw(self, rng: np.random.Generator) -> Iterator[Pool]:
         deck, classes = Deck(len(self._usable), rng), self._classes

@@ -17,28 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_infer.search.addition_lock import AdditionLock
-from numpy_infer.search.beam_search import Beam, beam_search
-from numpy_infer.search.exact_search import nearest_by_all_distances
-from numpy_infer.search.index_file import damaged, read_index, write_index
-from numpy_infer.search.points import check_magnitudes, check_points
-from numpy_infer.search.row_distances import row_distances
-from numpy_infer.search.series import Series, as_series, longer
+from numpy_infer.search.index_file import damaged, write_index
+from numpy_infer.search.metric import Metric
+from numpy_infer.search.series import as_series
+from numpy_infer.search.small_world_file import read_small_world
 from numpy_infer.search.small_world_graph import SmallWorldGraph
 from numpy_infer.search.small_world_snapshot import Snapshot
-from numpy_infer.search.time_warping import time_warping_distances
-from numpy_infer.support.checks import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_floating,
-    check_not_empty,
-    check_width,
-)
+from numpy_infer.support.checks import check_count, check_floating
 
-METRICS = ("euclidean", "dtw")
-DTYPES = ("float32", "float64")
 KIND = "small_world_index"
-ROWS = 256  # queries that are searched together
 NARROW = 256  # up to this width of the beam a search always walks
 
 
@@ -86,41 +73,27 @@ class SmallWorldIndex:
         dtype: str = "float32",
         channels: int = 1,
     ) -> None:
-        dim = check_count("dim", dim)
-        check_choice("metric", metric, METRICS)
-        if band is None:
-            if metric == "dtw":
-                raise ValueError("band: expected a whole number for the metric dtw, got None")
-            band = 0
-        band = check_count("band", band, least=0)
+        self._metric = Metric.checked(metric, band, dim, channels, dtype)
+        self.metric, self.band, self.channels = metric, self._metric.band, self._metric.channels
+        self.width = check_count("width", width)
+        self.seed = check_count("seed", seed, least=0)
         degree = check_count("degree", degree, least=2)
-        width = check_count("width", width)
-        seed = check_count("seed", seed, least=0)
-        check_choice("dtype", dtype, DTYPES)
         self.config = {
             "metric": metric,
-            "band": band,
+            "band": self.band,
             "degree": degree,
-            "width": width,
-            "seed": seed,
+            "width": self.width,
+            "seed": self.seed,
         }
-        self.channels = check_count("channels", channels)
-        if channels != 1:  # the files of one channel stay what they were
-            if metric != "dtw":
-                raise ValueError(f"channels: expected 1 for the metric {metric}, got {channels}")
-            self.config["channels"] = channels
-        self.metric = metric
-        self.band = band
-        self.width = width
-        self.seed = seed
-        none = Series(np.zeros((0, dim * channels), dtype), np.zeros(0, np.int64))
-        self._now = Snapshot(none, SmallWorldGraph.empty(degree, dtype))
+        if self.channels != 1:  # the files of one channel stay what they were
+            self.config["channels"] = self.channels
+        self._now = Snapshot(self._metric.empty, SmallWorldGraph.empty(degree, dtype))
         self._lock = AdditionLock()
 
     @property
     def points(self) -> np.ndarray:
         """(n, dim), or of several channels (n, dim, channels); 0 behind the end of a series."""
-        return self._shaped(self._now.points)
+        return self._metric.shaped(self._now.points)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -160,16 +133,16 @@ class SmallWorldIndex:
 
         Or series, if need be with their lengths, (n,).
         """
-        series = self._series("points", points, lengths)
+        series = self._metric.rows("points", points, lengths)
         with self._lock:
             n = len(self)
             order = np.random.default_rng([self.seed, n]).permutation(len(series)) + n
             every = self._now.series.followed_by(series)
 
             def pairs(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-                return self._paired(every[i], every[j])
+                return self._metric.paired(every[i], every[j])
 
-            width = min(self.width, max(NARROW, math.isqrt(len(every) * self._work)))
+            width = min(self.width, max(NARROW, math.isqrt(len(every) * self._metric.work)))
             self._now = Snapshot(every, self.graph.grown(order, pairs, width))
 
     def search(
@@ -187,18 +160,14 @@ class SmallWorldIndex:
         distances are computed. ValueError for k outside 1..n or queries that are not finite,
         TypeError for another dtype than the index's.
         """
-        series = self._series("queries", queries, lengths)
+        series = self._metric.rows("queries", queries, lengths)
         now = self._now
         n = len(now.points)
         k = check_count("k", k, most=n)
         width = max(check_count("width", self.width if width is None else width), k)
-        if width > NARROW and width**2 > n * self._work:
-            return self._nearest(now, series, k)
-        blocks = []
-        for start in range(0, len(series), ROWS):
-            beam = self._beam(now, series[start : start + ROWS], min(width, n))
-            blocks.append((*now.nearest(beam, k), beam.evaluations))
-        return Found(*map(np.concatenate, zip(*blocks, strict=True)))
+        if width > NARROW and width**2 > n * self._metric.work:
+            return Found(*now.all_distances(series, k, self._metric.paired))
+        return Found(*now.walk(series, k, min(width, n), self._metric.paired))
 
     def exact_search(
         self,
@@ -208,10 +177,10 @@ class SmallWorldIndex:
         lengths: np.ndarray | None = None,
     ) -> Found:
         """The k nearest points, from all distances; arguments and errors as for `search`."""
-        series = self._series("queries", queries, lengths)
+        series = self._metric.rows("queries", queries, lengths)
         now = self._now
         k = check_count("k", k, most=len(now.points))
-        return self._nearest(now, series, k)
+        return Found(*now.all_distances(series, k, self._metric.paired))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a safetensors file; OSError when it cannot be written.
@@ -221,7 +190,7 @@ class SmallWorldIndex:
         """
         now = self._now
         arrays = {"points": now.points, **now.graph.arrays()}
-        if (now.series.lengths != self._dim).any():
+        if (now.series.lengths != self._metric.dim).any():
             arrays["steps"] = now.series.lengths
         write_index(path, KIND, self.config, arrays, type(self).load)
 
@@ -232,97 +201,13 @@ class SmallWorldIndex:
         ModelFileError unless the file is whole and the links lead to every point.
         """
         try:
-            names = ("points", *SmallWorldGraph.NAMES)
-            config, arrays = read_index(path, KIND, names, ("steps",))
-            points, lengths = arrays.pop("points"), arrays.pop("steps", None)
-            check_floating("points", points, ndim=2)
-            channels = check_count("channels", config.get("channels", 1))
-            if points.shape[1] % channels:
-                raise ValueError(f"points: expected {channels} channels, got shape {points.shape}")
-            dim = points.shape[1] // channels
+            dim, config, points, lengths, graph = read_small_world(path, KIND)
             index = cls(dim, dtype=str(points.dtype), **config)
-            check_magnitudes("points", points)
-            series = Series(points, np.full(len(points), dim, np.int64))
-            if lengths is not None:
-                cut = index._padded(as_series("points", index._shaped(points), lengths, "steps"))
-                if index.metric != "dtw" or not np.array_equal(cut.values, points):
-                    raise ValueError("points: expected 0 behind the ends of series, got others")
-                series = Series(points, cut.lengths)
+            series = index._metric.stored(points, lengths)
             if config != index.config:
                 raise ValueError(f"config: expected {', '.join(index.config)}, got {config!r:.99}")
-            graph = SmallWorldGraph(**arrays)
             graph.check(len(points), config["degree"], points.dtype)
         except (TypeError, ValueError) as error:
             raise damaged(path, error) from error
         index._now = Snapshot(series, graph)
         return index
-
-    @property
-    def _dim(self) -> int:
-        """The largest number of steps of a series, or the width of the points."""
-        return int(self._now.points.shape[1] // self.channels)
-
-    def _series(
-        self, name: str, x: np.ndarray | Sequence[np.ndarray], lengths: np.ndarray | None
-    ) -> Series:
-        """Points or queries as rows, (n, dim · channels), with their lengths, checked."""
-        if self.metric != "dtw":
-            if lengths is not None:
-                raise ValueError("lengths: expected None for the metric euclidean, got lengths")
-            check_floating(name, x, ndim=2)  # type: ignore[arg-type]
-            series = Series(np.asarray(x), np.full(len(x), self._dim))
-            check_points(name, series.values, self._now.points)
-        else:
-            series = as_series(name, x, lengths)
-            _, time, channels = series.values.shape
-            if channels != self.channels:
-                raise ValueError(f"{name}: expected {self.channels} channels, got {channels}")
-            if isinstance(x, np.ndarray) and lengths is None:
-                check_width(name, series.values[:, :, 0], self._dim)
-            elif time > self._dim and name == "points":
-                raise ValueError(f"{name}: expected up to {self._dim} steps, got {time}")
-            check_dtype(name, series.values, self._now.points.dtype)
-            check_not_empty(name, series.values)
-            series = self._padded(series)
-        check_magnitudes(name, series.values)
-        return series
-
-    def _padded(self, series: Series) -> Series:
-        """Series of (time, channels) as rows of dim · channels, or more."""
-        values = longer(series.values, max(self._dim, series.values.shape[1]))
-        return Series(values.reshape(len(values), -1), series.lengths)
-
-    def _shaped(self, rows: np.ndarray) -> np.ndarray:
-        """Rows, (n, dim · channels), as (n, dim), or of several channels (n, dim, channels)."""
-        if self.channels == 1:
-            return rows
-        return rows.reshape(len(rows), rows.shape[1] // self.channels, self.channels)
-
-    @property
-    def _work(self) -> int:
-        """How many steps one distance takes."""
-        dim = self._dim
-        steps = dim * min(2 * self.band + 1, dim) if self.metric == "dtw" else dim
-        return steps * self.channels
-
-    def _beam(self, now: Snapshot, queries: Series, width: int) -> Beam:
-        def measure(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
-            return self._paired(queries[rows], now.series[points])
-
-        near = now.graph.near_hubs(len(queries), measure)
-        return beam_search(now.graph.links, measure, now.graph.hubs, near, width)
-
-    def _nearest(self, now: Snapshot, queries: Series, k: int) -> Found:
-        nearest = nearest_by_all_distances(now.series, queries, k, self._paired)
-        return Found(*nearest, np.full(len(queries), len(now.points)))
-
-    def _paired(self, x: Series, y: Series) -> np.ndarray:
-        """The distance of row i of x and row i of y."""
-        if self.metric != "dtw":
-            return row_distances(x.values, y.values)
-        whole = x.values.shape == y.values.shape and all(
-            (one.lengths == self._dim).all() for one in (x, y)
-        )
-        lengths = {} if whole else {"x_lengths": x.lengths, "y_lengths": y.lengths}
-        rows = self._shaped(x.values), self._shaped(y.values)
-        return time_warping_distances(*rows, **lengths, band=self.band)

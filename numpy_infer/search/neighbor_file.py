@@ -1,17 +1,33 @@
-"""The file of a neighbor memory, read and checked."""
+"""The file of a neighbor memory, written, and read and checked."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from numpy_infer.search.index_file import read_index
+from numpy_infer.search.index_file import read_index, write_index
 
 DTYPES = ("float32", "float64")
 UNIT = 1e-3  # the length of a stored vector is at most 1 + UNIT
+
+
+def write_neighbors(
+    path: str | os.PathLike[str],
+    kind: str,
+    config: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    load: Callable[[str], Any],
+) -> None:
+    """Write a file as `write_index` does, without the options that are as they are by default.
+
+    Files that hold default options alone are those of versions that had no options.
+    """
+    changed = {name: value for name, value in config.items() if value != defaults[name]}
+    write_index(path, kind, changed, arrays, load)
 
 
 def read_neighbors(

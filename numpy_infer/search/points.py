@@ -41,3 +41,20 @@ def check_point_labels(name: str, labels: np.ndarray, n: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > np.iinfo(np.int64).max:
         raise ValueError(f"{name}: expected integers of 64 bits from 0 up, got {low}..{high}")
+
+
+def check_labels_alike(name: str, labels: np.ndarray | None, before: np.ndarray | None) -> None:
+    """ValueError unless there are labels where there were labels before, and none elsewhere."""
+    if (labels is None) != (before is None):
+        wanted = "no labels" if before is None else "labels"
+        got = "none" if labels is None else "some"
+        raise ValueError(f"{name}: expected {wanted}, as of the vectors before, got {got}")
+
+
+def check_indices(name: str, indices: np.ndarray, n: int) -> None:
+    """TypeError or ValueError unless indices are integers in 0..n−1, one at least."""
+    check_integers(name, indices, ndim=1)
+    check_not_empty(name, indices)
+    low, high = indices.min(), indices.max()
+    if low < 0 or high >= n:
+        raise ValueError(f"{name}: expected 0..{n - 1}, got {low}..{high}")

@@ -6,13 +6,19 @@ links that it began with, and an addition that fails changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 
-from numpy_infer.search.beam_search import Beam
+from numpy_infer.search.beam_search import Beam, beam_search
+from numpy_infer.search.exact_search import nearest_by_all_distances
 from numpy_infer.search.series import Series
 from numpy_infer.search.small_world_graph import SmallWorldGraph
+
+ROWS = 256  # queries that are searched together
+
+Paired = Callable[[Series, Series], np.ndarray]  # the distance of row i of one and row i of other
 
 
 class Snapshot:
@@ -36,6 +42,36 @@ class Snapshot:
         order, ends = kinds.argsort(kind="stable"), np.cumsum(counts)
         groups = [order[ends[i] - counts[i] : ends[i]] for i in np.flatnonzero(counts > 1)]
         return {i: group for group in groups for i in group.tolist()}
+
+    def walk(
+        self, queries: Series, k: int, width: int, paired: Paired
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The k nearest points that a beam of this width finds for each query.
+
+        Indices and distances, (batch, k), and the number of distances that it took, (batch,).
+        """
+        blocks = []
+        for start in range(0, len(queries), ROWS):
+            beam = self.beam(queries[start : start + ROWS], width, paired)
+            blocks.append((*self.nearest(beam, k), beam.evaluations))
+        indices, distances, evaluations = map(np.concatenate, zip(*blocks, strict=True))
+        return indices, distances, evaluations
+
+    def all_distances(
+        self, queries: Series, k: int, paired: Paired
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The k nearest of all points of each query; the results as those of `walk`."""
+        nearest = nearest_by_all_distances(self.series, queries, k, paired)
+        return *nearest, np.full(len(queries), len(self.points))
+
+    def beam(self, queries: Series, width: int, paired: Paired) -> Beam:
+        """The beam of each query, where a walk from the hubs near it has ended."""
+
+        def measure(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
+            return paired(queries[rows], self.series[points])
+
+        near = self.graph.near_hubs(len(queries), measure)
+        return beam_search(self.graph.links, measure, self.graph.hubs, near, width)
 
     def nearest(self, beam: Beam, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest points of each query in its beam, and their distances, (batch, k).

@@ -22,10 +22,13 @@ from numpy_infer.support.checks import (
 
 
 class Batches:
-    """What the samplers share: their length, their seed and the epochs."""
+    """What the samplers share: their length, their seed and the epochs.
 
-    def __init__(self, batches: int, seed: int) -> None:
-        self._count = check_count("batches", batches)
+    An epoch has so many batches; when that is None, as many as read each row once, and at least 1.
+    """
+
+    def __init__(self, batches: int | None, seed: int, *, each: int) -> None:
+        self._count = check_count("batches", max(1, each) if batches is None else batches)
         self._seed = check_count("seed", seed, least=0)
         self.epoch = 0  # of the next pass
 
@@ -73,9 +76,12 @@ class Classes:
     """The rows of each label, in the order of the labels."""
 
     def __init__(self, labels: np.ndarray) -> None:
+        check_integers("labels", labels, ndim=1)
+        if len(labels) == 0:
+            raise ValueError("labels: expected at least one class, got none")
         self.order = np.argsort(labels, kind="stable").astype(np.int64)
         _, self.starts = np.unique(labels[self.order], return_index=True)
-        self.members = np.split(self.order, self.starts[1:]) if len(labels) else []
+        self.members = np.split(self.order, self.starts[1:])
 
     def of_at_least(self, name: str, size: int) -> list[int]:
         """The classes with so many rows; ValueError when there are none, or only one class."""
@@ -130,3 +136,12 @@ class TimeOrder:
             self.near_high[part] = start + np.searchsorted(t, t + near, "right")
             self.close_low[part] = start + np.searchsorted(t, t - far, "right")
             self.close_high[part] = start + np.searchsorted(t, t + far, "left")
+
+    def anchors(self) -> np.ndarray:
+        """The positions in that order of rows with another row near them and one far away."""
+        others = self.near_high - self.near_low - 1  # the row itself is near, too
+        far_away = len(self.rows) - (self.close_high - self.close_low)
+        found = np.flatnonzero((others > 0) & (far_away > 0))
+        if len(found) == 0:
+            raise ValueError("times: expected a row near another and far from a third, got none")
+        return found

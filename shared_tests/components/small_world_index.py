@@ -141,12 +141,14 @@ DEFINITION = Definition(
             "SmallWorldIndex",
             "time warping",
             {"numpy_infer": ("band=self.band)", "band=0)")},
+            file="search.metric",
         ),
         Mutant(
             "padding compared",
             "SmallWorldIndex",
             "series of several lengths",
             {"numpy_infer": ("lengths = {} if whole else", "lengths = {} if True else")},
+            file="search.metric",
         ),
         Mutant(
             "the widest band of all pairs",
@@ -177,6 +179,7 @@ DEFINITION = Definition(
                     "self.channels, rows.shape[1] // self.channels).swapaxes(1, 2)",
                 )
             },
+            file="search.metric",
         ),
     ),
 )

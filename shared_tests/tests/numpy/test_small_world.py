@@ -15,6 +15,7 @@ from numpy_infer import neighbor_memory
 from numpy_infer.format import safetensors_file
 from numpy_infer.model_file import ModelFileError, checksum
 from numpy_infer.neighbor_memory import NeighborMemory
+from numpy_infer.search.metric import Metric
 from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.small_world_index import Found, SmallWorldIndex
 from shared_tests.fixtures import digits, normal
@@ -131,7 +132,7 @@ def test_every_point_is_found(name, degree):
     found, exact = index.search(points[:3], n), index.exact_search(points[:3], n)
     for got, wanted in zip(found, exact, strict=True):
         np.testing.assert_array_equal(got, wanted)
-    beam = index._beam(index._now, index._now.series[:3], n)
+    beam = index._now.beam(index._now.series[:3], n, index._metric.paired)
     assert (np.sort(beam.points) == np.arange(n)).all()
     assert (beam.evaluations == n).all()
 
@@ -139,8 +140,8 @@ def test_every_point_is_found(name, degree):
 def test_distances_are_counted(monkeypatch):
     points, queries = normal(700, 5, seed=8), normal(11, 5, seed=9)
     index, counts = SmallWorldIndex.build(points), []
-    paired = index._paired
-    monkeypatch.setattr(index, "_paired", lambda x, y: counts.append(len(x)) or paired(x, y))
+    paired = Metric.paired
+    monkeypatch.setattr(Metric, "paired", lambda *of: counts.append(len(of[1])) or paired(*of))
     found = index.search(queries, 3)
     assert sum(counts) == found.evaluations.sum()
     counts.clear()
@@ -263,8 +264,8 @@ def test_an_addition_that_fails_changes_nothing(kind, filled, monkeypatch):
     for points in [*bad, X + np.inf]:
         with pytest.raises((TypeError, ValueError), match="expected"):
             index.add(points)
-    step = "_paired" if kind is SmallWorldIndex else "l2_normalize"
-    place = SmallWorldIndex if kind is SmallWorldIndex else neighbor_memory
+    step = "paired" if kind is SmallWorldIndex else "l2_normalize"
+    place: Any = Metric if kind is SmallWorldIndex else neighbor_memory
     function, more = getattr(place, step), normal(40, 3, seed=21)
     for call in [*range(30), 60, 90] if kind is SmallWorldIndex else [0]:
         failing = Failing(function, call)
@@ -314,8 +315,8 @@ def test_threads_search_while_others_add(kind):
 def test_exact_search_takes_many_queries_in_one_step(monkeypatch):
     index = SmallWorldIndex.build(normal(50, 4, seed=22), metric="dtw", band=2)
     queries, sizes = normal(300, 4, seed=23), []
-    paired = index._paired
-    monkeypatch.setattr(index, "_paired", lambda x, y: sizes.append(len(x)) or paired(x, y))
+    paired = Metric.paired
+    monkeypatch.setattr(Metric, "paired", lambda *of: sizes.append(len(of[1])) or paired(*of))
     found = index.exact_search(queries, 3)
     assert sum(sizes) == 50 * 300
     assert len(sizes) == 4

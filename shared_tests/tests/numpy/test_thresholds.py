@@ -5,12 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from numpy_infer import Input, small_world_index
+from numpy_infer import Input
 from numpy_infer.fast import sparse_projection as fast_projection
 from numpy_infer.layers import pooling
 from numpy_infer.layers.pooling import MaxPool
 from numpy_infer.neighbor_memory import NeighborMemory
-from numpy_infer.search import small_world_graph, tiled_neighbors, time_warping
+from numpy_infer.search import (
+    small_world_graph,
+    small_world_snapshot,
+    tiled_neighbors,
+    time_warping,
+)
 from numpy_infer.search.time_warping import time_warping_distances
 from numpy_infer.small_world_index import SmallWorldIndex
 from numpy_infer.sparse_projection import SparseMatrix, SparseProjection
@@ -82,7 +87,7 @@ def test_an_index_of_many_points(n):
     np.testing.assert_array_equal(found.indices[:, 0], np.arange(n))
 
 
-@pytest.mark.parametrize("n", around(small_world_index.ROWS))
+@pytest.mark.parametrize("n", around(small_world_snapshot.ROWS))
 def test_many_queries_of_an_index(n):
     index, queries = SmallWorldIndex.build(normal(60, 3, seed=10)), normal(n, 3, seed=11)
     together = index.search(queries, 2)

@@ -11,17 +11,11 @@ from shared_tests.support.sources import PACKAGES, ROOT
 BOUND = 120  # lines of code: without docstrings, comments and blank lines
 # Files with more lines of code, how many they may have, and why they are not divided.
 LONGER = {
-    "numpy_infer/__main__.py": (255, "the command line: its help texts and four commands"),
     "numpy_infer/small_world_index.py": (
-        234,
-        "one class with the constructor, search, growth and file of points and of series; the walk "
-        "and the graph are in search/",
-    ),
-    "numpy_infer/neighbor_memory.py": (
         134,
-        "one class with nine methods; neighbors, votes and the file are in search/",
+        "one class with the constructor, search, growth and file of points and of series; the "
+        "metric, the walk and the graph are in search/",
     ),
-    "numpy_infer/sampling.py": (133, "four samplers, each with its constructor and its draw"),
     "tf2_impl/neural_grammar.py": (136, "trees of one sequence and of a batch, in graphs"),
     "theano_impl/neural_grammar.py": (148, "trees of one sequence and of a batch, by scan"),
     "tf2_impl/recursive_autoencoder.py": (131, "trees of one sequence and of a batch, in graphs"),

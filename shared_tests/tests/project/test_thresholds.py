@@ -28,7 +28,7 @@ THRESHOLDS = {
     "support.normal_cdf.BLOCK": "numpy/test_thresholds.py::test_shares_of_many_numbers",
     "layers.pooling.LARGE": "numpy/test_thresholds.py::test_windows_of_many_places",
     "search.small_world_graph.BATCH": "numpy/test_thresholds.py::test_an_index_of_many_points",
-    "small_world_index.ROWS": "numpy/test_thresholds.py::test_many_queries_of_an_index",
+    "search.small_world_snapshot.ROWS": "numpy/test_thresholds.py::test_many_queries_of_an_index",
     "fast.sparse_projection.BLOCK": "numpy/test_components.py::test_sparse_projection_sums_what_is_stored_twice",
     "fast.sparse_projection.FEW": "numpy/test_thresholds.py::test_rows_of_many_numbers",
     "support.all_triplets.ANCHORS": "triplet_loss: many rows",
