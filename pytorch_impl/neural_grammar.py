@@ -25,14 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pytorch_impl.support.bracketing import adjacent_merges, check_brackets
+from pytorch_impl.support.bracketing import adjacent_merges, check_brackets, replayed
 from pytorch_impl.support.checks import check_count
 from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.greedy_tree import (
     all_nodes,
     as_sequences,
     check_vectors,
-    node_table,
     rows_at,
     table_rows,
 )
@@ -151,10 +150,7 @@ class NeuralGrammar(ConfiguredModule):
         # are computed again under differentiation.
         found = search(self, self._search, *inputs)  # (3, batch, n−1, 2)
         n, (merges, spans, rivals) = leaves.shape[1], found.unbind()
-        embeddings = node_table(leaves)  # a batch of rows more after each step
-        for pair in table_rows(merges, lengths, n).unbind(1):  # (batch, 2)
-            parent = self._parents(*rows_at(embeddings, pair).unbind(1))
-            embeddings = torch.cat([embeddings, parent])
+        embeddings = replayed(leaves, lengths, merges, self._parents)  # a table of all nodes
         inner = self._scores(embeddings[(1 + n) * len(leaves) :])
         scores = functional.pad(inner, ((1 + n) * len(leaves), 0))
         every = table_rows(all_nodes(lengths, n), lengths, n)

@@ -29,13 +29,10 @@ from pytorch_impl.support.bracketing import bracket_merges, check_brackets
 from pytorch_impl.support.checks import check_choice, check_count, check_flag
 from pytorch_impl.support.configured import ConfiguredModule
 from pytorch_impl.support.greedy_tree import (
-    all_nodes,
     as_sequences,
     check_vectors,
     greedy_merges,
-    node_table,
-    rows_at,
-    table_rows,
+    replayed,
 )
 from pytorch_impl.support.initializers import generator
 from pytorch_impl.support.linear import make_linear
@@ -166,7 +163,7 @@ class RecursiveAutoencoder(ConfiguredModule):
             found = Tree(merges, *fast.replay(leaves, lengths, merges, self, self._activate))
         else:
             merges = search(self, self._search, *inputs)
-            found = Tree(merges, *self._replay(leaves, lengths, merges))
+            found = Tree(merges, *replayed(leaves, lengths, merges, self._merge))
         return found if vectors.ndim == 3 else Tree(*(one[0] for one in found))
 
     @in_single_precision
@@ -175,22 +172,6 @@ class RecursiveAutoencoder(ConfiguredModule):
         if brackets is not None:
             return bracket_merges(brackets, lengths)
         return greedy_merges(vectors, lengths, self._merge, adjacent=self.pairs == "adjacent")
-
-    def _replay(self, vectors: Tensor, lengths: Tensor, merges: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings, (batch, 2n−1, dim), and scores, (batch, 2n−1), of all nodes."""
-        n = vectors.shape[1]
-        nodes = node_table(vectors)  # a batch of rows more after each step
-        scores = torch.zeros_like(widened(nodes[:, 0]))
-        leaves = torch.ones_like(scores)
-        for pair in table_rows(merges, lengths, n).unbind(1):  # (batch, 2)
-            counts = rows_at(leaves, pair)
-            left, right = rows_at(nodes, pair).unbind(1)
-            parent, error = self._merge(left, right, counts)
-            nodes = torch.cat([nodes, parent])
-            scores = torch.cat([scores, error + rows_at(scores, pair).sum(1)])
-            leaves = torch.cat([leaves, counts.sum(1)])
-        every = table_rows(all_nodes(lengths, n), lengths, n)
-        return rows_at(nodes, every), rows_at(scores, every)
 
     def _merge(self, left: Tensor, right: Tensor, leaves: Tensor) -> tuple[Tensor, Tensor]:
         """Parents (..., dim) of children (..., dim), and their reconstruction errors (...).

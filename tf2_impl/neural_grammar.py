@@ -25,7 +25,12 @@ import keras
 import tensorflow as tf
 
 from tf2_impl.support import tree_batches
-from tf2_impl.support.bracketing import adjacent_merges, check_brackets
+from tf2_impl.support.bracketing import (
+    adjacent_merges,
+    allowed_spans,
+    check_brackets,
+    replayed,
+)
 from tf2_impl.support.checks import check_count, check_seed
 from tf2_impl.support.greedy_tree import check_vectors
 from tf2_impl.support.initializers import GlorotUniform
@@ -142,10 +147,9 @@ class NeuralGrammar(Layer):
         if tree_batches.is_batch(vectors, lengths):
             return self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
         n = tf.shape(vectors, out_type=tf.int64)[0]
-        allowed = tf.ones((n, n), tf.bool)
         if brackets is not None:
             brackets = check_brackets(brackets, n)
-            allowed = tf.scatter_nd(brackets, tf.ones_like(brackets[:, 0]), (n, n)) > 0
+        allowed = allowed_spans(brackets, n)
         # The search also scores pairs that it does not merge, and needs no gradient: the merges
         # are computed again under differentiation.
         merges, spans, rivals = self._search(tf.stop_gradient(widened(vectors)), allowed)
@@ -162,31 +166,20 @@ class NeuralGrammar(Layer):
     def _trees(
         self, vectors: tf.Tensor, lengths: tf.Tensor, brackets: tf.Tensor | None
     ) -> Tree | LabelledTree:
-        batch, n = tf.unstack(tf.shape(vectors, out_type=tf.int64)[:2])
-        allowed = tf.ones((batch, n, n), tf.bool)
+        n = tf.shape(vectors, out_type=tf.int64)[1]
         if brackets is not None:
             brackets = tree_batches.check_brackets(brackets, lengths, n)
-            places = tf.where(brackets[..., 1] > 0)  # but padding
-            spans = tf.concat([places[:, :1], tf.gather_nd(brackets, places)], axis=1)
-            allowed = tf.scatter_nd(spans, tf.ones_like(spans[:, 0]), (batch, n, n)) > 0
+        allowed = tree_batches.allowed_spans(brackets, lengths, n)
         searched = tf.stop_gradient(widened(vectors))
         merges, spans, rivals = tf.unstack(self._search_batch(searched, lengths, allowed))
         embeddings = self._replay_batch(vectors, lengths, merges)  # (batch, 2n−1, dim)
-        last = 2 * lengths[:, None] - 2
-        nodes = tf.minimum(tf.range(2 * n - 1), last)
-        inner = nodes >= lengths[:, None]
-        parents = tf.where(inner[..., None], embeddings, tf.zeros_like(embeddings))
-        scores = tf.reshape(self._scores(tf.reshape(parents, (-1, self.dim))), tf.shape(nodes))
-        scores = tf.where(inner, scores, tf.zeros_like(scores))
+        scores = tree_batches.scores_of_all(embeddings, lengths, self._scores)  # (batch, 2n−1)
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
         contested = tf.reduce_any(rivals != merges, axis=2)
-        pairs = tf.gather(embeddings, tf.maximum(rivals, 0), batch_dims=1)  # (batch, n−1, 2, dim)
-        pairs = tf.where(contested[..., None, None], pairs, tf.zeros_like(pairs))
-        left, right = tf.unstack(tf.reshape(pairs, (-1, 2, self.dim)), axis=1)
+        left, right = tree_batches.children_of(rivals, embeddings, contested)
         wrong = tf.reshape(self._scores(self._parents(left, right)), tf.shape(contested))
-        made = tf.minimum(lengths[:, None] + tf.range(n - 1), last)
-        hinges = _hinges(wrong, tf.gather(scores, made, batch_dims=1), contested)
+        hinges = _hinges(wrong, tree_batches.of_merges(scores, lengths), contested)
         return LabelledTree(merges, embeddings, scores, hinges)
 
     # Each is a graph of its own, so that eager callers do not pay for every step of the loop.
@@ -198,18 +191,7 @@ class NeuralGrammar(Layer):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _replay(self, vectors: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
-        n = tf.shape(vectors)[0]
-        merges = tf.cast(merges, tf.int32)
-        embeddings = tf.TensorArray(
-            vectors.dtype, size=2 * n - 1, clear_after_read=False, element_shape=(self.dim,)
-        ).scatter(tf.range(n), vectors)
-
-        def step(t, embeddings):
-            left, right = embeddings.read(merges[t, 0]), embeddings.read(merges[t, 1])
-            return t + 1, embeddings.write(n + t, self._parents(left[None], right[None])[0])
-
-        _, embeddings = tf.while_loop(lambda t, _: t < n - 1, step, (0, embeddings))
-        return embeddings.stack()
+        return replayed(vectors, merges, self._parents)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _search_batch(
@@ -220,10 +202,7 @@ class NeuralGrammar(Layer):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _replay_batch(self, vectors: tf.Tensor, lengths: tf.Tensor, merges: tf.Tensor) -> tf.Tensor:
-        def merge(left, right, leaves):
-            return self._parents(left, right), tf.zeros_like(leaves[:, 0])
-
-        return tree_batches.replayed(vectors, lengths, merges, merge)[0]
+        return tree_batches.replayed_parents(vectors, lengths, merges, self._parents)
 
     def _parents(self, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         children = [_relu(project(self.left, left)), _relu(project(self.right, right))]

@@ -27,11 +27,11 @@ from tf2_impl.distances import l2_normalize
 from tf2_impl.support import tree_batches
 from tf2_impl.support.bracketing import bracket_merges, check_brackets
 from tf2_impl.support.checks import check_choice, check_count, check_flag, check_seed
-from tf2_impl.support.greedy_tree import check_vectors, greedy_merges
+from tf2_impl.support.greedy_tree import check_vectors, greedy_merges, replayed
 from tf2_impl.support.initializers import GlorotUniform
 from tf2_impl.support.layer import Layer
 from tf2_impl.support.linear import make_linear
-from tf2_impl.support.precision import in_compute_dtype, project, single, widened
+from tf2_impl.support.precision import in_compute_dtype, project, widened
 from tf2_impl.support.reduction import reduced
 
 ACTIVATIONS = {
@@ -177,27 +177,7 @@ class RecursiveAutoencoder(Layer):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _replay(self, vectors: tf.Tensor, merges: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        n, merges = tf.shape(vectors)[0], tf.cast(merges, tf.int32)
-        nodes = {"size": 2 * n - 1, "clear_after_read": False}
-        embeddings = tf.TensorArray(vectors.dtype, **nodes, element_shape=(self.dim,))
-        embeddings = embeddings.scatter(tf.range(n), vectors)
-        scores = tf.TensorArray(single(vectors.dtype), **nodes, element_shape=())
-        zeros = widened(tf.zeros_like(vectors[:, 0]))
-        scores = scores.scatter(tf.range(n), zeros)
-        leaves = tf.concat([tf.ones_like(zeros), zeros[1:]], axis=0)  # of every node, (2n−1,)
-
-        def step(t, embeddings, scores, leaves):
-            left, right = merges[t, 0], merges[t, 1]
-            counts = tf.gather(leaves, merges[t : t + 1])  # (1, 2)
-            children = embeddings.read(left)[None], embeddings.read(right)[None]
-            parent, error = self._merge(*children, counts)
-            score = error[0] + scores.read(left) + scores.read(right)
-            leaves = tf.tensor_scatter_nd_update(leaves, [[n + t]], tf.reduce_sum(counts, axis=1))
-            return t + 1, embeddings.write(n + t, parent[0]), scores.write(n + t, score), leaves
-
-        start = (0, embeddings, scores, leaves)
-        _, embeddings, scores, _ = tf.while_loop(lambda t, *_: t < n - 1, step, start)
-        return embeddings.stack(), scores.stack()
+        return replayed(vectors, merges, self._merge)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _search_batch(self, vectors: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

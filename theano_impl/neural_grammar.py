@@ -22,15 +22,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import theano
 import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
 
 from theano_impl.support import tree_batches
-from theano_impl.support.bracketing import adjacent_merges, check_brackets
+from theano_impl.support.bracketing import (
+    adjacent_merges,
+    allowed_spans,
+    check_brackets,
+    replayed,
+)
 from theano_impl.support.checks import check_count, check_seed
-from theano_impl.support.greedy_tree import check_vectors
+from theano_impl.support.greedy_tree import check_vectors, with_companion
 from theano_impl.support.layer import Layer
 from theano_impl.support.linear import make_linear
 from theano_impl.support.reduction import reduced
@@ -141,21 +145,17 @@ class NeuralGrammar(Layer):
         if tree_batches.is_batch(vectors, lengths):
             self.output = self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
             return
-        # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
-        n = vectors.shape[0]
-        size = T.maximum(n, 2)
-        leaves = T.set_subtensor(T.zeros((size, dim), vectors.dtype)[:n], vectors)
-        allowed = T.ones((size, size), "bool")
+        n, leaves = vectors.shape[0], with_companion(vectors)
+        size = leaves.shape[0]
         if brackets is not None:
             brackets = check_brackets(T.as_tensor_variable(brackets), n)
-            allowed = T.zeros((size, size), "bool")
-            allowed = T.set_subtensor(allowed[brackets[:, 0], brackets[:, 1]], np.True_)
+        allowed = allowed_spans(brackets, size)
         # The search also scores pairs that it does not merge, and needs no gradient: the merges
         # are computed again under differentiation.
         merges, spans, rivals = adjacent_merges(
             disconnected_grad(leaves), allowed, self._parents, self._scores, self.score
         )
-        embeddings = self._replay(leaves, merges)
+        embeddings = replayed(leaves, merges, self._parents)
         inner = self._scores(embeddings[size:])
         scores = T.concatenate([T.zeros_like(leaves[:, 0]), inner])[: 2 * n - 1]
         found = merges[: n - 1], embeddings[: 2 * n - 1]
@@ -174,58 +174,24 @@ class NeuralGrammar(Layer):
     ) -> Tree | LabelledTree:
         n = vectors.shape[1]
         leaves, counts = tree_batches.with_companions(vectors, lengths)
-        batch, size = leaves.shape[0], leaves.shape[1]
-        allowed = T.ones((batch, size, size), "bool")
+        size = leaves.shape[1]
         if brackets is not None:
             brackets = T.as_tensor_variable(brackets)
             brackets = tree_batches.check_brackets(brackets, lengths, n)
-            spans = tree_batches.with_companion_brackets(brackets, lengths)
-            row, first, last = T.arange(batch)[:, None], spans[..., 0], spans[..., 1]
-            allowed = T.zeros((batch, size, size), "bool")
-            allowed = T.set_subtensor(allowed[row, first, last], np.True_)
+        allowed = tree_batches.allowed_spans(brackets, lengths, size)
         functions = self._parents, self._scores, self.score
         found = tree_batches.adjacent_merges(disconnected_grad(leaves), counts, allowed, *functions)
-
-        def merge(
-            left: TensorVariable, right: TensorVariable, leaves: TensorVariable
-        ) -> tuple[TensorVariable, TensorVariable]:
-            return self._parents(left, right), T.zeros_like(leaves[:, 0])
-
-        table, _ = tree_batches.replayed(leaves, counts, found[..., :2], merge)
-        nodes = tree_batches.all_nodes(lengths, n)
-        embeddings = table[tree_batches.rows_of(nodes, counts, size)]  # (batch, 2n−1, dim)
-        inner = nodes >= lengths[:, None]
-        parents = T.switch(inner[..., None], embeddings, T.zeros_like(embeddings))
-        scores = self._scores(parents.reshape((-1, self.dim))).reshape(nodes.shape)
-        scores = T.switch(inner, scores, T.zeros_like(scores))
+        embeddings = tree_batches.replayed_parents(leaves, lengths, counts, found, self._parents, n)
+        scores = tree_batches.scores_of_all(embeddings, lengths, self._scores)  # (batch, 2n−1)
         found = tree_batches.cut(found, lengths, n)
         merges, spans, rivals = found[..., :2], found[..., 2:4], found[..., 4:]
         if brackets is None:
             return Tree(merges, spans, embeddings, scores)
         contested = T.any(T.neq(rivals, merges), axis=2)
-        row = T.arange(batch)[:, None]
-        pairs = embeddings[row[..., None], T.maximum(rivals, 0)]  # (batch, n−1, 2, dim)
-        pairs = T.switch(contested[..., None, None], pairs, T.zeros_like(pairs))
-        left, right = (pairs[:, :, side].reshape((-1, self.dim)) for side in (0, 1))
+        left, right = tree_batches.children_of(rivals, embeddings, contested)
         wrong = self._scores(self._parents(left, right)).reshape(contested.shape)
-        made = T.minimum(lengths[:, None] + T.arange(n - 1), 2 * lengths[:, None] - 2)
-        hinges = _hinges(wrong, scores[row, made], contested)
+        hinges = _hinges(wrong, tree_batches.of_merges(scores, lengths), contested)
         return LabelledTree(merges, embeddings, scores, hinges)
-
-    def _replay(self, vectors: TensorVariable, merges: TensorVariable) -> TensorVariable:
-        n = vectors.shape[0]
-        nodes = T.set_subtensor(T.zeros((2 * n - 1, self.dim), vectors.dtype)[:n], vectors)
-
-        def step(pair, node, nodes):
-            return T.set_subtensor(nodes[node], self._parents(nodes[pair[0]], nodes[pair[1]]))
-
-        nodes, _ = theano.scan(
-            step,
-            sequences=[merges, T.arange(n, 2 * n - 1)],
-            outputs_info=nodes,
-            n_steps=n - 1,
-        )
-        return nodes[-1]
 
     def _parents(self, left: TensorVariable, right: TensorVariable) -> TensorVariable:
         left, right = _relu(self.left(left)), _relu(self.right(right))

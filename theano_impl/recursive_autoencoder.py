@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import theano
 import theano.tensor as T
 from theano.gradient import disconnected_grad
 from theano.tensor.var import TensorVariable
@@ -30,7 +29,12 @@ from theano_impl.distances import l2_normalize
 from theano_impl.support import tree_batches
 from theano_impl.support.bracketing import bracket_merges, check_brackets
 from theano_impl.support.checks import check_choice, check_count, check_flag, check_seed
-from theano_impl.support.greedy_tree import check_vectors, greedy_merges
+from theano_impl.support.greedy_tree import (
+    check_vectors,
+    greedy_merges,
+    replayed,
+    with_companion,
+)
 from theano_impl.support.layer import Layer
 from theano_impl.support.linear import make_linear
 from theano_impl.support.reduction import reduced
@@ -146,10 +150,7 @@ class RecursiveAutoencoder(Layer):
         if tree_batches.is_batch(vectors, lengths):
             self.output = self._trees(*tree_batches.as_sequences(vectors, lengths), brackets)
             return
-        # Scan refuses to run no step at all: a single vector gets a companion, cut off again.
-        n = vectors.shape[0]
-        leaves = T.zeros((T.maximum(n, 2), dim), vectors.dtype)
-        leaves = T.set_subtensor(leaves[:n], vectors)
+        n, leaves = vectors.shape[0], with_companion(vectors)
         # There is no fast file: PyTorch's saves eager operations, and a compiled function has none.
         if brackets is None:
             adjacent = pairs == "adjacent"
@@ -158,7 +159,7 @@ class RecursiveAutoencoder(Layer):
             brackets = check_brackets(T.as_tensor_variable(brackets), n)
             companion = T.concatenate([brackets, np.array([[0, 1]])])[: T.maximum(n, 2) - 1]
             merges = bracket_merges(companion)
-        embeddings, scores = self._replay(leaves, merges)
+        embeddings, scores = replayed(leaves, merges, self._merge)
         self.output = Tree(merges[: n - 1], embeddings[: 2 * n - 1], scores[: 2 * n - 1])
 
     def _trees(
@@ -182,30 +183,6 @@ class RecursiveAutoencoder(Layer):
         rows = tree_batches.rows_of(tree_batches.all_nodes(lengths, n), counts, leaves.shape[1])
         merges = tree_batches.cut(merges, lengths, n)
         return Tree(merges, embeddings[rows], scores[rows])
-
-    def _replay(
-        self, vectors: TensorVariable, merges: TensorVariable
-    ) -> tuple[TensorVariable, TensorVariable]:
-        n = vectors.shape[0]
-        embeddings = T.zeros((2 * n - 1, self.dim), vectors.dtype)
-        embeddings = T.set_subtensor(embeddings[:n], vectors)
-        scores = T.zeros_like(embeddings[:, 0])
-        leaves = T.ones_like(scores)
-
-        def step(pair, node, embeddings, scores, leaves):
-            left, right = pair[0], pair[1]
-            parent, error = self._merge(embeddings[left], embeddings[right], leaves[pair])
-            embeddings = T.set_subtensor(embeddings[node], parent)
-            scores = T.set_subtensor(scores[node], error + scores[left] + scores[right])
-            return embeddings, scores, T.set_subtensor(leaves[node], T.sum(leaves[pair]))
-
-        (embeddings, scores, _), _ = theano.scan(
-            step,
-            sequences=[merges, T.arange(n, 2 * n - 1)],
-            outputs_info=[embeddings, scores, leaves],
-            n_steps=n - 1,
-        )
-        return embeddings[-1], scores[-1]
 
     def _merge(
         self, left: TensorVariable, right: TensorVariable, leaves: TensorVariable

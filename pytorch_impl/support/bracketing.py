@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pytorch_impl.support.checks import check_integers
-from pytorch_impl.support.greedy_tree import TIED, longest_first
+from pytorch_impl.support.greedy_tree import (
+    TIED,
+    longest_first,
+    node_table,
+    rows_at,
+    table_rows,
+)
 from pytorch_impl.support.precision import widened
 from pytorch_impl.support.ties import first_minimum
 from pytorch_impl.support.transforms import check_values
@@ -215,3 +221,12 @@ def bracket_merges(brackets: Tensor, lengths: Tensor) -> Tensor:
     gap = ((left >= 0) & (right >= 0)).int().argmax(2, keepdim=True)
     merges = torch.cat([left.gather(2, gap), right.gather(2, gap)], dim=2)
     return merges.masked_fill(padding[..., None], -1)
+
+
+def replayed(vectors: Tensor, lengths: Tensor, merges: Tensor, parents: Parents) -> Tensor:
+    """The table of all nodes of these merges, as of `node_table`: ((2n)·batch, dim)."""
+    nodes = node_table(vectors)  # a batch of rows more after each step
+    for pair in table_rows(merges, lengths, vectors.shape[1]).unbind(1):  # (batch, 2)
+        parent = parents(*rows_at(nodes, pair).unbind(1))
+        nodes = torch.cat([nodes, parent])
+    return nodes

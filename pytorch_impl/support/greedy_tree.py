@@ -18,7 +18,7 @@ from pytorch_impl.support.checks import (
     check_not_empty,
     check_width,
 )
-from pytorch_impl.support.precision import check_layer_dtype
+from pytorch_impl.support.precision import check_layer_dtype, widened
 from pytorch_impl.support.ties import first_minimum
 from pytorch_impl.support.transforms import check_values
 
@@ -227,3 +227,25 @@ def all_nodes(lengths: Tensor, n: int) -> Tensor:
     """The nodes of each tree, (batch, 2n−1), with the root in the place of all behind it."""
     nodes = torch.arange(2 * n - 1, device=lengths.device)
     return nodes.minimum(2 * lengths[:, None] - 2)
+
+
+def replayed(
+    vectors: Tensor, lengths: Tensor, merges: Tensor, merge: Merge
+) -> tuple[Tensor, Tensor]:
+    """Embeddings, (batch, 2n−1, dim), and scores, (batch, 2n−1), of all nodes of these merges.
+
+    A score is the error of the merge and the scores of both children.
+    """
+    n = vectors.shape[1]
+    nodes = node_table(vectors)  # a batch of rows more after each step
+    scores = torch.zeros_like(widened(nodes[:, 0]))
+    leaves = torch.ones_like(scores)
+    for pair in table_rows(merges, lengths, n).unbind(1):  # (batch, 2)
+        counts = rows_at(leaves, pair)
+        left, right = rows_at(nodes, pair).unbind(1)
+        parent, error = merge(left, right, counts)
+        nodes = torch.cat([nodes, parent])
+        scores = torch.cat([scores, error + rows_at(scores, pair).sum(1)])
+        leaves = torch.cat([leaves, counts.sum(1)])
+    every = table_rows(all_nodes(lengths, n), lengths, n)
+    return rows_at(nodes, every), rows_at(scores, every)

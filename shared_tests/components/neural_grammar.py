@@ -394,18 +394,19 @@ DEFINITION = Definition(
             "seven",
             {
                 "pytorch_impl": (
-                    "*rows_at(embeddings, pair).unbind(1)",
-                    "*rows_at(embeddings, pair).detach().unbind(1)",
+                    "*rows_at(nodes, pair).unbind(1)",
+                    "*rows_at(nodes, pair).detach().unbind(1)",
                 ),
                 "tf2_impl": (
-                    "self._parents(left[None],",
-                    "self._parents(tf.stop_gradient(left[None]),",
+                    "parents(left[None],",
+                    "parents(tf.stop_gradient(left[None]),",
                 ),
                 "theano_impl": (
-                    "nodes[node], self._parents(nodes[pair[0]],",
-                    "nodes[node], self._parents(disconnected_grad(nodes[pair[0]]),",
+                    "nodes[node], parents(nodes[pair[0]],",
+                    "nodes[node], parents(theano.gradient.disconnected_grad(nodes[pair[0]]),",
                 ),
             },
+            file="support.bracketing",
         ),
         Mutant(
             "no margin",

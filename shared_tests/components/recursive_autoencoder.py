@@ -541,10 +541,12 @@ DEFINITION = Definition(
                     "for one in (left, right)]",
                 ),
                 "theano_impl": (
-                    "self._merge(embeddings[left], embeddings[right],",
-                    "self._merge(*map(disconnected_grad, (embeddings[left], embeddings[right])),",
+                    "merge(embeddings[left], embeddings[right],",
+                    "merge(*map(theano.gradient.disconnected_grad, "
+                    "(embeddings[left], embeddings[right])),",
                 ),
             },
+            "support.greedy_tree",
         ),
         Mutant(
             "padding scored",

@@ -128,3 +128,26 @@ def bracket_merges(brackets: tf.Tensor) -> tf.Tensor:
     right = tf.gather(tf.transpose(table[1:]), brackets[:, 1])
     gap = tf.argmax(tf.cast((left >= 0) & (right >= 0), tf.int32), axis=1)
     return tf.stack([tf.gather(side, gap, batch_dims=1) for side in (left, right)], axis=1)
+
+
+def replayed(vectors: tf.Tensor, merges: tf.Tensor, parents: Parents) -> tf.Tensor:
+    """The embeddings, (2n−1, dim), of all nodes of these merges, (n−1, 2)."""
+    n = tf.shape(vectors)[0]
+    merges = tf.cast(merges, tf.int32)
+    embeddings = tf.TensorArray(
+        vectors.dtype, size=2 * n - 1, clear_after_read=False, element_shape=vectors.shape[1:]
+    ).scatter(tf.range(n), vectors)
+
+    def step(t, embeddings):
+        left, right = embeddings.read(merges[t, 0]), embeddings.read(merges[t, 1])
+        return t + 1, embeddings.write(n + t, parents(left[None], right[None])[0])
+
+    _, embeddings = tf.while_loop(lambda t, _: t < n - 1, step, (0, embeddings))
+    return embeddings.stack()
+
+
+def allowed_spans(brackets: tf.Tensor | None, n: tf.Tensor) -> tf.Tensor:
+    """Whether a merge from this leaf to that leaf is in the brackets, (n, n); without them all."""
+    if brackets is None:
+        return tf.ones((n, n), tf.bool)
+    return tf.scatter_nd(brackets, tf.ones_like(brackets[:, 0]), (n, n)) > 0

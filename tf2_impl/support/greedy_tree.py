@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf2_impl.support.checks import check_dtype, check_floating, check_not_empty, check_width
+from tf2_impl.support.precision import single, widened
 from tf2_impl.support.ties import first_minimum, machine_epsilon
 
 TIED = 64  # two scores count as equal when they differ by at most so many roundings
@@ -116,3 +117,31 @@ def neighbors(is_open: tf.Tensor, slot: tf.Tensor, reach: tf.Tensor) -> tf.Tenso
     rank = tf.cumsum(tf.cast(is_open, tf.int64))
     away = tf.abs(rank - rank[slot])
     return tf.where(is_open & (away > 0) & (away <= reach))[:, 0]
+
+
+def replayed(vectors: tf.Tensor, merges: tf.Tensor, merge: Merge) -> tuple[tf.Tensor, tf.Tensor]:
+    """Embeddings, (2n−1, dim), and scores, (2n−1,), of all nodes of these merges, (n−1, 2).
+
+    A score is the error of the merge and the scores of both children.
+    """
+    n, merges = tf.shape(vectors)[0], tf.cast(merges, tf.int32)
+    nodes = {"size": 2 * n - 1, "clear_after_read": False}
+    embeddings = tf.TensorArray(vectors.dtype, **nodes, element_shape=vectors.shape[1:])
+    embeddings = embeddings.scatter(tf.range(n), vectors)
+    scores = tf.TensorArray(single(vectors.dtype), **nodes, element_shape=())
+    zeros = widened(tf.zeros_like(vectors[:, 0]))
+    scores = scores.scatter(tf.range(n), zeros)
+    leaves = tf.concat([tf.ones_like(zeros), zeros[1:]], axis=0)  # of every node, (2n−1,)
+
+    def step(t, embeddings, scores, leaves):
+        left, right = merges[t, 0], merges[t, 1]
+        counts = tf.gather(leaves, merges[t : t + 1])  # (1, 2)
+        children = embeddings.read(left)[None], embeddings.read(right)[None]
+        parent, error = merge(*children, counts)
+        score = error[0] + scores.read(left) + scores.read(right)
+        leaves = tf.tensor_scatter_nd_update(leaves, [[n + t]], tf.reduce_sum(counts, axis=1))
+        return t + 1, embeddings.write(n + t, parent[0]), scores.write(n + t, score), leaves
+
+    start = (0, embeddings, scores, leaves)
+    _, embeddings, scores, _ = tf.while_loop(lambda t, *_: t < n - 1, step, start)
+    return embeddings.stack(), scores.stack()

@@ -248,8 +248,41 @@ def replayed(
     start = (0, embeddings, scores, leaves)
     longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
     _, embeddings, scores, _ = tf.while_loop(lambda t, *_: t < longest - 1, step, start)
-    every = numbered(tf.range(batch), tf.minimum(tf.range(count), 2 * lengths[:, None] - 2))
+    every = numbered(tf.range(batch), all_nodes(lengths, count))
     return tf.gather(embeddings.stack(), every), tf.gather(scores.stack(), every)
+
+
+def replayed_parents(
+    vectors: tf.Tensor, lengths: tf.Tensor, merges: tf.Tensor, parents: Parents
+) -> tf.Tensor:
+    """The embeddings of `replayed`, of parents that have no errors."""
+
+    def merge(left, right, leaves):
+        return parents(left, right), tf.zeros_like(leaves[:, 0])
+
+    return replayed(vectors, lengths, merges, merge)[0]
+
+
+def scores_of_all(embeddings: tf.Tensor, lengths: tf.Tensor, scores: Scores) -> tf.Tensor:
+    """The scores of all nodes, (batch, 2n−1), 0 for leaves, of their embeddings, (..., dim)."""
+    nodes = all_nodes(lengths, tf.shape(embeddings, out_type=tf.int64)[1])
+    inner = nodes >= lengths[:, None]
+    parents = tf.where(inner[..., None], embeddings, tf.zeros_like(embeddings))
+    found = scores(tf.reshape(parents, (-1, embeddings.shape[-1])))
+    found = tf.reshape(found, tf.shape(nodes))
+    return tf.where(inner, found, tf.zeros_like(found))
+
+
+def all_nodes(lengths: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The nodes of each tree, (batch, count), with the root in the place of all behind it."""
+    return tf.minimum(tf.range(count), 2 * lengths[:, None] - 2)
+
+
+def of_merges(scores: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Of the scores of all nodes, (batch, 2n−1), those of what the merges made, (batch, n−1)."""
+    merges = tf.range(tf.shape(scores, out_type=tf.int64)[1] // 2)
+    made = tf.minimum(lengths[:, None] + merges, 2 * lengths[:, None] - 2)
+    return tf.gather(scores, made, batch_dims=1)
 
 
 def check_brackets(brackets: tf.Tensor, lengths: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
@@ -302,3 +335,29 @@ def bracket_merges(brackets: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     gap = tf.argmax(tf.cast((left >= 0) & (right >= 0), tf.int32), axis=2)
     sides = [tf.gather(side, gap, batch_dims=2) for side in (left, right)]
     return tf.where(padding[..., None], tf.constant(-1, tf.int64), tf.stack(sides, axis=2))
+
+
+def allowed_spans(brackets: tf.Tensor | None, lengths: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """Whether a merge from this leaf to that leaf is in the brackets; without them all are.
+
+    (batch, n, n), of brackets as `check_brackets` returns them.
+    """
+    shape = tf.stack([tf.size(lengths, out_type=tf.int64), n, n])
+    if brackets is None:
+        return tf.ones(shape, tf.bool)
+    places = tf.where(brackets[..., 1] > 0)  # but padding
+    spans = tf.concat([places[:, :1], tf.gather_nd(brackets, places)], axis=1)
+    return tf.scatter_nd(spans, tf.ones_like(spans[:, 0]), shape) > 0
+
+
+def children_of(
+    pairs: tf.Tensor, embeddings: tf.Tensor, real: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The left and the right nodes of pairs, (batch·(n−1), dim) each; 0 where a pair is not real.
+
+    pairs: (batch, n−1, 2); embeddings: (batch, 2n−1, dim); real: (batch, n−1).
+    """
+    children = tf.gather(embeddings, tf.maximum(pairs, 0), batch_dims=1)  # (batch, n−1, 2, dim)
+    children = tf.where(real[..., None, None], children, tf.zeros_like(children))
+    left, right = tf.unstack(tf.reshape(children, (-1, 2, embeddings.shape[-1])), axis=1)
+    return left, right

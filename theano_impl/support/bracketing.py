@@ -121,3 +121,28 @@ def bracket_merges(brackets: TensorVariable) -> TensorVariable:
     left, right = table[first], table[1:].T[last]  # (n−1, n)
     gap = T.argmax((left >= 0) & (right >= 0), axis=1)
     return T.stack([left[leaves[:-1], gap], right[leaves[:-1], gap]], axis=1)
+
+
+def replayed(vectors: TensorVariable, merges: TensorVariable, parents: Parents) -> TensorVariable:
+    """The embeddings, (2n−1, dim), of all nodes of these merges, (n−1, 2)."""
+    n = vectors.shape[0]
+    nodes = T.set_subtensor(T.zeros((2 * n - 1, vectors.shape[1]), vectors.dtype)[:n], vectors)
+
+    def step(pair, node, nodes):
+        return T.set_subtensor(nodes[node], parents(nodes[pair[0]], nodes[pair[1]]))
+
+    nodes, _ = theano.scan(
+        step,
+        sequences=[merges, T.arange(n, 2 * n - 1)],
+        outputs_info=nodes,
+        n_steps=n - 1,
+    )
+    return nodes[-1]
+
+
+def allowed_spans(brackets: TensorVariable | None, n: TensorVariable) -> TensorVariable:
+    """Whether a merge from this leaf to that leaf is in the brackets, (n, n); without them all."""
+    if brackets is None:
+        return T.ones((n, n), "bool")
+    spans = T.zeros((n, n), "bool")
+    return T.set_subtensor(spans[brackets[:, 0], brackets[:, 1]], np.True_)

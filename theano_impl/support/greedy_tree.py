@@ -118,3 +118,42 @@ def neighbors(
     # Theano's C code refuses a product of no rows: the last node is its own partner.
     other = (away > 0) | T.eq(rank[-1], 1)
     return T.nonzero(is_open & other & (away <= reach))[0]
+
+
+def with_companion(vectors: TensorVariable) -> TensorVariable:
+    """Vectors, two at least: a single one gets a zero vector, for scan refuses to run no step.
+
+    What stands behind the first n leaves, n−1 merges and 2n−1 nodes is to be cut off again.
+    """
+    n = vectors.shape[0]
+    leaves = T.zeros((T.maximum(n, 2), vectors.shape[1]), vectors.dtype)
+    return T.set_subtensor(leaves[:n], vectors)
+
+
+def replayed(
+    vectors: TensorVariable, merges: TensorVariable, merge: Merge
+) -> tuple[TensorVariable, TensorVariable]:
+    """Embeddings, (2n−1, dim), and scores, (2n−1,), of all nodes of these merges, (n−1, 2).
+
+    A score is the error of the merge and the scores of both children.
+    """
+    n = vectors.shape[0]
+    embeddings = T.zeros((2 * n - 1, vectors.shape[1]), vectors.dtype)
+    embeddings = T.set_subtensor(embeddings[:n], vectors)
+    scores = T.zeros_like(embeddings[:, 0])
+    leaves = T.ones_like(scores)
+
+    def step(pair, node, embeddings, scores, leaves):
+        left, right = pair[0], pair[1]
+        parent, error = merge(embeddings[left], embeddings[right], leaves[pair])
+        embeddings = T.set_subtensor(embeddings[node], parent)
+        scores = T.set_subtensor(scores[node], error + scores[left] + scores[right])
+        return embeddings, scores, T.set_subtensor(leaves[node], T.sum(leaves[pair]))
+
+    (embeddings, scores, _), _ = theano.scan(
+        step,
+        sequences=[merges, T.arange(n, 2 * n - 1)],
+        outputs_info=[embeddings, scores, leaves],
+        n_steps=n - 1,
+    )
+    return embeddings[-1], scores[-1]

@@ -269,6 +269,50 @@ def replayed(
     return embeddings[-1], scores[-1]
 
 
+def replayed_parents(
+    vectors: TensorVariable,
+    lengths: TensorVariable,
+    counts: TensorVariable,
+    merges: TensorVariable,
+    parents: Parents,
+    n: TensorVariable,
+) -> TensorVariable:
+    """Embeddings, (batch, 2n−1, dim), of parents that have no errors; the root in the place behind.
+
+    Args:
+        vectors, counts: leaves and lengths with companions.
+        lengths: (batch,), those of the sequences, of n leaves at most.
+        merges: (longest−1, batch, 2 or more), the merges in the first two columns.
+        parents: the parents of left and of right children, (k, dim) each.
+    """
+
+    def merge(
+        left: TensorVariable, right: TensorVariable, leaves: TensorVariable
+    ) -> tuple[TensorVariable, TensorVariable]:
+        return parents(left, right), T.zeros_like(leaves[:, 0])
+
+    table, _ = replayed(vectors, counts, merges[..., :2], merge)
+    return table[rows_of(all_nodes(lengths, n), counts, vectors.shape[1])]
+
+
+def scores_of_all(
+    embeddings: TensorVariable, lengths: TensorVariable, scores: Scores
+) -> TensorVariable:
+    """The scores of all nodes, (batch, 2n−1), 0 for leaves, of their embeddings, (..., dim)."""
+    nodes = all_nodes(lengths, (embeddings.shape[1] + 1) // 2)
+    inner = nodes >= lengths[:, None]
+    parents = T.switch(inner[..., None], embeddings, T.zeros_like(embeddings))
+    found = scores(parents.reshape((-1, embeddings.shape[2]))).reshape(nodes.shape)
+    return T.switch(inner, found, T.zeros_like(found))
+
+
+def of_merges(scores: TensorVariable, lengths: TensorVariable) -> TensorVariable:
+    """Of the scores of all nodes, (batch, 2n−1), those of what the merges made, (batch, n−1)."""
+    merges = T.arange(scores.shape[1] // 2)
+    made = T.minimum(lengths[:, None] + merges, 2 * lengths[:, None] - 2)
+    return scores[T.arange(made.shape[0])[:, None], made]
+
+
 def rows_of(nodes: TensorVariable, lengths: TensorVariable, n: TensorVariable) -> TensorVariable:
     """Where nodes, (batch, k), stand in the tables of `replayed`."""
     own = lengths[:, None]
@@ -339,3 +383,33 @@ def bracket_merges(brackets: TensorVariable, lengths: TensorVariable) -> TensorV
     gap = T.argmax((left >= 0) & (right >= 0), axis=2)
     merges = T.stack([left[row, spans, gap], right[row, spans, gap]], axis=2)
     return T.switch(padding[..., None], NONE, merges).dimshuffle(1, 0, 2)
+
+
+def allowed_spans(
+    brackets: TensorVariable | None, lengths: TensorVariable, size: TensorVariable
+) -> TensorVariable:
+    """Whether a merge from this leaf to that leaf is in the brackets; without them all are.
+
+    (batch, size, size), of brackets as `check_brackets` returns them and of leaves with companions.
+    """
+    batch = lengths.shape[0]
+    if brackets is None:
+        return T.ones((batch, size, size), "bool")
+    spans = with_companion_brackets(brackets, lengths)
+    row, first, last = T.arange(batch)[:, None], spans[..., 0], spans[..., 1]
+    allowed = T.zeros((batch, size, size), "bool")
+    return T.set_subtensor(allowed[row, first, last], np.True_)
+
+
+def children_of(
+    pairs: TensorVariable, embeddings: TensorVariable, real: TensorVariable
+) -> tuple[TensorVariable, TensorVariable]:
+    """The left and the right nodes of pairs, (batch·(n−1), dim) each; 0 where a pair is not real.
+
+    pairs: (batch, n−1, 2); embeddings: (batch, 2n−1, dim); real: (batch, n−1).
+    """
+    row = T.arange(pairs.shape[0])[:, None, None]
+    children = embeddings[row, T.maximum(pairs, 0)]  # (batch, n−1, 2, dim)
+    children = T.switch(real[..., None, None], children, T.zeros_like(children))
+    left, right = (children[:, :, side].reshape((-1, embeddings.shape[2])) for side in (0, 1))
+    return left, right

@@ -16,10 +16,6 @@ LONGER = {
         "one class with the constructor, search, growth and file of points and of series; the "
         "metric, the walk and the graph are in search/",
     ),
-    "tf2_impl/neural_grammar.py": (136, "trees of one sequence and of a batch, in graphs"),
-    "theano_impl/neural_grammar.py": (148, "trees of one sequence and of a batch, by scan"),
-    "tf2_impl/recursive_autoencoder.py": (131, "trees of one sequence and of a batch, in graphs"),
-    "theano_impl/recursive_autoencoder.py": (137, "trees of one sequence and of a batch, by scan"),
 }
 FILES = sorted(str(file.relative_to(ROOT)) for one in PACKAGES for file in ROOT.glob(f"{one}/*.py"))
 NO_CODE = {
