@@ -24,7 +24,7 @@ from pytorch_impl.interchange.graph_entries import GraphEntries
 from pytorch_impl.interchange.graph_values import Parts, Size, Sizes, Symbol, Unknown, Value, flat
 from pytorch_impl.interchange.native import entry
 from pytorch_impl.interchange.operations import CHANGING, OPERATIONS, sequences
-from pytorch_impl.interchange.operations.sequences import Constant
+from pytorch_impl.interchange.operations.symbols import Constant, unused
 from pytorch_impl.interchange.record import UnsupportedError
 from pytorch_impl.interchange.tracing import Mode, traced
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
@@ -179,7 +179,7 @@ class GraphWriter:
         """What is made of an obstacle; a parameter beside it may be another."""
         for one in given:
             if isinstance(one, Constant) and node.target not in sequences.WITH_CONSTANTS:
-                self._obstacle(node, sequences.unused(one, ""))
+                self._obstacle(node, unused(one, ""))
         return Unknown()
 
     def _output(self, node: fx.Node) -> None:
@@ -194,7 +194,7 @@ class GraphWriter:
             if isinstance(value, Unknown):
                 continue
             if isinstance(value, Symbol):
-                self._obstacle(node, sequences.unused(value, "the output"))
+                self._obstacle(node, unused(value, "the output"))
             elif not isinstance(value, Value):
                 self._obstacle(node, f"output {name} that is {type(value).__name__}")
             elif value.combined_with:
@@ -215,7 +215,7 @@ class GraphWriter:
             return self._in_place(node, args[0], made) if in_place else made
         for one in flat(args, kwargs):
             if isinstance(one, Symbol):
-                raise UnsupportedError(sequences.unused(one, _name(target)))
+                raise UnsupportedError(unused(one, _name(target)))
         known = OPERATIONS.get(target)
         if known is not None:
             made = known(self.graph, *args, **kwargs)

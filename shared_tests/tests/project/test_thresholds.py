@@ -73,7 +73,7 @@ NO_CHOICE = {
     "format.graph.MOST_NAMES",
     "format.growth.ROOM",
     "interchange.graph_writer.MOST_LISTED",
-    "interchange.operations.sequences.FAR",
+    "interchange.operations.masks.FAR",
     "search.index_file.VERSION",
     "format.header.VERSION",
     "search.tiled_neighbors.CROWDED",
