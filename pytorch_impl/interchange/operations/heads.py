@@ -148,7 +148,8 @@ def scaled_dot_product(
     scores: Any = Scores(values[0], values[1], heads, isinstance(query, Value), own)
     scores = replace(scores, causal=is_causal, shares=True)
     if isinstance(attn_mask, Mask):
-        scores = masked_scores(scores, attn_mask)
+        whole = attn_mask.boolean or attn_mask.additive
+        scores = masked_scores(scores, attn_mask) if whole else None
     elif isinstance(attn_mask, Constant):
         mask = attn_mask.tensor
         scores = causal_scores(scores, ~mask if mask.dtype == torch.bool else mask < FAR)

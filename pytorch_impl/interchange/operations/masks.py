@@ -26,16 +26,16 @@ def compared(padding: bool) -> Callable[..., Any]:
             return replace(x, tensor=(x.tensor == 0) == padding)
         if (mask := as_mask(graph, x)) is None:
             return None
-        return replace(mask, padding=mask.padding != padding)
+        return replace(mask, padding=mask.padding != padding, boolean=True)
 
     return compare
 
 
 def as_mask(graph: GraphEntries, x: Any) -> Mask | None:
-    """A mask, which an input of (batch, time) is too."""
+    """A mask, which an input of (batch, time) is too: of bools, unless it is cast to numbers."""
     if isinstance(x, Value) and graph.entries[x.place]["layer"] == "Input":
         shape = graph.shapes[x.place]
-        return Mask(x) if shape is not None and len(shape) == 2 else None
+        return Mask(x, boolean=True) if shape is not None and len(shape) == 2 else None
     return x if isinstance(x, Mask) else None
 
 
@@ -44,18 +44,37 @@ def inverted(graph: GraphEntries, x: Any) -> Any:
     if isinstance(x, Constant):
         return replace(x, tensor=~x.tensor)
     mask = as_mask(graph, x)
-    return None if mask is None else replace(mask, padding=not mask.padding)
+    return None if mask is None else replace(mask, padding=not mask.padding, boolean=True)
 
 
-def cast(graph: GraphEntries, x: Any, *others: Any, **options: Any) -> Any:
-    """To another dtype: of a mask nothing changes."""
-    return x if isinstance(x, Constant) else as_mask(graph, x)
+def cast(dtype: torch.dtype | None = None) -> Callable[..., Any]:
+    """To this dtype, or to the dtype or the tensor among the arguments of the call."""
+
+    def convert(graph: GraphEntries, x: Any, *others: Any, **options: Any) -> Any:
+        wanted = dtype
+        for one in (*others, *options.values()):
+            if isinstance(one, torch.dtype):
+                wanted = one
+            elif isinstance(one, Value) or (isinstance(one, Kind) and one.name == "dtype"):
+                # The dtype of what a forward computes is not known, only that it is of numbers.
+                whole = isinstance(x, Constant) and x.tensor.is_floating_point()
+                wanted = None if whole else torch.float32
+            elif isinstance(one, Constant) or (isinstance(one, str) and "Tensor" in one):
+                return None
+        if isinstance(x, Constant):
+            return x if wanted is None else replace(x, tensor=x.tensor.to(wanted))
+        mask = as_mask(graph, x)
+        if mask is None or wanted is None:
+            return mask
+        return replace(mask, boolean=wanted == torch.bool)
+
+    return convert
 
 
 def attribute(graph: GraphEntries, x: Any, name: str) -> Any:
     """The dtype or the device of a tensor, to which a mask is cast."""
     known = name in ("dtype", "device") and isinstance(x, Value | Symbol)
-    return Kind() if known else None
+    return Kind(name) if known else None
 
 
 def unsqueeze(graph: GraphEntries, x: Any, dim: int) -> Any:

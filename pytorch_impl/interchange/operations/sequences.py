@@ -204,6 +204,7 @@ def _squeeze(graph: GraphEntries, x: Any, dim: int | None = None) -> Any:
     return states_item(graph, x, 0) if single and dim in (0, None) else None
 
 
+TO, *CASTS = (cast(one) for one in (None, torch.float32, torch.float64, torch.bool))
 EQUAL, DIFFERENT = compared(padding=True), compared(padding=False)
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     operator.getitem: _item,
@@ -215,7 +216,8 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((operator.eq, torch.eq, "eq"), EQUAL),
     **dict.fromkeys((operator.ne, torch.ne, "ne"), DIFFERENT),
     **dict.fromkeys((operator.invert, torch.logical_not, "logical_not"), inverted),
-    **dict.fromkeys(("to", "float", "double", "bool", "type_as", "type"), cast),
+    **dict.fromkeys(("to", "type_as", "type"), TO),
+    **dict(zip(("float", "double", "bool"), CASTS, strict=True)),
     **dict.fromkeys((torch.unsqueeze, "unsqueeze"), unsqueeze),
     **dict.fromkeys((torch.masked_fill, "masked_fill", "masked_fill_"), fill),
     **dict.fromkeys((torch.sum, "sum"), sum_over_time),
@@ -235,5 +237,5 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     "contiguous": lambda graph, x: x if isinstance(x, Symbol) else None,
 }
 # What makes an entry, or a mask, of a parameter or a buffer too.
-READING = {_item, _add, EQUAL, DIFFERENT, inverted, cast, fill, scaled_dot_product}
+READING = {_item, _add, EQUAL, DIFFERENT, inverted, TO, *CASTS, fill, scaled_dot_product}
 WITH_CONSTANTS = {target for target, known in OPERATIONS.items() if known in READING}

@@ -25,7 +25,9 @@ class Constant(Symbol):
 
 @dataclass(frozen=True)
 class Kind(Symbol):
-    """The dtype or the device of a tensor."""
+    """The dtype or the device of a tensor, as `name` says."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,17 @@ class Positions(Symbol):
 
 @dataclass(frozen=True)
 class Mask(Symbol):
-    """Which times count: where a value is not 0, or with `padding` where it is. axes: of it."""
+    """Which times count: where a value is not 0, or with `padding` where it is.
+
+    axes: of the mask. additive: whether it is far below 0 elsewhere, to be added to scores.
+    boolean: whether it is of bools, which leave keys out where numbers would be added to scores.
+    """
 
     value: Value
     padding: bool = False
     axes: str = "bt"  # "bt1" as a factor, "b11t" or "b1t" beside scores
     additive: bool = False
+    boolean: bool = False
 
 
 @dataclass(frozen=True)

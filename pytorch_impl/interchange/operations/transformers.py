@@ -25,10 +25,10 @@ def _padding_mask(mask: Any) -> Mask | None:
     if mask is None:
         return None
     if isinstance(mask, Value):
-        mask = Mask(mask)
-    if isinstance(mask, Mask) and mask.axes == "bt" and not mask.additive:
+        mask = Mask(mask, boolean=True)
+    if isinstance(mask, Mask) and mask.axes == "bt" and mask.boolean:
         return replace(mask, padding=not mask.padding)
-    raise UnsupportedError("a key_padding_mask that is no comparison of an input with 0,")
+    raise UnsupportedError("a key_padding_mask that is no comparison of an input with 0, of bools,")
 
 
 def _is_causal(mask: Any, is_causal: bool) -> bool:

@@ -148,6 +148,55 @@ def test_a_model_of_sequences_travels(name, shaped, tmp_path):
         assert_close(arrays_of(again).get(key, again).detach().numpy(), value, 1e-12, key)
 
 
+class Cast(nn.Module):
+    """Attention whose mask, a causal one or that of the real words, was cast before."""
+
+    def __init__(self, cast, causal):
+        super().__init__()
+        self.words, self.cast, self.causal = nn.Embedding(11, 6), cast, causal
+        self.register_buffer("seen", torch.ones(7, 7).tril().bool())
+
+    def forward(self, ids):
+        x = self.words(ids)
+        mask = self.cast(self.seen if self.causal else (ids != 0)[:, None, :], x)
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+
+BOOLS = [
+    lambda mask, x: mask,
+    lambda mask, x: mask.to(x.device),
+    lambda mask, x: mask.float().bool(),
+    lambda mask, x: mask.to(torch.int32).to(torch.bool),
+]
+NUMBERS = [
+    lambda mask, x: mask.float(),
+    lambda mask, x: mask.to(torch.float32),
+    lambda mask, x: mask.to(x.dtype),
+    lambda mask, x: mask.to(device=x.device, dtype=x.dtype),
+    lambda mask, x: mask.type_as(x),
+]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("cast", range(len(BOOLS)))
+def test_a_mask_of_bools_leaves_keys_out(cast, causal, tmp_path):
+    model = Cast(BOOLS[cast], causal).eval()
+    words = ids(1) * MASK
+    interchange.save_model(model, tmp_path / "model", inputs={"ids": words})
+    found = numpy_infer.load_model(tmp_path / "model")(words.numpy())
+    assert_close(found, model(words).detach().numpy(), 1e-6, "output")
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("cast", range(len(NUMBERS)))
+def test_a_mask_of_numbers_is_added_and_so_refused(cast, causal, tmp_path):
+    """PyTorch adds 1 and 0 to the scores; no file has a sum of scores and numbers."""
+    model = Cast(NUMBERS[cast], causal)
+    assert model(ids(1)).isfinite().all()
+    with pytest.raises(ValueError, match="Tensor seen" if causal else "of a mask"):
+        interchange.save_model(model, tmp_path / "model", inputs={"ids": ids(1)})
+
+
 def test_last_states_alone_are_of_a_layer_that_gives_no_others(tmp_path):
     shape = {"x": (None, None, 6)}
     interchange.save_model(Reader(nn.GRU, True), tmp_path / "model", inputs=shape)
