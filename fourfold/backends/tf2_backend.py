@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,20 @@ class Tf2Backend:
     def run(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
         if tool := tools("tf2").get(name):
             return tool(getattr(package_module("tf2", component), name), case), {}
-        with as_written() if component == registered().layered else eagerly():
-            return self.computed(component, name, case, differentiate)
+        return self.computed(component, name, case, differentiate, traced=False)
 
-    def computed(self, component: str, name: str, case: Case, differentiate: bool) -> Run:
-        """Values and gradients; a model's own graphs are traced, but within `eagerly`."""
+    def computed(
+        self, component: str, name: str, case: Case, differentiate: bool, *, traced: bool = True
+    ) -> Run:
+        """Values and gradients; traced: whether methods that are graphs are run as graphs."""
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
         sources = {key: value for key, value in inputs.items() if is_dense_float(value)}
         function = self.reused(component, name, case)
         weights = function.trainable_variables if isinstance(function, keras.Layer) else []
         with tf.GradientTape() as tape:
             tape.watch(list(sources.values()))
-            outputs = call(function, inputs, case)
+            with nullcontext() if traced else untraced(function):
+                outputs = call(function, inputs, case)
             total = sum(weighted(value) for value in outputs.values() if value.dtype.is_floating)
         values = {key: value.numpy() for key, value in outputs.items()}
         if not differentiate:
@@ -85,22 +87,26 @@ class Tf2Backend:
     def run_file(self, path: Path, case: Case) -> FileRun:
         model = interchange.load_model(path)
         inputs = {key: to_native(value) for key, value in case.inputs.items()}
-        with as_written() if isinstance(model, keras.Model) else eagerly():
+        with untraced(model):
             outputs = call(model, inputs, case)
         return {key: one.numpy() for key, one in outputs.items()}, interchange.to_arrays(model)
 
 
-# What Keras compiles has to be: TensorFlow on a CPU has no other gradient of grouped convolutions.
-as_written = nullcontext
+def untraced(model: Any) -> AbstractContextManager[None]:
+    """`eagerly`, for a model that has methods which are graphs, as trees have.
+
+    Tracing the graphs of a tree takes a second, and most are called once: it took a quarter of the
+    time of all cases. Trainings trace them, and test_graphs.py holds the graphs to this. What Keras
+    compiles stays as it is: TensorFlow on a CPU has no other gradient of grouped convolutions.
+    """
+    function = tf.types.experimental.PolymorphicFunction
+    has_graphs = any(isinstance(one, function) for one in vars(type(model)).values())
+    return eagerly() if has_graphs else nullcontext()
 
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Within it a `tf.function` runs eagerly.
-
-    Tracing the graphs of a tree takes a second, and most are called once: it took a quarter of the
-    time of all cases. Trainings trace them, and test_graphs.py holds the graphs to this.
-    """
+    """Within it a `tf.function` runs eagerly."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
