@@ -163,6 +163,7 @@ class RecursiveAutoencoder(ConfiguredModule):
             found = Tree(merges, *fast.replay(leaves, lengths, merges, self, self._activate))
         else:
             merges = search(self, self._search, *inputs)
+            # Each score is the error of `_merge` and the scores of both children.
             found = Tree(merges, *replayed(leaves, lengths, merges, self._merge))
         return found if vectors.ndim == 3 else Tree(*(one[0] for one in found))
 

@@ -177,6 +177,7 @@ class RecursiveAutoencoder(Layer):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _replay(self, vectors: tf.Tensor, merges: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Each score is the error of `_merge` and the scores of both children.
         return replayed(vectors, merges, self._merge)
 
     @tf.function(reduce_retracing=True, autograph=False)

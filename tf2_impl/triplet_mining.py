@@ -5,7 +5,9 @@
     violators     per pair     every n of a pool  with  d(a, n) < d(a, p) + margin
 
 Of equal distances the lower index wins. Distances that differ by no more than rounding are equal,
-and a margin that is met to within rounding is met. Indices have no gradient.
+and a margin that is met to within rounding is met. Indices have no gradient. In code the first two
+formulas are `hardest` and `semi_hard` of `support/triplet_search.py`, which the losses use too; the
+third is in `support/margin_violators.py`.
 
 Sources: Schroff, Kalenichenko, Philbin (2015), FaceNet; Hermans, Beyer, Leibe (2017), In Defense
 of the Triplet Loss.

@@ -159,6 +159,7 @@ class RecursiveAutoencoder(Layer):
             brackets = check_brackets(T.as_tensor_variable(brackets), n)
             companion = T.concatenate([brackets, np.array([[0, 1]])])[: T.maximum(n, 2) - 1]
             merges = bracket_merges(companion)
+        # Each score is the error of `_merge` and the scores of both children.
         embeddings, scores = replayed(leaves, merges, self._merge)
         self.output = Tree(merges[: n - 1], embeddings[: 2 * n - 1], scores[: 2 * n - 1])
 
