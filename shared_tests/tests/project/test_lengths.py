@@ -1,7 +1,8 @@
-"""A component file stays short enough to be read at once: so many lines of code and no more."""
+"""A component file is short enough to be read at once, and each function of it fits one slide."""
 
 import ast
 import io
+import textwrap
 import tokenize
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from shared_tests.support.sources import PACKAGES, ROOT
 
 BOUND = 120  # lines of code: without docstrings, comments and blank lines
+SLIDE = 60  # lines of code of a function, with its arguments
 # Files with more lines of code, how many they may have, and why they are not divided.
 LONGER = {
     "numpy_infer/small_world_index.py": (
@@ -47,6 +49,15 @@ def test_a_component_file_is_short(file):
         return
     bound, _ = LONGER[file]
     assert BOUND < found <= bound, f"{file}: {found} lines of code; its entry says {bound}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_function_fits_one_slide(file):
+    source = (ROOT / file).read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            text = "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno])
+            assert lines_of_code(textwrap.dedent(text)) <= SLIDE, f"{file}: {node.name}"
 
 
 def test_the_longer_files_exist():
