@@ -1,7 +1,10 @@
 """The book as Chromium shows it: every page, tabs, search, dark, phone, and axe's rules."""
 
 import os
+import re
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -28,6 +31,9 @@ PAGES = (
 )
 SERIOUS = ("serious", "critical")
 N_PARTS = 6  # of all pages, which several processes share out
+ADDRESS = re.compile(r'<[^>]* (?:href|src)="([^"]+)"')
+ID = re.compile(r' id="([^"]+)"')
+HOSTS = {"github.com", "www.sphinx-doc.org", "pradyunsg.me"}  # sources, and the makers of the theme
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +85,39 @@ def test_every_page_loads_without_an_error_or_a_request_to_others(shown, address
         page.goto(address + name)
         assert page.wrong == [], name
         assert page.locator("h1").count() or name == "search.html", name
+
+
+def linked(page):
+    """What a page leads to and loads: [(file of the site, the id in it)]; its links to others."""
+    inner, outer = [], []
+    for address in map(unescape, ADDRESS.findall(page.read_text(encoding="utf-8"))):
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc:
+            outer.append(address)
+        else:
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            inner.append((target, unquote(parts.fragment)))
+    return inner, outer
+
+
+def test_every_link_inside_the_book_leads_to_a_page_and_a_place_on_it():
+    pages = sorted(SITE.resolve().rglob("*.html"))
+    ids = {page: set(ID.findall(page.read_text(encoding="utf-8"))) for page in pages}
+    found = [(page, *one) for page in pages for one in linked(page)[0]]
+    assert len(found) > 10_000
+    lost = {
+        f"{page.relative_to(SITE.resolve())}: {target.name}#{place}"
+        for page, target, place in found
+        if not target.is_file() or (place and place not in ids.get(target, {place}))
+    }
+    assert lost == set()
+
+
+def test_every_link_out_of_the_book_is_to_a_known_host_over_https():
+    pages = SITE.resolve().rglob("*.html")
+    addresses = {one for page in pages for one in linked(page)[1] if not one.startswith("data:")}
+    assert {urlsplit(one).scheme for one in addresses} == {"https"}
+    assert {urlsplit(one).netloc for one in addresses} <= HOSTS
 
 
 def test_no_page_is_heavy():
