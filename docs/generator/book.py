@@ -95,19 +95,19 @@ class Book:
 
     def _add_component(self, definition: Definition, every: list[Trap]) -> None:
         name, parity = definition.component, self.measured.parity
-        found = implementations(name)
+        found, lines = implementations(name), verdict(parity, name)
         own = {one.path for one in found} | {path for one in found for path in one.parts}
         prose = self._page(f"components/{name}.md")
         self.pages[f"components/{name}.md"] = _render(
             "component.md.jinja",
             name=name,
             prose=prose,
-            lines=verdict(parity, name),
+            lines=lines,
             agrees=agrees(parity, name),
             in_browser=in_browser(parity, name),
             browser=parity.get("browser", "not run: the report is older than that"),
             browsed=any(carries(name, one.name) for one in definition.operations),
-            backends=BACKENDS,
+            backends=[one for one in BACKENDS if any(one in line.cells for line in lines)],
             made=parity["made"],
             modes=parity["modes"],
             found=found,

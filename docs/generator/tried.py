@@ -32,7 +32,7 @@ TRIED = {
         "An encoder of the titles of SciPy's and scikit-learn's reference pages, of the example "
         "`examples/title_search`, trained to keep the titles of a chapter together. Type a title, "
         "such as *inverse of a matrix*: these are the nearest, their chapters and their cosines. "
-        "The first words may well share none with yours.",
+        "They need not share a word with yours.",
     ),
     "conv_autoencoder": Tried(
         "digits",

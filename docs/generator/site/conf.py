@@ -20,6 +20,7 @@ html_js_files = ["book.js"]
 html_favicon = "_static/icon.svg"
 html_math_renderer = "mathml"
 html_show_sourcelink = False
+html_show_copyright = False  # the licence says it
 html_copy_source = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"

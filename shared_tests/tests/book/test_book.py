@@ -152,6 +152,11 @@ def test_a_formula_is_typeset_and_an_example_was_run(shown):
     assert "\n0.3\n" in page.locator("article").inner_text().replace("\xa0", " ") + "\n"
 
 
+def test_the_name_of_a_function_stands_off_from_what_it_is_of(shown):
+    html = shown("components/soft_nearest_neighbor_loss.html").content()
+    assert '<mi>log</mi><mspace width="0.17em"></mspace><mn>2</mn>' in html
+
+
 def test_tabs_stay_on_the_chosen_framework(shown, address):
     page = shown(COMPONENT)
     label = page.locator("label", has_text="Theano").first
