@@ -77,7 +77,9 @@ def write_page(report: dict[str, Any], path: Path) -> None:
 def narrowed(options: dict[str, Any]) -> list[str]:
     """What the report was narrowed to by its options, in words."""
     found = ((name, options.get(name)) for name in ("component", "backend"))
-    return [f"the {name}s {', '.join(names)}" for name, names in found if names]
+    return [
+        f"the {name}{'s' * (len(names) > 1)} {', '.join(names)}" for name, names in found if names
+    ]
 
 
 def defaults(runs: dict[str, Any]) -> dict[str, Any] | None:

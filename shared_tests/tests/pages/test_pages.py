@@ -156,7 +156,7 @@ def test_axe_finds_nothing_serious(shown, name, scheme):
 def test_what_is_wrong_comes_before_how_it_was_made(shown):
     page = shown("parity fails")
     assert page.locator(".verdict").inner_text() == "✗ 2 out of tolerance, 12 missing, 598 agree"
-    assert page.locator("header .lacking").inner_text().startswith("Narrowed to the backends tf2:")
+    assert page.locator("header .lacking").inner_text().startswith("Narrowed to the backend tf2:")
     assert page.locator("h2").all_text_contents()[:3] == [
         "The worst error of each, as a share of its tolerance",
         "Out of tolerance",
