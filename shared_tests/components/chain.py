@@ -62,11 +62,13 @@ def convolution(x, weight, bias=None, *, stride, padding, dilation, groups=1):
         ]
         return np.concatenate(outputs, axis=1)
     x = padded(x, padding)
-    found = {
-        (i, j): np.einsum("ncij,ocij->no", x[window], weight) + bias
-        for i, j, window in windows(*x.shape[2:], weight.shape[2:], stride)
-    }
-    return plane(found)
+    sizes = zip(x.shape[2:], weight.shape[2:], stride, strict=True)
+    height, width = ((n - kernel) // step + 1 for n, kernel, step in sizes)
+    y = np.zeros((len(x), len(weight), height, width))
+    for i, j in np.ndindex(weight.shape[2:]):
+        seen = x[:, :, i :: stride[0], j :: stride[1]][:, :, :height, :width]
+        y += np.einsum("nchw,oc->nohw", seen, weight[:, :, i, j])
+    return y + bias[:, None, None]
 
 
 def pad(x, padding, mode, value):
@@ -181,13 +183,12 @@ STEPS = {
 
 
 def chain(weights, x, layers):
-    for place, entry in enumerate(layers[1:], start=1):
-        own = {
-            name.partition(".")[2]: array
-            for name, array in weights.items()
-            if name.partition(".")[0] == str(place)
-        }
-        x = STEPS[entry["layer"]](x, **own, **entry["config"])
+    own: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in weights.items():
+        place, _, kind = name.partition(".")
+        own.setdefault(place, {})[kind] = array
+    for number, entry in enumerate(layers[1:], start=1):
+        x = STEPS[entry["layer"]](x, **own.get(str(number), {}), **entry["config"])
     return x
 
 

@@ -43,9 +43,10 @@ def largest(x, size):
     space = x.shape[2:]
     places = np.arange(np.prod(space)).reshape(space)
     found = np.zeros((*x.shape[:2], *(n // size for n in space)), np.int64)
-    for index in np.ndindex(found.shape):
-        seen = window([one * size for one in index[2:]], [size] * len(space))
-        found[index] = places[tuple(seen)].flat[np.argmax(x[(*index[:2], *seen)])]
+    for index in np.ndindex(found.shape[2:]):
+        seen = tuple(window([one * size for one in index], [size] * len(space)))
+        entries = x[(..., *seen)].reshape(*x.shape[:2], size ** len(space))
+        found[(..., *index)] = places[seen].ravel()[np.argmax(entries, axis=2)]
     return found
 
 
@@ -59,8 +60,8 @@ def at(planes, positions):
 def put(values, positions, space):
     """Zeros, but for each value at its position."""
     y = np.zeros((*values.shape[:2], np.prod(space, dtype=int)))
-    for index in np.ndindex(values.shape):
-        y[(*index[:2], positions[index])] = values[index]
+    for plane in np.ndindex(values.shape[:2]):
+        y[plane][positions[plane]] = values[plane]
     return y.reshape(*values.shape[:2], *space)
 
 

@@ -1,8 +1,8 @@
-"""Definition of the neural grammar: every round scores every adjacent pair anew."""
+"""Definition of the neural grammar: every round looks at every adjacent pair."""
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -45,13 +45,13 @@ def search(weights, vectors, brackets=None):
     embeddings, spans = list(vectors), [(leaf, leaf) for leaf in range(len(vectors))]
     row, merges, rivals = list(range(len(vectors))), [], []
     labelled = None if brackets is None else {tuple(span) for span in brackets}
+
+    @cache
+    def score(left, right):
+        return score_of(weights, parent_of(weights, embeddings[left], embeddings[right]))
+
     while len(row) > 1:
-        pairs = {
-            (left, right): score_of(
-                weights, parent_of(weights, embeddings[left], embeddings[right])
-            )
-            for left, right in pairwise(row)
-        }
+        pairs = {(left, right): score(left, right) for left, right in pairwise(row)}
         right = [
             (one, other)
             for one, other in pairs

@@ -1,8 +1,8 @@
-"""Definition of the recursive autoencoder: every round scores every pair anew."""
+"""Definition of the recursive autoencoder: every round looks at every pair."""
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -50,10 +50,15 @@ def recursive_autoencoder(
     nodes = [(vector, 0.0, 1) for vector in vectors]
     size = np.sqrt(max(square for square in (vectors**2).sum(axis=1) if np.isfinite(square)))
     merges = []
+
+    @cache
+    def parent(left, right):
+        return merge(weights, nodes[left], nodes[right], activation, **options)
+
     while len(places) > 1:
         reach = 1 if pairs == "adjacent" else len(places)
         found = [
-            (merge(weights, nodes[places[i]], nodes[places[j]], activation, **options), i, j)
+            (parent(places[i], places[j]), i, j)
             for i in range(len(places))
             for j in range(i + 1, min(i + reach + 1, len(places)))
         ]
