@@ -139,7 +139,7 @@ def call_loss(loss: type[keras.losses.Loss], case: Case, inputs: tuple[Any, ...]
         named = dict(zip(list(case.inputs)[2:], inputs[2:], strict=True))
     else:
         y_pred = inputs[0] if len(inputs) == 1 else tf.stack(inputs, axis=1)
-        y_true, named = tf.zeros(len(y_pred)), {}
+        y_true, named = tf.zeros(tf.shape(y_pred)[:1]), {}
     dtype = y_pred.dtype.name if y_pred.dtype.is_floating else None
     return loss(**case.options, dtype=dtype)(y_true, y_pred, **named)
 
