@@ -75,4 +75,6 @@ def fewest(name: str, config: Mapping[str, Any]) -> int | None:
 
 def _space(config: Mapping[str, Any]) -> int:
     """For how many axes of space a layer has options; 0 where it has none."""
-    return next((len(config[key]) for key in ("stride", "padding") if key in config), 0)
+    return next(
+        (len(config[key]) for key in ("stride", "padding", "scale", "size") if key in config), 0
+    )

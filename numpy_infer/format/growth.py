@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_infer.format.row import CARRIED, EXTENDED, KEPT, LOST, RESTORED, UNFOLDED
+from numpy_infer.format.row import CARRIED, EXTENDED, KEPT, LOST, RESTORED, SCALED, SIZED, UNFOLDED
 from numpy_infer.format.vocabulary import LAYERS
 
 ROOM = 1024  # places for each of the input's that need no arrays
+SIZE = 2**20  # places that any model may resize to, whatever its input
 
 Axis = tuple[float, float]  # times, more
 
@@ -54,6 +55,8 @@ def space_after(
         return before[rule == RESTORED]
     if rule in (LOST, CARRIED):
         return Space((), places(before[0]) if rule == CARRIED else before[0].carried)
+    if rule in (SCALED, SIZED):
+        return _resampled(rule, config, before[0], most)
     if rule == EXTENDED:
         steps = [1] * len(config["padding"])
         spans: Sequence[int] = steps
@@ -65,13 +68,31 @@ def space_after(
     grow = _unfolded if rule == UNFOLDED else _padded
     parts = zip(axes, spans, steps, config["padding"], strict=True)
     largest, after = zip(*[grow(*part) for part in parts], strict=True)
-    growth = places(Space(largest, carried))
+    _check("padding, stride", places(Space(largest, carried)), most)
+    return Space(after, carried)
+
+
+def _resampled(rule: str, config: Mapping[str, Any], before: Space, most: int) -> Space:
+    """A multiple of the space, or a size that is the same for every input."""
+    axes, carried = before
+    numbers = config["scale" if rule == SCALED else "size"]
+    if rule == SIZED:
+        _check("size", math.prod(numbers), max(most, SIZE))
+        return Space(tuple((0, size) for size in numbers), carried)
+    if len(axes) != len(numbers):
+        axes, carried = ((1, 0),) * len(numbers), places(before)
+    pairs = zip(axes, numbers, strict=True)
+    after = Space(tuple((times * scale, more * scale) for (times, more), scale in pairs), carried)
+    _check("scale", places(after), most)
+    return after
+
+
+def _check(name: str, growth: float, most: int) -> None:
     if growth > most:
         raise ValueError(
-            f"padding, stride: expected at most {most} places for one of the input, "
+            f"{name}: expected at most {most} places for one of the input, "
             f"{ROOM} and as many as the arrays have bytes, got {growth:.0f}"
         )
-    return Space(after, carried)
 
 
 def places(space: Space) -> float:

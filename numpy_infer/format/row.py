@@ -23,6 +23,8 @@ KEPT = "kept"
 WINDOWS = "windows"  # one entry for each window over the padded input
 UNFOLDED = "unfolded"  # the full output of a transposed convolution, and its ends cut off
 EXTENDED = "extended"  # with places added at its ends, or cut off
+SCALED = "scaled"  # a multiple
+SIZED = "sized"  # that of the option `size`
 RESTORED = "restored"  # the size of the second input
 LOST = "lost"  # no axis of space is left
 CARRIED = "carried"  # its entries are all there, on other axes
@@ -44,7 +46,8 @@ class Option(NamedTuple):
     direction, time (a place from the front, or from the end below 0), sizes (one count for each
     axis of space), pairs ([before, after] for each), ends (pairs that may be negative), place (a
     count from 0), shape (the sizes behind the batch, one of which may be −1), order (where each
-    axis behind the batch comes from, 1 for the first) or mode (of a padding).
+    axis behind the batch comes from, 1 for the first) or mode (how places are
+    filled).
     default: that of the layers' constructors, None where the constructors ask for a value. note:
     what the documentation adds. later: whether the option is younger than the files that have
     none: it is left out where it has its default, and every model has one form.

@@ -23,6 +23,8 @@ from numpy_infer.format.row import (
     REDUCED,
     RESHAPED,
     RESTORED,
+    SCALED,
+    SIZED,
     SPATIAL,
     UNFOLDED,
     WINDOWS,
@@ -140,6 +142,11 @@ def _space(
     if rule == EXTENDED:
         pairs = zip(sizes, config["padding"], strict=True)
         return [None if n is None else n + sum(ends) for n, ends in pairs]
+    if rule == SCALED:
+        scales = zip(sizes, config["scale"], strict=True)
+        return [None if n is None else n * scale for n, scale in scales]
+    if rule == SIZED:
+        return list(config["size"])
     if rule not in (WINDOWS, UNFOLDED):
         return list(sizes)
     spans = window_spans(config, arrays)

@@ -23,8 +23,10 @@ from numpy_infer.format.row import (
     REDUCED,
     RESHAPED,
     RESTORED,
+    SCALED,
     SEQUENCE,
     SEVERAL,
+    SIZED,
     SPATIAL,
     TIMES,
     UNFOLDED,
@@ -80,6 +82,22 @@ def _pool(options: Names, space: str = WINDOWS, inputs: int = 1, note: str = "")
         "layers.pooling",
         options,
         inputs=inputs,
+        takes=CHANNELS,
+        axes=SPATIAL,
+        space=space,
+        moves=((1, 1),),
+        note=note,
+    )
+
+
+def _resampling(options: Names, space: str, note: str) -> Row:
+    return Row(
+        "layers.space",
+        {
+            **options,
+            "mode": Option("mode", "nearest", 'or "linear"'),
+            "corners": Option("flag", False, "whether the outermost places stay where they are"),
+        },
         takes=CHANNELS,
         axes=SPATIAL,
         space=space,
@@ -270,6 +288,10 @@ LAYERS: dict[str, Row] = {
         space=EXTENDED,
         moves=((1, 1),),
     ),
+    "Upsample": _resampling(
+        {"scale": Option("sizes")}, SCALED, "to so many times the size along each axis of space"
+    ),
+    "Resize": _resampling({"size": Option("sizes")}, SIZED, "to this size of space"),
     "Flatten": Row("layers.shape", gives=FEATURES, axes=REDUCED, space=CARRIED, moves=()),
     "Reshape": Row(
         "layers.shape",

@@ -19,7 +19,9 @@ check_number = plain_checks.check_number
 check_order = plain_checks.check_order
 check_padding = plain_checks.check_padding
 check_row_shape = plain_checks.check_row_shape
+check_sampling = plain_checks.check_sampling
 check_sizes = plain_checks.check_sizes
+check_space_sizes = plain_checks.check_space_sizes
 
 
 def check_floating(name: str, x: np.ndarray, *, ndim: int | None = None) -> None:

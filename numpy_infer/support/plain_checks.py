@@ -110,6 +110,23 @@ def check_counts(name: str, values: Sequence[int]) -> list[int]:
     return [check_count(name, value) for value in given]
 
 
+def check_space_sizes(name: str, values: Sequence[int]) -> list[int]:
+    """`values` as a list of one int, at least 1, for each of 1 to 3 axes of space."""
+    found = check_counts(name, values)
+    if len(found) > 3:
+        raise ValueError(f"{name}: expected 1 to 3 entries, got {len(found)}")
+    return found
+
+
+def check_sampling(mode: str, corners: bool) -> tuple[str, bool]:
+    """Both of them: only linear resampling has corners."""
+    check_choice("mode", mode, ("nearest", "linear"))
+    corners = check_flag("corners", corners)
+    if corners and mode == "nearest":
+        raise ValueError("corners: expected False with mode nearest, got True")
+    return mode, corners
+
+
 def check_rate(name: str, value: float) -> float:
     """`value` as a share of what is dropped, from 0 up to, but not including, 1."""
     rate = check_number(name, value, least=0)

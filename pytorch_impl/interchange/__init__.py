@@ -253,7 +253,8 @@ def _listed(
     model: nn.Module, inputs: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any], dict[str, Weight]]:
     """`_contents` of a chain or a graph."""
-    if isinstance(model, nn.Sequential) and chain.is_plain(model):
+    # Sizes that are given may decide what a layer is in a file, which a chain does not ask.
+    if inputs is None and isinstance(model, nn.Sequential) and chain.is_plain(model):
         steps = chain.steps(model)
         own = _named([step.weights for step in steps])
         return CHAIN, {"layers": [step.entry for step in steps]}, own

@@ -26,6 +26,7 @@ from pytorch_impl.interchange.native import entry
 from pytorch_impl.interchange.operations import CHANGING, OPERATIONS, sequences
 from pytorch_impl.interchange.operations.symbols import Constant, unused
 from pytorch_impl.interchange.record import UnsupportedError
+from pytorch_impl.interchange.resampling import resampled
 from pytorch_impl.interchange.tracing import Mode, traced
 from pytorch_impl.interchange.unrecorded import changed_option, first_unrecorded, unwrapped
 from pytorch_impl.interchange.weights import Weight, dtype_of
@@ -251,7 +252,7 @@ class GraphWriter:
     def _sized(self, module: nn.Module, given: Sequence[Value]) -> nn.Module:
         """The module as files have it, where the size of what it is given decides that."""
         shape = self.graph.shapes[given[0].place] if given else None
-        return ceil_mode.padded(module, shape)
+        return resampled(ceil_mode.padded(module, shape), shape)
 
     def _check(self, module: nn.Module) -> None:
         """UnsupportedError for a module that is no layer, or computes more than it says."""

@@ -1,4 +1,4 @@
-"""The records of what changes the size of space: paddings, which crop where they are negative."""
+"""The records of what changes the size of space: paddings, which crop too, and resampling."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from pytorch_impl.interchange.record import Record
+from pytorch_impl.interchange.record import Record, expect, plain
+from pytorch_impl.layers.space import LINEAR, Resize, Upsample
 
+# Beyond it PyTorch's nearest entry, whose place it rounds to float32, may be the one before.
+MOST_EXACT = 40
 Pairs = Sequence[Sequence[int]]
 ZERO_PADS = (nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)
 CONSTANT_PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
@@ -39,6 +42,34 @@ def pad(*, padding: Pairs, mode: str, value: float) -> nn.Module:
     return PADS[mode][len(padding) - 1](ends)
 
 
+def _read_upsample(module: Any) -> dict[str, Any]:
+    """Of nn.Upsample with whole numbers by which the sizes are multiplied, one for each axis."""
+    given = module.scale_factor
+    scale = list(given) if isinstance(given, tuple) else []
+    fits = all(factor >= 1 and factor == int(factor) for factor in scale)
+    expect(module, "mode", module.mode in ("nearest", *LINEAR))
+    if module.mode in LINEAR and isinstance(given, float):  # the mode tells the number of axes
+        scale, fits = [given] * (LINEAR.index(module.mode) + 1), given == int(given)
+    expect(module, "scale_factor", bool(scale) and fits)
+    if module.mode == "nearest":
+        expect(module, "scale_factor", max(scale) <= MOST_EXACT)
+    mode = "nearest" if module.mode == "nearest" else "linear"
+    return {
+        "scale": [int(factor) for factor in scale],
+        "mode": mode,
+        "corners": bool(module.align_corners),
+    }
+
+
+def _upsample(*, scale: Sequence[int], mode: str, corners: bool) -> nn.Module:
+    if mode == "linear":
+        kind = LINEAR[len(scale) - 1]
+        return nn.Upsample(scale_factor=tuple(scale), mode=kind, align_corners=corners)
+    if max(scale) <= MOST_EXACT:
+        return nn.Upsample(scale_factor=tuple(scale))
+    return Upsample(scale, mode, corners)
+
+
 RECORDS = (
     Record(
         "Pad",
@@ -49,4 +80,17 @@ RECORDS = (
         },
         pad,
     ),
+    Record(
+        "Upsample",
+        {
+            nn.Upsample: _read_upsample,
+            Upsample: lambda module: {
+                "scale": module.scale,
+                "mode": module.mode,
+                "corners": module.corners,
+            },
+        },
+        _upsample,
+    ),
+    plain("Resize", Resize, size="size", mode="mode", corners="corners"),
 )

@@ -7,6 +7,7 @@ from pytorch_impl.layers.normalization import Affine, BatchNorm, L2Normalize
 from pytorch_impl.layers.pooling import GlobalAveragePool, GlobalMaxPool
 from pytorch_impl.layers.recurrent import GRU, LSTM
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast, Permute, Reshape, Slice
+from pytorch_impl.layers.space import Resize, Upsample
 from pytorch_impl.layers.unpool_sequential import UnpoolSequential
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "Permute",
     "PositionEmbedding",
     "Reshape",
+    "Resize",
     "Slice",
     "StochasticDepth",
     "TimeStep",
     "TopKGating",
     "UnpoolSequential",
+    "Upsample",
 ]

@@ -20,7 +20,9 @@ check_number = plain_checks.check_number
 check_order = plain_checks.check_order
 check_rate = plain_checks.check_rate
 check_row_shape = plain_checks.check_row_shape
+check_sampling = plain_checks.check_sampling
 check_seed = plain_checks.check_seed
+check_space_sizes = plain_checks.check_space_sizes
 minimum_length = plain_checks.minimum_length
 
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch cannot even compare them all

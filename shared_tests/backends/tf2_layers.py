@@ -127,6 +127,8 @@ EXAMPLES: dict[str, Example] = {
     "RecursiveAutoencoder": Example(
         _with(RecursiveAutoencoder, 5, activation="tanh", seed=1), _ROWS, batched=False
     ),
+    "Upsample": Example(_with(layers.Upsample, [3]), _SEQUENCES),
+    "Resize": Example(_with(layers.Resize, [7], "linear"), _SEQUENCES),
     "RowMajorFlatten": Example(_with(layers.RowMajorFlatten), _SEQUENCES),
     "SentenceEncoder": Example(
         _with(char_word_encoder.SentenceEncoder, 11, 3, char_dim=3, n_filters=5, seed=1),

@@ -86,6 +86,28 @@ def pad(x, padding, mode, value):
     return x
 
 
+def upsample(x, scale, mode, corners):
+    sizes = [n * times for n, times in zip(x.shape[2:], scale, strict=True)]
+    return resize(x, sizes, mode, corners)
+
+
+def resize(x, size, mode, corners):
+    """Place by place along each axis: the entry at a place of x, or the mean of its neighbors."""
+    for axis, m in enumerate(size, start=2):
+        n, entries = x.shape[axis], []
+        for i in range(m):
+            if mode == "nearest":
+                entries.append(np.take(x, i * n // m, axis))
+                continue
+            place = i * (n - 1) / max(m - 1, 1) if corners else (i + 0.5) * n / m - 0.5
+            lower = int(min(max(place, 0), n - 1))
+            share = min(max(place, 0), n - 1) - lower
+            left, right = np.take(x, lower, axis), np.take(x, min(lower + 1, n - 1), axis)
+            entries.append((1 - share) * left + share * right)
+        x = np.stack(entries, axis)
+    return x
+
+
 def max_pool(x, size, stride, padding):
     x = padded(x, padding, -np.inf)
     found = {
@@ -173,6 +195,8 @@ STEPS = {
     "Softmax": softmax,
     "Convolution": convolution,
     "Pad": pad,
+    "Upsample": upsample,
+    "Resize": resize,
     "MaxPool": max_pool,
     "Flatten": flatten,
     "Dropout": dropout,
@@ -321,6 +345,21 @@ def padded_arrays():
     }
 
 
+LINEAR = {"mode": "linear", "corners": False}
+CORNERS = {"mode": "linear", "corners": True}
+NEAREST = {"mode": "nearest", "corners": False}
+RESAMPLED = layers(  # up and down, by every rule
+    ("Upsample", {"scale": [3, 2], **LINEAR}),
+    ("Convolution", {**ONCE, "padding": [[0, 0], [0, 0]]}),
+    ("Resize", {"size": [5, 11], **NEAREST}),
+    ("Resize", {"size": [7, 4], **LINEAR}),
+    ("Upsample", {"scale": [1, 3], **NEAREST}),
+    ("Resize", {"size": [3, 13], **CORNERS}),
+    ("Upsample", {"scale": [2, 1], **CORNERS}),
+    ("Flatten", {}),
+)
+
+
 RECURRENT = layers(
     ("Embedding", {}, {"padding": True}),
     ("GRU", {"direction": "both", "return_sequences": True}),
@@ -412,6 +451,13 @@ DEFINITION = Definition(
                     {"x": normal(2, 3, 5, 7, seed=7)},
                     PADDED,
                     padded_arrays(),
+                    channels=("x",),
+                ),
+                Case(
+                    "resampled",
+                    {"x": normal(2, 3, 3, 5, seed=8)},
+                    RESAMPLED,
+                    arrays(2, 22, weight=(2, 3, 2, 3), bias=(2,)),
                     channels=("x",),
                 ),
                 Case(

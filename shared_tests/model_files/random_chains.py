@@ -261,6 +261,19 @@ def _pad(chance: random.Random, shape: Shape) -> Made | None:
     return Made("Pad", config, {}, (shape[0], *(n + sum(ends) for n, ends in sizes)))
 
 
+def _resampling(chance: random.Random, shape: Shape) -> Made | None:
+    rank = len(shape) - 1
+    if rank not in (1, 2, 3):
+        return None
+    mode = chance.choice(["nearest", "linear"])
+    options = {"mode": mode, "corners": mode == "linear" and chance.random() < 0.5}
+    numbers = [chance.randrange(1, 4) for _ in range(rank)]
+    if chance.random() < 0.5:
+        return Made("Resize", {"size": numbers, **options}, {}, (shape[0], *numbers))
+    output = (shape[0], *(n * times for n, times in zip(shape[1:], numbers, strict=True)))
+    return Made("Upsample", {"scale": numbers, **options}, {}, output)
+
+
 def _global_pool(chance: random.Random, shape: Shape) -> Made | None:
     if len(shape) not in (2, 3):
         return None
@@ -291,5 +304,6 @@ MAKERS: list[Callable[[random.Random, Shape], Made | None]] = [
     _transposed,
     _pool,
     _pad,
+    _resampling,
     _global_pool,
 ]

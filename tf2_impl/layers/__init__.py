@@ -37,7 +37,7 @@ from tf2_impl.layers.shape import (
     RowMajorFlatten,
     Slice,
 )
-from tf2_impl.layers.space import Pad
+from tf2_impl.layers.space import Pad, Resize, Upsample
 
 __all__ = [
     "Affine",
@@ -67,12 +67,14 @@ __all__ = [
     "PReLU",
     "Pad",
     "PositionEmbedding",
+    "Resize",
     "RowMajorFlatten",
     "Slice",
     "StochasticDepth",
     "TimeStep",
     "TopKGating",
     "TransposedConvolution",
+    "Upsample",
     "gelu",
     "gelu_tanh",
 ]

@@ -20,7 +20,9 @@ check_flag = plain_checks.check_flag
 check_groups = plain_checks.check_groups
 check_number = plain_checks.check_number
 check_rate = plain_checks.check_rate
+check_sampling = plain_checks.check_sampling
 check_seed = plain_checks.check_seed
+check_space_sizes = plain_checks.check_space_sizes
 minimum_length = plain_checks.minimum_length
 
 

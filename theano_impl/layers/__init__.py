@@ -32,7 +32,7 @@ from theano_impl.layers.pooling import (
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU, LSTM
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, Permute, Reshape, Slice
-from theano_impl.layers.space import Pad
+from theano_impl.layers.space import Pad, Resize, Upsample
 
 __all__ = [
     *ACTIVATIONS,
@@ -64,7 +64,9 @@ __all__ = [
     "Projection",
     "RMSNorm",
     "Reshape",
+    "Resize",
     "Slice",
     "TimeStep",
     "TransposedConvolution",
+    "Upsample",
 ]

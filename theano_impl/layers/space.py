@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
@@ -13,6 +14,8 @@ from theano_impl.support.checks import (
     check_count,
     check_ends,
     check_number,
+    check_sampling,
+    check_space_sizes,
     check_values,
 )
 from theano_impl.support.layer import Layer
@@ -62,3 +65,68 @@ class Pad(Layer):
                     index = n - 1 - abs(n - 1 - abs(index))
                 x = x.take(T.clip(index, 0, n - 1), axis)
         self.output = x
+
+
+class Upsample(Layer):
+    """Space becomes `scale` times as large along each of 1 to 3 axes.
+
+    mode: "nearest" repeats each entry, "linear" is the mean of two neighbors along each axis,
+    weighted by their distances from ((i + 1/2) · n / m) − 1/2 for place i of m, or with `corners`
+    from i · (n − 1) / (m − 1).
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        *,
+        scale: Sequence[int],
+        mode: str = "nearest",
+        corners: bool = False,
+    ) -> None:
+        scale = check_space_sizes("scale", scale)
+        mode, corners = check_sampling(mode, corners)
+        super().__init__(x, config={"scale": scale, "mode": mode, "corners": corners})
+        check_count("x.ndim", x.ndim, least=2 + len(scale), most=2 + len(scale))
+        sizes = [x.shape[axis] * times for axis, times in enumerate(scale, start=2)]
+        self.output = resized(x, sizes, mode, corners)
+
+
+class Resize(Layer):
+    """Space becomes as large as `size` says, along each of 1 to 3 axes.
+
+    mode: "nearest" takes the entry at floor(i · n / m) for place i of m, "linear" as `Upsample`.
+    """
+
+    def __init__(
+        self,
+        x: TensorVariable,
+        *,
+        size: Sequence[int],
+        mode: str = "nearest",
+        corners: bool = False,
+    ) -> None:
+        size = check_space_sizes("size", size)
+        mode, corners = check_sampling(mode, corners)
+        super().__init__(x, config={"size": size, "mode": mode, "corners": corners})
+        check_count("x.ndim", x.ndim, least=2 + len(size), most=2 + len(size))
+        self.output = resized(x, size, mode, corners)
+
+
+def resized(x: TensorVariable, sizes: Sequence[Any], mode: str, corners: bool) -> TensorVariable:
+    """x, (batch, channels, *space), with the given sizes of space."""
+    for axis, m in enumerate(sizes, start=2):
+        n, i = x.shape[axis], T.arange(m)
+        if mode == "nearest":
+            x = x.take(i * n // m, axis)
+            continue
+        # From where each place is taken, as a fraction of whole numbers: no place is rounded.
+        if corners:
+            place, unit = i * (n - 1), T.maximum(m - 1, 1)
+        else:
+            place, unit = T.clip((2 * i + 1) * n - m, 0, 2 * m * (n - 1)), 2 * m
+        lower = place // unit
+        share = T.cast(place % unit, x.dtype) / T.cast(unit, x.dtype)
+        share = share.dimshuffle(0, *["x"] * (x.ndim - 1 - axis))
+        left, right = x.take(lower, axis), x.take(T.minimum(lower + 1, n - 1), axis)
+        x = left + (right - left) * share
+    return x

@@ -25,8 +25,10 @@ check_order = plain_checks.check_order
 check_padding = plain_checks.check_padding
 check_rate = plain_checks.check_rate
 check_row_shape = plain_checks.check_row_shape
+check_sampling = plain_checks.check_sampling
 check_seed = plain_checks.check_seed
 check_sizes = plain_checks.check_sizes
+check_space_sizes = plain_checks.check_space_sizes
 minimum_length = plain_checks.minimum_length
 
 FLOATS = ("float32", "float64")

@@ -36,8 +36,11 @@ def item(graph: GraphEntries, holder: Any, key: Any) -> Any:
     """A size, or the last ones, of a shape."""
     if isinstance(holder, Sizes):
         if isinstance(key, slice):
-            if key.stop is None and key.step is None and (key.start or 0) >= 0:
-                return Sizes(holder.value, holder.start + (key.start or 0))
+            start = key.start or 0
+            if start < 0:  # counted from the end
+                start += graph.rank(holder.value) - holder.start
+            if key.stop is None and key.step is None and start >= 0:
+                return Sizes(holder.value, holder.start + start)
             raise UnsupportedError("a slice of a shape")
         return size_at(graph, holder, key)
     if isinstance(holder, Parts):

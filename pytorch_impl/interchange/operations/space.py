@@ -1,15 +1,18 @@
-"""What a forward does to the size of space: F.pad."""
+"""What a forward does to the size of space: F.pad and F.interpolate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import nn
 from torch.nn import functional as F
 
 from pytorch_impl.interchange.graph_entries import GraphEntries
-from pytorch_impl.interchange.graph_values import Value
+from pytorch_impl.interchange.graph_values import Size, Sizes, Value
+from pytorch_impl.interchange.operations.shapes import size_at
 from pytorch_impl.interchange.record import UnsupportedError
+from pytorch_impl.interchange.resampling import resampled
 from pytorch_impl.interchange.space_records import pad as pad_module
 from pytorch_impl.layers.shape import ChannelsFirst, ChannelsLast
 
@@ -42,4 +45,27 @@ def pad(
     return graph.append(pad_module(padding=space, **config), [input])
 
 
-OPERATIONS: dict[Any, Callable[..., Any]] = {F.pad: pad}
+def interpolate(
+    graph: GraphEntries,
+    input: Value,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Value:
+    """Another size of space, as nn.Upsample makes it."""
+    if antialias:
+        raise UnsupportedError("interpolate(antialias=True)")
+    if isinstance(size, Sizes):
+        size = [size_at(graph, size, axis) for axis in range(graph.rank(input) - 2)]
+    if isinstance(size, list | tuple):
+        size = tuple(size)
+    if any(isinstance(one, Size) for one in (size if isinstance(size, tuple) else [size])):
+        raise UnsupportedError("interpolate to a size that no input tells: give inputs={...},")
+    module = nn.Upsample(size, scale_factor, mode, align_corners, recompute_scale_factor)
+    return graph.append(resampled(module, graph.shapes[input.place]), [input])
+
+
+OPERATIONS: dict[Any, Callable[..., Any]] = {F.pad: pad, F.interpolate: interpolate}

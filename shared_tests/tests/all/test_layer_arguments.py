@@ -41,7 +41,13 @@ ARRAYS = ("scale", "shift", "mean", "variance")  # but for a layer to which they
 BY_KIND: dict[str, Any] = {"int": 3, "float": 0.25, "bool": False, "torch.Generator": None}
 # What writes the chain of a model file, and base classes, whose arguments are their components'.
 NO_LAYERS = ("ChainWriter", "LearnedTemperature", "MemoryState")
-GATES = {"LSTM": {"input_weight": np.ones((3, 12)), "hidden_weight": np.ones((3, 12))}}
+RESAMPLING = {"mode": "linear"}
+GATES: dict[str, dict[str, Any]] = {
+    "Upsample": {**RESAMPLING, "scale": [2]},
+    "Resize": RESAMPLING,
+    "Pad": {"mode": "constant"},
+    "LSTM": {"input_weight": np.ones((3, 12)), "hidden_weight": np.ones((3, 12))},
+}
 INTEGERS = ("ids", "mask")
 SYMBOLIC = "TensorVariable"  # Theano's layers are built on one
 

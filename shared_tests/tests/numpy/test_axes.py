@@ -15,6 +15,8 @@ ROWS = [
     ("Projection", {}, "features", "channels", KEPT, None),
     ("Convolution", {"stride": [2, 1]}, "channels", "channels", (4, 4), 4),
     ("Pad", {"padding": [[1, -1], [0, 2]]}, "channels", "channels", (4, 4), 4),
+    ("Upsample", {"scale": [2]}, "channels", "channels", (3, 3), 3),
+    ("Resize", {"size": [2, 7]}, "channels", "channels", (4, 4), 4),
     ("MaxPool", {"stride": [2]}, "channels", "channels", (3, 3), 3),
     ("GlobalMaxPool", {"keepdims": False}, "channels", "features", (None, 2), 3),
     ("GlobalMaxPool", {"keepdims": True}, "channels", "channels", KEPT, 3),

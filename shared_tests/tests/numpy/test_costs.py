@@ -58,6 +58,11 @@ HUGE = {
         {},
     ),
     "pad": (chain(("Pad", {"padding": [[0, 2**30]], "mode": "edge", "value": 0.0})), {}),
+    "scales that multiply": (
+        chain(*[("Upsample", {"scale": [9, 9], "mode": "nearest", "corners": False})] * 3),
+        {},
+    ),
+    "resize": (chain(("Resize", {"size": [2**21], "mode": "linear", "corners": False})), {}),
     "convolution, padding": (chain(("Convolution", window(padding=[[5000, 0]]))), TINY),
     "convolution, dilation": (
         chain(("Convolution", window(dilation=[5000], padding=[[5000, 5000]]))),
@@ -106,7 +111,7 @@ HUGE = {
 def test_a_file_whose_numbers_outgrow_it_is_refused(name, tmp_path):
     path = tmp_path / "model.safetensors"
     config, weights = HUGE[name]
-    message = r"layer \d+ \(\w+\): padding, stride: expected at most \d+ places"
+    message = r"layer \d+ \(\w+\): (padding, stride|scale|size): expected at most \d+ places"
     with pytest.raises(ValueError, match=message):
         write_model(path, "chain", config, weights)
     write_unchecked(path, "chain", config, weights)

@@ -41,6 +41,7 @@ from numpy_infer import (
     Pad,
     Projection,
     ReLU,
+    Resize,
     RMSNorm,
     Sigmoid,
     SiLU,
@@ -292,6 +293,26 @@ def padding(
     return [layer(x.astype("float32")).astype(x.dtype)]
 
 
+def resizing(a: Attributes, x: np.ndarray, *numbers: np.ndarray) -> list[np.ndarray]:
+    """The last numbers are scales, or integers: the sizes.
+
+    In ONNX the nearest entry is that of the middle of a place, which is ours for whole multiples.
+    """
+    kind, mode = a.take("coordinate_transformation_mode", b"half_pixel"), a.take("mode")
+    axes = list(a.take("axes", range(x.ndim)))
+    a.refuse_the_rest()
+    if mode == b"cubic" or kind not in (b"half_pixel", b"align_corners"):
+        raise ValueError(f"mode: expected nearest or linear, got {mode!r}, {kind!r}")
+    given, sizes = numbers[-1], list(x.shape)
+    for axis, number in zip(axes, given, strict=True):
+        size = float(number) * (1 if given.dtype == np.int64 else x.shape[axis])
+        if size != int(size) or (mode == b"nearest" and size % x.shape[axis]):
+            raise ValueError(f"scales, sizes: expected others of {mode!r}, got {given}")
+        sizes[axis] = int(size)
+    corners = kind == b"align_corners"
+    return [Resize(Input(), size=sizes[2:], mode=mode.decode(), corners=corners)(x)]
+
+
 def flatten(a: Attributes, x: np.ndarray) -> list[np.ndarray]:
     if a.take("axis", 1) % x.ndim != 1:
         raise ValueError("axis: expected the batch to be kept")
@@ -342,6 +363,7 @@ OPERATORS: dict[str, tuple[Callable[..., list[np.ndarray]], int]] = {
     "Mish": (plain(Mish), 1),
     "Pad": (padding, 5),
     "RMSNormalization": (rms_norm, 7),
+    "Resize": (resizing, 5),
     "Relu": (plain(ReLU), 1),
     "Selu": (plain(SELU), 1),
     "Sigmoid": (plain(Sigmoid), 2),
@@ -393,6 +415,30 @@ EXCLUDED = {
         "over the batch": "logsoftmax_axis_0 softmax_axis_0",
         "constants of its own": "selu selu_example",
         "the other end comes round": "wrap_pad",
+        "between four places, smoothed, or of a part": """
+            resize_upsample_scales_cubic resize_upsample_scales_cubic_align_corners
+            resize_downsample_scales_cubic resize_downsample_scales_cubic_align_corners
+            resize_upsample_sizes_cubic resize_downsample_sizes_cubic
+            resize_upsample_scales_cubic_A_n0p5_exclude_outside
+            resize_downsample_scales_cubic_A_n0p5_exclude_outside
+            resize_upsample_scales_cubic_asymmetric
+            resize_downsample_scales_linear_antialias resize_downsample_sizes_linear_antialias
+            resize_downsample_scales_cubic_antialias resize_downsample_sizes_cubic_antialias
+            resize_tf_crop_and_resize resize_tf_crop_and_resize_extrapolation_value
+            resize_tf_crop_and_resize_axes_2_3 resize_tf_crop_and_resize_axes_3_2""",
+        "other places than ours, or a scale that gives no whole size": """
+            resize_downsample_scales_nearest resize_upsample_sizes_nearest
+            resize_downsample_sizes_nearest resize_downsample_scales_linear
+            resize_downsample_scales_linear_align_corners
+            resize_downsample_sizes_linear_pytorch_half_pixel
+            resize_upsample_sizes_nearest_floor_align_corners
+            resize_upsample_sizes_nearest_round_prefer_ceil_asymmetric
+            resize_upsample_sizes_nearest_ceil_half_pixel
+            resize_upsample_sizes_nearest_axes_2_3 resize_upsample_sizes_nearest_axes_3_2
+            resize_upsample_sizes_nearest_not_larger resize_upsample_sizes_nearest_not_smaller
+            resize_downsample_sizes_nearest_not_larger resize_downsample_sizes_nearest_not_smaller
+            resize_downsample_scales_linear_half_pixel_symmetric
+            resize_upsample_scales_linear_half_pixel_symmetric""",
         "given to four digits": "averagepool_2d_ceil_last_window_starts_on_pad",
     }.items()
     for name in names.split()
@@ -450,5 +496,5 @@ def test_counts():
         case.model.graph.node[0].op_type for name, case in CASES.items() if name not in EXCLUDED
     )
     assert ran == {operator: count for operator, (_, count) in OPERATORS.items()}
-    assert sum(ran.values()) == 126
-    assert len(CASES) == 185
+    assert sum(ran.values()) == 131
+    assert len(CASES) == 224

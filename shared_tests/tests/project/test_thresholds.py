@@ -72,6 +72,8 @@ NO_CHOICE = {
     "support.plain_checks.MOST_AXES",
     "format.graph.MOST_NAMES",
     "format.growth.ROOM",
+    "format.growth.SIZE",
+    "interchange.space_records.MOST_EXACT",
     "interchange.graph_writer.MOST_LISTED",
     "interchange.operations.masks.FAR",
     "search.index_file.VERSION",

@@ -38,7 +38,7 @@ from theano_impl.layers.pooling import (
 from theano_impl.layers.projection import Projection
 from theano_impl.layers.recurrent import GRU, LSTM
 from theano_impl.layers.shape import ChannelsFirst, ChannelsLast, Flatten, Permute, Reshape, Slice
-from theano_impl.layers.space import Pad
+from theano_impl.layers.space import Pad, Resize, Upsample
 from theano_impl.sparse_projection import SparseProjection
 
 IDS = np.array([[3, 1, 10, 0], [7, 0, 0, 0], [2, 2, 9, 4]])
@@ -210,6 +210,10 @@ CHAINS = {
             "pad": layer(Pad, padding=[[2, -1]], value=0.5),
             "reflecting pad": layer(Pad, padding=[[3, 2]], mode="reflect"),
             "edge pad": layer(Pad, padding=[[-2, 3]], mode="edge"),
+            "upsample": layer(Upsample, scale=[2]),
+            "linear upsample": layer(Upsample, scale=[3], mode="linear"),
+            "resize": layer(Resize, size=[5]),
+            "resize to corners": layer(Resize, size=[9], mode="linear", corners=True),
             "affine": layer(Affine, 5),
             "affine without a shift": layer(Affine, 5, bias=False, fixed=True),
             "stochastic depth": layer(act.StochasticDepth, 0.3),

@@ -28,10 +28,12 @@ from pytorch_impl.layers import (
     Padded,
     Permute,
     Reshape,
+    Resize,
     Slice,
     StochasticDepth,
     TopKGating,
     UnpoolSequential,
+    Upsample,
 )
 from pytorch_impl.padded_embedding import PaddedEmbedding
 from pytorch_impl.sparse_projection import SparseProjection
@@ -106,6 +108,10 @@ IMAGE_LAYERS = [
     nn.Sequential(nn.Conv2d(2, 5, 2), Slice(1, 4, axis=1), Slice(2, 7)),
     nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 3, 2), nn.ConstantPad2d(2, 0.5)),
     nn.Sequential(nn.ReflectionPad2d((3, -1, 2, 1)), nn.Conv2d(2, 3, 2)),
+    nn.Sequential(nn.Upsample(scale_factor=(2, 3)), nn.Conv2d(2, 3, 2)),
+    nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), Resize([7, 5])),
+    nn.Sequential(nn.Upsample(scale_factor=(1, 2), mode="bilinear", align_corners=True)),
+    nn.Sequential(Resize([4, 15], "linear"), Resize([9, 4], "linear", corners=True)),
     nn.Sequential(nn.ReplicationPad2d((-2, 3, 4, 0)), nn.ZeroPad2d((-1, -2, 0, -3))),
     Affine(2),
     nn.Sequential(Affine(2, bias=False), StochasticDepth(0.3), nn.Conv2d(2, 3, 2)),
@@ -134,6 +140,8 @@ SERIES_LAYERS = [
     BatchNorm(2, momentum=0.0),
     nn.InstanceNorm1d(2, affine=True),
     nn.Sequential(nn.ConstantPad1d((3, -2), -1.5), nn.ReflectionPad1d((4, 1))),
+    nn.Sequential(nn.Upsample(scale_factor=(3,)), nn.Upsample(scale_factor=2, mode="linear")),
+    Upsample([41]),
     nn.Sequential(nn.ReplicationPad1d(3), nn.ZeroPad1d(1), nn.Conv1d(2, 3, 4)),
 ]
 HOURGLASSES = [
@@ -184,6 +192,7 @@ CHAINS = [
     *((SERIES, nn.Sequential(one)) for one in SERIES_LAYERS),
     *((STEPS, nn.Sequential(one)) for one in RECURRENT),
     (VOLUMES, nn.Sequential(nn.ZeroPad3d((1, 0, 0, 2, -1, 1)), nn.ConstantPad3d(1, 0.5))),
+    (VOLUMES, nn.Sequential(nn.Upsample(scale_factor=2, mode="trilinear"), Resize([3, 5, 2]))),
     (VOLUMES, nn.Sequential(nn.ReflectionPad3d(1), nn.ReplicationPad3d((2, 1, 0, 1, 1, 0)))),
     *HOURGLASSES,
     *OTHERS,

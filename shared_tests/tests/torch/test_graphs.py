@@ -210,6 +210,14 @@ FORWARDS = {
         ),
     ),
     "padded channels": (IMAGES, lambda self, x: F.pad(x, (1, 0, -1, 2, 2, 3)) * 2),
+    "interpolations": (
+        IMAGES,
+        lambda self, x: (
+            F.interpolate(F.interpolate(x, scale_factor=2), x.shape[2:], mode="bilinear")
+            + F.interpolate(F.interpolate(x, (7, 9)), size=x.shape[-2:])
+            + F.interpolate(F.interpolate(x, scale_factor=1.5), (4, 6), mode="bilinear")
+        ),
+    ),
     "view by the batch": (IMAGES, lambda self, x: (x * 2).view(x.size(0), -1) + x.flatten(1)),
     "view by the sizes": (
         IMAGES,
@@ -360,6 +368,7 @@ def test_all_that_stands_in_the_way_is_named_at_once(tmp_path):
         (lambda self, x: {"a b": x.tanh(), "c": x * 2}, "output 'a b', which is no plain name"),
         (lambda self, x: x.tanh()[:, 0], "indexing"),
         (lambda self, x: _viewed(x), "an operation in place on a tensor with views"),
+        (lambda self, x: F.interpolate(x, scale_factor=0.7), "whose places PyTorch rounds"),
         (lambda self, x: F.pad(x, (1, 1), "circular"), r"pad\(mode='circular'\)"),
         (lambda self, x: F.pad(x, (0,) * 6 + (1, 1)), r"pad of 4 axes by .* not of space"),
         (lambda self, x: x.mean(1), r"mean\(dim=1\) of 4 axes, which is not over space"),
