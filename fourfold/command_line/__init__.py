@@ -43,6 +43,7 @@ COMMANDS = {
     "describe": "fourfold.command_line.model_files:describe",
     "check": "fourfold.command_line.model_files:check",
     "predict": "fourfold.command_line.model_files:predict",
+    "weights": "fourfold.command_line.model_files:weights",
     "convert": "fourfold.command_line.model_files:convert",
 }
 

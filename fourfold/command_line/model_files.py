@@ -1,6 +1,6 @@
-"""`fourfold describe`, `predict`, `check` and `convert`: what can be done with model files.
+"""`fourfold describe`, `predict`, `check`, `weights`, `convert`: what can be done with model files.
 
-The first three are those of `python -m numpy_infer`, which needs nothing but NumPy.
+All but the last are those of `python -m numpy_infer`, which needs nothing but NumPy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import click
 
 from fourfold.command_line.failure import Failure
 
+# The endings of files of weights alone that are written.
+PLAIN = (".pt", ".pth", ".npz", ".safetensors")
 # What the user types after the command's name goes on as it is, `--help` too.
 PASSED_ON: dict[str, Any] = {
     "add_help_option": False,
@@ -35,6 +37,10 @@ Examples:
   fourfold convert model.safetensors model.keras
   fourfold convert model.keras model.safetensors
   fourfold convert model.safetensors weights.pt
+  fourfold convert state_dict.pth weights.safetensors --dtype bfloat16
+
+A file of weights alone (.pt, .pth, .npz, .weights.h5, pickled arrays, or .safetensors of another
+tool) becomes .pt, .npz or .safetensors with the same names; no code of it is run.
 
 Your own metadata goes from model file to model file alone. The other way from PyTorch is
 interchange.save_model(model, path): a state_dict does not say what the model computes.
@@ -54,13 +60,18 @@ def pass_on(name: str, summary: str) -> click.Command:
 
 describe = pass_on("describe", "Show what is in a model file.")
 check = pass_on("check", "Say whether files are good models.")
+weights = pass_on("weights", "List the arrays of a file of weights, of any framework.")
 predict = pass_on("predict", "Run a model on the rows of an array, with NumPy alone.")
 
 
 @click.command(help=CONVERT, short_help="Change a model file's dtype or format.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of the arrays written.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64", "float16", "bfloat16"]),
+    help="Of the arrays written; the halves in files of weights alone.",
+)
 @click.option("--force", is_flag=True, help="Replace TARGET if it is there.")
 def convert(source: Path, target: Path, dtype: str | None, force: bool) -> None:
     ways = {
@@ -71,8 +82,12 @@ def convert(source: Path, target: Path, dtype: str | None, force: bool) -> None:
         (".keras", ".safetensors"): from_keras,
     }
     way = ways.get((source.suffix, target.suffix))
+    if target.suffix in PLAIN and source.suffix != ".keras" and not is_model_file(source):
+        way = to_weights
+    elif dtype in ("float16", "bfloat16"):
+        raise click.UsageError("--dtype: expected float32 or float64 for a model, got a half")
     if way is None:
-        known = ", ".join(f"{a} to {b}" for a, b in ways)
+        known = ", ".join([*(f"{a} to {b}" for a, b in ways), "weights to .pt, .npz, .safetensors"])
         raise click.UsageError(
             f"expected one of {known}, got {source.suffix or source} to {target.suffix or target}"
         )
@@ -99,6 +114,23 @@ def to_model_file(source: Path, target: Path, dtype: str | None) -> None:
     """The same model in another dtype, with the user's metadata."""
     model_file = importlib.import_module("numpy_infer.model_file")
     model_file.write_model(target, *read(source, dtype), model_file.read_metadata(source))
+
+
+def is_model_file(source: Path) -> bool:
+    """Whether a file is a model's, not of weights alone; what reads models refuses a bad one."""
+    if source.suffix != ".safetensors":
+        return False
+    try:
+        canonical: bool = importlib.import_module("numpy_infer.format.weight_files").read(source)[1]
+    except (OSError, ValueError):
+        return True
+    return canonical
+
+
+def to_weights(source: Path, target: Path, dtype: str | None) -> None:
+    """The arrays by the names that they have."""
+    weights = importlib.import_module("numpy_infer.weights")
+    weights.save_weights(target, weights.load_weights(source, dtype=dtype))
 
 
 def to_arrays(source: Path, target: Path, dtype: str | None) -> None:

@@ -297,7 +297,9 @@ def test_an_interrupted_comparison_leaves_no_process_and_no_traceback(number, st
     assert not Path(f"/proc/{worker}").exists()
 
 
-@pytest.mark.parametrize("name", ["compare", "report", "describe", "check", "predict", "convert"])
+@pytest.mark.parametrize(
+    "name", ["compare", "report", "describe", "check", "predict", "weights", "convert"]
+)
 def test_help_has_an_example(name, folder):
     done = run(folder, name, "--help")
     assert (done.returncode, done.stderr) == (0, "")

@@ -75,7 +75,7 @@ def test_the_arrays_alone(folder):
     ("arguments", "status", "message"),
     [
         (["model.safetensors", "model.onnx"], 2, "expected one of .safetensors to .safetensors, "),
-        (["weights.pt", "model.safetensors"], 2, "got .pt to .safetensors"),
+        (["weights.pt", "model.onnx"], 2, "got .pt to .onnx"),
         (["none.safetensors", "m.keras"], 1, "fourfold: none.safetensors: No such file or dir"),
         (["model.safetensors", "there.npz"], 1, "there.npz: is there already; --force replaces it"),
         (["bad.safetensors", "m.npz"], 1, "fourfold: bad.safetensors: expected a header of"),
@@ -94,3 +94,22 @@ def test_what_cannot_be_converted_is_one_line(arguments, status, message, folder
     assert said.err.count("\n") == 1
     assert message in said.err
     assert sorted(one.name for one in folder.iterdir()) == before
+
+
+def test_weights_alone_go_from_format_to_format(folder, capsys):
+    torch.save({"a": torch.tensor([1.5]), "b": torch.tensor([1, 2])}, "state.pth")
+    steps = ("w.safetensors", "w.npz", "w.pt")
+    for source, target in zip(("state.pth", *steps), steps, strict=False):
+        assert main(["convert", source, target, "--dtype", "bfloat16"]) == 0
+    capsys.readouterr()
+    found = torch.load("w.pt", weights_only=True)
+    assert torch.equal(found["a"], torch.tensor([1.5], dtype=torch.bfloat16))
+    assert torch.equal(found["b"], torch.tensor([1, 2]))
+    assert main(["weights", "w.npz"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "array  shape  dtype     bytes",
+        "a      (1,)   bfloat16  2",
+        "b      (2,)   int64     16",
+    ]
+    assert main(["convert", "model.safetensors", "x.safetensors", "--dtype", "float16"]) == 2
+    assert "expected float32 or float64 for a model" in capsys.readouterr().err
