@@ -5,8 +5,6 @@ A component is joined as soon as all backends are through with it.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
@@ -18,6 +16,7 @@ import numpy as np
 from fourfold.agreement import error, tolerance, unit
 from fourfold.definition import BROWSER, INFERENCE_ONLY, Cell
 from fourfold.project import browsed, cells, defaults_module, travels, variants
+from fourfold.report import archive
 from fourfold.report.run import REFERENCE, Task, defaults_key, travel
 from fourfold.report.trained import compare_trainings
 
@@ -52,7 +51,7 @@ class Results:
             if lost is None:
                 try:
                     found = found.joined(cls.of_file(folder / task.file))
-                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                except (OSError, ValueError, KeyError) as error:
                     reason = f"{type(error).__name__}: {error}"
                     lost = ValueError(f"its results in {task.file} cannot be read: {reason}")
             if lost is not None:
@@ -63,12 +62,10 @@ class Results:
     @classmethod
     def of_file(cls, path: Path) -> Results:
         quantities: dict[str, dict[str, np.ndarray]] = {}
-        with np.load(path) as file:
-            header = json.loads(str(file["header"]))
-            for name in file.files:
-                cell, bar, quantity = name.rpartition("|")
-                if bar:
-                    quantities.setdefault(cell, {})[quantity] = file[name]
+        header, arrays = archive.load(path)
+        for name, array in arrays.items():
+            cell, _, quantity = name.rpartition("|")
+            quantities.setdefault(cell, {})[quantity] = array
         return cls(header["versions"], header["errors"], quantities, header["mode"])
 
     def joined(self, other: Results) -> Results:

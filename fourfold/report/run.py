@@ -29,6 +29,7 @@ from fourfold.backends import trainer
 from fourfold.definition import BROWSER, INFERENCE_ONLY, Arrays, Cell
 from fourfold.measure import expected, measured
 from fourfold.project import browsed, cells, defaults_module, travels, variants
+from fourfold.report import archive
 from fourfold.training import TrainingRun, training_runs
 
 REFERENCE = "reference"
@@ -54,7 +55,7 @@ class Task:
 
     @property
     def file(self) -> str:
-        return f"{self.backend}-{self.component or 'no component'}-{self.work}.npz"
+        return f"{self.backend}-{self.component or 'no component'}-{self.work}.arrays"
 
     @cached_property
     def items(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -160,8 +161,8 @@ class Run:
     def save(self, path: Path) -> None:
         versions = {} if self.backend is None else self.backend.versions()
         mode = "" if self.backend is None else self.backend.mode()
-        header = json.dumps({"versions": versions, "mode": mode, "errors": self.errors})
-        np.savez(path, **self.arrays | {"header": np.array(header)})  # type: ignore[arg-type]
+        header = {"versions": versions, "mode": mode, "errors": self.errors}
+        archive.save(path, header, {name: np.asarray(one) for name, one in self.arrays.items()})
 
 
 def travel(source: str, target: str) -> str:

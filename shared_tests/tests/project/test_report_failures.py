@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fourfold.report import archive
 from fourfold.report.__main__ import main, plan
 from fourfold.report.join import Results
 from fourfold.report.run import Task
@@ -201,8 +202,8 @@ def test_results_that_are_cut_off_are_missing(tmp_path, kept):
     tasks = [task for task in plan(["numpy"], ["distances"]) if task.backend == "numpy"]
     (task,) = tasks
     path = tmp_path / task.file
-    header = json.dumps({"versions": {}, "mode": "eager", "errors": {}})
-    np.savez(path, **{"header": np.array(header), f"{task.items[0][0]}|value:output": np.ones(9)})
+    header = {"versions": {}, "mode": "eager", "errors": {}}
+    archive.save(path, header, {f"{task.items[0][0]}|value:output": np.ones(9)})
     assert Results.read(tasks, tmp_path).quantities
     os.truncate(path, int(kept * path.stat().st_size))
     found = Results.read(tasks, tmp_path)
@@ -216,3 +217,19 @@ def test_results_that_are_not_there_are_missing(tmp_path):
     task = Task("numpy", "measure", "distances")
     (reason,) = set(Results.read([task], tmp_path).errors.values())
     assert "FileNotFoundError" in reason
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    arrays = {
+        "one": np.array(1.5),
+        "none": np.zeros((0, 3), "float32"),
+        "turned": np.arange(6).reshape(2, 3).T,
+        "marks": np.array([True, False]),
+    }
+    archive.save(tmp_path / "kept", {"mode": "Größe"}, arrays)
+    header, found = archive.load(tmp_path / "kept")
+    assert header == {"mode": "Größe"}
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array, strict=True)
