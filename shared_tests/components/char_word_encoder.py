@@ -28,7 +28,7 @@ def char_word_encoder(weights, ids, vocabulary_size, char_dim, n_filters, width)
         real = [one for one in word if one != 0]
         if real:
             found = [
-                [(window.T * kernel).sum() for kernel in weights["convolution.weight"]]
+                (window.T * weights["convolution.weight"]).sum(axis=(1, 2))
                 for window in windows_of(weights, real, width)
             ]
             row[:] = np.max(found, axis=0) + weights["convolution.bias"]

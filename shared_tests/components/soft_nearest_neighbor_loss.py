@@ -26,16 +26,14 @@ def soft_nearest_neighbor_loss(
         known = labels if reference is None else reference_labels
         several = labels.dtype == bool
         same = (labels[:, None] & known).any(2) if several else labels[:, None] == known
-    losses, has_positives = np.zeros(len(embeddings)), np.zeros(len(embeddings), bool)
-    for anchor, row in enumerate(distances):
-        others = (np.arange(len(row)) != anchor) | (reference is not None)
-        positives = others & same[anchor]
-        has_positives[anchor] = positives.any()
-        if np.isnan(row).any():
-            losses[anchor] = np.nan
-        elif positives.any():
-            logits = (row[positives].min() - row) / temperature
-            losses[anchor] = log_sum_exp(logits[others]) - log_sum_exp(logits[positives])
+    others = ~np.eye(*distances.shape, dtype=bool) | (reference is not None)
+    positives = others & same
+    has_positives = positives.any(axis=1)
+    losses = np.where(np.isnan(distances).any(axis=1), np.nan, 0.0)
+    for anchor in np.flatnonzero(has_positives & ~np.isnan(losses)):
+        row, near = distances[anchor], positives[anchor]
+        logits = (row[near].min() - row) / temperature
+        losses[anchor] = log_sum_exp(logits[others[anchor]]) - log_sum_exp(logits[near])
     mean = losses.sum() / max(has_positives.sum(), 1)
     return {"mean": mean, "sum": losses.sum(), "none": losses}[reduction]
 
