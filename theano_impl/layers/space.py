@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import theano.tensor as T
 from theano.tensor.var import TensorVariable
 
-from theano_impl.layers.windows import pad
 from theano_impl.support.checks import (
     check_choice,
     check_count,
@@ -52,18 +52,17 @@ class Pad(Layer):
             reach = [max(ends) + 1 for ends in padding]
             least = [max(pair) for pair in zip(least, reach, strict=True)]
         x = check_values(x, T.all(T.ge(x.shape[2:], least)), "x", f"at least {least} places")
-        if mode == "constant":
-            kept = [slice(max(-before, 0), min(after, 0) or None) for before, after in padding]
-            added = [[max(end, 0) for end in ends] for ends in padding]
-            self.output = pad(x[(slice(None), slice(None), *kept)], added, value)
-            return
         for axis, (before, after) in enumerate(padding, start=2):
             if before or after:
                 n = x.shape[axis]
                 index = T.arange(-before, n + after)  # from where each place is taken
                 if mode == "reflect":
                     index = n - 1 - abs(n - 1 - abs(index))
-                x = x.take(T.clip(index, 0, n - 1), axis)
+                inside = T.clip(index, 0, n - 1)
+                x = x.take(inside, axis)
+                if mode == "constant":
+                    kept = T.eq(inside, index).dimshuffle(0, *["x"] * (x.ndim - 1 - axis))
+                    x = T.switch(kept, x, np.asarray(value, x.dtype))
         self.output = x
 
 
