@@ -131,13 +131,14 @@ def replayed(vectors: tf.Tensor, merges: tf.Tensor, merge: Merge) -> tuple[tf.Te
     scores = tf.TensorArray(single(vectors.dtype), **nodes, element_shape=())
     zeros = widened(tf.zeros_like(vectors[:, 0]))
     scores = scores.scatter(tf.range(n), zeros)
-    leaves = tf.concat([tf.ones_like(zeros), zeros[1:]], axis=0)  # of every node, (2n−1,)
+    # How many leaves each node has, (2n−1,): integers, for which no gradient is carried through.
+    leaves = tf.cast(tf.range(2 * n - 1) < n, tf.int32)
 
     def step(t, embeddings, scores, leaves):
         left, right = merges[t, 0], merges[t, 1]
         counts = tf.gather(leaves, merges[t : t + 1])  # (1, 2)
         children = embeddings.read(left)[None], embeddings.read(right)[None]
-        parent, error = merge(*children, counts)
+        parent, error = merge(*children, tf.cast(counts, scores.dtype))
         score = error[0] + scores.read(left) + scores.read(right)
         leaves = tf.tensor_scatter_nd_update(leaves, [[n + t]], tf.reduce_sum(counts, axis=1))
         return t + 1, embeddings.write(n + t, parent[0]), scores.write(n + t, score), leaves

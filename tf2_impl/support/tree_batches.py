@@ -224,7 +224,7 @@ def replayed(
     places = tf.reshape(count * tf.range(batch)[:, None] + tf.range(n), (-1,))
     embeddings = embeddings.scatter(places, tf.reshape(vectors, (batch * n, vectors.shape[2])))
     scores = scores.scatter(places, tf.zeros((batch * n,), single(vectors.dtype)))
-    leaves = tf.ones((batch * count,), single(vectors.dtype))
+    leaves = tf.ones((batch * count,), tf.int32)  # integers: no gradient is carried through
 
     def numbered(b: tf.Tensor, nodes: tf.Tensor) -> tf.Tensor:
         """Where the nodes, (k, m), of sequences b, (k,), stand among those of all sequences."""
@@ -238,7 +238,7 @@ def replayed(
         counts = tf.gather(leaves, pair)
         children = embeddings.gather(tf.reshape(pair, (-1,)))
         left, right = tf.unstack(tf.reshape(children, (-1, 2, vectors.shape[2])), axis=1)
-        parent, error = merge(left, right, counts)
+        parent, error = merge(left, right, tf.cast(counts, scores.dtype))
         below = tf.reshape(scores.gather(tf.reshape(pair, (-1,))), (-1, 2))
         scores = scores.scatter(node, error + tf.reduce_sum(below, axis=1))
         total = tf.reduce_sum(counts, axis=1)
