@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Fourfold"
 author = "The Fourfold developers"
-extensions = ["myst_parser", "sphinx_design", "mathml"]
+extensions = ["myst_parser", "sphinx_design", "mathml", "printed"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
