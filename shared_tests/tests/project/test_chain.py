@@ -66,13 +66,16 @@ def swapped_multiplier(case):
     return replace(case, weights={**case.weights, "1.weight": turned})
 
 
-def configured(place, **changes):
+def configured(place, layer=None, **changes):
+    """Other options of one layer of the chain, or another layer in its place."""
+
     def change(case):
         layers = copy.deepcopy(case.options["layers"])
+        layers[place]["layer"] = layer or layers[place]["layer"]
         layers[place]["config"].update(changes)
         return replace(case, options={"layers": layers})
 
-    change.__name__ = f"{place}: {changes}"
+    change.__name__ = f"{place}: {layer or changes}"
     return change
 
 
@@ -86,6 +89,21 @@ MISTAKES = [
     ("convolutional", "batch", configured(2, epsilon=1e-4)),
     ("convolutional", "depthwise", swapped_multiplier),
     ("convolutional", "depthwise", configured(4, padding=[[0, 2], [0, 0]])),
+    ("convolutional", "padded", configured(1, mode="edge")),
+    ("convolutional", "padded", configured(1, padding=[[-1, 3], [2, 1]])),
+    ("convolutional", "padded", configured(1, padding=[[1, 2], [3, -1]])),
+    ("convolutional", "padded", configured(3, mode="reflect")),
+    ("convolutional", "padded", configured(3, padding=[[1, 0], [0, -1]])),
+    ("convolutional", "padded", configured(4, value=0.0)),
+    ("convolutional", "padded", configured(6, padding=[[-2, -1], [-1, 0]])),
+    ("convolutional", "resampled", configured(1, corners=True)),
+    ("convolutional", "resampled", configured(1, scale=[2, 3])),
+    ("convolutional", "resampled", configured(3, mode="linear")),
+    ("convolutional", "resampled", configured(4, mode="nearest")),
+    ("convolutional", "resampled", configured(5, mode="linear")),
+    ("convolutional", "resampled", configured(6, corners=False)),
+    ("convolutional", "resampled", configured(7, corners=False)),
+    ("mlp", "clipped", configured(2, "ReLU")),
     ("recurrent", "batch", swapped_gates),
     ("recurrent", "batch", one_bias),
     ("recurrent", "batch", configured(3, direction="forward")),
