@@ -47,11 +47,13 @@ class Pad(Layer):
         """x: (batch, channels, *space). Returns (batch, channels, *extended)."""
         check_space(x, rank=len(self.padding))
         sizes = [n + sum(ends) for n, ends in zip(x.shape[2:], self.padding, strict=True)]
-        for n, ends in zip(x.shape[2:], self.padding, strict=True):
-            if n + sum(min(end, 0) for end in ends) < 1:
-                raise ValueError(f"x: expected more than padding {ends} cuts off, got {x.shape}")
-            if self.mode == "reflect" and max(ends) >= n:
-                raise ValueError(f"x: expected more than {max(ends)} to reflect, got {x.shape}")
+        for axis, ends in enumerate(self.padding, start=2):
+            least = 1 - sum(min(end, 0) for end in ends)
+            if self.mode == "reflect":
+                least = max(least, max(ends) + 1)
+            if x.shape[axis] < least:
+                what = f"at least {least} places along axis {axis}"
+                raise ValueError(f"x: expected {what}, got shape {x.shape}")
         check_growth(x, sizes, times=64)
         if self.mode == "constant":
             kept = [slice(max(-before, 0), min(after, 0) or None) for before, after in self.padding]

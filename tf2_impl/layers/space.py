@@ -14,6 +14,7 @@ from tf2_impl.support.checks import (
     check_number,
     check_sampling,
     check_space_sizes,
+    check_values,
     size,
 )
 from tf2_impl.support.layer import Layer
@@ -52,11 +53,14 @@ class Pad(Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """x: (batch, *space, channels). Returns (batch, *extended, channels)."""
         for axis, ends in enumerate(self.padding, start=1):
-            n = x.shape[axis]
-            if n is not None and n + sum(min(end, 0) for end in ends) < 1:
-                raise ValueError(f"x: expected more than padding {ends} cuts off, got {x.shape}")
-            if n is not None and self.mode == "reflect" and max(ends) >= n:
-                raise ValueError(f"x: expected more than {max(ends)} to reflect, got {x.shape}")
+            n, least = size(x, axis), 1 - sum(min(end, 0) for end in ends)
+            if self.mode == "reflect":
+                least = max(least, max(ends) + 1)
+            what = f"at least {least} places along axis {axis}"
+            if not isinstance(n, int):
+                check_values(n >= least, "x", what, tf.shape(x))
+            elif n < least:
+                raise ValueError(f"x: expected {what}, got shape {x.shape}")
         if self.mode == "constant":
             kept = [slice(max(-before, 0), min(after, 0) or None) for before, after in self.padding]
             added = [[max(end, 0) for end in ends] for ends in self.padding]
