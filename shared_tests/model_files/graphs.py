@@ -1,7 +1,7 @@
 """Networks with branches as model files describe them, each with its formula in float64.
 
-A residual block; two inputs through the same weights; a gate of channels, with two outputs; a layer
-of a transformer over sequences of unequal lengths.
+A residual block; two inputs through the same weights; a gate of channels, with two outputs; a
+pyramid of two sizes; a layer of a transformer over sequences of unequal lengths.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shared_tests.components.chain import STEPS, arrays, convolution, norm_arrays
+from shared_tests.components.chain import (
+    CORNERS,
+    LINEAR,
+    NEAREST,
+    STEPS,
+    arrays,
+    norm_arrays,
+)
 from shared_tests.fixtures import normal
 
 FORMULAS: dict[str, Any] = {
     **STEPS,
-    "Convolution": lambda x, weight, bias=0.0, **config: convolution(x, weight, bias, **config),
     "Tanh": np.tanh,
     "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "GlobalAveragePool": lambda x, keepdims: x.mean(axis=(2, 3), keepdims=keepdims),
@@ -185,6 +191,31 @@ GATED = Graph(
     },
     {"image": normal(2, 4, 6, 5, seed=55)},
 )
+PYRAMID = Graph(  # what is coarse is made finer, cut to the size of what is fine, and added
+    graph(
+        {"x": [None, 3, 7, 5]},
+        ("Pad", [0], {"padding": [[1, 1], [1, 1]], "mode": "reflect", "value": 0.0}),
+        ("Convolution", [1], {**window(3, 2), "padding": [[0, 0], [0, 0]]}, {"name": "down"}),
+        ("Upsample", [2], {"scale": [2, 2], **LINEAR}),
+        ("Pad", [3], {"padding": [[0, -1], [0, -1]], "mode": "constant", "value": 0.0}),
+        ("Convolution", [0], window(1), {"name": "lateral"}),
+        ("Add", [4, 5], {}),
+        ("Resize", [6], {"size": [3, 4], **NEAREST}),
+        ("Resize", [5], {"size": [3, 4], **CORNERS}),
+        ("Concatenate", [7, 8], {"axis": 1}),
+        ("Pad", [9], {"padding": [[1, 0], [0, 2]], "mode": "edge", "value": 0.0}),
+        ("GlobalAveragePool", [10], {"keepdims": False}),
+        ("Projection", [11], {}, {"name": "head"}),
+        fine=6,
+        classes=12,
+    ),
+    {
+        **arrays(2, 81, weight=(4, 3, 3, 3), bias=(4,)),
+        **arrays(5, 82, weight=(4, 3, 1, 1), bias=(4,)),
+        **arrays(12, 83, weight=(8, 3), bias=(3,)),
+    },
+    {"x": normal(2, 3, 7, 5, seed=84)},
+)
 HEADS = {"heads": 3, "causal": True}
 SENTENCES = Graph(
     graph(
@@ -260,7 +291,13 @@ def transformer(layers: int, heads: int, width: int, wide: int, vocabulary: int)
     return Graph(config, own, {"ids": ids, "mask": (ids > 0).astype(int)})
 
 
-GRAPHS = {"residual": RESIDUAL, "siamese": SIAMESE, "gated": GATED, "sentences": SENTENCES}
+GRAPHS = {
+    "residual": RESIDUAL,
+    "siamese": SIAMESE,
+    "gated": GATED,
+    "pyramid": PYRAMID,
+    "sentences": SENTENCES,
+}
 
 
 def directions(example: Graph) -> dict[str, np.ndarray]:

@@ -87,6 +87,16 @@ def change_place(place, **fields):
     return lambda header, description: description["config"]["layers"][place].update(fields)
 
 
+def space(layer, **changes):
+    """In the place of the ReLU a layer that changes the size of space."""
+    usual = {
+        "Pad": {"padding": [[1, 1]], "mode": "constant", "value": 0.0},
+        "Upsample": {"scale": [2], "mode": "nearest", "corners": False},
+        "Resize": {"size": [2], "mode": "nearest", "corners": False},
+    }
+    return change_place(2, layer=layer, config=usual[layer] | changes)
+
+
 def change(**fields):
     return lambda header, description: description.update(fields)
 
@@ -228,6 +238,31 @@ EDITS: dict[str, tuple[Any, ...]] = {
     "layer of another kind": (
         change_place(2, layer="Projection", previous=[1]),
         r"layer 2 \(Projection\): arrays: expected weight, bias \(optional\), got none",
+    ),
+    # what changes the size of space
+    "padding of no axis": (space("Pad", padding=[]), "padding: expected 1 to 3 entries, got 0"),
+    "padding of four axes": (space("Pad", padding=[[1, 1]] * 4), "expected 1 to 3 entries, got 4"),
+    "padding of one end": (space("Pad", padding=[[1]]), "padding: expected 2 entries, got 1"),
+    "padding that is a float": (space("Pad", padding=[[1.5, 1]]), "padding: expected a whole"),
+    "padding that is huge": (space("Pad", padding=[[0, 2**31]]), "padding: expected a whole"),
+    "padding far beyond the file": (
+        space("Pad", padding=[[0, 2**30]]),
+        "padding, stride: expected at most",
+    ),
+    "padding in a circle": (
+        space("Pad", mode="circular"),
+        "mode: expected one of constant, reflect, edge, got 'circular'",
+    ),
+    "an edge with a value": (space("Pad", mode="edge", value=1.0), "value: expected 0 with mode"),
+    "scale of no axis": (space("Upsample", scale=[]), "scale: expected at least one whole number"),
+    "scale of four axes": (space("Upsample", scale=[1] * 4), "scale: expected 1 to 3 entries"),
+    "scale of none": (space("Upsample", scale=[0]), "scale: expected a whole number of at least 1"),
+    "scale far beyond the file": (space("Upsample", scale=[2**30]), "scale: expected at most"),
+    "size far beyond the file": (space("Resize", size=[2**30]), "size: expected at most"),
+    "cubic": (space("Resize", size=[3], mode="cubic"), "mode: expected one of nearest, linear"),
+    "corners of the nearest": (
+        space("Resize", size=[3], corners=True),
+        "corners: expected False with mode nearest, got True",
     ),
     # arrays of the model
     "array missing": (remove("3.weight"), r"layer 3 \(Projection\): arrays: expected weight"),

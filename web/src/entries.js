@@ -130,7 +130,8 @@ export function checkedConfig(entry, arrays) {
     expectKeys("config", config, options);
     const letters = sizes(wanted, arrays);
     const extends_ = layer === "TransposedConvolution";
-    const rank = "size" in options ? checkedRank(config.size) : kernelRank(arrays);
+    const ofWindows = "size" in options ? checkedRank : () => kernelRank(arrays);
+    const rank = "stride" in options ? ofWindows(config.size) : null;
     const found = checkedOptions("config", config, options, rank, extends_);
     for (const rule of SPECIAL[layer] ?? []) rule(found, arrays, { ...letters });
     return found;
@@ -240,6 +241,15 @@ function withBothWays(biases) {
     };
 }
 
+/** @param {string[]} modes @returns {Special} */
+function oneMode(modes) {
+    return ({ mode }) => expect(modes.includes(mode), "mode", `one of ${modes.join(", ")}`, mode);
+}
+
+/** Only linear resampling has corners. @type {Special} */
+const withCorners = ({ mode, corners }) =>
+    expect(!corners || mode === "linear", "corners", `false with mode ${mode}`, corners);
+
 /** What a row's kinds and letters do not say. @type {Record<string, Special[]>} */
 const SPECIAL = {
     Convolution: [dividing],
@@ -279,6 +289,13 @@ const SPECIAL = {
     ],
     GRU: [withBothWays(["input_bias", "hidden_bias"])],
     LSTM: [withBothWays(["bias"])],
+    Pad: [
+        oneMode(["constant", "reflect", "edge"]),
+        ({ mode, value }) =>
+            expect(mode === "constant" || value === 0, "value", `0 with mode ${mode}`, value),
+    ],
+    Upsample: [oneMode(["nearest", "linear"]), withCorners],
+    Resize: [oneMode(["nearest", "linear"]), withCorners],
     Slice: [
         ({ start, stop }) =>
             expect(stop > start, "stop", `a whole number of at least ${start + 1}`, stop),

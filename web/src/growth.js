@@ -18,6 +18,7 @@ import { row } from "./entries.js";
  */
 
 export const ROOM = 1024; // places for each of the input's that need no arrays
+const SIZE = 2 ** 20; // places that any model may resize to, whatever its input
 /** @type {Space} */
 export const NOTHING = { axes: [], carried: 1 };
 
@@ -39,22 +40,59 @@ export function spaceAfter(name, config, arrays, before, most) {
     if (rule === "kept" || rule === "restored") return before[rule === "restored" ? 1 : 0];
     if (rule === "lost") return { axes: [], carried: before[0].carried };
     if (rule === "carried") return { axes: [], carried: places(before[0]) };
-    const spans = windowSpans(config, arrays);
+    if (rule === "scaled" || rule === "sized") return resampled(rule, config, before[0], most);
+    /** @type {number[]} */
+    const ones = config.padding.map(() => 1);
+    const spans = rule === "extended" ? ones : windowSpans(config, arrays);
+    const steps = rule === "extended" ? ones : config.stride;
     const isKnown = before[0].axes.length === spans.length;
     const start = isKnown
         ? before[0].axes
         : spans.map(() => /** @type {[number, number]} */ ([1, 0]));
     const carried = isKnown ? before[0].carried : places(before[0]);
     const grow = rule === "unfolded" ? unfolded : padded;
-    const grown = start.map((axis, i) => grow(axis, spans[i], config.stride[i], config.padding[i]));
-    const growth = places({ axes: grown.map(([whole]) => whole), carried });
+    const grown = start.map((axis, i) => grow(axis, spans[i], steps[i], config.padding[i]));
+    expectGrowth("padding, stride", places({ axes: grown.map(([whole]) => whole), carried }), most);
+    return { axes: grown.map(([, after]) => after), carried };
+}
+
+/** A multiple of the space, or a size that is the same for every input.
+ *
+ * @param {string} rule @param {Record<string, any>} config @param {Space} before @param {number} most
+ * @returns {Space}
+ */
+function resampled(rule, config, before, most) {
+    if (rule === "sized") {
+        const size = /** @type {number[]} */ (config.size);
+        expectGrowth(
+            "size",
+            size.reduce((product, n) => product * n, 1),
+            Math.max(most, SIZE),
+        );
+        return { axes: size.map((n) => [0, n]), carried: before.carried };
+    }
+    const scale = /** @type {number[]} */ (config.scale);
+    const isKnown = before.axes.length === scale.length;
+    /** @type {Space} */
+    const after = {
+        axes: scale.map((n, axis) => {
+            const [times, more] = isKnown ? before.axes[axis] : [1, 0];
+            return [times * n, more * n];
+        }),
+        carried: isKnown ? before.carried : places(before),
+    };
+    expectGrowth("scale", places(after), most);
+    return after;
+}
+
+/** @param {string} name @param {number} growth @param {number} most */
+function expectGrowth(name, growth, most) {
     if (!(growth <= most)) {
         throw new Error(
-            `padding, stride: expected at most ${most} places for one of the input, ${ROOM} and as many ` +
+            `${name}: expected at most ${most} places for one of the input, ${ROOM} and as many ` +
                 `as the arrays have bytes, got ${growth}`,
         );
     }
-    return { axes: grown.map(([, after]) => after), carried };
 }
 
 /** How many places a space has for one of the input. @param {Space} space */

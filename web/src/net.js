@@ -11,6 +11,7 @@ import { POOLS } from "./layers/pooling.js";
 import { PROJECTIONS } from "./layers/projection.js";
 import { RECURRENT } from "./layers/recurrent.js";
 import { SHAPES } from "./layers/shape.js";
+import { SPACE } from "./layers/space.js";
 import { asFirst, first } from "./layers/value.js";
 import { naming, readDescription } from "./model_file.js";
 import { LAYERS } from "./entries.js";
@@ -31,6 +32,7 @@ export const FACTORIES = {
     ...PROJECTIONS,
     ...RECURRENT,
     ...SHAPES,
+    ...SPACE,
 };
 
 /**

@@ -4,11 +4,12 @@ import { Real, isObject, shown } from "./json.js";
 
 const LARGEST = 2 ** 31 - 1;
 export const MOST_AXES = 8; // of a value
+const MOST_SPACE = 3; // axes of space
 
 /**
  * @callback Rule
  * @param {string} name @param {any} value
- * @param {number | null} rank how many spatial axes the layer has
+ * @param {number | null} rank how many spatial axes the layer has; null where its options tell
  * @param {boolean} extends_ whether what is cut off at an end may be negative
  * @returns {any}
  */
@@ -73,6 +74,14 @@ function list(name, value, length = null) {
     return right ? value : wrong(name, `${length} entries`, value.length);
 }
 
+/** @param {string} name @param {any} value @returns {number[]} */
+function counted(name, value) {
+    const found = list(name, value);
+    return found.length
+        ? found.map((one) => count(name, one))
+        : wrong(name, "at least one whole number", value);
+}
+
 /** Whether there can be so many axes behind the batch. @param {number[]} axes */
 function isBehindBatch(axes) {
     return axes.length >= 1 && axes.length < MOST_AXES;
@@ -97,12 +106,8 @@ export const RULES = {
         typeof value === "boolean" ? value : wrong(name, "true or false", value),
     axis: (name, value) => count(name, value, -1, 1) || wrong(name, "-1 or 1", value),
     direction: oneOf(["forward", "backward", "both"]),
-    counts: (name, value) => {
-        const found = list(name, value);
-        return found.length
-            ? found.map((one) => count(name, one))
-            : wrong(name, "at least one whole number", value);
-    },
+    mode: (_, value) => value, // which there are, depends on the layer
+    counts: (name, value) => counted(name, value),
     place: (name, value) => count(name, value, 0),
     time: (name, value) => count(name, value, -LARGEST),
     shape: (name, value) => {
@@ -117,7 +122,19 @@ export const RULES = {
         const right = isBehindBatch(found) && found.every((_, axis) => found.includes(axis + 1));
         return right ? found : wrong(name, `each of 1..n once, n below ${MOST_AXES}`, value);
     },
-    sizes: (name, value, rank) => list(name, value, rank).map((one) => count(name, one)),
+    sizes: (name, value, rank) => {
+        if (rank !== null) return list(name, value, rank).map((one) => count(name, one));
+        const found = counted(name, value);
+        return found.length <= MOST_SPACE
+            ? found
+            : wrong(name, `1 to ${MOST_SPACE} entries`, found.length);
+    },
+    ends: (name, value) => {
+        const found = list(name, value);
+        if (found.length < 1 || found.length > MOST_SPACE)
+            return wrong(name, `1 to ${MOST_SPACE} entries`, found.length);
+        return found.map((pair) => list(name, pair, 2).map((end) => count(name, end, -LARGEST)));
+    },
     pairs: (name, value, rank, extends_) =>
         list(name, value, rank)
             .map((pair) => list(name, pair, 2))

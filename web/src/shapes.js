@@ -59,7 +59,8 @@ export function shapeAfter(name, config, arrays, before) {
  */
 function exactRank(name, config) {
     const { axes } = row(name);
-    if (axes === "spatial") return 2 + config.stride.length;
+    const { stride, padding, scale, size } = config;
+    if (axes === "spatial") return 2 + (stride ?? padding ?? scale ?? size).length;
     if (axes === "sequence" || axes === "times") return 3;
     return axes === "permuted" ? 1 + config.order.length : null;
 }
@@ -128,6 +129,15 @@ function kept(x, { start, stop, axis }) {
  */
 function spaceOf(rule, config, arrays, sizes, restored) {
     if (rule === "restored") return restored ? restored.slice(2) : sizes.map(() => null);
+    if (rule === "sized") return [...config.size];
+    if (rule === "extended" || rule === "scaled") {
+        return sizes.map((n, axis) => {
+            if (n === null) return null;
+            if (rule === "scaled") return n * config.scale[axis];
+            const [before, after] = config.padding[axis];
+            return n + before + after;
+        });
+    }
     if (rule !== "windows" && rule !== "unfolded") return sizes;
     const spans = windowSpans(config, arrays);
     return sizes.map((n, axis) => {

@@ -484,6 +484,14 @@ SAMPLES: dict[str, list[tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {
         (partial(layers.Slice, 1, 5), (2, 3, 7)),
         (partial(layers.Slice, 1, 3, axis=1), (2, 3, 7)),
     ],
+    "Upsample": [
+        (partial(layers.Upsample, (41,)), (2, 3, 7)),
+        (partial(layers.Upsample, (2, 3), "linear"), (2, 3, 5, 7)),
+    ],
+    "Resize": [
+        (partial(layers.Resize, (5,)), (2, 3, 7)),
+        (partial(layers.Resize, (3, 9), "linear", True), (2, 3, 5, 7)),
+    ],
     "GlobalAveragePool": [(layers.GlobalAveragePool, (2, 3, 7))],
     "GlobalMaxPool": [(layers.GlobalMaxPool, (2, 3, 7))],
     "HardSigmoid": [(layers.HardSigmoid, (2, 3, 7))],

@@ -46,7 +46,7 @@ export function padded(x, padding, value = 0) {
 }
 
 /** An Error for a space out of all proportion to the input's. @param {number} size @param {number} places @param {number} times */
-function expectRoom(size, places, times) {
+export function expectRoom(size, places, times) {
     const most = MOST_PLACES + times * places;
     if (size > most)
         throw new RangeError(`x: expected at most ${most} places of a layer, got ${size}`);
