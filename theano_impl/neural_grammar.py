@@ -84,6 +84,7 @@ class LabelledTree(NamedTuple):
         Raises:
             ValueError: another reduction.
         Example:
+            >>> import theano
             >>> vectors = T.zeros((3, 2, 5), theano.config.floatX)
             >>> brackets = T.constant(np.array([[[0, 1]]] * 3))
             >>> trees = NeuralGrammar(vectors, 5, 7, brackets=brackets, seed=1).output
@@ -115,6 +116,7 @@ class NeuralGrammar(Layer):
         AssertionError: when it runs, no vectors, another width than dim, no binary tree, or lengths
             that do not fit.
     Example:
+        >>> import theano
         >>> vectors = T.eye(2, dtype=theano.config.floatX)
         >>> NeuralGrammar(vectors, 2, 3, seed=1).output.brackets.eval().tolist()
         [[0, 1]]

@@ -77,6 +77,7 @@ class Tree(NamedTuple):
         Raises:
             ValueError: another reduction.
         Example:
+            >>> import theano
             >>> vectors = T.zeros((3, 5, 2), theano.config.floatX)
             >>> RecursiveAutoencoder(vectors, 2, seed=1).output.reduced_loss().eval().item()
             0.0
@@ -109,6 +110,7 @@ class RecursiveAutoencoder(Layer):
         AssertionError: when it runs, no vectors, another width than dim, no binary tree, or lengths
             that do not fit.
     Example:
+        >>> import theano
         >>> vectors = T.eye(2, dtype=theano.config.floatX)
         >>> RecursiveAutoencoder(vectors, 2, seed=1).output.merges.eval().tolist()
         [[0, 1]]

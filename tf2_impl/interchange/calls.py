@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 import keras
@@ -75,6 +76,16 @@ def _graph(model: keras.Model) -> list[tuple[Any, list[Any], bool]]:
                 f"model: expected layers of one input, got {type(layer).__name__} of "
                 f"{len(tensors)} ({layer.name})"
             )
-        found.append((layer, tensors, given.get("training") is True))
+        found.append((layer, tensors, is_training(made)))
         tensor = tensors[0]
     return found[::-1]
+
+
+def is_training(node: Any) -> bool:
+    """Whether a layer was called as when training for good.
+
+    What Keras calls so by default, such as `Resizing`, computes the same when it infers.
+    """
+    given = node.arguments.kwargs.get("training") is True
+    usual = signature(node.operation.call).parameters.get("training")
+    return given and (usual is None or usual.default is not True)

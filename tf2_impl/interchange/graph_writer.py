@@ -20,7 +20,7 @@ from numpy_infer.format.graph import PATH, is_identifier
 from numpy_infer.format.row import ATTENDED, AVERAGED, BROADCAST, CHANNELS, FEATURES, JOINED
 from numpy_infer.format.vocabulary import LAYERS
 from tf2_impl.interchange.attention_records import multi_head_weights
-from tf2_impl.interchange.calls import Call, is_chain
+from tf2_impl.interchange.calls import Call, is_chain, is_training
 from tf2_impl.interchange.chain_writer import ChainWriter, Step, first_wants
 from tf2_impl.interchange.native import entries
 from tf2_impl.interchange.record import UnsupportedError
@@ -152,9 +152,8 @@ class GraphWriter(ChainWriter):
             return [Value(self.place, FEATURES, rank)]
         if len(given) != 1:
             raise UnsupportedError(f"{name} of {len(given)} tensors")
-        training = node.arguments.kwargs.get("training") is True
         shape = tuple(_given(node)[0].shape)
-        return [self._added(Call(operation, shape, None, training), given[0], rank)]
+        return [self._added(Call(operation, shape, None, is_training(node)), given[0], rank)]
 
     def _nested(self, model: keras.Model, given: Sequence[Value]) -> list[Any]:
         """The nodes of a model in the model, on these values."""

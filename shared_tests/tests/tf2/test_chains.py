@@ -336,6 +336,21 @@ def class_of(layer) -> str:
     return f"{type(layer).__name__}{f'_{name}' * (name not in ('', 'linear'))}"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_keras_resizes_linearly_in_float32(tmp_path, policy, dtype):
+    """Whatever its dtype: what is loaded does not, and differs by that rounding."""
+    policy(dtype)
+    x, path = normal(2, 7, 5, 3, seed=9).astype(dtype), tmp_path / "model"
+    resizing = [k.Resizing(9, 4), k.UpSampling2D((2, 3), interpolation="bilinear")]
+    model = keras.Sequential([keras.Input((7, 5, 3)), *resizing, k.Conv2D(3, 2)])
+    interchange.save_model(model, path)
+    loaded, wanted = interchange.load_model(path), model(x).numpy()
+    assert_close(loaded(x).numpy(), wanted, VALUE_TOLERANCE["layer", "float32"], "loaded")
+    found = numpy_infer.load_model(path)[-1](np.moveaxis(x, -1, 1))
+    bound = VALUE_TOLERANCE["layer", dtype]
+    assert_close(np.moveaxis(found, 1, -1), loaded(x).numpy(), bound, "served")
+
+
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
