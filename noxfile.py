@@ -52,20 +52,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # compiles for minutes, a few files being most of the work, while the others have nothing to do.
 WORKERS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
-# What most processes of an environment import: compiled when it is made, and so once, where
-# PYTHONDONTWRITEBYTECODE is set too. Then each of hundreds of processes compiled a framework anew,
-# which takes most of the time of importing it.
-IMPORTED = {
-    "torch": "matplotlib.pyplot, torch._dynamo, torch._inductor.compile_fx, torch.distributed.run",
-    "tf2": "keras, matplotlib.pyplot, tensorflow",
-    "theano": "matplotlib.pyplot, scipy.sparse, theano.sparse",
-    "numpy": "numpy",
-    "numpy-oldest": "numpy",
-    "project": "jinja2, matplotlib.pyplot, numpy, rich.console, sklearn",
-    "ports": "flax, jax.numpy, keras, tensorflow, torch",
-    "examples": "matplotlib.pyplot, sklearn.linear_model, torch",
-}
-
 # Without this, nox would end at once and leave what it runs alone.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -112,8 +98,7 @@ def make(name: str) -> str:
     """Make an environment. Returns what went wrong, or nothing.
 
     A pip that is there installs into it: one of its own, and compiling all modules of a framework
-    where few are imported, would take longer than the packages do. Those few are compiled by
-    importing them.
+    where few are imported, would take longer than the packages do.
     """
     folder = ENVIRONMENTS / name
     base = shutil.which("python3.11")
@@ -125,14 +110,6 @@ def make(name: str) -> str:
         [base, "-m", "pip", "--python", str(folder / "bin" / "python"), *packages],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            return done.stderr
-    if name in IMPORTED:
-        command = [str(folder / "bin" / "python"), "-c", f"import pytest, {IMPORTED[name]}"]
-        # Theano asks this NumPy for its BLAS, which it no longer tells, unless a flag names one.
-        env = {**os.environ, "THEANO_FLAGS": f"{theano_python('made')},blas__ldflags="}
-        env.pop("PYTHONDONTWRITEBYTECODE", None)
-        done = subprocess.run(command, capture_output=True, text=True, env=env)
         if done.returncode:
             return done.stderr
     (folder / "requirements.txt").write_text(requirements(name).read_text())
