@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 from jax import lax
 
-from fourfold.ports.in_torch.operations import convolved, pooled, reduced
+from fourfold.ports.in_torch.operations import attended, convolved, pooled, reduced, scalar
 from fourfold.ports.in_torch.patching import replacing
 
 Array = type(jnp.zeros(()))
-SMALL_NUMBERS = (int, float)
 
 
 def add(s: Any, x: Any, y: Any) -> Any:
-    other = float(y) if isinstance(y, SMALL_NUMBERS) else s.tensor(y)
+    other = scalar(s, y)
     return lambda: torch.add(s.tensor(x), other)
 
 
@@ -102,11 +101,7 @@ def attention(
 ) -> Any:
     """Of (batch, time, heads, size)."""
     causal = bool(options.get("is_causal"))
-    return lambda: F.scaled_dot_product_attention(
-        *(s.tensor(one).transpose(1, 2) for one in (query, key, value)),
-        is_causal=causal,
-        scale=scale,
-    ).transpose(1, 2)
+    return lambda: attended(s.tensor(query), s.tensor(key), s.tensor(value), causal, scale)
 
 
 def pool(kind: str) -> Callable[..., Any]:

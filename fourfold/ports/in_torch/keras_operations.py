@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from keras.src import backend
 from keras.src.ops import nn as layer_operations
 
-from fourfold.ports.in_torch.operations import convolved, pooled, reduced
+from fourfold.ports.in_torch.operations import attended, convolved, pooled, reduced, scalar
 from fourfold.ports.in_torch.patching import replacing
 
 BACKEND = keras.backend.backend()
@@ -24,7 +24,7 @@ def last(data_format: Any) -> bool:
 
 
 def add(s: Any, x: Any, y: Any) -> Any:
-    other = float(y) if isinstance(y, int | float) else s.tensor(y)
+    other = scalar(s, y)
     return lambda: torch.add(s.tensor(x), other)
 
 
@@ -155,11 +155,7 @@ def attention(
     """Of (batch, time, heads, size)."""
     if bias is not None or mask is not None:
         return None
-    return lambda: F.scaled_dot_product_attention(
-        *(s.tensor(one).transpose(1, 2) for one in (query, key, value)),
-        is_causal=is_causal,
-        scale=scale,
-    ).transpose(1, 2)
+    return lambda: attended(s.tensor(query), s.tensor(key), s.tensor(value), is_causal, scale)
 
 
 def gated(parts: int, order: tuple[int, ...]) -> Callable[..., Any]:

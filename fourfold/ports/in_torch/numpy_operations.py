@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fourfold.ports import numpy_port
-from fourfold.ports.in_torch.operations import reduced
+from fourfold.ports.in_torch.operations import reduced, scalar
 
 Wrap = Callable[[Any, Callable[..., Any]], Any]
 
@@ -20,11 +20,6 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.sqrt: lambda s, x: lambda: torch.sqrt(s.tensor(x)),
     np.log: lambda s, x: lambda: torch.log(s.tensor(x)),
 }
-
-
-def scalar(s: Any, value: Any) -> Any:
-    """A number as it is, an array as a tensor."""
-    return float(value) if isinstance(value, float | int) else s.tensor(value)
 
 
 def reduction(name: str) -> Callable[..., Any]:

@@ -143,3 +143,15 @@ def reduced(name: str, x: Tensor, axis: Any, keepdims: bool, correction: int = 0
         return getattr(x, name)()
     found: Tensor = getattr(torch, name)(x, axes, keepdims)
     return found
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: Any) -> Tensor:
+    """Attention over (batch, time, heads, size)."""
+    turned = (one.transpose(1, 2) for one in (query, key, value))
+    found = F.scaled_dot_product_attention(*turned, is_causal=causal, scale=scale)
+    return found.transpose(1, 2)
+
+
+def scalar(s: Any, value: Any) -> Any:
+    """A number as it is, anything else as the tensor that the stand-ins have for it."""
+    return float(value) if isinstance(value, int | float) else s.tensor(value)

@@ -11,12 +11,12 @@ import tensorflow as tf
 import torch
 import torch.nn.functional as F
 
-from fourfold.ports.in_torch.operations import convolved, pooled, reduced
+from fourfold.ports.in_torch.operations import convolved, pooled, reduced, scalar
 from fourfold.ports.in_torch.patching import replacing
 
 
 def add(s: Any, x: Any, y: Any, name: Any = None) -> Any:
-    other = float(y) if isinstance(y, int | float) else s.tensor(y)
+    other = scalar(s, y)
     return lambda: torch.add(s.tensor(x), other)
 
 
