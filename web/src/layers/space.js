@@ -17,13 +17,17 @@ function overSpace(value, rank) {
     return channelsLast(value);
 }
 
+/** How many places sizes make. @param {number[]} sizes */
+function count(sizes) {
+    return sizes.reduce((product, n) => product * n, 1);
+}
+
 /** What is computed along one axis of (entries before, places, entries after): WebGL takes few axes.
  *
  * @param {tf.Tensor} x @param {number} axis @param {(x: tf.Tensor3D) => tf.Tensor3D} compute
  */
 function along(x, axis, compute) {
     const { shape } = x;
-    const count = (/** @type {number[]} */ sizes) => sizes.reduce((one, n) => one * n, 1);
     const around = [count(shape.slice(0, axis)), shape[axis], count(shape.slice(axis + 1))];
     const y = compute(tf.reshape(x, /** @type {[number, number, number]} */ (around)));
     return tf.reshape(y, shape.with(axis, y.shape[1]));
@@ -46,7 +50,6 @@ function pad(_, { padding, mode, value: filler }) {
         const sizes = space.map((n, axis) => n + padding[axis][0] + padding[axis][1]);
         const enough = space.every((n, axis) => n >= least[axis]);
         expectShape(enough, `at least (${least.join(", ")}) places`, value);
-        const count = (/** @type {number[]} */ all) => all.reduce((one, n) => one * n, 1);
         expectRoom(count(sizes), count(space), 64);
         sizes.forEach((m, axis) => {
             const [before, after] = padding[axis];
